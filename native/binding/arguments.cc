@@ -1,0 +1,111 @@
+#include "binding/arguments.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "compiler/json.h"
+#include "runtime/error.h"
+
+namespace tesserae {
+
+namespace {
+
+HostTensor tensorOf(const Napi::Value& value, const char* what) {
+  if (!value.IsTypedArray()) fail(ErrorCode::Data, "%s must be an Int32Array or a Float32Array", what);
+  const auto array = value.As<Napi::TypedArray>();
+  HostTensor tensor;
+  switch (array.TypedArrayType()) {
+    case napi_int32_array: tensor.dtype = DType::I32; break;
+    case napi_float32_array: tensor.dtype = DType::F32; break;
+    case napi_float64_array: tensor.dtype = DType::F64; break;
+    default: fail(ErrorCode::Data, "%s must be an Int32Array or a Float32Array", what);
+  }
+  const auto* bytes = static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+  tensor.data.assign(bytes, bytes + array.ByteLength());
+  tensor.shape = {static_cast<int64_t>(array.ElementLength())};
+  return tensor;
+}
+
+}  // namespace
+
+std::string textArgument(const Napi::CallbackInfo& info, size_t index) {
+  if (info.Length() <= index || !info[index].IsString()) fail(ErrorCode::Internal, "argument %zu must be a text", index);
+  return info[index].As<Napi::String>().Utf8Value();
+}
+
+HostTensor arrayArgument(const Napi::CallbackInfo& info, size_t index, DType type) {
+  if (info.Length() <= index) fail(ErrorCode::Internal, "argument %zu is missing", index);
+  HostTensor tensor = tensorOf(info[index], "an array argument");
+  if (tensor.dtype != type) fail(ErrorCode::Data, "an array of %s was given where %s is needed", dtypeName(tensor.dtype), dtypeName(type));
+  return tensor;
+}
+
+size_t requireArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, size_t length) {
+  if (info.Length() <= index || !info[index].IsTypedArray() || info[index].As<Napi::TypedArray>().TypedArrayType() != type ||
+      info[index].As<Napi::TypedArray>().ElementLength() < length) {
+    fail(ErrorCode::Internal, "argument %zu must be a typed array of at least %zu elements", index, length);
+  }
+  return info[index].As<Napi::TypedArray>().ElementLength();
+}
+
+HostBatch batchArgument(const Napi::Value& value) {
+  if (!value.IsObject()) fail(ErrorCode::Data, "a batch must be an object of typed arrays by input name");
+  const auto object = value.As<Napi::Object>();
+  const Napi::Array names = object.GetPropertyNames();
+  HostBatch batch;
+  for (uint32_t i = 0; i < names.Length(); ++i) {
+    const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
+    batch[name] = tensorOf(object.Get(name), ("'" + name + "'").c_str());
+  }
+  return batch;
+}
+
+std::vector<HostBatch> batchesArgument(const Napi::CallbackInfo& info, size_t index) {
+  if (info.Length() <= index || !info[index].IsArray()) fail(ErrorCode::Internal, "argument %zu must be an array of batches", index);
+  const auto list = info[index].As<Napi::Array>();
+  std::vector<HostBatch> batches;
+  for (uint32_t i = 0; i < list.Length(); ++i) batches.push_back(batchArgument(list.Get(i)));
+  return batches;
+}
+
+std::pair<int64_t, int64_t> capacityArgument(const Napi::CallbackInfo& info, size_t index) {
+  const Json json = parseJson(textArgument(info, index), "the capacity");
+  return {integerField(json, "rows", "capacity", 1, 1 << 24), integerField(json, "time", "capacity", 1, 1 << 24)};
+}
+
+RunOptions runOptions(const std::string& text) {
+  const Json json = parseJson(text, "the run options");
+  onlyKeys(json, "options", {"tap", "poison", "timing", "separate"});
+  return {flagField(json, "tap", "options", false), flagField(json, "poison", "options", false),
+          flagField(json, "timing", "options", false), flagField(json, "separate", "options", false)};
+}
+
+void fill(const Napi::Object& object, const void* data, size_t bytes) {
+  const auto array = object.As<Napi::TypedArray>();
+  std::memcpy(static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(), data, std::min(bytes, array.ByteLength()));
+}
+
+Napi::Value runResultValue(Napi::Env env, const RunResult& result) {
+  Napi::Array buffers = Napi::Array::New(env);
+  const auto describe = [&](const HostTensor& tensor) {
+    Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, tensor.data.size());
+    if (!tensor.data.empty()) std::memcpy(buffer.Data(), tensor.data.data(), tensor.data.size());
+    const uint32_t index = buffers.Length();
+    buffers.Set(index, buffer);
+    return Json{{"shape", tensor.shape}, {"dtype", dtypeName(tensor.dtype)}, {"index", index}};
+  };
+  Json meta = {{"outputs", Json::object()}, {"taps", Json::array()}, {"timings", Json::array()}};
+  for (const auto& [role, tensor] : result.outputs) meta["outputs"][role] = describe(tensor);
+  for (const Tap& tap : result.taps) {
+    meta["taps"].push_back({{"call", tap.call}, {"operation", tap.operation}, {"output", tap.output}, {"value", describe(tap.value)}});
+  }
+  for (const Timing& timing : result.timings) {
+    meta["timings"].push_back({{"call", timing.call}, {"operation", timing.operation}, {"seconds", timing.seconds}});
+  }
+  Napi::Object value = Napi::Object::New(env);
+  value.Set("meta", meta.dump());
+  value.Set("data", buffers);
+  return value;
+}
+
+}  // namespace tesserae

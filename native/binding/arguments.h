@@ -1,0 +1,29 @@
+// defines: readers of arguments and writers of results
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/model.h"
+
+namespace tesserae {
+
+// All throw ERR_INTERNAL or ERR_DATA when the argument is not what it must be; contents are copied.
+std::string textArgument(const Napi::CallbackInfo& info, size_t index);
+HostTensor arrayArgument(const Napi::CallbackInfo& info, size_t index, DType type);
+// A typed array of this type with at least (or, for 0, any) `length` elements; returns its length.
+size_t requireArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, size_t length);
+HostBatch batchArgument(const Napi::Value& value);
+std::vector<HostBatch> batchesArgument(const Napi::CallbackInfo& info, size_t index);
+std::pair<int64_t, int64_t> capacityArgument(const Napi::CallbackInfo& info, size_t index);  // {rows, time} as JSON
+RunOptions runOptions(const std::string& json);
+
+// Copies into a typed array.
+void fill(const Napi::Object& array, const void* data, size_t bytes);
+// { meta: JSON text, data: ArrayBuffer[] }; lib/native.ts assembles tensors from them.
+Napi::Value runResultValue(Napi::Env env, const RunResult& result);
+
+}  // namespace tesserae

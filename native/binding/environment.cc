@@ -1,0 +1,101 @@
+#include "binding/environment.h"
+
+#include <new>
+
+#include "runtime/error.h"
+
+namespace tesserae {
+
+struct Environment::Pending {
+  Environment* owner;
+  Napi::Promise::Deferred deferred;
+  Napi::ObjectReference kept;
+  std::shared_ptr<bool> busy;
+  Completion completion;  // empty after a failure
+  std::string code, message;
+};
+
+namespace {
+
+// Runs a call; its exception becomes a code and a message.
+template <class Call>
+void translate(Call call, std::string& code, std::string& message) {
+  try {
+    call();
+  } catch (const Error& error) {
+    code = codeName(error.code);
+    message = error.what();
+  } catch (const std::bad_alloc&) {
+    code = codeName(ErrorCode::OutOfMemory);
+    message = "host memory ran out";
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    code = codeName(ErrorCode::Internal);
+    message = error.what();
+  }
+}
+
+}  // namespace
+
+Napi::Value failureValue(Napi::Env env, const std::string& code, const std::string& message) {
+  Napi::Object failure = Napi::Object::New(env);
+  failure.Set("code", code);
+  failure.Set("message", message);
+  return failure;
+}
+
+Napi::Value guarded(Napi::Env env, const std::function<Napi::Value()>& call) {
+  Napi::Value result = env.Undefined();
+  std::string code, message;
+  translate([&] { result = call(); }, code, message);
+  if (!code.empty()) napi_throw(env, failureValue(env, code, message));
+  return result;
+}
+
+Environment::Environment(Napi::Env env) : engine_(Engine::cpu()) {
+  toJs_ = Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "tesserae", 0, 1);
+  toJs_.Unref(env);  // an idle engine keeps no process alive
+  // Hooks run last in, first out: the engine is done with this environment before its thread-safe function goes.
+  env.AddCleanupHook([](Environment* self) { self->engine_->cancel(self); }, this);
+}
+
+Environment::~Environment() {
+  for (Pending* pending : open_) delete pending;
+}
+
+Napi::Promise Environment::submit(Napi::Env env, std::shared_ptr<bool> busy, Napi::Object kept, Work work) {
+  auto deferred = Napi::Promise::Deferred::New(env);
+  if (busy && *busy) {
+    deferred.Reject(failureValue(env, codeName(ErrorCode::Busy),
+                                 "another call on this model is running; await it before the next one"));
+    return deferred.Promise();
+  }
+  if (busy) *busy = true;
+  auto* pending = new Pending{this, deferred, Napi::Persistent(kept), std::move(busy), {}, {}, {}};
+  if (open_.empty()) toJs_.Ref(env);
+  open_.insert(pending);
+  engine_->submit(this, [this, pending, work = std::move(work)](Device& device) {
+    translate([&] { pending->completion = work(device); }, pending->code, pending->message);
+    toJs_.NonBlockingCall(pending, [](Napi::Env jsEnv, Napi::Function, Pending* done) { deliver(jsEnv, done); });
+  });
+  return deferred.Promise();
+}
+
+void Environment::deliver(Napi::Env env, Pending* pending) {
+  std::unique_ptr<Pending> owned(pending);
+  Environment& owner = *pending->owner;
+  owner.open_.erase(pending);
+  if (owner.open_.empty()) owner.toJs_.Unref(env);
+  if (pending->busy) *pending->busy = false;
+  Napi::HandleScope scope(env);
+  Napi::Value result = env.Undefined();
+  if (pending->code.empty()) translate([&] { result = pending->completion(env, pending->kept.Value()); }, pending->code, pending->message);
+  if (pending->code.empty()) {
+    pending->deferred.Resolve(result);
+  } else {
+    pending->deferred.Reject(failureValue(env, pending->code, pending->message));
+  }
+}
+
+}  // namespace tesserae

@@ -1,0 +1,82 @@
+#include "compiler/compile.h"
+
+#include "compiler/passes.h"
+#include "runtime/error.h"
+
+namespace tesserae {
+
+namespace {
+
+std::vector<std::string> textList(const Json& json, const char* name, size_t most) {
+  std::vector<std::string> list;
+  for (const Json& entry : arrayField(json, name, "request", most)) {
+    if (!entry.is_string()) fail(ErrorCode::Config, "request.%s must hold texts", name);
+    list.push_back(entry.get<std::string>());
+  }
+  return list;
+}
+
+Mode parseMode(const std::string& name) {
+  for (Mode mode : {Mode::Train, Mode::Eval, Mode::Prefill, Mode::Decode}) {
+    if (name == modeName(mode)) return mode;
+  }
+  fail(ErrorCode::Config, "request.mode '%s' is unknown: use train, eval, prefill or decode", name.c_str());
+}
+
+}  // namespace
+
+const char* modeName(Mode mode) {
+  static const char* const names[] = {"train", "update", "eval", "prefill", "decode"};
+  return names[static_cast<int>(mode)];
+}
+
+ProgramRequest ProgramRequest::parse(const Json& json) {
+  onlyKeys(json, "request",
+           {"mode", "rows", "time", "outputs", "labelSmoothing", "cache", "seeds", "gradientsOf", "rewrite"});
+  ProgramRequest request;
+  request.mode = parseMode(textField(json, "mode", "request"));
+  request.rows = integerField(json, "rows", "request", 1, 1 << 24);
+  request.time = integerField(json, "time", "request", 1, 1 << 24);
+  if (json.contains("outputs")) request.outputs = textList(json, "outputs", 64);
+  if (json.contains("labelSmoothing")) request.labelSmoothing = numberField(json, "labelSmoothing", "request");
+  if (request.labelSmoothing < 0 || request.labelSmoothing >= 1) {
+    fail(ErrorCode::Config, "request.labelSmoothing is %g; it must be at least 0 and less than 1", request.labelSmoothing);
+  }
+  if (json.contains("cache")) request.cache = integerField(json, "cache", "request", 1, 1 << 24);
+  if (json.contains("seeds")) {
+    for (const auto& [output, input] : objectField(json, "seeds", "request").items()) {
+      request.seeds[output] = textField(json["seeds"], output.c_str(), "request.seeds");
+    }
+  }
+  if (json.contains("gradientsOf")) request.gradientsOf = textList(json, "gradientsOf", 64);
+  request.rewrite = flagField(json, "rewrite", "request", true);
+  return request;
+}
+
+std::string ProgramRequest::key() const {
+  std::string text = std::string(modeName(mode)) + " " + std::to_string(rows) + "x" + std::to_string(time) + " cache " +
+                     std::to_string(cache) + " smoothing " + std::to_string(labelSmoothing) + (rewrite ? "" : " plain");
+  for (const std::string& output : outputs) text += " >" + output;
+  for (const auto& [output, input] : seeds) text += " " + output + "<" + input;
+  for (const std::string& input : gradientsOf) text += " d" + input;
+  return text;
+}
+
+Program compile(const Graph& graph, const Layout& layout, Precision precision, DeviceKind device, int threads,
+                const ProgramRequest& request) {
+  Ir ir(graph, layout, precision, device);
+  if (request.mode == Mode::Update) {
+    lowerUpdate(ir, request);
+  } else {
+    lower(ir, request);
+    if (request.mode == Mode::Train) differentiate(ir, request);
+    removeDeadNodes(ir);
+    if (request.rewrite) rewrite(ir);
+    removeDeadNodes(ir);
+    schedule(ir);
+  }
+  assignWrites(ir);
+  return planMemory(ir, request, threads);
+}
+
+}  // namespace tesserae

@@ -1,0 +1,232 @@
+#include "compiler/graph.h"
+
+#include <set>
+
+#include "compiler/json.h"
+#include "ops/registry.h"
+#include "runtime/error.h"
+
+namespace tesserae {
+
+namespace {
+
+constexpr int64_t kLargestFactor = int64_t{1} << 31;
+constexpr int64_t kLargestTensor = int64_t{1} << 40;  // elements
+constexpr size_t kMostEntries = 100000;
+
+std::string at(const char* list, size_t index) { return std::string("graph.") + list + "[" + std::to_string(index) + "]"; }
+
+class Parser {
+ public:
+  Parser(const Json& json, const PaddingPolicy& padding) : json_(json), padding_(padding) {}
+
+  Graph parse() {
+    onlyKeys(json_, "graph", {"format", "version", "name", "axes", "parameters", "inputs", "nodes", "outputs"});
+    if (textField(json_, "format", "graph") != "tesserae.graph") {
+      fail(ErrorCode::Config, "graph.format must be 'tesserae.graph'");
+    }
+    integerField(json_, "version", "graph", 1, 1);
+    graph_.name = textField(json_, "name", "graph");
+    axes_["batch"] = {"batch", {{1, 1, FactorRole::Batch}}};
+    axes_["time"] = {"time", {{1, 1, FactorRole::Time}}};
+    parseAxes();
+    parseParameters();
+    parseInputs();
+    parseNodes();
+    for (const auto& [role, value] : objectField(json_, "outputs", "graph").items()) {
+      if (!value.is_string() || !values_.count(value.get<std::string>())) {
+        fail(ErrorCode::Config, "graph.outputs.%s names no value of the graph", role.c_str());
+      }
+      graph_.outputs[role] = value.get<std::string>();
+    }
+    return std::move(graph_);
+  }
+
+ private:
+  void parseAxes() {
+    const Json& list = arrayField(json_, "axes", "graph", kMostEntries);
+    for (size_t i = 0; i < list.size(); ++i) {
+      const std::string where = at("axes", i);
+      onlyKeys(list[i], where, {"name", "factors"});
+      Axis axis;
+      axis.name = textField(list[i], "name", where);
+      const Json& factors = arrayField(list[i], "factors", where, 4);
+      if (factors.empty()) fail(ErrorCode::Config, "%s.factors is empty", where.c_str());
+      int64_t product = 1;
+      for (const Json& json : factors) {
+        onlyKeys(json, where + ".factors", {"size", "role"});
+        Factor factor;
+        factor.role = parseRole(textField(json, "role", where + ".factors"));
+        if (factor.role == FactorRole::Batch || factor.role == FactorRole::Time) {
+          fail(ErrorCode::Config, "%s: batch and time are axes that every graph has; don't declare them", where.c_str());
+        }
+        factor.logical = integerField(json, "size", where + ".factors", 1, kLargestFactor);
+        const int64_t multiple = padding_.multipleOf(factor.role);
+        factor.physical = (factor.logical + multiple - 1) / multiple * multiple;
+        product *= factor.physical;
+        if (product > kLargestFactor) fail(ErrorCode::Config, "%s is longer than 2^31", where.c_str());
+        axis.factors.push_back(factor);
+      }
+      if (!axes_.emplace(axis.name, axis).second) {
+        fail(ErrorCode::Config, "%s.name '%s' is used twice", where.c_str(), axis.name.c_str());
+      }
+      graph_.axes.push_back(axis);
+    }
+  }
+
+  Axes axesOf(const Json& object, const std::string& where) {
+    Axes axes;
+    double elements = 1;
+    for (const Json& name : arrayField(object, "axes", where, 4)) {
+      const auto it = name.is_string() ? axes_.find(name.get<std::string>()) : axes_.end();
+      if (it == axes_.end()) fail(ErrorCode::Config, "%s.axes names an unknown axis: %s", where.c_str(), name.dump().c_str());
+      axes.push_back(it->second);
+      elements *= static_cast<double>(it->second.physical());
+    }
+    if (elements > static_cast<double>(kLargestTensor)) fail(ErrorCode::Config, "%s has more than 2^40 elements", where.c_str());
+    return axes;
+  }
+
+  void claim(const std::string& name, const std::string& where) {
+    if (!values_.insert(name).second) fail(ErrorCode::Config, "%s.name '%s' is used twice", where.c_str(), name.c_str());
+  }
+
+  void parseParameters() {
+    const Json& list = arrayField(json_, "parameters", "graph", kMostEntries);
+    for (size_t i = 0; i < list.size(); ++i) {
+      const std::string where = at("parameters", i);
+      const Json& json = list[i];
+      onlyKeys(json, where, {"name", "axes", "init", "decay", "trainable", "saved", "transposedInFiles"});
+      GraphParameter parameter;
+      parameter.name = textField(json, "name", where);
+      claim(parameter.name, where);
+      parameter.axes = axesOf(json, where);
+      for (const Axis& axis : parameter.axes) {
+        if (axis.name == "batch" || axis.name == "time") {
+          fail(ErrorCode::Config, "%s.axes: a parameter can't have the axis %s", where.c_str(), axis.name.c_str());
+        }
+      }
+      if (parameter.axes.empty()) fail(ErrorCode::Config, "%s.axes is empty", where.c_str());
+      parameter.init = initializer(objectField(json, "init", where), where + ".init");
+      if (parameter.init.type == Initializer::Sinusoidal && parameter.axes.size() != 2) {
+        fail(ErrorCode::Config, "%s.init sinusoidal needs two axes: positions and features", where.c_str());
+      }
+      parameter.decay = flagField(json, "decay", where, false);
+      parameter.trainable = flagField(json, "trainable", where, true);
+      parameter.saved = flagField(json, "saved", where, true);
+      parameter.transposedInFiles = flagField(json, "transposedInFiles", where, false);
+      if (parameter.transposedInFiles && parameter.axes.size() != 2) {
+        fail(ErrorCode::Config, "%s: only a parameter of two axes can be transposed in files", where.c_str());
+      }
+      graph_.parameters.push_back(std::move(parameter));
+    }
+  }
+
+  static Initializer initializer(const Json& json, const std::string& where) {
+    const std::string type = textField(json, "type", where);
+    if (type == "normal") return {Initializer::Normal, numberField(json, "std", where)};
+    if (type == "constant") return {Initializer::Constant, numberField(json, "value", where)};
+    if (type == "sinusoidal") return {Initializer::Sinusoidal, 0};
+    fail(ErrorCode::Config, "%s.type '%s' is unknown: use normal, constant or sinusoidal", where.c_str(), type.c_str());
+  }
+
+  void parseInputs() {
+    const Json& list = arrayField(json_, "inputs", "graph", 64);
+    for (size_t i = 0; i < list.size(); ++i) {
+      const std::string where = at("inputs", i);
+      onlyKeys(list[i], where, {"name", "axes", "dtype", "below", "ignored"});
+      GraphInput input;
+      input.name = textField(list[i], "name", where);
+      claim(input.name, where);
+      input.axes = axesOf(list[i], where);
+      input.dtype = parseDType(textField(list[i], "dtype", where));
+      if (input.dtype != DType::I32 && input.dtype != DType::F32) {
+        fail(ErrorCode::Config, "%s.dtype must be int32 or float32", where.c_str());
+      }
+      if (list[i].contains("below")) input.below = integerField(list[i], "below", where, 1, INT32_MAX);
+      if (list[i].contains("ignored")) input.ignored = integerField(list[i], "ignored", where, INT32_MIN, INT32_MAX);
+      graph_.inputs.push_back(std::move(input));
+    }
+  }
+
+  void parseNodes() {
+    const Json& list = arrayField(json_, "nodes", "graph", kMostEntries);
+    for (size_t i = 0; i < list.size(); ++i) {
+      const std::string where = at("nodes", i);
+      onlyKeys(list[i], where, {"name", "op", "inputs", "attributes"});
+      GraphNode node;
+      node.name = textField(list[i], "name", where);
+      node.op = textField(list[i], "op", where);
+      const Operation* op = operations().find(node.op);
+      if (!op) fail(ErrorCode::Config, "%s.op '%s' is unknown", where.c_str(), node.op.c_str());
+      for (const auto& [slot, value] : objectField(list[i], "inputs", where).items()) {
+        if (!value.is_string() || !values_.count(value.get<std::string>())) {
+          fail(ErrorCode::Config, "%s.inputs.%s must name a parameter, an input or an earlier node, not %s", where.c_str(),
+               slot.c_str(), value.dump().c_str());
+        }
+        if (slotIndex(op->inputs, slot) < 0) {
+          fail(ErrorCode::Config, "%s: the operation '%s' has no input '%s'", where.c_str(), node.op.c_str(), slot.c_str());
+        }
+        node.inputs[slot] = value.get<std::string>();
+      }
+      if (list[i].contains("attributes")) node.attributes = attributes(objectField(list[i], "attributes", where), where);
+      claim(node.name, where);
+      graph_.nodes.push_back(std::move(node));
+    }
+  }
+
+  static Attributes attributes(const Json& json, const std::string& where) {
+    Attributes result;
+    for (const auto& [name, value] : json.items()) {
+      if (value.is_boolean()) {
+        result = result.with(name, value.get<bool>());
+      } else if (value.is_number_integer()) {
+        result = result.with(name, integerField(json, name.c_str(), where + ".attributes", INT64_MIN, INT64_MAX));
+      } else if (value.is_number()) {
+        result = result.with(name, value.get<double>());
+      } else if (value.is_string()) {
+        result = result.with(name, value.get<std::string>());
+      } else {
+        fail(ErrorCode::Config, "%s.attributes.%s must be a number, a text, true or false", where.c_str(), name.c_str());
+      }
+    }
+    return result;
+  }
+
+  const Json& json_;
+  const PaddingPolicy& padding_;
+  Graph graph_;
+  std::map<std::string, Axis> axes_;
+  std::set<std::string> values_;
+};
+
+}  // namespace
+
+int64_t PaddingPolicy::multipleOf(FactorRole role) const {
+  switch (role) {
+    case FactorRole::Vocabulary: return vocabulary;
+    case FactorRole::Width: return width;
+    case FactorRole::Head: return head;
+    default: return 1;
+  }
+}
+
+const GraphInput* Graph::findInput(const std::string& wanted) const {
+  for (const GraphInput& input : inputs) {
+    if (input.name == wanted) return &input;
+  }
+  return nullptr;
+}
+
+const GraphNode* Graph::findNode(const std::string& wanted) const {
+  for (const GraphNode& node : nodes) {
+    if (node.name == wanted) return &node;
+  }
+  return nullptr;
+}
+
+Graph parseGraph(std::string_view text, const PaddingPolicy& padding) {
+  return Parser(parseJson(text, "the graph"), padding).parse();
+}
+
+}  // namespace tesserae

@@ -1,0 +1,66 @@
+// defines: Graph, GraphParameter, GraphInput, GraphNode, PaddingPolicy, parseGraph
+// The Graph of lib/graph/graph.ts as native code sees it: checked, with physical extents by the padding policy.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/attributes.h"
+#include "runtime/axis.h"
+
+namespace tesserae {
+
+// Multiples that factors are padded to, by role. The defaults keep rows of 16-bit tensors at 16 bytes and give tensor
+// cores whole tiles in the one dimension that is often odd, the vocabulary.
+struct PaddingPolicy {
+  int64_t vocabulary = 64;
+  int64_t width = 8;
+  int64_t head = 8;
+  int64_t multipleOf(FactorRole role) const;
+};
+
+struct Initializer {
+  enum Type { Normal, Constant, Sinusoidal } type = Constant;
+  double value = 0;  // standard deviation or constant
+};
+
+struct GraphParameter {
+  std::string name;
+  Axes axes;
+  Initializer init;
+  bool decay = false, trainable = true, saved = true, transposedInFiles = false;
+};
+
+struct GraphInput {
+  std::string name;
+  Axes axes;
+  DType dtype = DType::I32;
+  std::optional<int64_t> below;    // ids lie in [0, below)
+  std::optional<int64_t> ignored;  // allowed all the same
+};
+
+struct GraphNode {
+  std::string name, op;
+  std::map<std::string, std::string> inputs;  // slot → value
+  Attributes attributes;
+};
+
+struct Graph {
+  std::string name;
+  std::vector<Axis> axes;
+  std::vector<GraphParameter> parameters;
+  std::vector<GraphInput> inputs;
+  std::vector<GraphNode> nodes;
+  std::map<std::string, std::string> outputs;  // role → value
+  const GraphInput* findInput(const std::string& name) const;
+  const GraphNode* findNode(const std::string& name) const;
+};
+
+// Throws ERR_CONFIG for anything that is not a Graph of version 1 within its limits: names, axes, references to later
+// or unknown values. Shapes are checked when a Program is compiled.
+Graph parseGraph(std::string_view text, const PaddingPolicy& padding);
+
+}  // namespace tesserae

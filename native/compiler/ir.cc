@@ -1,0 +1,207 @@
+#include "compiler/ir.h"
+
+#include "ops/kernel.h"
+#include "ops/registry.h"
+#include "runtime/error.h"
+
+namespace tesserae {
+
+namespace {
+
+constexpr int64_t kAlignment = 64;
+int64_t align(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+TensorSpec flat(const char* name, int64_t n, DType type) { return {{countAxis(name, n)}, type}; }
+
+class Inference : public InferContext {
+ public:
+  Inference(const Ir& ir, const Node& node)
+      : ir_(ir), node_(node), outputs(node.op->outputs.size()), filled(node.op->outputs.size(), false) {}
+
+  bool has(int input) const override {
+    return static_cast<size_t>(input) < node_.inputs.size() && node_.inputs[input] != kAbsent;
+  }
+  const TensorSpec& input(int input) const override {
+    if (!has(input)) reject("the input '" + slotName(node_.op->inputs[input]) + "' is missing");
+    return ir_.values[node_.inputs[input]].spec;
+  }
+  const Attributes& attributes() const override { return node_.attributes; }
+  DType activationType() const override { return tesserae::activationType(ir_.precision); }
+  void output(int output, TensorSpec spec) override {
+    outputs[output] = std::move(spec);
+    filled[output] = true;
+  }
+  void reject(const std::string& why) const override {
+    fail(ErrorCode::Shape, "%s (%s): %s", node_.name.c_str(), node_.op->name.c_str(), why.c_str());
+  }
+
+ private:
+  const Ir& ir_;
+  const Node& node_;
+
+ public:
+  std::vector<TensorSpec> outputs;
+  std::vector<bool> filled;
+};
+
+}  // namespace
+
+const char* arenaName(Arena arena) {
+  static const char* const names[kArenas] = {"parameters", "halfCopy", "gradients", "moment1", "moment2",  "state",
+                                             "schedule",   "session",  "inputs",    "outputs", "workspace"};
+  return names[static_cast<int>(arena)];
+}
+
+StateLayout::StateLayout(const Layout& layout) {
+  int64_t at = 0;
+  const auto place = [&](int64_t size) {
+    const int64_t here = at;
+    at += align(size);
+    return here;
+  };
+  counters = place(kCounters * 8);
+  loss = place(2 * 8);
+  seed = place(4);
+  norm = place(4 * 4);
+  chunks = place(layout.chunks() * 2 * 4);
+  bytes = at;
+}
+
+ValueId Ir::add(Value value) {
+  values.push_back(std::move(value));
+  return static_cast<ValueId>(values.size()) - 1;
+}
+
+ValueId Ir::once(const std::string& key, Value value) {
+  const auto it = named_.find(key);
+  if (it != named_.end()) return it->second;
+  return named_[key] = add(std::move(value));
+}
+
+ValueId Ir::parameter(const std::string& name) {
+  const ParameterSlot* slot = layout.find(name);
+  return once("parameter " + name, {name, slot->spec, Arena::Parameters, slot->offset * 4});
+}
+
+ValueId Ir::halfCopy(const std::string& name) {
+  const ParameterSlot* slot = layout.find(name);
+  TensorSpec spec = slot->spec;
+  spec.dtype = activationType(precision);
+  return once("half " + name, {name, spec, Arena::HalfCopy, slot->offset * 2});
+}
+
+ValueId Ir::gradient(const std::string& name) {
+  const ParameterSlot* slot = layout.find(name);
+  return once("gradient " + name, {"d(" + name + ")", slot->spec, Arena::Gradients, slot->offset * 4});
+}
+
+ValueId Ir::stateValue(const std::string& name) {
+  const int64_t n = layout.elements;
+  if (name == "counters") return once(name, {name, flat("counters", kCounters, DType::I64), Arena::State, state.counters});
+  if (name == "loss") return once(name, {name, flat("loss", 2, DType::F64), Arena::State, state.loss});
+  if (name == "seed") return once(name, {name, flat("seed", 1, DType::F32), Arena::State, state.seed});
+  if (name == "norm") return once(name, {name, flat("norm", 4, DType::F32), Arena::State, state.norm});
+  if (name == "chunks") {
+    return once(name, {name, {{countAxis("chunk", layout.chunks()), countAxis("fields", 2)}, DType::F32}, Arena::State, state.chunks});
+  }
+  if (name == "parameters") return once(name, {name, flat("elements", n, DType::F32), Arena::Parameters, 0});
+  if (name == "gradients") return once(name, {name, flat("elements", n, DType::F32), Arena::Gradients, 0});
+  if (name == "moment1") return once(name, {name, flat("elements", n, DType::F32), Arena::Moment1, 0});
+  if (name == "moment2") return once(name, {name, flat("elements", n, DType::F32), Arena::Moment2, 0});
+  const auto it = named_.find(name);
+  if (it == named_.end()) fail(ErrorCode::Internal, "unknown State value '%s'", name.c_str());
+  return it->second;
+}
+
+ValueId Ir::session(const std::string& name, TensorSpec spec) {
+  const auto it = named_.find(name);
+  if (it != named_.end()) return it->second;
+  const int64_t offset = sessionBytes;
+  sessionBytes += align(spec.bytes());
+  return once(name, {name, std::move(spec), Arena::Session, offset});
+}
+
+std::vector<ValueId> Ir::emit(const std::string& operationName, const std::string& name, const std::string& site,
+                              std::vector<ValueId> inputs, Attributes attributes, std::vector<ValueId> presets) {
+  Node node;
+  node.op = &operation(operationName);
+  node.name = name;
+  node.site = site;
+  node.inputs = std::move(inputs);
+  node.inputs.resize(node.op->inputs.size(), kAbsent);
+  node.attributes = std::move(attributes);
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.inputs[i] == kAbsent && !isOptional(node.op->inputs[i])) {
+      if (tesserae::isState(node.op->inputs[i])) {
+        node.inputs[i] = stateValue(slotName(node.op->inputs[i]));
+      } else {
+        fail(ErrorCode::Shape, "%s (%s): the input '%s' is missing", name.c_str(), operationName.c_str(),
+             slotName(node.op->inputs[i]).c_str());
+      }
+    }
+  }
+  Inference inference(*this, node);
+  node.op->infer(inference);
+  presets.resize(node.op->outputs.size(), kNew);
+  for (size_t i = 0; i < presets.size(); ++i) {
+    if (presets[i] == kAbsent) continue;
+    if (!inference.filled[i]) {
+      if (presets[i] == kNew) presets[i] = kAbsent;
+      continue;
+    }
+    if (presets[i] == kNew && tesserae::isState(node.op->outputs[i])) presets[i] = stateValue(slotName(node.op->outputs[i]));
+    if (presets[i] == kNew) {
+      const std::string suffix = presets.size() == 1 || i == 0 ? "" : "." + slotName(node.op->outputs[i]);
+      presets[i] = add({name + suffix, inference.outputs[i], Arena::Workspace, -1});
+    } else if (values[presets[i]].spec.physicalElements() != inference.outputs[i].physicalElements()) {
+      inference.reject("the output '" + slotName(node.op->outputs[i]) + "' would be " + inference.outputs[i].describe() +
+                       ", its place is " + values[presets[i]].spec.describe());
+    }
+  }
+  node.outputs = presets;
+  nodes.push_back(std::move(node));
+  return presets;
+}
+
+int Ir::producer(ValueId value) const {
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    for (ValueId output : nodes[i].outputs) {
+      if (output == value && value >= 0) return static_cast<int>(i);
+    }
+  }
+  return -1;
+}
+
+std::vector<int> Ir::consumers(ValueId value) const {
+  std::vector<int> found;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    for (ValueId input : nodes[i].inputs) {
+      if (input == value) {
+        found.push_back(static_cast<int>(i));
+        break;
+      }
+    }
+  }
+  return found;
+}
+
+bool Ir::isOutput(ValueId value) const {
+  for (const auto& [role, output] : outputs) {
+    if (output == value) return true;
+  }
+  return false;
+}
+
+bool Ir::isState(ValueId value) const {
+  const Arena arena = values[value].arena;
+  return arena != Arena::Inputs && arena != Arena::Outputs && arena != Arena::Workspace;
+}
+
+CallShape Ir::shapeOf(const Node& node) const {
+  CallShape shape{{}, {}, node.attributes};
+  for (ValueId id : node.inputs) shape.inputs.push_back(id == kAbsent ? nullptr : &values[id].spec);
+  for (ValueId id : node.outputs) shape.outputs.push_back(id == kAbsent ? nullptr : &values[id].spec);
+  return shape;
+}
+
+}  // namespace tesserae

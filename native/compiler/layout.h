@@ -1,0 +1,35 @@
+// defines: Layout, ParameterSlot, makeLayout
+// Where parameters stand in the flat buffers of State. Computed once from a Graph and a padding policy, before any
+// Program; parameters, gradients, moments and 16-bit copies all share it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "compiler/graph.h"
+
+namespace tesserae {
+
+inline constexpr int64_t kChunkElements = 1024;  // each parameter starts on one; buckets and shards are runs of chunks
+
+struct ParameterSlot {
+  const GraphParameter* parameter;
+  TensorSpec spec;     // float32
+  int64_t offset = 0;  // elements from the start of a flat buffer, a multiple of kChunkElements
+  int64_t chunks = 0;
+};
+
+struct Layout {
+  // In reverse order of first use in the forward pass: the order in which gradients are complete. A tied parameter so
+  // stands where its last gradient is written.
+  std::vector<ParameterSlot> slots;
+  int64_t elements = 0;  // of a flat buffer, padding and chunk tails included
+  uint64_t hash = 0;     // of names, extents and offsets
+  int64_t chunks() const { return elements / kChunkElements; }
+  const ParameterSlot* find(const std::string& name) const;
+};
+
+// The graph must outlive the layout.
+Layout makeLayout(const Graph& graph);
+
+}  // namespace tesserae

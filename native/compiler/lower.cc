@@ -1,0 +1,203 @@
+// Graph → forward calls. What differs between modes is decided here: dropout and label smoothing only train, sampling
+// attends to a cache and computes logits of the last position alone.
+#include <set>
+
+#include "compiler/passes.h"
+#include "ops/registry.h"
+#include "runtime/error.h"
+
+namespace tesserae {
+
+namespace {
+
+class Lowering {
+ public:
+  Lowering(Ir& ir, const ProgramRequest& request)
+      : ir_(ir),
+        graph_(ir.graph),
+        request_(request),
+        training_(request.mode == Mode::Train),
+        sampling_(request.mode == Mode::Prefill || request.mode == Mode::Decode) {}
+
+  void run() {
+    const std::vector<std::string> roles = sampling_ ? std::vector<std::string>{"logits"} : request_.outputs;
+    std::map<std::string, std::string> wanted = roleValues(roles);
+    for (const auto& [output, input] : request_.seeds) wanted.merge(roleValues({output}));
+    if (sampling_) makeSession();
+    for (const std::string& name : request_.gradientsOf) {
+      const GraphInput* input = graph_.findInput(name);
+      if (!input || input->dtype != DType::F32) {
+        fail(ErrorCode::Config, "request.gradientsOf: '%s' is not a float32 input of the graph", name.c_str());
+      }
+    }
+    const std::set<std::string> needed = ancestors(wanted);
+    for (const GraphNode& node : graph_.nodes) {
+      if (needed.count(node.name)) lowerNode(node);
+    }
+    for (const auto& [role, name] : wanted) {
+      if (!sampling_) ir_.outputs[role] = value(name);
+    }
+    if (sampling_) choose(value(wanted.at("logits")));
+  }
+
+ private:
+  std::map<std::string, std::string> roleValues(const std::vector<std::string>& roles) const {
+    std::map<std::string, std::string> values;
+    for (const std::string& role : roles) {
+      const auto it = graph_.outputs.find(role);
+      if (it == graph_.outputs.end()) {
+        fail(ErrorCode::Config, "the graph '%s' has no output '%s'", graph_.name.c_str(), role.c_str());
+      }
+      values[role] = it->second;
+    }
+    return values;
+  }
+
+  std::set<std::string> ancestors(const std::map<std::string, std::string>& wanted) const {
+    std::set<std::string> needed;
+    for (const auto& [role, name] : wanted) needed.insert(name);
+    for (size_t i = graph_.nodes.size(); i-- > 0;) {
+      if (!needed.count(graph_.nodes[i].name)) continue;
+      for (const auto& [slot, name] : graph_.nodes[i].inputs) needed.insert(name);
+    }
+    return needed;
+  }
+
+  Axes bind(Axes axes) const {
+    for (Axis& axis : axes) {
+      for (Factor& factor : axis.factors) {
+        if (factor.role == FactorRole::Batch) factor.logical = factor.physical = request_.rows;
+        if (factor.role == FactorRole::Time) factor.logical = factor.physical = request_.time;
+      }
+    }
+    return axes;
+  }
+
+  Axis batchAxis() const { return bind({{"batch", {{1, 1, FactorRole::Batch}}}})[0]; }
+
+  // The value of a name: computed already, or an input or a parameter at its first use.
+  ValueId value(const std::string& name) {
+    const auto it = values_.find(name);
+    if (it != values_.end()) return it->second;
+    if (const GraphInput* input = graph_.findInput(name)) return values_[name] = inputValue(*input);
+    if (ir_.layout.find(name)) return ir_.parameter(name);
+    fail(ErrorCode::Internal, "the value '%s' has not been lowered", name.c_str());
+  }
+
+  ValueId inputValue(const GraphInput& input) {
+    if (sampling_ && input.name == "lengths") return ir_.stateValue("lengths");
+    if (sampling_ && input.name != "tokens") {
+      fail(ErrorCode::Config, "a model with the input '%s' can't be sampled from token ids alone", input.name.c_str());
+    }
+    if (request_.mode == Mode::Decode) return ir_.stateValue("next");
+    return ir_.add({input.name, {bind(input.axes), input.dtype}, Arena::Inputs, -1});
+  }
+
+  // Matrix products read the 16-bit copy where the precision has one; so does an embedding tied to one.
+  ValueId operand(const GraphNode& node, const std::string& slot, const std::string& name) {
+    const bool weight = slot == "weight" && ir_.layout.find(name) && hasHalfCopy(ir_.precision);
+    if (weight && (node.op == "linear" || node.op == "embedding")) {
+      for (const GraphNode& other : graph_.nodes) {
+        const auto it = other.inputs.find("weight");
+        if (other.op == "linear" && it != other.inputs.end() && it->second == name) return ir_.halfCopy(name);
+      }
+    }
+    return value(name);
+  }
+
+  void lowerNode(const GraphNode& node) {
+    if (node.op == "dropout" && !training_) {
+      values_[node.name] = value(node.inputs.at("x"));
+      return;
+    }
+    Attributes attributes = node.attributes;
+    const bool drops = training_ && attributes.number("dropout", 0) > 0;
+    if (!drops) attributes = attributes.without("dropout");
+    if (node.op == "cross_entropy" && training_ && request_.labelSmoothing > 0) {
+      attributes = attributes.with("labelSmoothing", request_.labelSmoothing);
+    }
+    if (node.op == "attention" && sampling_) {
+      values_[node.name] = cachedAttention(node, attributes);
+      return;
+    }
+    const Operation& op = operation(node.op);
+    std::vector<ValueId> inputs;
+    for (const std::string& marked : op.inputs) {
+      const std::string slot = slotName(marked);
+      const auto it = node.inputs.find(slot);
+      if (it != node.inputs.end()) {
+        inputs.push_back(operand(node, slot, it->second));
+      } else if (slot == "counters" && isOptional(marked) && drops) {
+        inputs.push_back(ir_.stateValue("counters"));
+      } else if (slot == "seed" && training_) {
+        inputs.push_back(ir_.stateValue("seed"));
+      } else if (slot == "start" && sampling_) {
+        inputs.push_back(ir_.stateValue("start"));
+      } else {
+        inputs.push_back(kAbsent);
+      }
+    }
+    if (sampling_ && node.name == graph_.outputs.at("logits")) inputs[0] = lastPosition(inputs[0]);
+    values_[node.name] = ir_.emit(node.op, node.name, node.name, std::move(inputs), std::move(attributes))[0];
+  }
+
+  // What a sampler keeps: sizes depend on rows and cache alone, so that prefill and decode agree on every place.
+  void makeSession() {
+    if (request_.cache < 1) fail(ErrorCode::Config, "request.cache is missing: positions that the sampler keeps");
+    const Axis batch = batchAxis();
+    const auto vector = [&](const char* name, DType type) { ir_.session(name, {{batch}, type}); };
+    vector("temperature", DType::F32);
+    vector("start", DType::I32);
+    vector("lengths", DType::I32);
+    ir_.session("stream", {{batch, countAxis("fields", 2)}, DType::I64});
+    Axis one{"time", {{1, 1, FactorRole::Time}}};
+    ir_.session("next", {{batch, one}, DType::I32});
+  }
+
+  ValueId cachedAttention(const GraphNode& node, const Attributes& attributes) {
+    if (!attributes.flag("causal")) {
+      fail(ErrorCode::Config, "%s: only causal attention can be sampled token by token", node.name.c_str());
+    }
+    const ValueId qkv = value(node.inputs.at("qkv"));
+    const TensorSpec& spec = ir_.values[qkv].spec;
+    const std::vector<Factor>& packed = spec.axes.back().factors;
+    if (packed.size() != 3) fail(ErrorCode::Shape, "%s: qkv must be packed as (3, heads, headDim)", node.name.c_str());
+    const TensorSpec cache{{batchAxis(), countAxis("positions", request_.cache), {"heads", {packed[1], packed[2]}}}, spec.dtype};
+    const ValueId keys = ir_.session("keys " + node.name, cache), values = ir_.session("values " + node.name, cache);
+    return ir_.emit("cached_attention", node.name, node.name,
+                    {qkv, keys, values, ir_.stateValue("start"), ir_.stateValue("lengths")}, attributes,
+                    {kNew, keys, values})[0];
+  }
+
+  ValueId lastPosition(ValueId x) {
+    return ir_.emit("last_position", "last_position", "last_position", {x, ir_.stateValue("lengths")}, {})[0];
+  }
+
+  void choose(ValueId logits) {
+    const auto state = [&](const char* name) { return ir_.stateValue(name); };
+    ir_.emit("choose", "choose", "choose", {logits, state("temperature"), state("stream"), state("start"), state("lengths"), kAbsent}, {},
+             {state("next"), state("stream"), state("start"), state("lengths")});
+  }
+
+  Ir& ir_;
+  const Graph& graph_;
+  const ProgramRequest& request_;
+  const bool training_, sampling_;
+  std::map<std::string, ValueId> values_;
+};
+
+}  // namespace
+
+void lower(Ir& ir, const ProgramRequest& request) { Lowering(ir, request).run(); }
+
+void lowerUpdate(Ir& ir, const ProgramRequest& request) {
+  const ValueId rates = ir.add({"learningRates", {{countAxis("step", request.scheduleSteps)}, DType::F32}, Arena::Schedule, 0});
+  const ValueId norm = ir.stateValue("norm");
+  ir.emit("gradient_norm", "gradient_norm", "update",
+          {ir.stateValue("gradients"), ir.stateValue("loss"), ir.stateValue("seed"), rates, ir.stateValue("counters")},
+          Attributes{}.with("maxGradNorm", request.maxGradNorm), {norm});
+  ir.emit(request.optimizer, request.optimizer, "update", {}, request.optimizerAttributes);
+  ir.emit("advance_counters", "advance_counters", "update", {}, {});
+}
+
+}  // namespace tesserae

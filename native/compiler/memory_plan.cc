@@ -1,0 +1,168 @@
+// Lifetimes and places. Values that are not alive at the same time share memory; an output takes over an input's place
+// where the contract allows it and nobody reads the input afterwards.
+#include <algorithm>
+#include <numeric>
+
+#include "compiler/passes.h"
+#include "runtime/philox.h"
+
+namespace tesserae {
+
+namespace {
+
+constexpr int64_t kAlignment = 256;  // what CUDA's allocator gives, and vector loads like
+int64_t align(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+struct Block {
+  int64_t bytes = 0;
+  int first = 0, last = 0;  // calls between which it is alive, inclusive
+  int64_t offset = -1;
+  std::vector<ValueId> values;
+  int scratchOf = -1;
+};
+
+class Planner {
+ public:
+  Planner(const Ir& ir, const ProgramRequest& request, int threads) : ir_(ir), threads_(threads) {
+    program_.request = request;
+    program_.precision = ir.precision;
+    program_.device = ir.device;
+    program_.values = ir.values;
+    program_.outputs = ir.outputs;
+    program_.sessionBytes = ir.sessionBytes;
+  }
+
+  Program plan() {
+    makeCalls();
+    placeInputsAndOutputs();
+    makeBlocks();
+    placeBlocks();
+    return std::move(program_);
+  }
+
+ private:
+  void makeCalls() {
+    for (const Node& node : ir_.nodes) {
+      const CallShape shape = ir_.shapeOf(node);
+      Call call{node.op, node.name, hashName(node.site.data(), static_cast<int64_t>(node.site.size())),
+                node.inputs, node.outputs, node.writes, node.attributes};
+      if (node.op->cost) call.cost = node.op->cost(shape);
+      double bytes = call.cost.extraBytes;
+      for (const TensorSpec* spec : shape.inputs) bytes += spec ? static_cast<double>(spec->bytes()) : 0;
+      for (const TensorSpec* spec : shape.outputs) bytes += spec ? static_cast<double>(spec->bytes()) : 0;
+      call.bytes = static_cast<int64_t>(bytes);
+      if (node.op->workspace) call.scratchBytes = align(node.op->workspace(shape, ir_.device, threads_));
+      program_.calls.push_back(std::move(call));
+    }
+  }
+
+  void placeInputsAndOutputs() {
+    for (size_t i = 0; i < program_.values.size(); ++i) {
+      Value& value = program_.values[i];
+      if (value.arena != Arena::Inputs) continue;
+      value.offset = program_.inputBytes;
+      program_.inputBytes += align(value.spec.bytes());
+      program_.inputs[value.name] = static_cast<ValueId>(i);
+    }
+    for (const auto& [role, id] : program_.outputs) {
+      Value& value = program_.values[id];
+      if (value.arena != Arena::Workspace) continue;
+      value.arena = Arena::Outputs;
+      value.offset = program_.outputBytes;
+      program_.outputBytes += align(value.spec.bytes());
+    }
+  }
+
+  void makeBlocks() {
+    const size_t n = program_.values.size();
+    std::vector<int> first(n, -1), last(n, -1);
+    blockOf_.assign(n, -1);
+    for (size_t i = 0; i < program_.calls.size(); ++i) {
+      const Call& call = program_.calls[i];
+      for (const auto* list : {&call.inputs, &call.outputs}) {
+        for (ValueId id : *list) {
+          if (id == kAbsent) continue;
+          if (first[id] < 0) first[id] = static_cast<int>(i);
+          last[id] = static_cast<int>(i);
+        }
+      }
+    }
+    for (size_t i = 0; i < program_.calls.size(); ++i) {
+      const Call& call = program_.calls[i];
+      for (size_t o = 0; o < call.outputs.size(); ++o) {
+        const ValueId id = call.outputs[o];
+        if (id == kAbsent || program_.values[id].arena != Arena::Workspace || blockOf_[id] >= 0) continue;
+        int block = takeOver(call, static_cast<int>(i), static_cast<int>(o), last);
+        if (block < 0) {
+          block = static_cast<int>(blocks_.size());
+          blocks_.push_back({align(program_.values[id].spec.bytes()), first[id], last[id]});
+        }
+        blocks_[block].last = std::max(blocks_[block].last, last[id]);
+        blocks_[block].values.push_back(id);
+        blockOf_[id] = block;
+      }
+      if (call.scratchBytes > 0) {
+        Block scratch{call.scratchBytes, static_cast<int>(i), static_cast<int>(i)};
+        scratch.scratchOf = static_cast<int>(i);
+        blocks_.push_back(scratch);
+      }
+    }
+  }
+
+  // The block of an input whose place this output may take; −1 when there is none.
+  int takeOver(const Call& call, int at, int output, const std::vector<int>& last) const {
+    for (const Operation::Alias& alias : call.op->aliases) {
+      if (alias.output != output) continue;
+      const ValueId from = call.inputs[alias.input];
+      if (from == kAbsent || program_.values[from].arena != Arena::Workspace || blockOf_[from] < 0) continue;
+      if (std::count(call.inputs.begin(), call.inputs.end(), from) != 1) continue;
+      const Block& block = blocks_[blockOf_[from]];
+      // The block ends here only if no other value has taken it over already and nobody reads it later.
+      if (last[from] != at || block.values.back() != from) continue;
+      if (program_.values[from].spec.bytes() != program_.values[call.outputs[output]].spec.bytes()) continue;
+      return blockOf_[from];
+    }
+    return -1;
+  }
+
+  // Largest first, each at the lowest offset that is free during its life.
+  void placeBlocks() {
+    std::vector<int> order(blocks_.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return blocks_[a].bytes > blocks_[b].bytes; });
+    std::vector<int> placed;
+    for (int index : order) {
+      Block& block = blocks_[index];
+      std::vector<std::pair<int64_t, int64_t>> taken;  // [from, to) of blocks alive at the same time
+      for (int other : placed) {
+        const Block& b = blocks_[other];
+        if (b.first <= block.last && block.first <= b.last) taken.emplace_back(b.offset, b.offset + b.bytes);
+      }
+      std::sort(taken.begin(), taken.end());
+      int64_t offset = 0;
+      for (const auto& [from, to] : taken) {
+        if (from >= offset + block.bytes) break;
+        offset = std::max(offset, to);
+      }
+      block.offset = offset;
+      program_.workspaceBytes = std::max(program_.workspaceBytes, offset + block.bytes);
+      placed.push_back(index);
+      for (ValueId id : block.values) program_.values[id].offset = offset;
+      if (block.scratchOf >= 0) program_.calls[block.scratchOf].scratchOffset = offset;
+    }
+  }
+
+  const Ir& ir_;
+  const int threads_;
+  Program program_;
+  std::vector<Block> blocks_;
+  std::vector<int> blockOf_;
+};
+
+}  // namespace
+
+Program planMemory(const Ir& ir, const ProgramRequest& request, int threads) {
+  return Planner(ir, request, threads).plan();
+}
+
+}  // namespace tesserae

@@ -1,0 +1,33 @@
+// defines: lower, differentiate, rewrite, removeDeadNodes, schedule, assignWrites, planMemory
+// The passes of the compiler, in their order. Each takes the Ir and leaves one that can still run.
+#pragma once
+
+#include "compiler/program.h"
+
+namespace tesserae {
+
+// Graph → forward calls for the request's mode and capacity.
+void lower(Ir& ir, const ProgramRequest& request);
+
+// The update Program: norm, clipping, optimizer, counters.
+void lowerUpdate(Ir& ir, const ProgramRequest& request);
+
+// Appends the backward calls of a training Program.
+void differentiate(Ir& ir, const ProgramRequest& request);
+
+// Fuses producers and consumers where the device's contract absorbs them.
+void rewrite(Ir& ir);
+
+// Removes calls that nothing needs and marks unused optional outputs absent.
+void removeDeadNodes(Ir& ir);
+
+// A stable order in which every value is written before it is read, State hazards included.
+void schedule(Ir& ir);
+
+// Decides which writes of gradients and of the loss store and which add.
+void assignWrites(Ir& ir);
+
+// Gives each value of Inputs, Outputs and Workspace its place by lifetime; fills the Program.
+Program planMemory(const Ir& ir, const ProgramRequest& request, int threads);
+
+}  // namespace tesserae

@@ -1,0 +1,61 @@
+// defines: ProgramRequest, Mode, Call, Program
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "compiler/ir.h"
+#include "compiler/json.h"
+#include "ops/kernel.h"
+
+namespace tesserae {
+
+enum class Mode : uint8_t { Train, Update, Eval, Prefill, Decode };
+const char* modeName(Mode mode);
+
+// What a Program is compiled for: lib/native.ts documents the fields.
+struct ProgramRequest {
+  Mode mode = Mode::Eval;
+  int64_t rows = 1, time = 1;
+  std::vector<std::string> outputs = {"loss"};
+  double labelSmoothing = 0;
+  int64_t cache = 0;
+  std::map<std::string, std::string> seeds;  // Graph output → input that is its gradient
+  std::vector<std::string> gradientsOf;
+  bool rewrite = true;
+  // Update only.
+  std::string optimizer;
+  Attributes optimizerAttributes;
+  double maxGradNorm = 0;
+  int64_t scheduleSteps = 1;
+
+  static ProgramRequest parse(const Json& json);  // throws ERR_CONFIG
+  std::string key() const;                        // equal for equal requests
+};
+
+// One operation call of a Program: values by index, memory by plan.
+struct Call {
+  const Operation* op;
+  std::string name;
+  uint64_t site;
+  std::vector<ValueId> inputs, outputs;
+  std::vector<WriteMode> writes;
+  Attributes attributes;
+  int64_t scratchOffset = 0, scratchBytes = 0;  // in the workspace
+  Cost cost;
+  int64_t bytes = 0;  // read and written
+};
+
+// A flat list of calls over values whose places are known: offsets in arenas, never memory.
+struct Program {
+  ProgramRequest request;
+  Precision precision;
+  DeviceKind device;
+  std::vector<Value> values;
+  std::vector<Call> calls;
+  std::map<std::string, ValueId> inputs, outputs;
+  int64_t inputBytes = 0, outputBytes = 0, workspaceBytes = 0, sessionBytes = 0;
+};
+
+}  // namespace tesserae

@@ -1,0 +1,62 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+
+namespace tesserae {
+
+std::shared_ptr<Engine> Engine::cpu() {
+  static std::mutex mutex;
+  static std::weak_ptr<Engine> shared;
+  std::lock_guard<std::mutex> lock(mutex);
+  std::shared_ptr<Engine> engine = shared.lock();
+  if (!engine) {
+    engine.reset(new Engine());
+    shared = engine;
+  }
+  return engine;
+}
+
+Engine::Engine() : thread_([this] { loop(); }) {}
+
+Engine::~Engine() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ending_ = true;
+    queue_.clear();
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Engine::submit(const void* owner, Job job) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    queue_.emplace_back(owner, std::move(job));
+  }
+  changed_.notify_all();
+}
+
+void Engine::cancel(const void* owner) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  queue_.erase(std::remove_if(queue_.begin(), queue_.end(), [&](const auto& entry) { return entry.first == owner; }), queue_.end());
+  changed_.wait(lock, [&] { return running_ != owner; });
+}
+
+void Engine::loop() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return ending_ || !queue_.empty(); });
+    if (ending_) return;
+    auto [owner, job] = std::move(queue_.front());
+    queue_.pop_front();
+    running_ = owner;
+    lock.unlock();
+    job(device_);
+    job = nullptr;  // what it holds goes before anybody is told that it ended
+    lock.lock();
+    running_ = nullptr;
+    changed_.notify_all();
+  }
+}
+
+}  // namespace tesserae

@@ -1,0 +1,44 @@
+// defines: Engine
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "engine/executor.h"
+
+namespace tesserae {
+
+// The thread on which everything of one device runs, in the order of submission. One for the process, shared by all
+// environments (Node's main thread and its workers); it ends when the last one lets go.
+class Engine {
+ public:
+  using Job = std::function<void(Device&)>;
+
+  static std::shared_ptr<Engine> cpu();
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Jobs must not throw. `owner` names the environment they belong to.
+  void submit(const void* owner, Job job);
+  // Drops the owner's queued jobs and waits for the one that runs.
+  void cancel(const void* owner);
+
+ private:
+  Engine();
+  void loop();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::pair<const void*, Job>> queue_;
+  const void* running_ = nullptr;
+  bool ending_ = false;
+  Device device_;
+  std::thread thread_;
+};
+
+}  // namespace tesserae

@@ -1,0 +1,111 @@
+// defines: Model, ModelOptions, TrainingOptions, StepResult, RunResult
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compiler/compile.h"
+#include "engine/executor.h"
+
+namespace tesserae {
+
+struct ModelOptions {
+  std::string device = "cpu";
+  Precision precision = Precision::FP32;
+  int64_t seed = 0;
+  PaddingPolicy padding;
+  int threads = 0;  // 0: all processors that the process may use
+
+  static ModelOptions parse(std::string_view text);  // throws ERR_CONFIG, ERR_DEVICE
+};
+
+struct TrainingOptions {
+  std::string optimizer;
+  Attributes optimizerAttributes;
+  double maxGradNorm = 0, labelSmoothing = 0;
+  std::vector<float> learningRates;
+
+  static TrainingOptions parse(std::string_view text, std::vector<float> learningRates);
+};
+
+// In the order that lib/native.ts reads it from a Float64Array.
+struct StepResult {
+  double lossSum, validTargets, gradNorm, learningRate, applied, attemptedSteps, appliedSteps;
+};
+
+struct RunResult {
+  std::map<std::string, HostTensor> outputs;
+  std::vector<Tap> taps;
+  std::vector<Timing> timings;
+};
+
+class Session;
+
+// A model's State and its compiled Programs. Used on its device's engine thread alone.
+class Model {
+ public:
+  Model(std::string_view graphText, const ModelOptions& options);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  // Allocates gradients and moments (kept when they are there) and compiles the update Program.
+  void configureTraining(TrainingOptions options);
+  // One optimizer step over micro-batches of one capacity.
+  StepResult trainStep(Device& device, int64_t rows, int64_t time, const std::vector<HostBatch>& microBatches);
+  // Compiles (or finds) a Program and runs it once, uncaptured.
+  RunResult run(Device& device, const ProgramRequest& request, const HostBatch& batch, const RunOptions& options);
+
+  // kind: parameter, gradient, moment1, moment2; values in logical order. Throw ERR_CONFIG for an unknown name.
+  std::vector<float> readTensor(const std::string& kind, const std::string& name) const;
+  void writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values);
+  int64_t counter(Counter counter) const;
+  void setCounter(Counter counter, int64_t value);
+
+  std::string infoJson() const;
+  const Graph& graph() const { return graph_; }
+
+ private:
+  friend class Session;
+  const Program& program(const ProgramRequest& request);
+  char* arena(Arena arena) const { return state_[static_cast<int>(arena)].data(); }
+  void allocate(Arena arena, int64_t bytes);
+  Bases bases() const;
+  const ParameterSlot& slot(const std::string& name) const;
+  Arena arenaOf(const std::string& kind) const;
+
+  const ModelOptions options_;
+  const Graph graph_;
+  const Layout layout_;
+  const StateLayout stateLayout_;
+  HostArena state_[kArenas];  // the arenas of State; the others stay empty
+  std::list<std::pair<std::string, std::unique_ptr<Program>>> programs_;  // most recently used first
+  TrainingOptions training_;
+  std::unique_ptr<Program> update_;
+};
+
+// Sequences that are being sampled from a model, which must outlive the session.
+class Session {
+ public:
+  // options: {rows, cache, temperatures, seeds} as JSON. Throws ERR_CONFIG.
+  Session(std::shared_ptr<Model> model, std::string_view options);
+  // tokens: rows × time. Returns each row's next token.
+  std::vector<int32_t> prefill(Device& device, const HostTensor& tokens, const std::vector<int32_t>& lengths);
+  std::vector<int32_t> decode(Device& device, int64_t steps);
+  int64_t rows() const { return rows_; }
+
+ private:
+  std::vector<int32_t> step(Device& device, const Program& program);
+  int32_t* vector(const Program& program, const char* name);
+
+  std::shared_ptr<Model> model_;
+  int64_t rows_, cache_;
+  HostArena memory_;
+  bool started_ = false;
+};
+
+// Threads that OpenMP may use here: the processors of the process's affinity mask.
+int defaultThreads();
+
+}  // namespace tesserae

@@ -1,0 +1,72 @@
+// Cross-entropy of logits against token ids, with label smoothing (Szegedy et al. 2016, section 7, as PyTorch has it).
+#include "ops/cross_entropy/plan.h"
+#include "ops/registry.h"
+
+namespace tesserae {
+
+namespace {
+
+int64_t rowsOf(const TensorSpec& spec) { return spec.physicalElements() / spec.axes.back().physical(); }
+
+void requireTargets(InferContext& c, const TensorSpec& logits, const TensorSpec& targets) {
+  c.require(!logits.axes.empty() && logits.axes.back().factors.size() == 1, "logits need one factor as the last axis");
+  c.require(targets.dtype == DType::I32 && targets.physicalElements() == rowsOf(logits),
+            "targets must be an int32 for each row of logits, not " + targets.describe());
+  const double smoothing = c.attributes().number("labelSmoothing", 0);
+  c.require(smoothing >= 0 && smoothing < 1, "labelSmoothing must be at least 0 and below 1");
+}
+
+// logits [..., V→Vp], targets [...] -> loss (2) = {Σ loss, Σ 1} over valid targets, lse [...]
+void inferCrossEntropy(InferContext& c) {
+  enum { kLogits, kTargets };
+  const TensorSpec& logits = c.input(kLogits);
+  requireTargets(c, logits, c.input(kTargets));
+  c.output(0, {{countAxis("loss", 2)}, DType::F64});
+  c.output(1, {Axes(logits.axes.begin(), logits.axes.end() - 1), DType::F32});
+}
+
+// Training passes the seed, which the forward pass does not read, so that the backward operation can have it.
+void differentiateCrossEntropy(GradientContext& c) {
+  enum { kLogits, kTargets, kSeedInput };
+  enum { kLoss, kLse };
+  const auto out = c.emit("cross_entropy_backward",
+                          {c.input(kLogits), c.input(kTargets), c.output(kLse), c.input(kSeedInput)}, c.attributes(),
+                          {kNew});
+  c.flow(kLogits, out[0]);
+}
+
+void inferBackward(InferContext& c) {
+  enum { kLogits, kTargets };
+  requireTargets(c, c.input(kLogits), c.input(kTargets));
+  c.output(0, c.input(kLogits));
+}
+
+Cost forwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]->physicalElements()}; }
+Cost backwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]->physicalElements()}; }
+
+int64_t forwardWorkspace(const CallShape& c, DeviceKind device, int) {
+  if (device != DeviceKind::CPU) return 0;
+  return lossBlocks(rowsOf(*c.inputs[0])) * 2 * static_cast<int64_t>(sizeof(double));
+}
+
+}  // namespace
+
+void register_cross_entropy(OperationRegistry& registry) {
+  // loss = (1 - ε)(lse - z_target) + ε (lse - mean(z)), z the logical logits
+  registry.add({.name = "cross_entropy",
+                .inputs = {"logits", "targets", "seed?*"},
+                .outputs = {"loss*", "lse?"},
+                .infer = inferCrossEntropy,
+                .gradient = differentiateCrossEntropy,
+                .cost = forwardCost,
+                .workspace = forwardWorkspace});
+  // dlogits = seed (softmax(z) - (1 - ε) onehot(target) - ε / V); zero in rows without a valid target
+  registry.add({.name = "cross_entropy_backward",
+                .inputs = {"logits", "targets", "lse", "seed*"},
+                .outputs = {"dlogits"},
+                .infer = inferBackward,
+                .cost = backwardCost,
+                .aliases = {{0, 0}}});
+}
+
+}  // namespace tesserae

@@ -1,0 +1,58 @@
+// defines: Extent, TensorView, KernelContext, Kernel
+// What a kernel sees of a call: plain data, no templates of the standard library (CPU kernels are compiled once per
+// instruction set into one binary, and a shared inline function would be linked from an arbitrary one of them).
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/dtype.h"
+
+namespace tesserae {
+
+class Attributes;
+
+struct Extent {
+  int64_t logical;
+  int64_t physical;
+};
+
+// A tensor in memory: dense in the physical extents of its factors, last factor fastest.
+struct TensorView {
+  void* data = nullptr;  // null: this optional tensor is absent
+  DType dtype = DType::F32;
+  int32_t rank = 0;
+  Extent factors[10];  // all factors of all axes in order: (B, T, 3, H, D→Dp)
+  int64_t rows = 1;    // product of the physical extents of all axes but the last
+  int64_t columns = 1;         // physical extent of the last axis
+  int64_t logicalColumns = 1;  // logical extent of the last axis
+  int64_t elements = 1;        // physical
+  float* f32() const { return static_cast<float*>(data); }
+  double* f64() const { return static_cast<double*>(data); }
+  int32_t* i32() const { return static_cast<int32_t*>(data); }
+  int64_t* i64() const { return static_cast<int64_t*>(data); }
+  uint32_t* u32() const { return static_cast<uint32_t*>(data); }
+};
+
+// The State vector `counters` (int64): what random numbers and schedules are indexed by.
+enum Counter : int64_t {
+  kAttempted = 0,    // optimizer steps tried: random numbers, data cursor
+  kApplied = 1,      // optimizer steps taken: Adam's t, the schedule
+  kFirstSample = 2,  // index in the optimizer step of this micro-step's first row, over micro-steps and ranks
+  kSeed = 3,         // of the model
+  kCounters = 4,
+};
+
+struct KernelContext {
+  const TensorView* inputs;    // in the contract's order
+  const TensorView* outputs;   // in the contract's order
+  const bool* accumulate;      // per output: add to what it holds (gradients after the first write of a step)
+  const Attributes* attributes;
+  void* workspace;             // as many bytes as the contract asked for, aligned to 64
+  uint64_t site;               // hash of the call site's name: Philox key = seed ^ site
+  int threads;                 // CPU: the size of the OpenMP pool
+  void* stream;                // CUDA
+};
+
+using Kernel = void (*)(const KernelContext&);
+
+}  // namespace tesserae

@@ -1,0 +1,56 @@
+// The output layer and its loss in one: logits = x Wᵀ, their cross-entropy and both gradients, a panel of rows at a
+// time, so that the (rows × vocabulary) logits never exist as a whole.
+#include "ops/linear_cross_entropy/plan.h"
+#include "ops/registry.h"
+
+namespace tesserae {
+
+namespace {
+
+int64_t rowsOf(const TensorSpec& spec) { return spec.physicalElements() / spec.axes.back().physical(); }
+
+// x [..., C], weight [V, C], targets [...] -> loss (2) = {Σ loss, Σ 1} over valid targets, dx [..., C], dweight [V, C]
+void inferLinearCrossEntropy(InferContext& c) {
+  enum { kX, kWeight, kTargets, kSeedInput };
+  const TensorSpec &x = c.input(kX), &weight = c.input(kWeight), &targets = c.input(kTargets);
+  c.require(weight.axes.size() == 2 && weight.axes[0].factors.size() == 1,
+            "weight must have two axes (vocabulary, in), not " + weight.describe());
+  c.require(!x.axes.empty() && x.axes.back().fits(weight.axes[1]),
+            "the last axis of x (" + x.describe() + ") must be the second one of weight (" + weight.describe() + ")");
+  c.require(targets.dtype == DType::I32 && targets.physicalElements() == rowsOf(x),
+            "targets must be an int32 for each row of x, not " + targets.describe());
+  const double smoothing = c.attributes().number("labelSmoothing", 0);
+  c.require(smoothing >= 0 && smoothing < 1, "labelSmoothing must be at least 0 and below 1");
+  c.output(0, {{countAxis("loss", 2)}, DType::F64});
+  c.output(1, {x.axes, c.activationType()});
+  c.output(2, {weight.axes, DType::F32});
+}
+
+Cost costOf(const CallShape& c) {
+  enum { kX, kWeight };
+  enum { kLoss, kDx, kDweight };
+  const TensorSpec &x = *c.inputs[kX], &weight = *c.inputs[kWeight];
+  const double product = 2.0 * static_cast<double>(rowsOf(x)) * static_cast<double>(weight.physicalElements());
+  const double logits = static_cast<double>(rowsOf(x) * weight.axes[0].physical());
+  const int products = 1 + (c.outputs[kDx] ? 1 : 0) + (c.outputs[kDweight] ? 1 : 0);
+  return {.matrixFlops = products * product, .vectorFlops = (products > 1 ? 20.0 : 16.0) * logits};
+}
+
+int64_t workspace(const CallShape& c, DeviceKind device, int) {
+  if (device != DeviceKind::CPU) return 0;
+  const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
+  return planLinearCrossEntropy(rowsOf(x), weight.axes[0].physical(), weight.axes[1].physical()).bytes;
+}
+
+}  // namespace
+
+void register_linear_cross_entropy(OperationRegistry& registry) {
+  registry.add({.name = "linear_cross_entropy",
+                .inputs = {"x", "weight", "targets", "seed?*"},
+                .outputs = {"loss*", "dx?", "dweight?"},
+                .infer = inferLinearCrossEntropy,
+                .cost = costOf,
+                .workspace = workspace});
+}
+
+}  // namespace tesserae

@@ -1,0 +1,26 @@
+// defines: Chip, findChip, chips
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/dtype.h"
+
+namespace tesserae {
+
+// What a roofline needs of a chip. Dense rates, in operations a second; bandwidth in bytes a second.
+struct Chip {
+  const char* name;
+  const char* description;
+  double fp32, tf32, half;  // matrix products by precision (fp16 and bf16 run at the same rate)
+  double vector;            // fp32 arithmetic outside matrix products
+  double bandwidth;
+  double memory;            // bytes
+  bool cuda;
+  double matrixRate(Precision precision) const;
+};
+
+const std::vector<Chip>& chips();
+const Chip& findChip(const std::string& name);  // throws ERR_CONFIG listing the names
+
+}  // namespace tesserae

@@ -1,0 +1,16 @@
+// defines: devicesJson, cudaDevicesJson
+#pragma once
+
+#include <string>
+
+namespace tesserae {
+
+// The devices of this build on this machine as a JSON array of {name, kind, description}; the CPU is first.
+std::string devicesJson();
+
+#ifdef TESSERAE_CUDA
+// The CUDA devices as a comma-separated list of JSON objects; empty without a driver.
+std::string cudaDevicesJson();
+#endif
+
+}  // namespace tesserae

@@ -1,0 +1,23 @@
+// defines: DType, dtypeSize, dtypeName, parseDType, Precision, parsePrecision
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace tesserae {
+
+enum class DType : uint8_t { F32, F64, BF16, F16, I32, I64, U32 };
+
+int64_t dtypeSize(DType type);  // bytes an element
+const char* dtypeName(DType type);
+DType parseDType(std::string_view name);  // throws ERR_CONFIG
+
+// How a model computes (see docs: precision). It fixes the type of activations and of GEMM operands.
+enum class Precision : uint8_t { FP32, TF32, FP16, BF16 };
+
+const char* precisionName(Precision precision);
+Precision parsePrecision(std::string_view name);  // throws ERR_CONFIG
+DType activationType(Precision precision);
+inline bool hasHalfCopy(Precision p) { return p == Precision::FP16 || p == Precision::BF16; }
+
+}  // namespace tesserae
