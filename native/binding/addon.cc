@@ -1,4 +1,5 @@
-// The functions that lib/native.ts calls: arguments are checked and copied here, work runs on the engine thread.
+// The functions that lib/native.ts calls: arguments are checked and copied here, work runs on the engine
+// thread.
 #include "binding/arguments.h"
 #include "binding/environment.h"
 #include "compiler/plan.h"
@@ -27,7 +28,8 @@ Environment& environment(Napi::Env env) { return *env.GetInstanceData<Environmen
 
 template <class Handle>
 Handle& handleOf(const Napi::CallbackInfo& info, const napi_type_tag& tag, const char* what) {
-  if (info.Length() < 1 || !info[0].IsExternal() || !info[0].As<Napi::External<Handle>>().CheckTypeTag(&tag)) {
+  if (info.Length() < 1 || !info[0].IsExternal() ||
+      !info[0].As<Napi::External<Handle>>().CheckTypeTag(&tag)) {
     fail(ErrorCode::Internal, "the first argument must be a %s", what);
   }
   return *info[0].As<Napi::External<Handle>>().Data();
@@ -72,24 +74,29 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
 
 Napi::Value createModel(const Napi::CallbackInfo& info) {
   const std::string graph = textArgument(info, 0), options = textArgument(info, 1);
-  return environment(info.Env()).submit(info.Env(), nullptr, Napi::Object::New(info.Env()), [=](Device&) -> Completion {
-    auto model = std::make_shared<Model>(graph, ModelOptions::parse(options));
-    return [model](Napi::Env env, Napi::Object) { return wrap(env, new ModelHandle{model}, kModelTag); };
-  });
+  return environment(info.Env())
+      .submit(info.Env(), nullptr, Napi::Object::New(info.Env()), [=](Device&) -> Completion {
+        auto model = std::make_shared<Model>(graph, ModelOptions::parse(options));
+        return [model](Napi::Env env, Napi::Object) { return wrap(env, new ModelHandle{model}, kModelTag); };
+      });
 }
 
-Napi::Value modelInfo(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), modelOf(info).model->infoJson()); }
+Napi::Value modelInfo(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), modelOf(info).model->infoJson());
+}
 
 Napi::Value configureTraining(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
   const HostTensor rates = arrayArgument(info, 2, DType::F32);
   const float* values = reinterpret_cast<const float*>(rates.data.data());
-  TrainingOptions options = TrainingOptions::parse(textArgument(info, 1), {values, values + rates.elements()});
-  return environment(info.Env()).submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
-                                        [model = handle.model, options](Device&) -> Completion {
-                                          model->configureTraining(options);
-                                          return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
-                                        });
+  TrainingOptions options =
+      TrainingOptions::parse(textArgument(info, 1), {values, values + rates.elements()});
+  return environment(info.Env())
+      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, options](Device&) -> Completion {
+                model->configureTraining(options);
+                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+              });
 }
 
 Napi::Value trainStep(const Napi::CallbackInfo& info) {
@@ -99,14 +106,17 @@ Napi::Value trainStep(const Napi::CallbackInfo& info) {
   const Napi::Object result = info[3].As<Napi::Object>();
   requireArray(info, 3, napi_float64_array, 7);
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, result, [model = handle.model, rows, time, batches = std::move(batches)](Device& device) -> Completion {
-        const StepResult step = model->trainStep(device, rows, time, batches);
-        return [step](Napi::Env env, Napi::Object result) -> Napi::Value {
-          const double values[] = {step.lossSum, step.validTargets, step.gradNorm, step.learningRate, step.applied, step.attemptedSteps, step.appliedSteps};
-          fill(result, values, sizeof values);
-          return env.Undefined();
-        };
-      });
+      .submit(info.Env(), handle.busy, result,
+              [model = handle.model, rows, time, batches = std::move(batches)](Device& device) -> Completion {
+                const StepResult step = model->trainStep(device, rows, time, batches);
+                return [step](Napi::Env env, Napi::Object result) -> Napi::Value {
+                  const double values[] = {step.lossSum,      step.validTargets, step.gradNorm,
+                                           step.learningRate, step.applied,      step.attemptedSteps,
+                                           step.appliedSteps};
+                  fill(result, values, sizeof values);
+                  return env.Undefined();
+                };
+              });
 }
 
 Napi::Value run(const Napi::CallbackInfo& info) {
@@ -115,10 +125,11 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   const HostBatch batch = batchArgument(info[2]);
   const RunOptions options = runOptions(textArgument(info, 3));
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(), [model = handle.model, request, batch, options](Device& device) -> Completion {
-        auto result = std::make_shared<RunResult>(model->run(device, request, batch, options));
-        return [result](Napi::Env env, Napi::Object) { return runResultValue(env, *result); };
-      });
+      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, request, batch, options](Device& device) -> Completion {
+                auto result = std::make_shared<RunResult>(model->run(device, request, batch, options));
+                return [result](Napi::Env env, Napi::Object) { return runResultValue(env, *result); };
+              });
 }
 
 Napi::Value readTensor(const Napi::CallbackInfo& info) {
@@ -126,14 +137,17 @@ Napi::Value readTensor(const Napi::CallbackInfo& info) {
   const std::string kind = textArgument(info, 1), name = textArgument(info, 2);
   const Napi::Object into = info[3].As<Napi::Object>();
   const size_t length = requireArray(info, 3, napi_float32_array, 0);
-  return environment(info.Env()).submit(info.Env(), handle.busy, into, [model = handle.model, kind, name, length](Device&) -> Completion {
-    auto values = std::make_shared<std::vector<float>>(model->readTensor(kind, name));
-    if (values->size() != length) fail(ErrorCode::Shape, "'%s' has %zu elements, not %zu", name.c_str(), values->size(), length);
-    return [values](Napi::Env env, Napi::Object into) -> Napi::Value {
-      fill(into, values->data(), values->size() * sizeof(float));
-      return env.Undefined();
-    };
-  });
+  return environment(info.Env())
+      .submit(
+          info.Env(), handle.busy, into, [model = handle.model, kind, name, length](Device&) -> Completion {
+            auto values = std::make_shared<std::vector<float>>(model->readTensor(kind, name));
+            if (values->size() != length)
+              fail(ErrorCode::Shape, "'%s' has %zu elements, not %zu", name.c_str(), values->size(), length);
+            return [values](Napi::Env env, Napi::Object into) -> Napi::Value {
+              fill(into, values->data(), values->size() * sizeof(float));
+              return env.Undefined();
+            };
+          });
 }
 
 Napi::Value writeTensor(const Napi::CallbackInfo& info) {
@@ -142,24 +156,28 @@ Napi::Value writeTensor(const Napi::CallbackInfo& info) {
   const HostTensor from = arrayArgument(info, 3, DType::F32);
   const float* first = reinterpret_cast<const float*>(from.data.data());
   std::vector<float> values(first, first + from.elements());
-  return environment(info.Env()).submit(info.Env(), handle.busy, info[0].As<Napi::Object>(), [model = handle.model, kind, name, values](Device&) -> Completion {
-    model->writeTensor(kind, name, values);
-    return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
-  });
+  return environment(info.Env())
+      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, kind, name, values](Device&) -> Completion {
+                model->writeTensor(kind, name, values);
+                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+              });
 }
 
 Napi::Value readCounters(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
   const Napi::Object into = info[1].As<Napi::Object>();
   requireArray(info, 1, napi_float64_array, 2);
-  return environment(info.Env()).submit(info.Env(), handle.busy, into, [model = handle.model](Device&) -> Completion {
-    const double attempted = static_cast<double>(model->counter(kAttempted)), applied = static_cast<double>(model->counter(kApplied));
-    return [=](Napi::Env env, Napi::Object into) -> Napi::Value {
-      const double values[] = {attempted, applied};
-      fill(into, values, sizeof values);
-      return env.Undefined();
-    };
-  });
+  return environment(info.Env())
+      .submit(info.Env(), handle.busy, into, [model = handle.model](Device&) -> Completion {
+        const double attempted = static_cast<double>(model->counter(kAttempted)),
+                     applied = static_cast<double>(model->counter(kApplied));
+        return [=](Napi::Env env, Napi::Object into) -> Napi::Value {
+          const double values[] = {attempted, applied};
+          fill(into, values, sizeof values);
+          return env.Undefined();
+        };
+      });
 }
 
 Napi::Value writeCounters(const Napi::CallbackInfo& info) {
@@ -168,20 +186,26 @@ Napi::Value writeCounters(const Napi::CallbackInfo& info) {
   if (from.elements() != 2) fail(ErrorCode::Internal, "counters are two numbers");
   const double* values = reinterpret_cast<const double*>(from.data.data());
   const int64_t attempted = static_cast<int64_t>(values[0]), applied = static_cast<int64_t>(values[1]);
-  return environment(info.Env()).submit(info.Env(), handle.busy, info[0].As<Napi::Object>(), [model = handle.model, attempted, applied](Device&) -> Completion {
-    model->setCounter(kAttempted, attempted);
-    model->setCounter(kApplied, applied);
-    return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
-  });
+  return environment(info.Env())
+      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, attempted, applied](Device&) -> Completion {
+                model->setCounter(kAttempted, attempted);
+                model->setCounter(kApplied, applied);
+                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+              });
 }
 
 Napi::Value createSession(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
   const std::string options = textArgument(info, 1);
-  return environment(info.Env()).submit(info.Env(), handle.busy, info[0].As<Napi::Object>(), [model = handle.model, busy = handle.busy, options](Device&) -> Completion {
-    auto session = std::make_shared<Session>(model, options);
-    return [session, busy](Napi::Env env, Napi::Object) { return wrap(env, new SessionHandle{session, busy}, kSessionTag); };
-  });
+  return environment(info.Env())
+      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, busy = handle.busy, options](Device&) -> Completion {
+                auto session = std::make_shared<Session>(model, options);
+                return [session, busy](Napi::Env env, Napi::Object) {
+                  return wrap(env, new SessionHandle{session, busy}, kSessionTag);
+                };
+              });
 }
 
 Napi::Value prefill(const Napi::CallbackInfo& info) {
@@ -193,9 +217,13 @@ Napi::Value prefill(const Napi::CallbackInfo& info) {
   const size_t rows = requireArray(info, 3, napi_int32_array, 1);
   return environment(info.Env())
       .submit(info.Env(), handle.busy, next,
-              [session = handle.session, tokens = batch["tokens"], lengths = std::vector<int32_t>(first, first + lengths.elements()), rows](Device& device) -> Completion {
-                auto chosen = std::make_shared<std::vector<int32_t>>(session->prefill(device, tokens, lengths));
-                if (chosen->size() != rows) fail(ErrorCode::Internal, "the next tokens do not fit their array");
+              [session = handle.session, tokens = batch["tokens"],
+               lengths = std::vector<int32_t>(first, first + lengths.elements()),
+               rows](Device& device) -> Completion {
+                auto chosen =
+                    std::make_shared<std::vector<int32_t>>(session->prefill(device, tokens, lengths));
+                if (chosen->size() != rows)
+                  fail(ErrorCode::Internal, "the next tokens do not fit their array");
                 return [chosen](Napi::Env env, Napi::Object next) -> Napi::Value {
                   fill(next, chosen->data(), chosen->size() * sizeof(int32_t));
                   return env.Undefined();
@@ -207,15 +235,19 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
   SessionHandle& handle = sessionOf(info);
   const Napi::Object next = info[1].As<Napi::Object>();
   const size_t length = requireArray(info, 1, napi_int32_array, 1);
-  return environment(info.Env()).submit(info.Env(), handle.busy, next, [session = handle.session, length](Device& device) -> Completion {
-    const int64_t rows = session->rows();
-    if (static_cast<int64_t>(length) % rows != 0) fail(ErrorCode::Internal, "the next tokens must be whole rows");
-    auto chosen = std::make_shared<std::vector<int32_t>>(session->decode(device, static_cast<int64_t>(length) / rows));
-    return [chosen](Napi::Env env, Napi::Object next) -> Napi::Value {
-      fill(next, chosen->data(), chosen->size() * sizeof(int32_t));
-      return env.Undefined();
-    };
-  });
+  return environment(info.Env())
+      .submit(info.Env(), handle.busy, next,
+              [session = handle.session, length](Device& device) -> Completion {
+                const int64_t rows = session->rows();
+                if (static_cast<int64_t>(length) % rows != 0)
+                  fail(ErrorCode::Internal, "the next tokens must be whole rows");
+                auto chosen = std::make_shared<std::vector<int32_t>>(
+                    session->decode(device, static_cast<int64_t>(length) / rows));
+                return [chosen](Napi::Env env, Napi::Object next) -> Napi::Value {
+                  fill(next, chosen->data(), chosen->size() * sizeof(int32_t));
+                  return env.Undefined();
+                };
+              });
 }
 
 Napi::Value disposeModel(const Napi::CallbackInfo& info) {
@@ -230,7 +262,9 @@ Napi::Value disposeSession(const Napi::CallbackInfo& info) {
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment(env));
-  const auto add = [&](const char* name, auto function) { exports.Set(name, Napi::Function::New(env, function, name)); };
+  const auto add = [&](const char* name, auto function) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
   add("devices", exported<devices>);
   add("chips", exported<listChips>);
   add("plan", exported<plan>);

@@ -15,10 +15,17 @@ HostTensor tensorOf(const Napi::Value& value, const char* what) {
   const auto array = value.As<Napi::TypedArray>();
   HostTensor tensor;
   switch (array.TypedArrayType()) {
-    case napi_int32_array: tensor.dtype = DType::I32; break;
-    case napi_float32_array: tensor.dtype = DType::F32; break;
-    case napi_float64_array: tensor.dtype = DType::F64; break;
-    default: fail(ErrorCode::Data, "%s must be an Int32Array or a Float32Array", what);
+    case napi_int32_array:
+      tensor.dtype = DType::I32;
+      break;
+    case napi_float32_array:
+      tensor.dtype = DType::F32;
+      break;
+    case napi_float64_array:
+      tensor.dtype = DType::F64;
+      break;
+    default:
+      fail(ErrorCode::Data, "%s must be an Int32Array or a Float32Array", what);
   }
   const auto* bytes = static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
   tensor.data.assign(bytes, bytes + array.ByteLength());
@@ -29,19 +36,23 @@ HostTensor tensorOf(const Napi::Value& value, const char* what) {
 }  // namespace
 
 std::string textArgument(const Napi::CallbackInfo& info, size_t index) {
-  if (info.Length() <= index || !info[index].IsString()) fail(ErrorCode::Internal, "argument %zu must be a text", index);
+  if (info.Length() <= index || !info[index].IsString())
+    fail(ErrorCode::Internal, "argument %zu must be a text", index);
   return info[index].As<Napi::String>().Utf8Value();
 }
 
 HostTensor arrayArgument(const Napi::CallbackInfo& info, size_t index, DType type) {
   if (info.Length() <= index) fail(ErrorCode::Internal, "argument %zu is missing", index);
   HostTensor tensor = tensorOf(info[index], "an array argument");
-  if (tensor.dtype != type) fail(ErrorCode::Data, "an array of %s was given where %s is needed", dtypeName(tensor.dtype), dtypeName(type));
+  if (tensor.dtype != type)
+    fail(ErrorCode::Data, "an array of %s was given where %s is needed", dtypeName(tensor.dtype),
+         dtypeName(type));
   return tensor;
 }
 
 size_t requireArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, size_t length) {
-  if (info.Length() <= index || !info[index].IsTypedArray() || info[index].As<Napi::TypedArray>().TypedArrayType() != type ||
+  if (info.Length() <= index || !info[index].IsTypedArray() ||
+      info[index].As<Napi::TypedArray>().TypedArrayType() != type ||
       info[index].As<Napi::TypedArray>().ElementLength() < length) {
     fail(ErrorCode::Internal, "argument %zu must be a typed array of at least %zu elements", index, length);
   }
@@ -61,7 +72,8 @@ HostBatch batchArgument(const Napi::Value& value) {
 }
 
 std::vector<HostBatch> batchesArgument(const Napi::CallbackInfo& info, size_t index) {
-  if (info.Length() <= index || !info[index].IsArray()) fail(ErrorCode::Internal, "argument %zu must be an array of batches", index);
+  if (info.Length() <= index || !info[index].IsArray())
+    fail(ErrorCode::Internal, "argument %zu must be an array of batches", index);
   const auto list = info[index].As<Napi::Array>();
   std::vector<HostBatch> batches;
   for (uint32_t i = 0; i < list.Length(); ++i) batches.push_back(batchArgument(list.Get(i)));
@@ -70,7 +82,8 @@ std::vector<HostBatch> batchesArgument(const Napi::CallbackInfo& info, size_t in
 
 std::pair<int64_t, int64_t> capacityArgument(const Napi::CallbackInfo& info, size_t index) {
   const Json json = parseJson(textArgument(info, index), "the capacity");
-  return {integerField(json, "rows", "capacity", 1, 1 << 24), integerField(json, "time", "capacity", 1, 1 << 24)};
+  return {integerField(json, "rows", "capacity", 1, 1 << 24),
+          integerField(json, "time", "capacity", 1, 1 << 24)};
 }
 
 RunOptions runOptions(const std::string& text) {
@@ -82,7 +95,8 @@ RunOptions runOptions(const std::string& text) {
 
 void fill(const Napi::Object& object, const void* data, size_t bytes) {
   const auto array = object.As<Napi::TypedArray>();
-  std::memcpy(static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(), data, std::min(bytes, array.ByteLength()));
+  std::memcpy(static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(), data,
+              std::min(bytes, array.ByteLength()));
 }
 
 Napi::Value runResultValue(Napi::Env env, const RunResult& result) {
@@ -97,10 +111,14 @@ Napi::Value runResultValue(Napi::Env env, const RunResult& result) {
   Json meta = {{"outputs", Json::object()}, {"taps", Json::array()}, {"timings", Json::array()}};
   for (const auto& [role, tensor] : result.outputs) meta["outputs"][role] = describe(tensor);
   for (const Tap& tap : result.taps) {
-    meta["taps"].push_back({{"call", tap.call}, {"operation", tap.operation}, {"output", tap.output}, {"value", describe(tap.value)}});
+    meta["taps"].push_back({{"call", tap.call},
+                            {"operation", tap.operation},
+                            {"output", tap.output},
+                            {"value", describe(tap.value)}});
   }
   for (const Timing& timing : result.timings) {
-    meta["timings"].push_back({{"call", timing.call}, {"operation", timing.operation}, {"seconds", timing.seconds}});
+    meta["timings"].push_back(
+        {{"call", timing.call}, {"operation", timing.operation}, {"seconds", timing.seconds}});
   }
   Napi::Object value = Napi::Object::New(env);
   value.Set("meta", meta.dump());

@@ -54,9 +54,11 @@ Napi::Value guarded(Napi::Env env, const std::function<Napi::Value()>& call) {
 }
 
 Environment::Environment(Napi::Env env) : engine_(Engine::cpu()) {
-  toJs_ = Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "tesserae", 0, 1);
+  toJs_ = Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}),
+                                        "tesserae", 0, 1);
   toJs_.Unref(env);  // an idle engine keeps no process alive
-  // Hooks run last in, first out: the engine is done with this environment before its thread-safe function goes.
+  // Hooks run last in, first out: the engine is done with this environment before its thread-safe function
+  // goes.
   env.AddCleanupHook([](Environment* self) { self->engine_->cancel(self); }, this);
 }
 
@@ -77,7 +79,8 @@ Napi::Promise Environment::submit(Napi::Env env, std::shared_ptr<bool> busy, Nap
   open_.insert(pending);
   engine_->submit(this, [this, pending, work = std::move(work)](Device& device) {
     translate([&] { pending->completion = work(device); }, pending->code, pending->message);
-    toJs_.NonBlockingCall(pending, [](Napi::Env jsEnv, Napi::Function, Pending* done) { deliver(jsEnv, done); });
+    toJs_.NonBlockingCall(pending,
+                          [](Napi::Env jsEnv, Napi::Function, Pending* done) { deliver(jsEnv, done); });
   });
   return deferred.Promise();
 }
@@ -90,7 +93,9 @@ void Environment::deliver(Napi::Env env, Pending* pending) {
   if (pending->busy) *pending->busy = false;
   Napi::HandleScope scope(env);
   Napi::Value result = env.Undefined();
-  if (pending->code.empty()) translate([&] { result = pending->completion(env, pending->kept.Value()); }, pending->code, pending->message);
+  if (pending->code.empty())
+    translate([&] { result = pending->completion(env, pending->kept.Value()); }, pending->code,
+              pending->message);
   if (pending->code.empty()) {
     pending->deferred.Resolve(result);
   } else {

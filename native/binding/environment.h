@@ -12,21 +12,21 @@
 
 namespace tesserae {
 
-// Runs on JavaScript's thread when native work has ended, with the object that was kept for it; returns what the promise
-// resolves to. It holds no JavaScript values itself: it may be destroyed on another thread.
+// Runs on JavaScript's thread when native work has ended, with the object that was kept for it; returns what
+// the promise resolves to. It holds no JavaScript values itself: it may be destroyed on another thread.
 using Completion = std::function<Napi::Value(Napi::Env, Napi::Object kept)>;
 // Runs on the engine thread; may throw.
 using Work = std::function<Completion(Device&)>;
 
-// What one JavaScript environment (main thread or worker) holds of the process: its share of the engine and the
-// promises that are open.
+// What one JavaScript environment (main thread or worker) holds of the process: its share of the engine and
+// the promises that are open.
 class Environment {
  public:
   explicit Environment(Napi::Env env);
   ~Environment();
 
-  // Queues work and returns its promise. `kept` stays referenced until it ends; `busy`, if given, is true until then,
-  // and a call that finds it true rejects with ERR_BUSY.
+  // Queues work and returns its promise. `kept` stays referenced until it ends; `busy`, if given, is true
+  // until then, and a call that finds it true rejects with ERR_BUSY.
   Napi::Promise submit(Napi::Env env, std::shared_ptr<bool> busy, Napi::Object kept, Work work);
 
  private:

@@ -38,9 +38,11 @@ ProgramRequest ProgramRequest::parse(const Json& json) {
   request.rows = integerField(json, "rows", "request", 1, 1 << 24);
   request.time = integerField(json, "time", "request", 1, 1 << 24);
   if (json.contains("outputs")) request.outputs = textList(json, "outputs", 64);
-  if (json.contains("labelSmoothing")) request.labelSmoothing = numberField(json, "labelSmoothing", "request");
+  if (json.contains("labelSmoothing"))
+    request.labelSmoothing = numberField(json, "labelSmoothing", "request");
   if (request.labelSmoothing < 0 || request.labelSmoothing >= 1) {
-    fail(ErrorCode::Config, "request.labelSmoothing is %g; it must be at least 0 and less than 1", request.labelSmoothing);
+    fail(ErrorCode::Config, "request.labelSmoothing is %g; it must be at least 0 and less than 1",
+         request.labelSmoothing);
   }
   if (json.contains("cache")) request.cache = integerField(json, "cache", "request", 1, 1 << 24);
   if (json.contains("seeds")) {
@@ -54,8 +56,9 @@ ProgramRequest ProgramRequest::parse(const Json& json) {
 }
 
 std::string ProgramRequest::key() const {
-  std::string text = std::string(modeName(mode)) + " " + std::to_string(rows) + "x" + std::to_string(time) + " cache " +
-                     std::to_string(cache) + " smoothing " + std::to_string(labelSmoothing) + (rewrite ? "" : " plain");
+  std::string text = std::string(modeName(mode)) + " " + std::to_string(rows) + "x" + std::to_string(time) +
+                     " cache " + std::to_string(cache) + " smoothing " + std::to_string(labelSmoothing) +
+                     (rewrite ? "" : " plain");
   for (const std::string& output : outputs) text += " >" + output;
   for (const auto& [output, input] : seeds) text += " " + output + "<" + input;
   for (const std::string& input : gradientsOf) text += " d" + input;

@@ -1,4 +1,5 @@
-// Reverse-mode differentiation: walks the forward calls backwards and lets each contract emit its backward calls.
+// Reverse-mode differentiation: walks the forward calls backwards and lets each contract emit its backward
+// calls.
 #include <set>
 
 #include "compiler/passes.h"
@@ -17,7 +18,8 @@ class Differentiation {
       const ValueId seed = inputNamed(input);
       const ValueId seeded = ir_.outputs.at(output);
       if (ir_.values[seed].spec.physicalElements() != ir_.values[seeded].spec.physicalElements()) {
-        fail(ErrorCode::Shape, "request.seeds: the input '%s' does not have the shape of '%s'", input.c_str(), output.c_str());
+        fail(ErrorCode::Shape, "request.seeds: the input '%s' does not have the shape of '%s'", input.c_str(),
+             output.c_str());
       }
       flows_[seeded].push_back(seed);
     }
@@ -31,7 +33,8 @@ class Differentiation {
     }
     for (const std::string& name : request_.gradientsOf) {
       const ValueId gradient = total(inputNamed(name));
-      if (gradient == kAbsent) fail(ErrorCode::Config, "request.gradientsOf: no gradient flows to '%s'", name.c_str());
+      if (gradient == kAbsent)
+        fail(ErrorCode::Config, "request.gradientsOf: no gradient flows to '%s'", name.c_str());
       ir_.outputs["d(" + name + ")"] = gradient;
     }
   }
@@ -54,9 +57,10 @@ class Differentiation {
       const Value& value = ir_.values[node_.inputs[input]];
       return isParameter(value) ? ir_.gradient(value.name) : kNew;
     }
-    std::vector<ValueId> emit(const std::string& operation, std::vector<ValueId> inputs, Attributes attributes,
-                              std::vector<ValueId> outputs) override {
-      return ir_.emit(operation, "d(" + node_.name + ")", node_.site, std::move(inputs), std::move(attributes), std::move(outputs));
+    std::vector<ValueId> emit(const std::string& operation, std::vector<ValueId> inputs,
+                              Attributes attributes, std::vector<ValueId> outputs) override {
+      return ir_.emit(operation, "d(" + node_.name + ")", node_.site, std::move(inputs),
+                      std::move(attributes), std::move(outputs));
     }
     void flow(int input, ValueId gradient) override {
       if (!needs(input) || gradient == kAbsent || isParameter(ir_.values[node_.inputs[input]])) return;
@@ -69,7 +73,9 @@ class Differentiation {
     const Node& node_;
   };
 
-  static bool isParameter(const Value& value) { return value.arena == Arena::Parameters || value.arena == Arena::HalfCopy; }
+  static bool isParameter(const Value& value) {
+    return value.arena == Arena::Parameters || value.arena == Arena::HalfCopy;
+  }
 
   ValueId inputNamed(const std::string& name) {
     for (size_t i = 0; i < ir_.values.size(); ++i) {
@@ -84,12 +90,14 @@ class Differentiation {
     fail(ErrorCode::Config, "the input '%s' is not used by the outputs that were asked for", name.c_str());
   }
 
-  // A gradient is needed by what depends on a trainable parameter or on an input whose gradient was asked for.
+  // A gradient is needed by what depends on a trainable parameter or on an input whose gradient was asked
+  // for.
   void findNeeds(size_t forward) {
     needs_ = wanted_;
     for (size_t i = 0; i < ir_.values.size(); ++i) {
       const Value& value = ir_.values[i];
-      if (isParameter(value) && ir_.layout.find(value.name)->parameter->trainable) needs_.insert(static_cast<ValueId>(i));
+      if (isParameter(value) && ir_.layout.find(value.name)->parameter->trainable)
+        needs_.insert(static_cast<ValueId>(i));
     }
     for (size_t i = 0; i < forward; ++i) {
       const Node& node = ir_.nodes[i];

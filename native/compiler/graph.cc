@@ -14,14 +14,17 @@ constexpr int64_t kLargestFactor = int64_t{1} << 31;
 constexpr int64_t kLargestTensor = int64_t{1} << 40;  // elements
 constexpr size_t kMostEntries = 100000;
 
-std::string at(const char* list, size_t index) { return std::string("graph.") + list + "[" + std::to_string(index) + "]"; }
+std::string at(const char* list, size_t index) {
+  return std::string("graph.") + list + "[" + std::to_string(index) + "]";
+}
 
 class Parser {
  public:
   Parser(const Json& json, const PaddingPolicy& padding) : json_(json), padding_(padding) {}
 
   Graph parse() {
-    onlyKeys(json_, "graph", {"format", "version", "name", "axes", "parameters", "inputs", "nodes", "outputs"});
+    onlyKeys(json_, "graph",
+             {"format", "version", "name", "axes", "parameters", "inputs", "nodes", "outputs"});
     if (textField(json_, "format", "graph") != "tesserae.graph") {
       fail(ErrorCode::Config, "graph.format must be 'tesserae.graph'");
     }
@@ -58,7 +61,8 @@ class Parser {
         Factor factor;
         factor.role = parseRole(textField(json, "role", where + ".factors"));
         if (factor.role == FactorRole::Batch || factor.role == FactorRole::Time) {
-          fail(ErrorCode::Config, "%s: batch and time are axes that every graph has; don't declare them", where.c_str());
+          fail(ErrorCode::Config, "%s: batch and time are axes that every graph has; don't declare them",
+               where.c_str());
         }
         factor.logical = integerField(json, "size", where + ".factors", 1, kLargestFactor);
         const int64_t multiple = padding_.multipleOf(factor.role);
@@ -79,16 +83,19 @@ class Parser {
     double elements = 1;
     for (const Json& name : arrayField(object, "axes", where, 4)) {
       const auto it = name.is_string() ? axes_.find(name.get<std::string>()) : axes_.end();
-      if (it == axes_.end()) fail(ErrorCode::Config, "%s.axes names an unknown axis: %s", where.c_str(), name.dump().c_str());
+      if (it == axes_.end())
+        fail(ErrorCode::Config, "%s.axes names an unknown axis: %s", where.c_str(), name.dump().c_str());
       axes.push_back(it->second);
       elements *= static_cast<double>(it->second.physical());
     }
-    if (elements > static_cast<double>(kLargestTensor)) fail(ErrorCode::Config, "%s has more than 2^40 elements", where.c_str());
+    if (elements > static_cast<double>(kLargestTensor))
+      fail(ErrorCode::Config, "%s has more than 2^40 elements", where.c_str());
     return axes;
   }
 
   void claim(const std::string& name, const std::string& where) {
-    if (!values_.insert(name).second) fail(ErrorCode::Config, "%s.name '%s' is used twice", where.c_str(), name.c_str());
+    if (!values_.insert(name).second)
+      fail(ErrorCode::Config, "%s.name '%s' is used twice", where.c_str(), name.c_str());
   }
 
   void parseParameters() {
@@ -103,7 +110,8 @@ class Parser {
       parameter.axes = axesOf(json, where);
       for (const Axis& axis : parameter.axes) {
         if (axis.name == "batch" || axis.name == "time") {
-          fail(ErrorCode::Config, "%s.axes: a parameter can't have the axis %s", where.c_str(), axis.name.c_str());
+          fail(ErrorCode::Config, "%s.axes: a parameter can't have the axis %s", where.c_str(),
+               axis.name.c_str());
         }
       }
       if (parameter.axes.empty()) fail(ErrorCode::Config, "%s.axes is empty", where.c_str());
@@ -127,7 +135,8 @@ class Parser {
     if (type == "normal") return {Initializer::Normal, numberField(json, "std", where)};
     if (type == "constant") return {Initializer::Constant, numberField(json, "value", where)};
     if (type == "sinusoidal") return {Initializer::Sinusoidal, 0};
-    fail(ErrorCode::Config, "%s.type '%s' is unknown: use normal, constant or sinusoidal", where.c_str(), type.c_str());
+    fail(ErrorCode::Config, "%s.type '%s' is unknown: use normal, constant or sinusoidal", where.c_str(),
+         type.c_str());
   }
 
   void parseInputs() {
@@ -144,7 +153,8 @@ class Parser {
         fail(ErrorCode::Config, "%s.dtype must be int32 or float32", where.c_str());
       }
       if (list[i].contains("below")) input.below = integerField(list[i], "below", where, 1, INT32_MAX);
-      if (list[i].contains("ignored")) input.ignored = integerField(list[i], "ignored", where, INT32_MIN, INT32_MAX);
+      if (list[i].contains("ignored"))
+        input.ignored = integerField(list[i], "ignored", where, INT32_MIN, INT32_MAX);
       graph_.inputs.push_back(std::move(input));
     }
   }
@@ -161,15 +171,17 @@ class Parser {
       if (!op) fail(ErrorCode::Config, "%s.op '%s' is unknown", where.c_str(), node.op.c_str());
       for (const auto& [slot, value] : objectField(list[i], "inputs", where).items()) {
         if (!value.is_string() || !values_.count(value.get<std::string>())) {
-          fail(ErrorCode::Config, "%s.inputs.%s must name a parameter, an input or an earlier node, not %s", where.c_str(),
-               slot.c_str(), value.dump().c_str());
+          fail(ErrorCode::Config, "%s.inputs.%s must name a parameter, an input or an earlier node, not %s",
+               where.c_str(), slot.c_str(), value.dump().c_str());
         }
         if (slotIndex(op->inputs, slot) < 0) {
-          fail(ErrorCode::Config, "%s: the operation '%s' has no input '%s'", where.c_str(), node.op.c_str(), slot.c_str());
+          fail(ErrorCode::Config, "%s: the operation '%s' has no input '%s'", where.c_str(), node.op.c_str(),
+               slot.c_str());
         }
         node.inputs[slot] = value.get<std::string>();
       }
-      if (list[i].contains("attributes")) node.attributes = attributes(objectField(list[i], "attributes", where), where);
+      if (list[i].contains("attributes"))
+        node.attributes = attributes(objectField(list[i], "attributes", where), where);
       claim(node.name, where);
       graph_.nodes.push_back(std::move(node));
     }
@@ -181,13 +193,15 @@ class Parser {
       if (value.is_boolean()) {
         result = result.with(name, value.get<bool>());
       } else if (value.is_number_integer()) {
-        result = result.with(name, integerField(json, name.c_str(), where + ".attributes", INT64_MIN, INT64_MAX));
+        result =
+            result.with(name, integerField(json, name.c_str(), where + ".attributes", INT64_MIN, INT64_MAX));
       } else if (value.is_number()) {
         result = result.with(name, value.get<double>());
       } else if (value.is_string()) {
         result = result.with(name, value.get<std::string>());
       } else {
-        fail(ErrorCode::Config, "%s.attributes.%s must be a number, a text, true or false", where.c_str(), name.c_str());
+        fail(ErrorCode::Config, "%s.attributes.%s must be a number, a text, true or false", where.c_str(),
+             name.c_str());
       }
     }
     return result;
@@ -204,10 +218,14 @@ class Parser {
 
 int64_t PaddingPolicy::multipleOf(FactorRole role) const {
   switch (role) {
-    case FactorRole::Vocabulary: return vocabulary;
-    case FactorRole::Width: return width;
-    case FactorRole::Head: return head;
-    default: return 1;
+    case FactorRole::Vocabulary:
+      return vocabulary;
+    case FactorRole::Width:
+      return width;
+    case FactorRole::Head:
+      return head;
+    default:
+      return 1;
   }
 }
 

@@ -1,5 +1,6 @@
 // defines: Graph, GraphParameter, GraphInput, GraphNode, PaddingPolicy, parseGraph
-// The Graph of lib/graph/graph.ts as native code sees it: checked, with physical extents by the padding policy.
+// The Graph of lib/graph/graph.ts as native code sees it: checked, with physical extents by the padding
+// policy.
 #pragma once
 
 #include <map>
@@ -13,8 +14,8 @@
 
 namespace tesserae {
 
-// Multiples that factors are padded to, by role. The defaults keep rows of 16-bit tensors at 16 bytes and give tensor
-// cores whole tiles in the one dimension that is often odd, the vocabulary.
+// Multiples that factors are padded to, by role. The defaults keep rows of 16-bit tensors at 16 bytes and
+// give tensor cores whole tiles in the one dimension that is often odd, the vocabulary.
 struct PaddingPolicy {
   int64_t vocabulary = 64;
   int64_t width = 8;
@@ -59,8 +60,8 @@ struct Graph {
   const GraphNode* findNode(const std::string& name) const;
 };
 
-// Throws ERR_CONFIG for anything that is not a Graph of version 1 within its limits: names, axes, references to later
-// or unknown values. Shapes are checked when a Program is compiled.
+// Throws ERR_CONFIG for anything that is not a Graph of version 1 within its limits: names, axes, references
+// to later or unknown values. Shapes are checked when a Program is compiled.
 Graph parseGraph(std::string_view text, const PaddingPolicy& padding);
 
 }  // namespace tesserae

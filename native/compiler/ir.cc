@@ -47,8 +47,9 @@ class Inference : public InferContext {
 }  // namespace
 
 const char* arenaName(Arena arena) {
-  static const char* const names[kArenas] = {"parameters", "halfCopy", "gradients", "moment1", "moment2",  "state",
-                                             "schedule",   "session",  "inputs",    "outputs", "workspace"};
+  static const char* const names[kArenas] = {"parameters", "halfCopy", "gradients", "moment1",
+                                             "moment2",    "state",    "schedule",  "session",
+                                             "inputs",     "outputs",  "workspace"};
   return names[static_cast<int>(arena)];
 }
 
@@ -97,12 +98,16 @@ ValueId Ir::gradient(const std::string& name) {
 
 ValueId Ir::stateValue(const std::string& name) {
   const int64_t n = layout.elements;
-  if (name == "counters") return once(name, {name, flat("counters", kCounters, DType::I64), Arena::State, state.counters});
+  if (name == "counters")
+    return once(name, {name, flat("counters", kCounters, DType::I64), Arena::State, state.counters});
   if (name == "loss") return once(name, {name, flat("loss", 2, DType::F64), Arena::State, state.loss});
   if (name == "seed") return once(name, {name, flat("seed", 1, DType::F32), Arena::State, state.seed});
   if (name == "norm") return once(name, {name, flat("norm", 4, DType::F32), Arena::State, state.norm});
   if (name == "chunks") {
-    return once(name, {name, {{countAxis("chunk", layout.chunks()), countAxis("fields", 2)}, DType::F32}, Arena::State, state.chunks});
+    return once(name, {name,
+                       {{countAxis("chunk", layout.chunks()), countAxis("fields", 2)}, DType::F32},
+                       Arena::State,
+                       state.chunks});
   }
   if (name == "parameters") return once(name, {name, flat("elements", n, DType::F32), Arena::Parameters, 0});
   if (name == "gradients") return once(name, {name, flat("elements", n, DType::F32), Arena::Gradients, 0});
@@ -121,8 +126,9 @@ ValueId Ir::session(const std::string& name, TensorSpec spec) {
   return once(name, {name, std::move(spec), Arena::Session, offset});
 }
 
-std::vector<ValueId> Ir::emit(const std::string& operationName, const std::string& name, const std::string& site,
-                              std::vector<ValueId> inputs, Attributes attributes, std::vector<ValueId> presets) {
+std::vector<ValueId> Ir::emit(const std::string& operationName, const std::string& name,
+                              const std::string& site, std::vector<ValueId> inputs, Attributes attributes,
+                              std::vector<ValueId> presets) {
   Node node;
   node.op = &operation(operationName);
   node.name = name;
@@ -149,13 +155,15 @@ std::vector<ValueId> Ir::emit(const std::string& operationName, const std::strin
       if (presets[i] == kNew) presets[i] = kAbsent;
       continue;
     }
-    if (presets[i] == kNew && tesserae::isState(node.op->outputs[i])) presets[i] = stateValue(slotName(node.op->outputs[i]));
+    if (presets[i] == kNew && tesserae::isState(node.op->outputs[i]))
+      presets[i] = stateValue(slotName(node.op->outputs[i]));
     if (presets[i] == kNew) {
       const std::string suffix = presets.size() == 1 || i == 0 ? "" : "." + slotName(node.op->outputs[i]);
       presets[i] = add({name + suffix, inference.outputs[i], Arena::Workspace, -1});
     } else if (values[presets[i]].spec.physicalElements() != inference.outputs[i].physicalElements()) {
-      inference.reject("the output '" + slotName(node.op->outputs[i]) + "' would be " + inference.outputs[i].describe() +
-                       ", its place is " + values[presets[i]].spec.describe());
+      inference.reject("the output '" + slotName(node.op->outputs[i]) + "' would be " +
+                       inference.outputs[i].describe() + ", its place is " +
+                       values[presets[i]].spec.describe());
     }
   }
   node.outputs = presets;

@@ -12,7 +12,8 @@
 
 namespace tesserae {
 
-// Who owns the memory behind a value. State belongs to the model, Session to a sampler, the last three to the device.
+// Who owns the memory behind a value. State belongs to the model, Session to a sampler, the last three to the
+// device.
 enum class Arena : uint8_t {
   Parameters,
   HalfCopy,  // 16-bit parameters for matrix products
@@ -74,10 +75,12 @@ class Ir {
   int64_t sessionBytes = 0;
 
   ValueId add(Value value);
-  // Makes a call, infers its outputs and appends it. `outputs` may be shorter than the contract's: the rest are kNew.
-  // State slots ('*') that are kNew or missing resolve to the State value of that name. Throws ERR_SHAPE.
+  // Makes a call, infers its outputs and appends it. `outputs` may be shorter than the contract's: the rest
+  // are kNew. State slots ('*') that are kNew or missing resolve to the State value of that name. Throws
+  // ERR_SHAPE.
   std::vector<ValueId> emit(const std::string& operation, const std::string& name, const std::string& site,
-                            std::vector<ValueId> inputs, Attributes attributes, std::vector<ValueId> outputs = {});
+                            std::vector<ValueId> inputs, Attributes attributes,
+                            std::vector<ValueId> outputs = {});
 
   ValueId parameter(const std::string& name);  // fp32 master; one value however often it is used
   ValueId halfCopy(const std::string& name);
@@ -85,8 +88,8 @@ class Ir {
   ValueId stateValue(const std::string& name);  // counters, loss, seed, norm, chunks, and the flat buffers
   ValueId session(const std::string& name, TensorSpec spec);  // allocated at the first call with a name
 
-  int producer(ValueId value) const;                 // index of the node that writes it; −1
-  std::vector<int> consumers(ValueId value) const;   // nodes that read it, in order
+  int producer(ValueId value) const;                // index of the node that writes it; −1
+  std::vector<int> consumers(ValueId value) const;  // nodes that read it, in order
   bool isOutput(ValueId value) const;
   CallShape shapeOf(const Node& node) const;
   bool isState(ValueId value) const;  // lives on after the Program

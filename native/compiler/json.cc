@@ -52,7 +52,8 @@ std::string textField(const Json& object, const char* name, const std::string& w
   return text;
 }
 
-int64_t integerField(const Json& object, const char* name, const std::string& where, int64_t low, int64_t high) {
+int64_t integerField(const Json& object, const char* name, const std::string& where, int64_t low,
+                     int64_t high) {
   const Json& value = field(object, name, where);
   const bool whole = value.is_number_integer() ||
                      (value.is_number_float() && std::floor(value.get<double>()) == value.get<double>() &&
@@ -70,7 +71,8 @@ int64_t integerField(const Json& object, const char* name, const std::string& wh
 
 double numberField(const Json& object, const char* name, const std::string& where) {
   const Json& value = field(object, name, where);
-  if (!value.is_number() || !std::isfinite(value.get<double>())) reject(where, name, "must be a finite number");
+  if (!value.is_number() || !std::isfinite(value.get<double>()))
+    reject(where, name, "must be a finite number");
   return value.get<double>();
 }
 
@@ -85,7 +87,8 @@ const Json& arrayField(const Json& object, const char* name, const std::string& 
   const Json& value = field(object, name, where);
   if (!value.is_array()) reject(where, name, "must be an array");
   if (value.size() > most) {
-    fail(ErrorCode::Config, "%s.%s has %zu entries; the limit is %zu", where.c_str(), name, value.size(), most);
+    fail(ErrorCode::Config, "%s.%s has %zu entries; the limit is %zu", where.c_str(), name, value.size(),
+         most);
   }
   return value;
 }

@@ -15,10 +15,12 @@ using Json = nlohmann::json;
 // `what` names the text in messages.
 Json parseJson(std::string_view text, const char* what);
 
-// Readers of required and optional fields; `where` is the path of the object, for messages. They throw ERR_CONFIG.
+// Readers of required and optional fields; `where` is the path of the object, for messages. They throw
+// ERR_CONFIG.
 const Json& field(const Json& object, const char* name, const std::string& where);
 std::string textField(const Json& object, const char* name, const std::string& where);
-int64_t integerField(const Json& object, const char* name, const std::string& where, int64_t low, int64_t high);
+int64_t integerField(const Json& object, const char* name, const std::string& where, int64_t low,
+                     int64_t high);
 double numberField(const Json& object, const char* name, const std::string& where);
 bool flagField(const Json& object, const char* name, const std::string& where, bool otherwise);
 const Json& arrayField(const Json& object, const char* name, const std::string& where, size_t most);

@@ -1,6 +1,6 @@
 // defines: Layout, ParameterSlot, makeLayout
-// Where parameters stand in the flat buffers of State. Computed once from a Graph and a padding policy, before any
-// Program; parameters, gradients, moments and 16-bit copies all share it.
+// Where parameters stand in the flat buffers of State. Computed once from a Graph and a padding policy,
+// before any Program; parameters, gradients, moments and 16-bit copies all share it.
 #pragma once
 
 #include <string>
@@ -10,7 +10,8 @@
 
 namespace tesserae {
 
-inline constexpr int64_t kChunkElements = 1024;  // each parameter starts on one; buckets and shards are runs of chunks
+inline constexpr int64_t kChunkElements =
+    1024;  // each parameter starts on one; buckets and shards are runs of chunks
 
 struct ParameterSlot {
   const GraphParameter* parameter;
@@ -20,8 +21,8 @@ struct ParameterSlot {
 };
 
 struct Layout {
-  // In reverse order of first use in the forward pass: the order in which gradients are complete. A tied parameter so
-  // stands where its last gradient is written.
+  // In reverse order of first use in the forward pass: the order in which gradients are complete. A tied
+  // parameter so stands where its last gradient is written.
   std::vector<ParameterSlot> slots;
   int64_t elements = 0;  // of a flat buffer, padding and chunk tails included
   uint64_t hash = 0;     // of names, extents and offsets

@@ -1,5 +1,5 @@
-// Graph → forward calls. What differs between modes is decided here: dropout and label smoothing only train, sampling
-// attends to a cache and computes logits of the last position alone.
+// Graph → forward calls. What differs between modes is decided here: dropout and label smoothing only train,
+// sampling attends to a cache and computes logits of the last position alone.
 #include <set>
 
 #include "compiler/passes.h"
@@ -27,7 +27,8 @@ class Lowering {
     for (const std::string& name : request_.gradientsOf) {
       const GraphInput* input = graph_.findInput(name);
       if (!input || input->dtype != DType::F32) {
-        fail(ErrorCode::Config, "request.gradientsOf: '%s' is not a float32 input of the graph", name.c_str());
+        fail(ErrorCode::Config, "request.gradientsOf: '%s' is not a float32 input of the graph",
+             name.c_str());
       }
     }
     const std::set<std::string> needed = ancestors(wanted);
@@ -87,7 +88,8 @@ class Lowering {
   ValueId inputValue(const GraphInput& input) {
     if (sampling_ && input.name == "lengths") return ir_.stateValue("lengths");
     if (sampling_ && input.name != "tokens") {
-      fail(ErrorCode::Config, "a model with the input '%s' can't be sampled from token ids alone", input.name.c_str());
+      fail(ErrorCode::Config, "a model with the input '%s' can't be sampled from token ids alone",
+           input.name.c_str());
     }
     if (request_.mode == Mode::Decode) return ir_.stateValue("next");
     return ir_.add({input.name, {bind(input.axes), input.dtype}, Arena::Inputs, -1});
@@ -141,9 +143,11 @@ class Lowering {
     values_[node.name] = ir_.emit(node.op, node.name, node.name, std::move(inputs), std::move(attributes))[0];
   }
 
-  // What a sampler keeps: sizes depend on rows and cache alone, so that prefill and decode agree on every place.
+  // What a sampler keeps: sizes depend on rows and cache alone, so that prefill and decode agree on every
+  // place.
   void makeSession() {
-    if (request_.cache < 1) fail(ErrorCode::Config, "request.cache is missing: positions that the sampler keeps");
+    if (request_.cache < 1)
+      fail(ErrorCode::Config, "request.cache is missing: positions that the sampler keeps");
     const Axis batch = batchAxis();
     const auto vector = [&](const char* name, DType type) { ir_.session(name, {{batch}, type}); };
     vector("temperature", DType::F32);
@@ -161,9 +165,12 @@ class Lowering {
     const ValueId qkv = value(node.inputs.at("qkv"));
     const TensorSpec& spec = ir_.values[qkv].spec;
     const std::vector<Factor>& packed = spec.axes.back().factors;
-    if (packed.size() != 3) fail(ErrorCode::Shape, "%s: qkv must be packed as (3, heads, headDim)", node.name.c_str());
-    const TensorSpec cache{{batchAxis(), countAxis("positions", request_.cache), {"heads", {packed[1], packed[2]}}}, spec.dtype};
-    const ValueId keys = ir_.session("keys " + node.name, cache), values = ir_.session("values " + node.name, cache);
+    if (packed.size() != 3)
+      fail(ErrorCode::Shape, "%s: qkv must be packed as (3, heads, headDim)", node.name.c_str());
+    const TensorSpec cache{
+        {batchAxis(), countAxis("positions", request_.cache), {"heads", {packed[1], packed[2]}}}, spec.dtype};
+    const ValueId keys = ir_.session("keys " + node.name, cache),
+                  values = ir_.session("values " + node.name, cache);
     return ir_.emit("cached_attention", node.name, node.name,
                     {qkv, keys, values, ir_.stateValue("start"), ir_.stateValue("lengths")}, attributes,
                     {kNew, keys, values})[0];
@@ -175,7 +182,8 @@ class Lowering {
 
   void choose(ValueId logits) {
     const auto state = [&](const char* name) { return ir_.stateValue(name); };
-    ir_.emit("choose", "choose", "choose", {logits, state("temperature"), state("stream"), state("start"), state("lengths"), kAbsent}, {},
+    ir_.emit("choose", "choose", "choose",
+             {logits, state("temperature"), state("stream"), state("start"), state("lengths"), kAbsent}, {},
              {state("next"), state("stream"), state("start"), state("lengths")});
   }
 
@@ -191,10 +199,12 @@ class Lowering {
 void lower(Ir& ir, const ProgramRequest& request) { Lowering(ir, request).run(); }
 
 void lowerUpdate(Ir& ir, const ProgramRequest& request) {
-  const ValueId rates = ir.add({"learningRates", {{countAxis("step", request.scheduleSteps)}, DType::F32}, Arena::Schedule, 0});
+  const ValueId rates =
+      ir.add({"learningRates", {{countAxis("step", request.scheduleSteps)}, DType::F32}, Arena::Schedule, 0});
   const ValueId norm = ir.stateValue("norm");
   ir.emit("gradient_norm", "gradient_norm", "update",
-          {ir.stateValue("gradients"), ir.stateValue("loss"), ir.stateValue("seed"), rates, ir.stateValue("counters")},
+          {ir.stateValue("gradients"), ir.stateValue("loss"), ir.stateValue("seed"), rates,
+           ir.stateValue("counters")},
           Attributes{}.with("maxGradNorm", request.maxGradNorm), {norm});
   ir.emit(request.optimizer, request.optimizer, "update", {}, request.optimizerAttributes);
   ir.emit("advance_counters", "advance_counters", "update", {}, {});

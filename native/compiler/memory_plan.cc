@@ -1,5 +1,5 @@
-// Lifetimes and places. Values that are not alive at the same time share memory; an output takes over an input's place
-// where the contract allows it and nobody reads the input afterwards.
+// Lifetimes and places. Values that are not alive at the same time share memory; an output takes over an
+// input's place where the contract allows it and nobody reads the input afterwards.
 #include <algorithm>
 #include <numeric>
 
@@ -44,8 +44,10 @@ class Planner {
   void makeCalls() {
     for (const Node& node : ir_.nodes) {
       const CallShape shape = ir_.shapeOf(node);
-      Call call{node.op, node.name, hashName(node.site.data(), static_cast<int64_t>(node.site.size())),
-                node.inputs, node.outputs, node.writes, node.attributes};
+      Call call{
+          node.op,        node.name,    hashName(node.site.data(), static_cast<int64_t>(node.site.size())),
+          node.inputs,    node.outputs, node.writes,
+          node.attributes};
       if (node.op->cost) call.cost = node.op->cost(shape);
       double bytes = call.cost.extraBytes;
       for (const TensorSpec* spec : shape.inputs) bytes += spec ? static_cast<double>(spec->bytes()) : 0;
@@ -129,7 +131,8 @@ class Planner {
   void placeBlocks() {
     std::vector<int> order(blocks_.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return blocks_[a].bytes > blocks_[b].bytes; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return blocks_[a].bytes > blocks_[b].bytes; });
     std::vector<int> placed;
     for (int index : order) {
       Block& block = blocks_[index];

@@ -18,7 +18,8 @@ struct Roofline {
 };
 
 Roofline roofline(const Call& call, const Chip& chip, Precision precision) {
-  const double arithmetic = call.cost.matrixFlops / chip.matrixRate(precision) + call.cost.vectorFlops / chip.vector;
+  const double arithmetic =
+      call.cost.matrixFlops / chip.matrixRate(precision) + call.cost.vectorFlops / chip.vector;
   const double traffic = static_cast<double>(call.bytes) / chip.bandwidth;
   return {std::max(arithmetic, traffic), arithmetic > traffic};
 }
@@ -27,7 +28,9 @@ class Planner {
  public:
   Planner(std::string_view graphText, std::string_view requestText)
       : request_(parseJson(requestText, "the plan's request")) {
-    onlyKeys(request_, "plan", {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding", "labelSmoothing"});
+    onlyKeys(request_, "plan",
+             {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding",
+              "labelSmoothing"});
     chip_ = &findChip(request_.contains("chip") ? textField(request_, "chip", "plan") : "cpu");
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
                                                 : (chip_->cuda ? Precision::BF16 : Precision::FP32);
@@ -133,10 +136,14 @@ class Planner {
       count += slot.spec.logicalElements();
       physical += slot.spec.physicalElements();
     }
-    return {{"count", count}, {"logicalBytes", count * 4}, {"physicalBytes", physical * 4}, {"flatBytes", layout_.elements * 4}};
+    return {{"count", count},
+            {"logicalBytes", count * 4},
+            {"physicalBytes", physical * 4},
+            {"flatBytes", layout_.elements * 4}};
   }
 
-  Json tensors(const Program& program, const std::vector<std::string>& slots, const std::vector<ValueId>& ids) const {
+  Json tensors(const Program& program, const std::vector<std::string>& slots,
+               const std::vector<ValueId>& ids) const {
     Json list = Json::array();
     for (size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] == kAbsent) continue;
@@ -168,22 +175,25 @@ class Planner {
             {"bound", line.compute ? "compute" : "memory"}};
   }
 
-  // What padding buys was measured with fp16 products on an H100 (16,384 rows): 545 columns ran at 80 TFLOP/s and 552 at
-  // 343; a vocabulary of 50,257 at 87 and 50,264 at 635.
+  // What padding buys was measured with fp16 products on an H100 (16,384 rows): 545 columns ran at 80 TFLOP/s
+  // and 552 at 343; a vocabulary of 50,257 at 87 and 50,264 at 635.
   Json padding() const {
     Json list = Json::array();
     for (const Axis& axis : graph_.axes) {
       for (const Factor& factor : axis.factors) {
         if (factor.logical == factor.physical) continue;
         const bool vocabulary = factor.role == FactorRole::Vocabulary;
-        list.push_back({{"axis", axis.name},
-                        {"role", roleName(factor.role)},
-                        {"logical", factor.logical},
-                        {"physical", factor.physical},
-                        {"why", vocabulary ? "a multiple of 64 gives matrix units whole tiles"
-                                           : "a multiple of 8 keeps each row of 16-bit numbers at a multiple of 16 bytes"},
-                        {"buys", vocabulary ? "7.3 times the rate of a product with 50,257 columns (H100, fp16, measured)"
-                                            : "4.3 times the rate of a product with 545 columns (H100, fp16, measured)"}});
+        list.push_back(
+            {{"axis", axis.name},
+             {"role", roleName(factor.role)},
+             {"logical", factor.logical},
+             {"physical", factor.physical},
+             {"why", vocabulary
+                         ? "a multiple of 64 gives matrix units whole tiles"
+                         : "a multiple of 8 keeps each row of 16-bit numbers at a multiple of 16 bytes"},
+             {"buys", vocabulary
+                          ? "7.3 times the rate of a product with 50,257 columns (H100, fp16, measured)"
+                          : "4.3 times the rate of a product with 545 columns (H100, fp16, measured)"}});
       }
     }
     return list;

@@ -1,5 +1,5 @@
-// Fusion: each rule matches a producer and its consumer by operation, wherever they stand (forward, backward or across),
-// and only where the consumer's or producer's contract absorbs the other on this device.
+// Fusion: each rule matches a producer and its consumer by operation, wherever they stand (forward, backward
+// or across), and only where the consumer's or producer's contract absorbs the other on this device.
 #include <algorithm>
 #include <set>
 
@@ -50,26 +50,30 @@ class Rewriter {
     if (!is(static_cast<int>(i), "activation")) return false;
     const ValueId before = node(i).inputs[0];
     const int p = ir_.producer(before);
-    if (!is(p, "linear") || !absorbs(node(p), "activation") || node(p).attributes.has("activation")) return false;
+    if (!is(p, "linear") || !absorbs(node(p), "activation") || node(p).attributes.has("activation"))
+      return false;
     Node& linear = node(p);
-    linear.attributes = linear.attributes.with("activation", std::string(node(i).attributes.text("function")));
+    linear.attributes =
+        linear.attributes.with("activation", std::string(node(i).attributes.text("function")));
     linear.outputs = {node(i).outputs[0], before};
     erase(i);
     return true;
   }
 
-  // linear_input_gradient → activation_backward: the product is scaled by the activation's derivative as it is stored.
+  // linear_input_gradient → activation_backward: the product is scaled by the activation's derivative as it
+  // is stored.
   bool activationBackwardIntoLinear(size_t i) {
     if (!is(static_cast<int>(i), "activation_backward")) return false;
     const ValueId product = node(i).inputs[0];
     const int p = ir_.producer(product);
-    if (!is(p, "linear_input_gradient") || !absorbs(node(p), "activation_backward") || onlyConsumer(product) < 0 ||
-        node(p).inputs[2] != kAbsent) {
+    if (!is(p, "linear_input_gradient") || !absorbs(node(p), "activation_backward") ||
+        onlyConsumer(product) < 0 || node(p).inputs[2] != kAbsent) {
       return false;
     }
     Node& linear = node(p);
     linear.inputs[2] = node(i).inputs[1];
-    linear.attributes = linear.attributes.with("activation", std::string(node(i).attributes.text("function")));
+    linear.attributes =
+        linear.attributes.with("activation", std::string(node(i).attributes.text("function")));
     linear.outputs[0] = node(i).outputs[0];
     erase(i);
     return true;
@@ -81,7 +85,9 @@ class Rewriter {
     for (int side = 0; side < 2; ++side) {
       const ValueId looked = node(i).inputs[side];
       const int p = ir_.producer(looked);
-      if (!is(p, "embedding") || !absorbs(node(p), "add") || onlyConsumer(looked) < 0 || node(p).inputs[2] != kAbsent) continue;
+      if (!is(p, "embedding") || !absorbs(node(p), "add") || onlyConsumer(looked) < 0 ||
+          node(p).inputs[2] != kAbsent)
+        continue;
       node(p).inputs[2] = node(i).inputs[1 - side];
       node(p).outputs[0] = node(i).outputs[0];
       erase(i);
@@ -92,7 +98,8 @@ class Rewriter {
 
   // add → layer_norm: the norm computes the residual sum and hands it on.
   bool addIntoLayerNorm(size_t i) {
-    if (!is(static_cast<int>(i), "layer_norm") || !absorbs(node(i), "add") || node(i).inputs[3] != kAbsent) return false;
+    if (!is(static_cast<int>(i), "layer_norm") || !absorbs(node(i), "add") || node(i).inputs[3] != kAbsent)
+      return false;
     const ValueId sum = node(i).inputs[0];
     const int p = ir_.producer(sum);
     if (!is(p, "add") || ir_.isState(sum)) return false;
@@ -110,7 +117,9 @@ class Rewriter {
     for (int side = 0; side < 2; ++side) {
       const ValueId dx = node(i).inputs[side];
       const int p = ir_.producer(dx);
-      if (!is(p, "layer_norm_backward") || !absorbs(node(p), "add") || onlyConsumer(dx) < 0 || node(p).inputs[5] != kAbsent) continue;
+      if (!is(p, "layer_norm_backward") || !absorbs(node(p), "add") || onlyConsumer(dx) < 0 ||
+          node(p).inputs[5] != kAbsent)
+        continue;
       if (dependsOn(node(i).inputs[1 - side], p)) continue;
       node(p).inputs[5] = node(i).inputs[1 - side];
       node(p).outputs[0] = node(i).outputs[0];
@@ -140,7 +149,9 @@ class Rewriter {
     if (!is(static_cast<int>(i), "cross_entropy")) return false;
     const ValueId logits = node(i).inputs[0];
     const int p = ir_.producer(logits);
-    if (!is(p, "linear") || node(p).inputs[2] != kAbsent || node(p).attributes.has("activation") || ir_.isOutput(logits)) return false;
+    if (!is(p, "linear") || node(p).inputs[2] != kAbsent || node(p).attributes.has("activation") ||
+        ir_.isOutput(logits))
+      return false;
     const ValueId x = node(p).inputs[0], weight = node(p).inputs[1];
     if (!absorbs(node(i), "linear")) return false;
     int backward = -1, inputGradient = -1, weightGradient = -1;

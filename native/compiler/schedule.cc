@@ -102,8 +102,9 @@ void assignWrites(Ir& ir) {
     node.writes.clear();
     for (ValueId output : node.outputs) {
       const bool accumulates =
-          output != kAbsent && (ir.values[output].arena == Arena::Gradients ||
-                                (ir.values[output].arena == Arena::State && ir.values[output].name == "loss"));
+          output != kAbsent &&
+          (ir.values[output].arena == Arena::Gradients ||
+           (ir.values[output].arena == Arena::State && ir.values[output].name == "loss"));
       if (!accumulates) {
         node.writes.push_back(WriteMode::Store);
       } else {

@@ -38,7 +38,9 @@ void Engine::submit(const void* owner, Job job) {
 
 void Engine::cancel(const void* owner) {
   std::unique_lock<std::mutex> lock(mutex_);
-  queue_.erase(std::remove_if(queue_.begin(), queue_.end(), [&](const auto& entry) { return entry.first == owner; }), queue_.end());
+  queue_.erase(
+      std::remove_if(queue_.begin(), queue_.end(), [&](const auto& entry) { return entry.first == owner; }),
+      queue_.end());
   changed_.wait(lock, [&] { return running_ != owner; });
 }
 

@@ -12,8 +12,8 @@
 
 namespace tesserae {
 
-// The thread on which everything of one device runs, in the order of submission. One for the process, shared by all
-// environments (Node's main thread and its workers); it ends when the last one lets go.
+// The thread on which everything of one device runs, in the order of submission. One for the process, shared
+// by all environments (Node's main thread and its workers); it ends when the last one lets go.
 class Engine {
  public:
   using Job = std::function<void(Device&)>;

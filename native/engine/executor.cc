@@ -18,7 +18,8 @@ TensorView viewOf(const TensorSpec& spec, void* data) {
   view.dtype = spec.dtype;
   for (const Axis& axis : spec.axes) {
     for (const Factor& factor : axis.factors) {
-      if (view.rank == 10) fail(ErrorCode::Shape, "a tensor has more than ten factors: %s", spec.describe().c_str());
+      if (view.rank == 10)
+        fail(ErrorCode::Shape, "a tensor has more than ten factors: %s", spec.describe().c_str());
       view.factors[view.rank++] = {factor.logical, factor.physical};
     }
   }
@@ -73,7 +74,8 @@ class Memory {
   static Owned allocate(int64_t bytes) {
     const int64_t rounded = (bytes + 63) / 64 * 64;
     Owned owned(static_cast<char*>(std::aligned_alloc(64, static_cast<size_t>(rounded))));
-    if (!owned) fail(ErrorCode::OutOfMemory, "%lld bytes could not be allocated", static_cast<long long>(bytes));
+    if (!owned)
+      fail(ErrorCode::OutOfMemory, "%lld bytes could not be allocated", static_cast<long long>(bytes));
     fillNaN(owned.get(), rounded);
     return owned;
   }
@@ -98,8 +100,8 @@ void checkIds(const GraphInput& input, const int32_t* ids, int64_t n) {
     const int32_t id = ids[i];
     if (id >= 0 && id < *input.below) continue;
     if (input.ignored && id == *input.ignored) continue;
-    fail(ErrorCode::Data, "%s[%lld] is %d; it must be in [0, %lld)", input.name.c_str(), static_cast<long long>(i), id,
-         static_cast<long long>(*input.below));
+    fail(ErrorCode::Data, "%s[%lld] is %d; it must be in [0, %lld)", input.name.c_str(),
+         static_cast<long long>(i), id, static_cast<long long>(*input.below));
   }
 }
 
@@ -109,8 +111,8 @@ void checkLengths(const GraphInput& input, int64_t time, const HostTensor& tenso
   const int32_t* lengths = reinterpret_cast<const int32_t*>(tensor.data.data());
   for (int64_t i = 0; i < tensor.elements(); ++i) {
     if (lengths[i] >= 0 && lengths[i] <= time) continue;
-    fail(ErrorCode::Data, "%s[%lld] is %d; it must be in [0, %lld]", input.name.c_str(), static_cast<long long>(i),
-         lengths[i], static_cast<long long>(time));
+    fail(ErrorCode::Data, "%s[%lld] is %d; it must be in [0, %lld]", input.name.c_str(),
+         static_cast<long long>(i), lengths[i], static_cast<long long>(time));
   }
 }
 
@@ -123,14 +125,16 @@ void upload(const Program& program, const Graph& graph, const HostBatch& batch, 
   for (const auto& [name, id] : program.inputs) {
     const Value& value = program.values[id];
     const auto it = batch.find(name);
-    if (it == batch.end()) fail(ErrorCode::Data, "the batch has no '%s': %s", name.c_str(), value.spec.describe().c_str());
+    if (it == batch.end())
+      fail(ErrorCode::Data, "the batch has no '%s': %s", name.c_str(), value.spec.describe().c_str());
     const HostTensor& tensor = it->second;
     if (tensor.dtype != value.spec.dtype || tensor.elements() != value.spec.logicalElements()) {
       fail(ErrorCode::Data, "'%s' has %lld elements of %s; it must be %s", name.c_str(),
            static_cast<long long>(tensor.elements()), dtypeName(tensor.dtype), value.spec.describe().c_str());
     }
     const GraphInput* input = graph.findInput(name);
-    if (input->below) checkIds(*input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements());
+    if (input->below)
+      checkIds(*input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements());
     if (value.spec.axes.size() == 1 && !input->below) checkLengths(*input, program.request.time, tensor);
     char* to = inputs + value.offset;
     std::memset(to, 0, static_cast<size_t>(value.spec.bytes()));
@@ -146,10 +150,12 @@ void prepare(Device& device, const Program& program, Bases& bases) {
   if (wanted > available) {
     constexpr double MiB = 1 << 20;
     fail(ErrorCode::OutOfMemory,
-         "a batch of %lld rows × %lld positions needs %.0f MiB more (workspace %.0f, inputs %.0f, outputs %.0f) and %.0f MiB "
+         "a batch of %lld rows × %lld positions needs %.0f MiB more (workspace %.0f, inputs %.0f, outputs "
+         "%.0f) and %.0f MiB "
          "are available; use fewer rows and more accumulation, or shorter rows",
-         static_cast<long long>(program.request.rows), static_cast<long long>(program.request.time), wanted / MiB,
-         program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB, available / MiB);
+         static_cast<long long>(program.request.rows), static_cast<long long>(program.request.time),
+         wanted / MiB, program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB,
+         available / MiB);
   }
   device.inputs.reserve(program.inputBytes);
   device.outputs.reserve(program.outputBytes);
@@ -178,15 +184,17 @@ void execute(const Program& program, const Bases& bases, int threads, bool add, 
     const Kernel kernel = cpuKernel(call.op->name);
     if (!kernel) fail(ErrorCode::Device, "the operation '%s' has no CPU kernel", call.op->name.c_str());
     const auto start = std::chrono::steady_clock::now();
-    kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, memory.scratch(call), call.site, threads, nullptr});
+    kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, memory.scratch(call),
+            call.site, threads, nullptr});
     if (options.timing) {
       const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
       timings->push_back({call.name, call.op->name, elapsed.count()});
     }
     for (size_t i = 0; options.tap && i < call.outputs.size(); ++i) {
       if (call.outputs[i] == kAbsent) continue;
-      taps->push_back({call.name, call.op->name, slotName(call.op->outputs[i]),
-                       copyPhysical(program.values[call.outputs[i]], static_cast<const char*>(outputs[i].data))});
+      taps->push_back(
+          {call.name, call.op->name, slotName(call.op->outputs[i]),
+           copyPhysical(program.values[call.outputs[i]], static_cast<const char*>(outputs[i].data))});
     }
   }
 }
@@ -196,7 +204,8 @@ HostTensor download(const Value& value, const Bases& bases) {
   tensor.dtype = value.spec.dtype;
   for (const Axis& axis : value.spec.axes) tensor.shape.push_back(axis.logical());
   tensor.data.resize(static_cast<size_t>(value.spec.logicalElements() * dtypeSize(value.spec.dtype)));
-  unpack(value.spec, dtypeSize(value.spec.dtype), bases[static_cast<int>(value.arena)] + value.offset, tensor.data.data());
+  unpack(value.spec, dtypeSize(value.spec.dtype), bases[static_cast<int>(value.arena)] + value.offset,
+         tensor.data.data());
   return tensor;
 }
 

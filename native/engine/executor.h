@@ -29,8 +29,8 @@ struct HostTensor {
 using HostBatch = std::map<std::string, HostTensor>;
 
 struct RunOptions {
-  bool tap = false;       // hand out what every call wrote, physical lanes included
-  bool poison = false;    // fill workspace and outputs with NaN first
+  bool tap = false;     // hand out what every call wrote, physical lanes included
+  bool poison = false;  // fill workspace and outputs with NaN first
   bool timing = false;
   bool separate = false;  // an allocation of its own for every buffer, for memory checkers
 };
@@ -51,13 +51,13 @@ using Bases = std::array<char*, kArenas>;
 // Copies a batch into the Program's inputs. Throws ERR_DATA for what is missing, misshapen or out of range.
 void upload(const Program& program, const Graph& graph, const HostBatch& batch, char* inputs);
 
-// Runs a Program call by call on the CPU. `add`: gradients and the loss are added to, not stored. The Device's arenas
-// must be large enough (prepare). Taps and timings are appended where asked for.
+// Runs a Program call by call on the CPU. `add`: gradients and the loss are added to, not stored. The
+// Device's arenas must be large enough (prepare). Taps and timings are appended where asked for.
 void execute(const Program& program, const Bases& bases, int threads, bool add, const RunOptions& options,
              std::vector<Tap>* taps, std::vector<Timing>* timings);
 
-// Grows the Device for a Program; fills the bases of Inputs, Outputs and Workspace. Throws ERR_OUT_OF_MEMORY before
-// anything is allocated when the machine has too little.
+// Grows the Device for a Program; fills the bases of Inputs, Outputs and Workspace. Throws ERR_OUT_OF_MEMORY
+// before anything is allocated when the machine has too little.
 void prepare(Device& device, const Program& program, Bases& bases);
 
 // A value as the host sees it: logical shape without padding.

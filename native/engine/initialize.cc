@@ -29,10 +29,12 @@ std::vector<float> drawInitialValues(const GraphParameter& parameter, uint64_t s
       values.assign(values.size(), static_cast<float>(parameter.init.value));
       break;
     case Initializer::Normal: {
-      const uint64_t key = seed ^ hashName(parameter.name.data(), static_cast<int64_t>(parameter.name.size()));
+      const uint64_t key =
+          seed ^ hashName(parameter.name.data(), static_cast<int64_t>(parameter.name.size()));
       for (int64_t i = 0; i < n; i += 4) {
         const uint64_t block = static_cast<uint64_t>(i / 4);
-        const Philox4 bits = philox(key, static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0);
+        const Philox4 bits =
+            philox(key, static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0);
         double normals[4];
         normalPair(bits.v[0], bits.v[1], normals[0], normals[1]);
         normalPair(bits.v[2], bits.v[3], normals[2], normals[3]);
@@ -49,7 +51,8 @@ std::vector<float> drawInitialValues(const GraphParameter& parameter, uint64_t s
         const int64_t position = i / d, column = i % d;
         const double rate = std::pow(10000.0, -static_cast<double>(column / 2 * 2) / static_cast<double>(d));
         const double angle = static_cast<double>(position) * rate;
-        values[static_cast<size_t>(i)] = static_cast<float>(column % 2 == 0 ? std::sin(angle) : std::cos(angle));
+        values[static_cast<size_t>(i)] =
+            static_cast<float>(column % 2 == 0 ? std::sin(angle) : std::cos(angle));
       }
       break;
     }

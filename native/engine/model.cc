@@ -22,8 +22,10 @@ void requireMemory(const Layout& layout, int64_t bytes, const char* what) {
   const int64_t available = availableMemory();
   if (bytes <= available) return;
   constexpr double MiB = 1 << 20;
-  fail(ErrorCode::OutOfMemory, "%s of %lld elements need %.0f MiB and %.0f MiB are available; use a smaller model", what,
-       static_cast<long long>(layout.elements), static_cast<double>(bytes) / MiB, static_cast<double>(available) / MiB);
+  fail(ErrorCode::OutOfMemory,
+       "%s of %lld elements need %.0f MiB and %.0f MiB are available; use a smaller model", what,
+       static_cast<long long>(layout.elements), static_cast<double>(bytes) / MiB,
+       static_cast<double>(available) / MiB);
 }
 
 }  // namespace
@@ -41,15 +43,19 @@ ModelOptions ModelOptions::parse(std::string_view text) {
   ModelOptions options;
   options.device = textField(json, "device", "options");
   if (options.device != "cpu") {
-    fail(ErrorCode::Device, "the device '%s' is not available: this build runs on 'cpu'", options.device.c_str());
+    fail(ErrorCode::Device, "the device '%s' is not available: this build runs on 'cpu'",
+         options.device.c_str());
   }
   options.precision = parsePrecision(textField(json, "precision", "options"));
   if (options.precision != Precision::FP32) {
-    fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU", precisionName(options.precision));
+    fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU",
+         precisionName(options.precision));
   }
   options.seed = integerField(json, "seed", "options", 0, int64_t{1} << 53);
   options.padding = parsePadding(json);
-  options.threads = json.contains("threads") ? static_cast<int>(integerField(json, "threads", "options", 1, 1024)) : defaultThreads();
+  options.threads = json.contains("threads")
+                        ? static_cast<int>(integerField(json, "threads", "options", 1, 1024))
+                        : defaultThreads();
   return options;
 }
 
@@ -64,14 +70,16 @@ TrainingOptions TrainingOptions::parse(std::string_view text, std::vector<float>
   }
   onlyKeys(optimizer, "training.optimizer", {"type", "beta1", "beta2", "epsilon", "weightDecay"});
   for (const char* name : {"beta1", "beta2", "epsilon", "weightDecay"}) {
-    options.optimizerAttributes = options.optimizerAttributes.with(name, numberField(optimizer, name, "training.optimizer"));
+    options.optimizerAttributes =
+        options.optimizerAttributes.with(name, numberField(optimizer, name, "training.optimizer"));
   }
   options.maxGradNorm = numberField(json, "maxGradNorm", "training");
   options.labelSmoothing = numberField(json, "labelSmoothing", "training");
   if (learningRates.empty()) fail(ErrorCode::Config, "training.learningRates is empty");
   for (size_t i = 0; i < learningRates.size(); ++i) {
     if (!std::isfinite(learningRates[i]) || learningRates[i] < 0) {
-      fail(ErrorCode::Config, "training.learningRates[%zu] is %g; a rate must be finite and not negative", i, learningRates[i]);
+      fail(ErrorCode::Config, "training.learningRates[%zu] is %g; a rate must be finite and not negative", i,
+           learningRates[i]);
     }
   }
   options.learningRates = std::move(learningRates);
@@ -79,7 +87,10 @@ TrainingOptions TrainingOptions::parse(std::string_view text, std::vector<float>
 }
 
 Model::Model(std::string_view graphText, const ModelOptions& options)
-    : options_(options), graph_(parseGraph(graphText, options.padding)), layout_(makeLayout(graph_)), stateLayout_(layout_) {
+    : options_(options),
+      graph_(parseGraph(graphText, options.padding)),
+      layout_(makeLayout(graph_)),
+      stateLayout_(layout_) {
   requireMemory(layout_, layout_.elements * 4 + stateLayout_.bytes, "parameters");
   allocate(Arena::Parameters, layout_.elements * 4);
   allocate(Arena::State, stateLayout_.bytes);
@@ -87,7 +98,8 @@ Model::Model(std::string_view graphText, const ModelOptions& options)
   for (const ParameterSlot& slot : layout_.slots) {
     const std::vector<float> values = drawInitialValues(*slot.parameter, static_cast<uint64_t>(options.seed));
     pack(slot.spec, 4, values.data(), arena(Arena::Parameters) + slot.offset * 4);
-    for (int64_t chunk = slot.offset / kChunkElements; chunk < slot.offset / kChunkElements + slot.chunks; ++chunk) {
+    for (int64_t chunk = slot.offset / kChunkElements; chunk < slot.offset / kChunkElements + slot.chunks;
+         ++chunk) {
       chunks[2 * chunk] = slot.parameter->decay ? 1.0f : 0.0f;
       chunks[2 * chunk + 1] = slot.parameter->trainable ? 1.0f : 0.0f;
     }
@@ -110,7 +122,8 @@ const Program& Model::program(const ProgramRequest& request) {
     programs_.splice(programs_.begin(), programs_, it);
     return *programs_.front().second;
   }
-  auto compiled = std::make_unique<Program>(compile(graph_, layout_, options_.precision, DeviceKind::CPU, options_.threads, request));
+  auto compiled = std::make_unique<Program>(
+      compile(graph_, layout_, options_.precision, DeviceKind::CPU, options_.threads, request));
   programs_.emplace_front(key, std::move(compiled));
   if (programs_.size() > kMostPrograms) programs_.pop_back();
   return *programs_.front().second;
@@ -124,14 +137,17 @@ void Model::configureTraining(TrainingOptions options) {
   request.optimizerAttributes = options.optimizerAttributes;
   request.maxGradNorm = options.maxGradNorm;
   request.scheduleSteps = static_cast<int64_t>(options.learningRates.size());
-  update_ = std::make_unique<Program>(compile(graph_, layout_, options_.precision, DeviceKind::CPU, options_.threads, request));
-  for (Arena arena : {Arena::Gradients, Arena::Moment1, Arena::Moment2}) allocate(arena, layout_.elements * 4);
+  update_ = std::make_unique<Program>(
+      compile(graph_, layout_, options_.precision, DeviceKind::CPU, options_.threads, request));
+  for (Arena arena : {Arena::Gradients, Arena::Moment1, Arena::Moment2})
+    allocate(arena, layout_.elements * 4);
   allocate(Arena::Schedule, request.scheduleSteps * 4);
   std::memcpy(arena(Arena::Schedule), options.learningRates.data(), options.learningRates.size() * 4);
   training_ = std::move(options);
 }
 
-StepResult Model::trainStep(Device& device, int64_t rows, int64_t time, const std::vector<HostBatch>& microBatches) {
+StepResult Model::trainStep(Device& device, int64_t rows, int64_t time,
+                            const std::vector<HostBatch>& microBatches) {
   if (!update_) fail(ErrorCode::Internal, "trainStep before configureTraining");
   if (microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
   ProgramRequest request;
@@ -143,7 +159,8 @@ StepResult Model::trainStep(Device& device, int64_t rows, int64_t time, const st
   Bases bases = this->bases();
   prepare(device, micro, bases);
   // Every batch is checked before the first one runs: a bad one must not leave half a step behind.
-  for (size_t i = microBatches.size(); i-- > 0;) upload(micro, graph_, microBatches[i], bases[static_cast<int>(Arena::Inputs)]);
+  for (size_t i = microBatches.size(); i-- > 0;)
+    upload(micro, graph_, microBatches[i], bases[static_cast<int>(Arena::Inputs)]);
   const double positions = static_cast<double>(rows * time) * static_cast<double>(microBatches.size());
   *reinterpret_cast<float*>(arena(Arena::State) + stateLayout_.seed) = static_cast<float>(1.0 / positions);
   for (size_t i = 0; i < microBatches.size(); ++i) {
@@ -155,10 +172,17 @@ StepResult Model::trainStep(Device& device, int64_t rows, int64_t time, const st
   execute(*update_, bases, options_.threads, false, {}, nullptr, nullptr);
   const double* loss = reinterpret_cast<const double*>(arena(Arena::State) + stateLayout_.loss);
   const float* norm = reinterpret_cast<const float*>(arena(Arena::State) + stateLayout_.norm);
-  return {loss[0], loss[1], norm[0], norm[3], norm[2], static_cast<double>(counter(kAttempted)), static_cast<double>(counter(kApplied))};
+  return {loss[0],
+          loss[1],
+          norm[0],
+          norm[3],
+          norm[2],
+          static_cast<double>(counter(kAttempted)),
+          static_cast<double>(counter(kApplied))};
 }
 
-RunResult Model::run(Device& device, const ProgramRequest& request, const HostBatch& batch, const RunOptions& options) {
+RunResult Model::run(Device& device, const ProgramRequest& request, const HostBatch& batch,
+                     const RunOptions& options) {
   if (request.mode == Mode::Prefill || request.mode == Mode::Decode) {
     fail(ErrorCode::Config, "prefill and decode run in a sampling session");
   }
@@ -167,7 +191,8 @@ RunResult Model::run(Device& device, const ProgramRequest& request, const HostBa
   Bases bases = this->bases();
   prepare(device, compiled, bases);
   upload(compiled, graph_, batch, bases[static_cast<int>(Arena::Inputs)]);
-  *reinterpret_cast<float*>(arena(Arena::State) + stateLayout_.seed) = static_cast<float>(1.0 / static_cast<double>(request.rows * request.time));
+  *reinterpret_cast<float*>(arena(Arena::State) + stateLayout_.seed) =
+      static_cast<float>(1.0 / static_cast<double>(request.rows * request.time));
   setCounter(kFirstSample, 0);
   RunResult result;
   execute(compiled, bases, options_.threads, false, options, &result.taps, &result.timings);
@@ -247,7 +272,9 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text) : model_(s
   const Json& temperatures = arrayField(json, "temperatures", "session", 1 << 20);
   const Json& seeds = arrayField(json, "seeds", "session", 1 << 20);
   if (static_cast<int64_t>(temperatures.size()) != rows_ || static_cast<int64_t>(seeds.size()) != rows_) {
-    fail(ErrorCode::Config, "session.temperatures and session.seeds must have one entry for each of %lld rows", static_cast<long long>(rows_));
+    fail(ErrorCode::Config,
+         "session.temperatures and session.seeds must have one entry for each of %lld rows",
+         static_cast<long long>(rows_));
   }
   ProgramRequest request;
   request.mode = Mode::Decode;
@@ -273,7 +300,8 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text) : model_(s
 
 int32_t* Session::vector(const Program& program, const char* name) {
   for (const Value& value : program.values) {
-    if (value.arena == Arena::Session && value.name == name) return reinterpret_cast<int32_t*>(memory_.data() + value.offset);
+    if (value.arena == Arena::Session && value.name == name)
+      return reinterpret_cast<int32_t*>(memory_.data() + value.offset);
   }
   fail(ErrorCode::Internal, "the session has no '%s'", name);
 }
@@ -285,14 +313,18 @@ std::vector<int32_t> Session::step(Device& device, const Program& program) {
   execute(program, bases, model_->options_.threads, false, {}, nullptr, nullptr);
   const int32_t* next = vector(program, "next");
   for (int64_t row = 0; row < rows_; ++row) {
-    if (next[row] < 0) fail(ErrorCode::Data, "row %lld: the mask allows no token", static_cast<long long>(row));
+    if (next[row] < 0)
+      fail(ErrorCode::Data, "row %lld: the mask allows no token", static_cast<long long>(row));
   }
   return {next, next + rows_};
 }
 
-std::vector<int32_t> Session::prefill(Device& device, const HostTensor& tokens, const std::vector<int32_t>& lengths) {
-  if (static_cast<int64_t>(lengths.size()) != rows_ || tokens.elements() == 0 || tokens.elements() % rows_ != 0) {
-    fail(ErrorCode::Data, "a prompt must be %lld rows of equal capacity with a length each", static_cast<long long>(rows_));
+std::vector<int32_t> Session::prefill(Device& device, const HostTensor& tokens,
+                                      const std::vector<int32_t>& lengths) {
+  if (static_cast<int64_t>(lengths.size()) != rows_ || tokens.elements() == 0 ||
+      tokens.elements() % rows_ != 0) {
+    fail(ErrorCode::Data, "a prompt must be %lld rows of equal capacity with a length each",
+         static_cast<long long>(rows_));
   }
   ProgramRequest request;
   request.mode = Mode::Prefill;
@@ -304,8 +336,8 @@ std::vector<int32_t> Session::prefill(Device& device, const HostTensor& tokens, 
   for (int64_t row = 0; row < rows_; ++row) {
     const int32_t length = lengths[static_cast<size_t>(row)];
     if (length < 1 || length > request.time || start[row] + length > cache_) {
-      fail(ErrorCode::Data, "row %lld: a prompt of %d tokens after %d does not fit a cache of %lld positions", static_cast<long long>(row),
-           length, start[row], static_cast<long long>(cache_));
+      fail(ErrorCode::Data, "row %lld: a prompt of %d tokens after %d does not fit a cache of %lld positions",
+           static_cast<long long>(row), length, start[row], static_cast<long long>(cache_));
     }
   }
   Bases bases = model_->bases();
@@ -327,7 +359,9 @@ std::vector<int32_t> Session::decode(Device& device, int64_t steps) {
   for (int64_t i = 0; i < steps; ++i) {
     const int32_t* start = vector(program, "start");
     for (int64_t row = 0; row < rows_; ++row) {
-      if (start[row] >= cache_) fail(ErrorCode::Data, "row %lld: the cache of %lld positions is full", static_cast<long long>(row), static_cast<long long>(cache_));
+      if (start[row] >= cache_)
+        fail(ErrorCode::Data, "row %lld: the cache of %lld positions is full", static_cast<long long>(row),
+             static_cast<long long>(cache_));
     }
     const std::vector<int32_t> next = step(device, program);
     all.insert(all.end(), next.begin(), next.end());

@@ -53,11 +53,14 @@ class Model {
   // Allocates gradients and moments (kept when they are there) and compiles the update Program.
   void configureTraining(TrainingOptions options);
   // One optimizer step over micro-batches of one capacity.
-  StepResult trainStep(Device& device, int64_t rows, int64_t time, const std::vector<HostBatch>& microBatches);
+  StepResult trainStep(Device& device, int64_t rows, int64_t time,
+                       const std::vector<HostBatch>& microBatches);
   // Compiles (or finds) a Program and runs it once, uncaptured.
-  RunResult run(Device& device, const ProgramRequest& request, const HostBatch& batch, const RunOptions& options);
+  RunResult run(Device& device, const ProgramRequest& request, const HostBatch& batch,
+                const RunOptions& options);
 
-  // kind: parameter, gradient, moment1, moment2; values in logical order. Throw ERR_CONFIG for an unknown name.
+  // kind: parameter, gradient, moment1, moment2; values in logical order. Throw ERR_CONFIG for an unknown
+  // name.
   std::vector<float> readTensor(const std::string& kind, const std::string& name) const;
   void writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values);
   int64_t counter(Counter counter) const;

@@ -21,7 +21,9 @@ double Attributes::number(const char* name) const {
   fail(ErrorCode::Config, "attribute '%s' must be a number", name);
 }
 
-double Attributes::number(const char* name, double otherwise) const { return has(name) ? number(name) : otherwise; }
+double Attributes::number(const char* name, double otherwise) const {
+  return has(name) ? number(name) : otherwise;
+}
 
 int64_t Attributes::integer(const char* name, int64_t otherwise) const {
   const auto it = values_.find(name);

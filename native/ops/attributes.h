@@ -8,8 +8,8 @@
 
 namespace tesserae {
 
-// The settings of one operation call: few, small, fixed when a Program is compiled. The accessors are out of line, so
-// kernels compiled for several instruction sets may call them.
+// The settings of one operation call: few, small, fixed when a Program is compiled. The accessors are out of
+// line, so kernels compiled for several instruction sets may call them.
 class Attributes {
  public:
   using Value = std::variant<bool, int64_t, double, std::string>;
@@ -18,8 +18,8 @@ class Attributes {
   Attributes(std::initializer_list<std::pair<const std::string, Value>> list) : values_(list) {}
 
   bool has(const char* name) const;
-  bool flag(const char* name) const;              // false when absent
-  double number(const char* name) const;          // throws ERR_CONFIG when absent
+  bool flag(const char* name) const;      // false when absent
+  double number(const char* name) const;  // throws ERR_CONFIG when absent
   double number(const char* name, double otherwise) const;
   int64_t integer(const char* name, int64_t otherwise) const;
   const char* text(const char* name, const char* otherwise = "") const;

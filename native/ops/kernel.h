@@ -1,6 +1,7 @@
 // defines: Extent, TensorView, KernelContext, Kernel
-// What a kernel sees of a call: plain data, no templates of the standard library (CPU kernels are compiled once per
-// instruction set into one binary, and a shared inline function would be linked from an arbitrary one of them).
+// What a kernel sees of a call: plain data, no templates of the standard library (CPU kernels are compiled
+// once per instruction set into one binary, and a shared inline function would be linked from an arbitrary
+// one of them).
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,8 @@ struct TensorView {
   void* data = nullptr;  // null: this optional tensor is absent
   DType dtype = DType::F32;
   int32_t rank = 0;
-  Extent factors[10];  // all factors of all axes in order: (B, T, 3, H, D→Dp)
-  int64_t rows = 1;    // product of the physical extents of all axes but the last
+  Extent factors[10];          // all factors of all axes in order: (B, T, 3, H, D→Dp)
+  int64_t rows = 1;            // product of the physical extents of all axes but the last
   int64_t columns = 1;         // physical extent of the last axis
   int64_t logicalColumns = 1;  // logical extent of the last axis
   int64_t elements = 1;        // physical
@@ -43,14 +44,14 @@ enum Counter : int64_t {
 };
 
 struct KernelContext {
-  const TensorView* inputs;    // in the contract's order
-  const TensorView* outputs;   // in the contract's order
-  const bool* accumulate;      // per output: add to what it holds (gradients after the first write of a step)
+  const TensorView* inputs;   // in the contract's order
+  const TensorView* outputs;  // in the contract's order
+  const bool* accumulate;     // per output: add to what it holds (gradients after the first write of a step)
   const Attributes* attributes;
-  void* workspace;             // as many bytes as the contract asked for, aligned to 64
-  uint64_t site;               // hash of the call site's name: Philox key = seed ^ site
-  int threads;                 // CPU: the size of the OpenMP pool
-  void* stream;                // CUDA
+  void* workspace;  // as many bytes as the contract asked for, aligned to 64
+  uint64_t site;    // hash of the call site's name: Philox key = seed ^ site
+  int threads;      // CPU: the size of the OpenMP pool
+  void* stream;     // CUDA
 };
 
 using Kernel = void (*)(const KernelContext&);

@@ -1,7 +1,8 @@
 // defines: Operation, InferContext, GradientContext, CallShape, Cost, Absorption
-// The contract of an operation: everything that the compiler must know of it, and nothing of how it is computed.
-// One folder an operation: ops/<name>/<name>.cc registers the contract (and that of its backward companions), cpu.cc
-// and cuda.cu the kernels. Contracts are in the .cc, so that plans for a GPU work in a build without CUDA.
+// The contract of an operation: everything that the compiler must know of it, and nothing of how it is
+// computed. One folder an operation: ops/<name>/<name>.cc registers the contract (and that of its backward
+// companions), cpu.cc and cuda.cu the kernels. Contracts are in the .cc, so that plans for a GPU work in a
+// build without CUDA.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +29,11 @@ struct CallShape {
 };
 
 struct Cost {
-  double matrixFlops = 0;  // multiply-adds of matrix products, counted twice; run at the matrix rate of the precision
+  double matrixFlops =
+      0;  // multiply-adds of matrix products, counted twice; run at the matrix rate of the precision
   double vectorFlops = 0;  // everything else
-  double extraBytes = 0;   // traffic beyond one read of each input and one write of each output; may be negative
+  double extraBytes =
+      0;  // traffic beyond one read of each input and one write of each output; may be negative
 };
 
 // What a shape rule sees and fills. Every check goes through require, so that messages name the node.
@@ -53,23 +56,25 @@ class GradientContext {
  public:
   virtual ~GradientContext() = default;
   virtual const Attributes& attributes() const = 0;
-  virtual ValueId input(int input) const = 0;    // kAbsent when absent
-  virtual ValueId output(int output) = 0;        // makes an optional output present: a saved tensor
-  virtual bool needs(int input) const = 0;       // does a gradient flow to this input
+  virtual ValueId input(int input) const = 0;      // kAbsent when absent
+  virtual ValueId output(int output) = 0;          // makes an optional output present: a saved tensor
+  virtual bool needs(int input) const = 0;         // does a gradient flow to this input
   virtual ValueId outputGradient(int output) = 0;  // kAbsent when none flows into it
-  // The State value that holds the gradient of a trainable parameter (it may be stored to or added to: the compiler
-  // decides by order), kNew for an activation, kAbsent when the input needs no gradient. Pass it to emit as an output.
+  // The State value that holds the gradient of a trainable parameter (it may be stored to or added to: the
+  // compiler decides by order), kNew for an activation, kAbsent when the input needs no gradient. Pass it to
+  // emit as an output.
   virtual ValueId target(int input) = 0;
-  // Appends one call; returns the output values. `outputs` holds targets, kNew or kAbsent. The call draws the same
-  // random numbers as the forward call (same site).
-  virtual std::vector<ValueId> emit(const std::string& operation, std::vector<ValueId> inputs, Attributes attributes,
-                                    std::vector<ValueId> outputs) = 0;
-  // Adds `gradient` to what flows into an activation input. Ignores parameters (their targets were written by emit)
-  // and inputs that need none.
+  // Appends one call; returns the output values. `outputs` holds targets, kNew or kAbsent. The call draws the
+  // same random numbers as the forward call (same site).
+  virtual std::vector<ValueId> emit(const std::string& operation, std::vector<ValueId> inputs,
+                                    Attributes attributes, std::vector<ValueId> outputs) = 0;
+  // Adds `gradient` to what flows into an activation input. Ignores parameters (their targets were written by
+  // emit) and inputs that need none.
   virtual void flow(int input, ValueId gradient) = 0;
 };
 
-// That an operation can run another one's arithmetic before (prologue) or after (epilogue) its own, on a device.
+// That an operation can run another one's arithmetic before (prologue) or after (epilogue) its own, on a
+// device.
 struct Absorption {
   DeviceKind device;
   std::string what;  // the name of the absorbed operation
@@ -77,7 +82,8 @@ struct Absorption {
 
 struct Operation {
   std::string name;
-  std::vector<std::string> inputs;   // in order; a trailing '?' marks an optional one, '*' one that is a State value of that name
+  std::vector<std::string>
+      inputs;  // in order; a trailing '?' marks an optional one, '*' one that is a State value of that name
   std::vector<std::string> outputs;  // likewise
   void (*infer)(InferContext&) = nullptr;
   void (*gradient)(GradientContext&) = nullptr;  // null: no gradient flows through
@@ -87,14 +93,15 @@ struct Operation {
   struct Alias {
     int output, input;
   };
-  std::vector<Alias> aliases = {};      // the output may take over the input's memory if nobody reads it afterwards
+  std::vector<Alias> aliases =
+      {};  // the output may take over the input's memory if nobody reads it afterwards
   std::vector<Absorption> absorbs = {};
-  bool usesRandom = false;              // reads the counters input for random numbers
+  bool usesRandom = false;  // reads the counters input for random numbers
 };
 
 bool isOptional(const std::string& slot);
 bool isState(const std::string& slot);
-std::string slotName(const std::string& slot);  // without its marks
+std::string slotName(const std::string& slot);                                  // without its marks
 int slotIndex(const std::vector<std::string>& slots, const std::string& name);  // -1 when there is none
 
 }  // namespace tesserae

@@ -38,7 +38,7 @@ void registerCpuKernels(KernelRegistry& registry, CpuIsa isa);
 // The registries, filled at the first call. operation() throws ERR_CONFIG for an unknown name.
 const OperationRegistry& operations();
 const Operation& operation(const std::string& name);
-CpuIsa cpuIsa();  // the best that this processor runs
+CpuIsa cpuIsa();                                 // the best that this processor runs
 Kernel cpuKernel(const std::string& operation);  // null when there is none
 
 }  // namespace tesserae

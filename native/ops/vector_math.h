@@ -1,6 +1,7 @@
 // defines: vectorExp, vectorTanh, vectorSigmoid, normalCdf, activate, activationSlope, TESSERAE_INLINE
-// Elementary functions of fp32 without branches or calls, so that GCC vectorises the `#pragma omp simd` loops they
-// stand in. For cpu.cc files only. Polynomials are minimax fits (Lawson's iteration) in fp64, rounded to fp32.
+// Elementary functions of fp32 without branches or calls, so that GCC vectorises the `#pragma omp simd` loops
+// they stand in. For cpu.cc files only. Polynomials are minimax fits (Lawson's iteration) in fp64, rounded to
+// fp32.
 #pragma once
 
 #include <cstdint>
@@ -56,8 +57,9 @@ TESSERAE_INLINE float vectorSigmoid(float x, float* slope) {
   return s;
 }
 
-// Φ(x), the normal distribution function, and gauss = e^(-x²/2). Φ(-|x|) = e^(-x²/2) t P(t), t = 1 / (1 + 0.212 |x|),
-// the form of Abramowitz and Stegun 7.1.26 with more terms: relative accuracy in the tail and one exponential for both.
+// Φ(x), the normal distribution function, and gauss = e^(-x²/2). Φ(-|x|) = e^(-x²/2) t P(t), t = 1 / (1 +
+// 0.212 |x|), the form of Abramowitz and Stegun 7.1.26 with more terms: relative accuracy in the tail and one
+// exponential for both.
 TESSERAE_INLINE float normalCdf(float x, float* gauss) {
   *gauss = vectorExp(-0.5f * x * x);
   const float t = 1.0f / (1.0f + 0.212132034f * __builtin_fabsf(x));
@@ -74,7 +76,8 @@ TESSERAE_INLINE float normalCdf(float x, float* gauss) {
   return x > 0.0f ? 1.0f - tail : tail;
 }
 
-// 2u with 0.5 (1 + tanh(u)) = sigmoid(2u) in gelu_new, and its derivative. Beyond |x| = 20 the sigmoid is 0 or 1.
+// 2u with 0.5 (1 + tanh(u)) = sigmoid(2u) in gelu_new, and its derivative. Beyond |x| = 20 the sigmoid is 0
+// or 1.
 TESSERAE_INLINE float geluNewArgument(float x, float* slope) {
   const float k = 2.0f * 0.797884561f;  // 2 √(2/π)
   const float b = x < -20.0f ? -20.0f : (x > 20.0f ? 20.0f : x);

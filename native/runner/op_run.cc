@@ -1,11 +1,12 @@
-// op_run case.json …: runs a Graph of one operation, or a whole model, without Node. Each case is checked against the
-// expected values that it carries (fp64 oracles write them), timed, and told in one JSON line.
+// op_run case.json …: runs a Graph of one operation, or a whole model, without Node. Each case is checked
+// against the expected values that it carries (fp64 oracles write them), timed, and told in one JSON line.
 //
 // A case: { "name", "graph": Graph, "model"?: options, "request": ProgramRequest,
 //           "run"?: { "poison", "separate" }, "repeat"?: times to run for the timing,
 //           "inputs": { name: numbers | { "normal": seed } | { "ids": seed } },
 //           "parameters"?: { name: numbers },
-//           "expected"?: { output or "d(parameter)": { "values": numbers, "tolerance": relative Frobenius error } } }
+//           "expected"?: { output or "d(parameter)": { "values": numbers, "tolerance": relative Frobenius
+//           error } } }
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -53,7 +54,8 @@ HostTensor inputOf(const GraphInput& input, const Json& json, const ProgramReque
   const bool integers = input.dtype == DType::I32;
   std::vector<double> values;
   if (json.is_object()) {
-    std::mt19937_64 random(static_cast<uint64_t>(integerField(json, integers ? "ids" : "normal", "inputs." + input.name, 0, INT64_MAX)));
+    std::mt19937_64 random(static_cast<uint64_t>(
+        integerField(json, integers ? "ids" : "normal", "inputs." + input.name, 0, INT64_MAX)));
     values.resize(static_cast<size_t>(elementsOf(input, request)));
     std::normal_distribution<double> normal;
     std::uniform_int_distribution<int64_t> ids(0, input.below.value_or(1) - 1);
@@ -98,7 +100,8 @@ double relativeError(const std::vector<double>& got, const std::vector<double>& 
 class Case {
  public:
   explicit Case(const Json& json) : json_(json) {
-    onlyKeys(json, "case", {"name", "graph", "model", "request", "run", "repeat", "inputs", "parameters", "expected"});
+    onlyKeys(json, "case",
+             {"name", "graph", "model", "request", "run", "repeat", "inputs", "parameters", "expected"});
     const Json defaults = {{"device", "cpu"}, {"precision", "fp32"}, {"seed", 0}};
     Json options = json.value("model", Json::object());
     for (const auto& [key, value] : defaults.items()) {
@@ -111,7 +114,8 @@ class Case {
   }
 
   Json run() {
-    const Json parameters = json_.value("parameters", Json::object()), expectations = json_.value("expected", Json::object());
+    const Json parameters = json_.value("parameters", Json::object()),
+               expectations = json_.value("expected", Json::object());
     for (const auto& [name, values] : parameters.items()) {
       const std::vector<double> wide = numbers(values, "parameters." + name);
       model_->writeTensor("parameter", name, {wide.begin(), wide.end()});
@@ -130,7 +134,8 @@ class Case {
     const RunResult result = model_->run(device_, request_, batch, runOptions);
     Json out = {{"case", json_.value("name", "")}, {"ok", true}, {"checks", Json::array()}};
     for (const auto& [name, expected] : expectations.items()) {
-      const double error = relativeError(actual(result, name), numbers(field(expected, "values", name), name));
+      const double error =
+          relativeError(actual(result, name), numbers(field(expected, "values", name), name));
       const double tolerance = numberField(expected, "tolerance", name);
       out["checks"].push_back({{"output", name}, {"error", error}, {"tolerance", tolerance}});
       if (!(error <= tolerance)) out["ok"] = false;
@@ -160,7 +165,9 @@ class Case {
     }
     Json seconds = Json::object();
     for (size_t j = 0; j < samples.size(); ++j) {
-      std::nth_element(samples[j].begin(), samples[j].begin() + static_cast<std::ptrdiff_t>(samples[j].size() / 2), samples[j].end());
+      std::nth_element(samples[j].begin(),
+                       samples[j].begin() + static_cast<std::ptrdiff_t>(samples[j].size() / 2),
+                       samples[j].end());
       const double here = samples[j][samples[j].size() / 2];
       seconds[first[j].operation] = seconds.value(first[j].operation, 0.0) + here;
     }

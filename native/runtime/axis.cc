@@ -104,14 +104,16 @@ std::string TensorSpec::describe() const {
 void pack(const TensorSpec& spec, int64_t elementBytes, const void* logical, void* physical) {
   forEachRun(spec, [&](int64_t from, int64_t to, int64_t n) {
     std::memcpy(static_cast<char*>(physical) + to * elementBytes,
-                static_cast<const char*>(logical) + from * elementBytes, static_cast<size_t>(n * elementBytes));
+                static_cast<const char*>(logical) + from * elementBytes,
+                static_cast<size_t>(n * elementBytes));
   });
 }
 
 void unpack(const TensorSpec& spec, int64_t elementBytes, const void* physical, void* logical) {
   forEachRun(spec, [&](int64_t to, int64_t from, int64_t n) {
     std::memcpy(static_cast<char*>(logical) + to * elementBytes,
-                static_cast<const char*>(physical) + from * elementBytes, static_cast<size_t>(n * elementBytes));
+                static_cast<const char*>(physical) + from * elementBytes,
+                static_cast<size_t>(n * elementBytes));
   });
 }
 

@@ -1,6 +1,6 @@
 // defines: FactorRole, Factor, Axis, Axes, TensorSpec
-// An axis is a product of factors, each with a logical extent (what the user asked for, what files hold) and a
-// physical one (what memory holds, padded for alignment). Lanes between the two are zero.
+// An axis is a product of factors, each with a logical extent (what the user asked for, what files hold) and
+// a physical one (what memory holds, padded for alignment). Lanes between the two are zero.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +54,8 @@ struct TensorSpec {
   std::string describe() const;  // "batch 8 × time 128 × embd 545→552 float32"
 };
 
-// Copies between the logical order of a spec (dense, no padding) and the physical one, elementBytes an element.
-// pack leaves padding lanes of `physical` as they are: zero them first.
+// Copies between the logical order of a spec (dense, no padding) and the physical one, elementBytes an
+// element. pack leaves padding lanes of `physical` as they are: zero them first.
 void pack(const TensorSpec& spec, int64_t elementBytes, const void* logical, void* physical);
 void unpack(const TensorSpec& spec, int64_t elementBytes, const void* physical, void* logical);
 

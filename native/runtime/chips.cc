@@ -6,9 +6,12 @@ namespace tesserae {
 
 double Chip::matrixRate(Precision precision) const {
   switch (precision) {
-    case Precision::FP32: return fp32;
-    case Precision::TF32: return tf32;
-    default: return half;
+    case Precision::FP32:
+      return fp32;
+    case Precision::TF32:
+      return tf32;
+    default:
+      return half;
   }
 }
 
@@ -22,9 +25,12 @@ const std::vector<Chip>& chips() {
       {"a10", "NVIDIA A10 24 GB", 31 * T, 62 * T, 125 * T, 31 * T, 0.54 * T, 22 * GiB, true},
       {"l4", "NVIDIA L4 24 GB", 30 * T, 60 * T, 121 * T, 30 * T, 0.27 * T, 22 * GiB, true},
       {"l40s", "NVIDIA L40S 48 GB", 91 * T, 183 * T, 362 * T, 91 * T, 0.78 * T, 44 * GiB, true},
-      {"rtx4090", "NVIDIA GeForce RTX 4090 24 GB", 82 * T, 82 * T, 165 * T, 82 * T, 0.92 * T, 23.5 * GiB, true},
-      {"rtx3090", "NVIDIA GeForce RTX 3090 24 GB", 35 * T, 35 * T, 71 * T, 35 * T, 0.84 * T, 23.5 * GiB, true},
-      {"cpu", "two cores of a server with AVX-512, fp32", 0.25 * T, 0.25 * T, 0.25 * T, 0.06 * T, 0.02 * T, 24 * GiB, false},
+      {"rtx4090", "NVIDIA GeForce RTX 4090 24 GB", 82 * T, 82 * T, 165 * T, 82 * T, 0.92 * T, 23.5 * GiB,
+       true},
+      {"rtx3090", "NVIDIA GeForce RTX 3090 24 GB", 35 * T, 35 * T, 71 * T, 35 * T, 0.84 * T, 23.5 * GiB,
+       true},
+      {"cpu", "two cores of a server with AVX-512, fp32", 0.25 * T, 0.25 * T, 0.25 * T, 0.06 * T, 0.02 * T,
+       24 * GiB, false},
   };
   return table;
 }

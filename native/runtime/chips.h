@@ -15,7 +15,7 @@ struct Chip {
   double fp32, tf32, half;  // matrix products by precision (fp16 and bf16 run at the same rate)
   double vector;            // fp32 arithmetic outside matrix products
   double bandwidth;
-  double memory;            // bytes
+  double memory;  // bytes
   bool cuda;
   double matrixRate(Precision precision) const;
 };

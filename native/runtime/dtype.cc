@@ -13,8 +13,9 @@ struct TypeRow {
   int64_t size;
 };
 constexpr TypeRow kTypes[] = {
-    {DType::F32, "float32", 4}, {DType::F64, "float64", 8}, {DType::BF16, "bfloat16", 2}, {DType::F16, "float16", 2},
-    {DType::I32, "int32", 4},   {DType::I64, "int64", 8},   {DType::U32, "uint32", 4},
+    {DType::F32, "float32", 4}, {DType::F64, "float64", 8}, {DType::BF16, "bfloat16", 2},
+    {DType::F16, "float16", 2}, {DType::I32, "int32", 4},   {DType::I64, "int64", 8},
+    {DType::U32, "uint32", 4},
 };
 const char* const kPrecisions[] = {"fp32", "tf32", "fp16", "bf16"};
 }  // namespace

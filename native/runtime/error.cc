@@ -7,15 +7,24 @@ namespace tesserae {
 
 const char* codeName(ErrorCode code) {
   switch (code) {
-    case ErrorCode::Config: return "ERR_CONFIG";
-    case ErrorCode::Shape: return "ERR_SHAPE";
-    case ErrorCode::Data: return "ERR_DATA";
-    case ErrorCode::Device: return "ERR_DEVICE";
-    case ErrorCode::OutOfMemory: return "ERR_OUT_OF_MEMORY";
-    case ErrorCode::Busy: return "ERR_BUSY";
-    case ErrorCode::Disposed: return "ERR_DISPOSED";
-    case ErrorCode::NonFinite: return "ERR_NON_FINITE";
-    case ErrorCode::Internal: return "ERR_INTERNAL";
+    case ErrorCode::Config:
+      return "ERR_CONFIG";
+    case ErrorCode::Shape:
+      return "ERR_SHAPE";
+    case ErrorCode::Data:
+      return "ERR_DATA";
+    case ErrorCode::Device:
+      return "ERR_DEVICE";
+    case ErrorCode::OutOfMemory:
+      return "ERR_OUT_OF_MEMORY";
+    case ErrorCode::Busy:
+      return "ERR_BUSY";
+    case ErrorCode::Disposed:
+      return "ERR_DISPOSED";
+    case ErrorCode::NonFinite:
+      return "ERR_NON_FINITE";
+    case ErrorCode::Internal:
+      return "ERR_INTERNAL";
   }
   return "ERR_INTERNAL";
 }

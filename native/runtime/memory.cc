@@ -31,7 +31,8 @@ void HostArena::reserve(int64_t bytes) {
   const int64_t rounded = (bytes + 255) / 256 * 256;
   char* grown = static_cast<char*>(std::aligned_alloc(256, static_cast<size_t>(rounded)));
   if (!grown) {
-    fail(ErrorCode::OutOfMemory, "%.1f MiB of host memory could not be allocated; use a smaller batch or model",
+    fail(ErrorCode::OutOfMemory,
+         "%.1f MiB of host memory could not be allocated; use a smaller batch or model",
          static_cast<double>(rounded) / (1 << 20));
   }
   if (bytes_ > 0) std::memcpy(grown, data_, static_cast<size_t>(bytes_));

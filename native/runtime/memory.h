@@ -1,13 +1,13 @@
 // defines: HostArena, availableMemory
 #pragma once
 
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 
 namespace tesserae {
 
-// A block of host memory that only grows, aligned to 256 bytes, zero when new. Growing moves it: nobody keeps a pointer
-// across runs.
+// A block of host memory that only grows, aligned to 256 bytes, zero when new. Growing moves it: nobody keeps
+// a pointer across runs.
 class HostArena {
  public:
   HostArena() = default;
@@ -24,7 +24,8 @@ class HostArena {
   int64_t bytes_ = 0;
 };
 
-// Bytes that the process can still take: what the kernel says is available, within the limit of its control group.
+// Bytes that the process can still take: what the kernel says is available, within the limit of its control
+// group.
 int64_t availableMemory();
 
 }  // namespace tesserae

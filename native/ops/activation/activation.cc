@@ -10,10 +10,12 @@ namespace tesserae {
 
 namespace {
 
-const char* const kNames[] = {"", "gelu", "gelu_new", "relu", "silu", "tanh"};  // in the order of the enumeration
+const char* const kNames[] = {"",     "gelu", "gelu_new",
+                              "relu", "silu", "tanh"};  // in the order of the enumeration
 
 void inferActivation(InferContext& c) {
-  if (parseActivation(c.attributes().text("function")) == ActivationFunction::None) c.reject("function is missing");
+  if (parseActivation(c.attributes().text("function")) == ActivationFunction::None)
+    c.reject("function is missing");
   c.output(0, c.input(0));
 }
 

@@ -37,23 +37,35 @@ void backward(const KernelContext& c) {
 
 void activation(const KernelContext& c) {
   switch (parseActivation(c.attributes->text("function"))) {
-    case ActivationFunction::None: break;
-    case ActivationFunction::Gelu: return forward<ActivationFunction::Gelu>(c);
-    case ActivationFunction::GeluNew: return forward<ActivationFunction::GeluNew>(c);
-    case ActivationFunction::Relu: return forward<ActivationFunction::Relu>(c);
-    case ActivationFunction::Silu: return forward<ActivationFunction::Silu>(c);
-    case ActivationFunction::Tanh: return forward<ActivationFunction::Tanh>(c);
+    case ActivationFunction::None:
+      break;
+    case ActivationFunction::Gelu:
+      return forward<ActivationFunction::Gelu>(c);
+    case ActivationFunction::GeluNew:
+      return forward<ActivationFunction::GeluNew>(c);
+    case ActivationFunction::Relu:
+      return forward<ActivationFunction::Relu>(c);
+    case ActivationFunction::Silu:
+      return forward<ActivationFunction::Silu>(c);
+    case ActivationFunction::Tanh:
+      return forward<ActivationFunction::Tanh>(c);
   }
 }
 
 void activationBackward(const KernelContext& c) {
   switch (parseActivation(c.attributes->text("function"))) {
-    case ActivationFunction::None: break;
-    case ActivationFunction::Gelu: return backward<ActivationFunction::Gelu>(c);
-    case ActivationFunction::GeluNew: return backward<ActivationFunction::GeluNew>(c);
-    case ActivationFunction::Relu: return backward<ActivationFunction::Relu>(c);
-    case ActivationFunction::Silu: return backward<ActivationFunction::Silu>(c);
-    case ActivationFunction::Tanh: return backward<ActivationFunction::Tanh>(c);
+    case ActivationFunction::None:
+      break;
+    case ActivationFunction::Gelu:
+      return backward<ActivationFunction::Gelu>(c);
+    case ActivationFunction::GeluNew:
+      return backward<ActivationFunction::GeluNew>(c);
+    case ActivationFunction::Relu:
+      return backward<ActivationFunction::Relu>(c);
+    case ActivationFunction::Silu:
+      return backward<ActivationFunction::Silu>(c);
+    case ActivationFunction::Tanh:
+      return backward<ActivationFunction::Tanh>(c);
   }
 }
 

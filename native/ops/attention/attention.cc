@@ -1,4 +1,5 @@
-// Scaled dot-product self-attention over packed queries, keys and values (Vaswani et al. 2017, section 3.2.1).
+// Scaled dot-product self-attention over packed queries, keys and values (Vaswani et al. 2017,
+// section 3.2.1).
 #include <string>
 
 #include "ops/attention/plan.h"
@@ -38,7 +39,8 @@ void inferAttention(InferContext& c) {
               "lengths must be an int32 for each row of the batch, not " + lengths.describe());
   }
   const double dropout = c.attributes().number("dropout", 0);
-  c.require(dropout >= 0 && dropout < 1, "dropout must be at least 0 and below 1, not " + std::to_string(dropout));
+  c.require(dropout >= 0 && dropout < 1,
+            "dropout must be at least 0 and below 1, not " + std::to_string(dropout));
   c.require(dropout == 0 || c.has(kCounters), "dropout needs the counters of the model");
   const Axis width{"heads", {last[1], last[2]}};
   c.output(0, {{qkv.axes[0], qkv.axes[1], width}, qkv.dtype});
@@ -48,10 +50,10 @@ void inferAttention(InferContext& c) {
 void differentiateAttention(GradientContext& c) {
   enum { kQkv, kLengths, kCounters };
   enum { kY, kLse };
-  const auto out = c.emit(
-      "attention_backward",
-      {c.outputGradient(kY), c.input(kQkv), c.output(kY), c.output(kLse), c.input(kLengths), c.input(kCounters)},
-      c.attributes(), {kNew});
+  const auto out = c.emit("attention_backward",
+                          {c.outputGradient(kY), c.input(kQkv), c.output(kY), c.output(kLse),
+                           c.input(kLengths), c.input(kCounters)},
+                          c.attributes(), {kNew});
   c.flow(kQkv, out[0]);
 }
 
@@ -64,7 +66,8 @@ void inferBackward(InferContext& c) {
 // Pairs of a query and a key that it sees.
 double pairsOf(const Extents& e, const Attributes& attributes) {
   const double time = static_cast<double>(e.time);
-  return static_cast<double>(e.batch * e.heads) * (attributes.flag("causal") ? time * (time + 1) / 2 : time * time);
+  return static_cast<double>(e.batch * e.heads) *
+         (attributes.flag("causal") ? time * (time + 1) / 2 : time * time);
 }
 
 // Q Kᵀ and P V; an exponential, maximum and sum for each pair.
@@ -83,12 +86,14 @@ Cost backwardCost(const CallShape& c) {
 
 int64_t forwardWorkspace(const CallShape& c, DeviceKind device, int threads) {
   if (device != DeviceKind::CPU) return 0;
-  return planAttention(c.inputs[0]->axes[1].physical()).forwardFloats * threads * static_cast<int64_t>(sizeof(float));
+  return planAttention(c.inputs[0]->axes[1].physical()).forwardFloats * threads *
+         static_cast<int64_t>(sizeof(float));
 }
 
 int64_t backwardWorkspace(const CallShape& c, DeviceKind device, int threads) {
   if (device != DeviceKind::CPU) return 0;
-  return planAttention(c.inputs[1]->axes[1].physical()).backwardFloats * threads * static_cast<int64_t>(sizeof(float));
+  return planAttention(c.inputs[1]->axes[1].physical()).backwardFloats * threads *
+         static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ struct Problem {
   bool causal;
   float scale;
   float dropout;
-  uint64_t key;                    // of Philox
+  uint64_t key;  // of Philox
   uint32_t firstSample, attempted;
 };
 
@@ -72,7 +72,8 @@ int64_t roundUp(int64_t keys) { return (keys + kLanes - 1) / kLanes * kLanes; }
 void dropoutMask(const Problem& p, int64_t b, int64_t h, int64_t query, int64_t keys, float* mask) {
   const float keep = 1.0f / (1.0f - p.dropout), threshold = p.dropout;
   const uint64_t key = p.key;
-  const uint32_t row = static_cast<uint32_t>(h * p.time + query), sample = p.firstSample + static_cast<uint32_t>(b);
+  const uint32_t row = static_cast<uint32_t>(h * p.time + query),
+                 sample = p.firstSample + static_cast<uint32_t>(b);
   const uint32_t attempted = p.attempted, groups = static_cast<uint32_t>(keys + 3) / 4;
   for (uint32_t start = 0; start < groups; start += kLanes) {
     float* to = mask + 4 * static_cast<int64_t>(start);
@@ -87,10 +88,10 @@ void dropoutMask(const Problem& p, int64_t b, int64_t h, int64_t query, int64_t 
   }
 }
 
-// scores (count, stride): a row becomes e^(score - maximum), zero beyond the keys that its query sees; 1 / sum of each
-// row goes to inverse, its logarithm to lse unless that is null.
-void softmaxRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t count, int64_t keys, float* scores,
-                 float* mask, float* inverse, float* lse) {
+// scores (count, stride): a row becomes e^(score - maximum), zero beyond the keys that its query sees; 1 /
+// sum of each row goes to inverse, its logarithm to lse unless that is null.
+void softmaxRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t count, int64_t keys,
+                 float* scores, float* mask, float* inverse, float* lse) {
   for (int64_t i = 0; i < count; ++i) {
     float* s = scores + i * p.plan.stride;
     const int64_t seen = keysSeen(p, first + i, keys), wide = roundUp(seen);
@@ -137,8 +138,8 @@ void attention(const KernelContext& c) {
       float* scores = static_cast<float*>(c.workspace) + omp_get_thread_num() * p.plan.forwardFloats;
       float inverse[kMostQueries];
       const int64_t count = last - first, keys = p.causal ? last : length;
-      gemm('N', 'T', count, keys, p.head, p.scale, q + first * p.rowStride, p.rowStride, q + p.width, p.rowStride, 0.0f,
-           scores, stride);
+      gemm('N', 'T', count, keys, p.head, p.scale, q + first * p.rowStride, p.rowStride, q + p.width,
+           p.rowStride, 0.0f, scores, stride);
       softmaxRows(p, b, h, first, count, keys, scores, scores + p.plan.queryBlock * stride, inverse,
                   lseRow ? lseRow + first : nullptr);
       gemm('N', 'N', count, p.head, keys, 1.0f, scores, stride, q + 2 * p.width, p.rowStride, 0.0f,
@@ -156,11 +157,13 @@ void attention(const KernelContext& c) {
   }
 }
 
-// probabilities (count, stride) holds scores and becomes P, what the forward pass multiplied with V; gradients holds
-// dP = dO Vᵀ and becomes dS = P ∘ (dP - delta), delta = rowsum(dO ∘ O) (Dao et al. 2022, algorithm 4). With dropout the
-// mask applies to P and dP, and delta is unchanged since O was made of the masked P.
-void gradientRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t count, int64_t keys, const float* dy,
-                  const float* y, const float* lse, float* probabilities, float* gradients, float* mask) {
+// probabilities (count, stride) holds scores and becomes P, what the forward pass multiplied with V;
+// gradients holds dP = dO Vᵀ and becomes dS = P ∘ (dP - delta), delta = rowsum(dO ∘ O) (Dao et al. 2022,
+// algorithm 4). With dropout the mask applies to P and dP, and delta is unchanged since O was made of the
+// masked P.
+void gradientRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t count, int64_t keys,
+                  const float* dy, const float* y, const float* lse, float* probabilities, float* gradients,
+                  float* mask) {
   for (int64_t i = 0; i < count; ++i) {
     const float *o = y + i * p.width, *g = dy + i * p.width;
     float delta = 0;
@@ -192,7 +195,8 @@ void gradientRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t
 }
 
 void attentionBackward(const KernelContext& c) {
-  const float *dy = c.inputs[0].f32(), *qkv = c.inputs[1].f32(), *y = c.inputs[2].f32(), *lse = c.inputs[3].f32();
+  const float *dy = c.inputs[0].f32(), *qkv = c.inputs[1].f32(), *y = c.inputs[2].f32(),
+              *lse = c.inputs[3].f32();
   float* dqkv = c.outputs[0].f32();
   const Problem p = problemOf(c, c.inputs[1], c.inputs[4], c.inputs[5]);
   const int64_t stride = p.plan.stride, row = p.rowStride;
@@ -216,8 +220,8 @@ void attentionBackward(const KernelContext& c) {
       const float *qBlock = q + first * row, *dyBlock = dy + plain + first * p.width;
       gemm('N', 'T', count, keys, p.head, p.scale, qBlock, row, k, row, 0.0f, probabilities, stride);
       gemm('N', 'T', count, keys, p.head, 1.0f, dyBlock, p.width, v, row, 0.0f, gradients, stride);
-      gradientRows(p, b, h, first, count, keys, dyBlock, y + plain + first * p.width, lse + task * p.time + first,
-                   probabilities, gradients, mask);
+      gradientRows(p, b, h, first, count, keys, dyBlock, y + plain + first * p.width,
+                   lse + task * p.time + first, probabilities, gradients, mask);
       gemm('T', 'N', keys, p.head, count, 1.0f, probabilities, stride, dyBlock, p.width, beta, dv, row);
       gemm('N', 'N', count, p.head, keys, p.scale, gradients, stride, k, row, 0.0f, dq + first * row, row);
       gemm('T', 'N', keys, p.head, count, p.scale, gradients, stride, qBlock, row, beta, dk, row);

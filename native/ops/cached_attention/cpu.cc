@@ -11,53 +11,6 @@ namespace tesserae::TESSERAE_ISA {
 namespace {
 
 constexpr int64_t kQueryBlock = 64;
-constexpr int64_t kGemmQueries = 8;  // from here on a matrix product beats one query at a time
-
-// scores[j] = scale * query · key j, for `count` keys `stride` floats apart.
-inline void scoreKeys(const float* query, const float* keys, int64_t stride, int64_t count, int64_t width,
-                      float scale, float* scores) {
-  int64_t j = 0;
-  for (; j + 4 <= count; j += 4) {
-    const float *k0 = keys + j * stride, *k1 = k0 + stride, *k2 = k1 + stride, *k3 = k2 + stride;
-    float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-    for (int64_t d = 0; d < width; ++d) {
-      s0 += query[d] * k0[d];
-      s1 += query[d] * k1[d];
-      s2 += query[d] * k2[d];
-      s3 += query[d] * k3[d];
-    }
-    scores[j] = s0 * scale;
-    scores[j + 1] = s1 * scale;
-    scores[j + 2] = s2 * scale;
-    scores[j + 3] = s3 * scale;
-  }
-  for (; j < count; ++j) {
-    const float* k = keys + j * stride;
-    float s = 0;
-#pragma omp simd reduction(+ : s)
-    for (int64_t d = 0; d < width; ++d) s += query[d] * k[d];
-    scores[j] = s * scale;
-  }
-}
-
-// y = Σ_j weights[j] * value j
-inline void mixValues(const float* weights, const float* values, int64_t stride, int64_t count, int64_t width,
-                      float* y) {
-  for (int64_t d = 0; d < width; ++d) y[d] = 0;
-  int64_t j = 0;
-  for (; j + 4 <= count; j += 4) {
-    const float *v0 = values + j * stride, *v1 = v0 + stride, *v2 = v1 + stride, *v3 = v2 + stride;
-    const float w0 = weights[j], w1 = weights[j + 1], w2 = weights[j + 2], w3 = weights[j + 3];
-#pragma omp simd
-    for (int64_t d = 0; d < width; ++d) y[d] += w0 * v0[d] + w1 * v1[d] + w2 * v2[d] + w3 * v3[d];
-  }
-  for (; j < count; ++j) {
-    const float* v = values + j * stride;
-#pragma omp simd
-    for (int64_t d = 0; d < width; ++d) y[d] += weights[j] * v[d];
-  }
-}
 
 // Softmax of the first `visible` scores in place; the others get no weight.
 inline void softmax(float* scores, int64_t visible, int64_t span) {
@@ -118,18 +71,11 @@ void cachedAttention(const KernelContext& c) {
       const float* key = keys + b * positions * row + head * width;  // rows `row` apart, as below
       const float* value = values + b * positions * row + head * width;
       float* out = y + (b * time + first) * row + head * width;
-      if (queries >= kGemmQueries) {
+      if (queries > 0) {
         const int64_t span = start[b] + first + queries;
         gemm('N', 'T', queries, span, width, scale, query, 3 * row, key, row, 0, scores, span);
         for (int64_t t = 0; t < queries; ++t) softmax(scores + t * span, start[b] + first + t + 1, span);
         gemm('N', 'N', queries, width, span, 1, scores, span, value, row, 0, out, row);
-      } else {
-        for (int64_t t = 0; t < queries; ++t) {
-          const int64_t visible = start[b] + first + t + 1;
-          scoreKeys(query + t * 3 * row, key, row, visible, width, scale, scores);
-          softmax(scores, visible, visible);
-          mixValues(scores, value, row, visible, width, out + t * row);
-        }
       }
       for (int64_t t = queries; t < end - first; ++t) {
         for (int64_t d = 0; d < width; ++d) out[t * row + d] = 0;

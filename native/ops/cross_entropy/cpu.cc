@@ -20,7 +20,8 @@ void crossEntropy(const KernelContext& c) {
       const bool counts = targets[row] != s.ignoreIndex;
       if (!counts && !lse) continue;
       float rowLse, denominator;
-      const double loss = lossRow<false>(s, logits.f32() + row * s.columns, targets[row], &rowLse, &denominator);
+      const double loss =
+          lossRow<false>(s, logits.f32() + row * s.columns, targets[row], &rowLse, &denominator);
       if (lse) lse[row] = rowLse;
       if (!counts) continue;
       total += loss;

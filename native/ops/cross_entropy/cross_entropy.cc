@@ -1,4 +1,5 @@
-// Cross-entropy of logits against token ids, with label smoothing (Szegedy et al. 2016, section 7, as PyTorch has it).
+// Cross-entropy of logits against token ids, with label smoothing (Szegedy et al. 2016, section 7, as PyTorch
+// has it).
 #include "ops/cross_entropy/plan.h"
 #include "ops/registry.h"
 
@@ -9,7 +10,8 @@ namespace {
 int64_t rowsOf(const TensorSpec& spec) { return spec.physicalElements() / spec.axes.back().physical(); }
 
 void requireTargets(InferContext& c, const TensorSpec& logits, const TensorSpec& targets) {
-  c.require(!logits.axes.empty() && logits.axes.back().factors.size() == 1, "logits need one factor as the last axis");
+  c.require(!logits.axes.empty() && logits.axes.back().factors.size() == 1,
+            "logits need one factor as the last axis");
   c.require(targets.dtype == DType::I32 && targets.physicalElements() == rowsOf(logits),
             "targets must be an int32 for each row of logits, not " + targets.describe());
   const double smoothing = c.attributes().number("labelSmoothing", 0);
@@ -30,8 +32,8 @@ void differentiateCrossEntropy(GradientContext& c) {
   enum { kLogits, kTargets, kSeedInput };
   enum { kLoss, kLse };
   const auto out = c.emit("cross_entropy_backward",
-                          {c.input(kLogits), c.input(kTargets), c.output(kLse), c.input(kSeedInput)}, c.attributes(),
-                          {kNew});
+                          {c.input(kLogits), c.input(kTargets), c.output(kLse), c.input(kSeedInput)},
+                          c.attributes(), {kNew});
   c.flow(kLogits, out[0]);
 }
 
@@ -59,7 +61,8 @@ void register_cross_entropy(OperationRegistry& registry) {
                 .infer = inferCrossEntropy,
                 .gradient = differentiateCrossEntropy,
                 .cost = forwardCost,
-                .workspace = forwardWorkspace});
+                .workspace = forwardWorkspace,
+                .absorbs = {{DeviceKind::CPU, "linear"}, {DeviceKind::CUDA, "linear"}}});
   // dlogits = seed (softmax(z) - (1 - ε) onehot(target) - ε / V); zero in rows without a valid target
   registry.add({.name = "cross_entropy_backward",
                 .inputs = {"logits", "targets", "lse", "seed*"},

@@ -24,7 +24,8 @@ TESSERAE_INLINE SmoothedLoss smoothedLoss(const Attributes& attributes, int64_t 
 // What a row adds to the loss, NaN where the target is neither an id nor ignoreIndex; lse = log Σ e^z.
 // z may be replaced by e^(z - maximum), whose sum is then given too.
 template <bool Replace>
-TESSERAE_INLINE double lossRow(const SmoothedLoss& s, float* z, int64_t target, float* lse, float* denominator) {
+TESSERAE_INLINE double lossRow(const SmoothedLoss& s, float* z, int64_t target, float* lse,
+                               float* denominator) {
   float maximum = z[0];
 #pragma omp simd reduction(max : maximum)
   for (int64_t j = 0; j < s.vocabulary; ++j) maximum = z[j] > maximum ? z[j] : maximum;

@@ -39,7 +39,7 @@ void embeddingBackward(const KernelContext& c) {
   const int32_t* ids = c.inputs[0].i32();    // (B, T)
   const TensorView& dy = c.inputs[1];        // (B, T, C)
   const TensorView& dweight = c.outputs[0];  // (V→Vp, C)
-  const int64_t columns = dy.columns;
+  const int64_t columns = dy.columns, vocabulary = dweight.factors[0].logical;
   const int64_t lines = (columns + kLine - 1) / kLine;
   const int64_t width = (lines + c.threads - 1) / c.threads * kLine;  // columns of a thread
   const bool store = !c.accumulate[0];
@@ -53,6 +53,7 @@ void embeddingBackward(const KernelContext& c) {
     for (int64_t first = 0; first < columns; first += width) {
       const int64_t end = first + width < columns ? first + width : columns;
       for (int64_t row = 0; row < dy.rows; ++row) {
+        if (ids[row] < 0 || ids[row] >= vocabulary) continue;  // embedded as zero
         const float* from = dy.f32() + row * columns;
         float* to = dweight.f32() + ids[row] * columns;
 #pragma omp simd

@@ -7,7 +7,8 @@ namespace tesserae::TESSERAE_ISA {
 
 namespace {
 
-constexpr int64_t kRowBlock = 64;  // rows whose partial sums are added in one fixed order, whatever the thread count
+constexpr int64_t kRowBlock =
+    64;  // rows whose partial sums are added in one fixed order, whatever the thread count
 
 void layerNorm(const KernelContext& c) {
   const TensorView &x = c.inputs[0], &residual = c.inputs[3];
@@ -21,7 +22,8 @@ void layerNorm(const KernelContext& c) {
     const float* in = x.f32() + row * columns;
     if (residual.data) {
       const float* added = residual.f32() + row * columns;
-      float* s = sum.f32() + row * columns;
+      // Where nobody reads the sum, the row of y holds it until y is written over it.
+      float* s = (sum.data ? sum.f32() : y.f32()) + row * columns;
 #pragma omp simd
       for (int64_t i = 0; i < columns; ++i) s[i] = in[i] + added[i];
       in = s;
@@ -48,7 +50,8 @@ void layerNorm(const KernelContext& c) {
   }
 }
 
-// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + addend, g = dy * weight; dweight = Σ dy * xhat, dbias = Σ dy.
+// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + addend, g = dy * weight; dweight = Σ dy * xhat, dbias =
+// Σ dy.
 void layerNormBackward(const KernelContext& c) {
   const TensorView &dy = c.inputs[0], &x = c.inputs[1], &addend = c.inputs[5];
   const int64_t rows = x.rows, columns = x.columns, logical = x.logicalColumns;

@@ -14,8 +14,12 @@ void inferLayerNorm(InferContext& c) {
   c.require(c.input(kWeight).axes.size() == 1 && c.input(kWeight).axes[0].fits(features),
             "weight must have the last axis of x, not " + c.input(kWeight).describe());
   c.require(features.factors.size() == 1, "the normalised axis must be a single factor");
-  if (c.has(kBias)) c.require(c.input(kBias).axes.size() == 1 && c.input(kBias).axes[0].fits(features), "bias must have the last axis of x");
-  if (c.has(kResidual)) c.require(c.input(kResidual).physicalElements() == x.physicalElements(), "residual must have the shape of x");
+  if (c.has(kBias))
+    c.require(c.input(kBias).axes.size() == 1 && c.input(kBias).axes[0].fits(features),
+              "bias must have the last axis of x");
+  if (c.has(kResidual))
+    c.require(c.input(kResidual).physicalElements() == x.physicalElements(),
+              "residual must have the shape of x");
   const Axes rows(x.axes.begin(), x.axes.end() - 1);
   c.output(0, x);
   c.output(1, x);
@@ -29,10 +33,11 @@ void differentiateLayerNorm(GradientContext& c) {
   // The saved input is the sum when there is a residual.
   const bool residual = c.input(kResidual) != kAbsent;
   const ValueId saved = residual ? c.output(kSum) : c.input(kX);
-  const auto out = c.emit("layer_norm_backward",
-                          {c.outputGradient(kY), saved, c.input(kWeight), c.output(kMean), c.output(kRstd),
-                           residual ? c.outputGradient(kSum) : kAbsent},
-                          {}, {kNew, c.target(kWeight), c.input(kBias) == kAbsent ? kAbsent : c.target(kBias)});
+  const auto out =
+      c.emit("layer_norm_backward",
+             {c.outputGradient(kY), saved, c.input(kWeight), c.output(kMean), c.output(kRstd),
+              residual ? c.outputGradient(kSum) : kAbsent},
+             {}, {kNew, c.target(kWeight), c.input(kBias) == kAbsent ? kAbsent : c.target(kBias)});
   c.flow(kX, out[0]);
   if (residual) c.flow(kResidual, out[0]);
 }

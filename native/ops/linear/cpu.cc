@@ -7,7 +7,8 @@ namespace tesserae::TESSERAE_ISA {
 
 namespace {
 
-// The epilogue of a tile of linear, while it is in cache: pre += bias, y = f(pre). pre may be null, then y holds it.
+// The epilogue of a tile of linear, while it is in cache: pre += bias, y = f(pre). pre may be null, then y
+// holds it.
 template <ActivationFunction F>
 void activateTile(float* y, float* pre, const float* bias, int64_t rows, int64_t columns, int64_t stride) {
   if (F == ActivationFunction::None && !bias && !pre) return;
@@ -46,12 +47,14 @@ void forward(const KernelContext& c) {
   const GemmTiles tiles = gemmTiles(rows, out);
 #pragma omp parallel for schedule(static) num_threads(c.threads)
   for (int64_t tile = 0; tile < tiles.rowTiles * tiles.columnTiles; ++tile) {
-    const int64_t row = tile / tiles.columnTiles * tiles.rows, column = tile % tiles.columnTiles * tiles.columns;
+    const int64_t row = tile / tiles.columnTiles * tiles.rows,
+                  column = tile % tiles.columnTiles * tiles.columns;
     const int64_t m = row + tiles.rows < rows ? tiles.rows : rows - row;
     const int64_t n = column + tiles.columns < out ? tiles.columns : out - column;
     float* yTile = y.f32() + row * out + column;
     float* preTile = pre ? pre + row * out + column : nullptr;
-    gemm('N', 'T', m, n, in, 1.0f, x.f32() + row * in, in, weight + column * in, in, 0.0f, pre ? preTile : yTile, out);
+    gemm('N', 'T', m, n, in, 1.0f, x.f32() + row * in, in, weight + column * in, in, 0.0f,
+         pre ? preTile : yTile, out);
     activateTile<F>(yTile, preTile, bias ? bias + column : nullptr, m, n, out);
   }
 }
@@ -65,7 +68,8 @@ void inputGradient(const KernelContext& c) {
   const GemmTiles tiles = gemmTiles(rows, in);
 #pragma omp parallel for schedule(static) num_threads(c.threads)
   for (int64_t tile = 0; tile < tiles.rowTiles * tiles.columnTiles; ++tile) {
-    const int64_t row = tile / tiles.columnTiles * tiles.rows, column = tile % tiles.columnTiles * tiles.columns;
+    const int64_t row = tile / tiles.columnTiles * tiles.rows,
+                  column = tile % tiles.columnTiles * tiles.columns;
     const int64_t m = row + tiles.rows < rows ? tiles.rows : rows - row;
     const int64_t n = column + tiles.columns < in ? tiles.columns : in - column;
     float* to = dx.f32() + row * in + column;
@@ -81,24 +85,36 @@ void inputGradient(const KernelContext& c) {
 
 void linear(const KernelContext& c) {
   switch (parseActivation(c.attributes->text("activation"))) {
-    case ActivationFunction::None: return forward<ActivationFunction::None>(c);
-    case ActivationFunction::Gelu: return forward<ActivationFunction::Gelu>(c);
-    case ActivationFunction::GeluNew: return forward<ActivationFunction::GeluNew>(c);
-    case ActivationFunction::Relu: return forward<ActivationFunction::Relu>(c);
-    case ActivationFunction::Silu: return forward<ActivationFunction::Silu>(c);
-    case ActivationFunction::Tanh: return forward<ActivationFunction::Tanh>(c);
+    case ActivationFunction::None:
+      return forward<ActivationFunction::None>(c);
+    case ActivationFunction::Gelu:
+      return forward<ActivationFunction::Gelu>(c);
+    case ActivationFunction::GeluNew:
+      return forward<ActivationFunction::GeluNew>(c);
+    case ActivationFunction::Relu:
+      return forward<ActivationFunction::Relu>(c);
+    case ActivationFunction::Silu:
+      return forward<ActivationFunction::Silu>(c);
+    case ActivationFunction::Tanh:
+      return forward<ActivationFunction::Tanh>(c);
   }
 }
 
 void linearInputGradient(const KernelContext& c) {
   const bool activated = c.inputs[2].data != nullptr;
   switch (activated ? parseActivation(c.attributes->text("activation")) : ActivationFunction::None) {
-    case ActivationFunction::None: return inputGradient<ActivationFunction::None>(c);
-    case ActivationFunction::Gelu: return inputGradient<ActivationFunction::Gelu>(c);
-    case ActivationFunction::GeluNew: return inputGradient<ActivationFunction::GeluNew>(c);
-    case ActivationFunction::Relu: return inputGradient<ActivationFunction::Relu>(c);
-    case ActivationFunction::Silu: return inputGradient<ActivationFunction::Silu>(c);
-    case ActivationFunction::Tanh: return inputGradient<ActivationFunction::Tanh>(c);
+    case ActivationFunction::None:
+      return inputGradient<ActivationFunction::None>(c);
+    case ActivationFunction::Gelu:
+      return inputGradient<ActivationFunction::Gelu>(c);
+    case ActivationFunction::GeluNew:
+      return inputGradient<ActivationFunction::GeluNew>(c);
+    case ActivationFunction::Relu:
+      return inputGradient<ActivationFunction::Relu>(c);
+    case ActivationFunction::Silu:
+      return inputGradient<ActivationFunction::Silu>(c);
+    case ActivationFunction::Tanh:
+      return inputGradient<ActivationFunction::Tanh>(c);
   }
 }
 

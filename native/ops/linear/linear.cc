@@ -22,11 +22,13 @@ void inferLinear(InferContext& c) {
   const TensorSpec &x = c.input(kX), &weight = c.input(kWeight);
   c.require(weight.axes.size() == 2, "weight must have two axes (out, in), not " + weight.describe());
   c.require(!x.axes.empty() && x.axes.back().fits(weight.axes[1]),
-            "the last axis of x (" + x.describe() + ") must be the second one of weight (" + weight.describe() + ")");
+            "the last axis of x (" + x.describe() + ") must be the second one of weight (" +
+                weight.describe() + ")");
   if (c.has(kBias)) {
     const TensorSpec& bias = c.input(kBias);
-    c.require(bias.axes.size() == 1 && bias.axes[0].fits(weight.axes[0]),
-              "bias (" + bias.describe() + ") must have the first axis of weight (" + weight.describe() + ")");
+    c.require(
+        bias.axes.size() == 1 && bias.axes[0].fits(weight.axes[0]),
+        "bias (" + bias.describe() + ") must have the first axis of weight (" + weight.describe() + ")");
   }
   parseActivation(c.attributes().text("activation"));
   const TensorSpec y{withLast(leading(x), weight.axes[0]), c.activationType()};
@@ -61,7 +63,8 @@ void inferInputGradient(InferContext& c) {
   enum { kDy, kWeight, kPre };
   const TensorSpec &dy = c.input(kDy), &weight = c.input(kWeight);
   c.require(weight.axes.size() == 2 && !dy.axes.empty() && dy.axes.back().fits(weight.axes[0]),
-            "the last axis of dy (" + dy.describe() + ") must be the first one of weight (" + weight.describe() + ")");
+            "the last axis of dy (" + dy.describe() + ") must be the first one of weight (" +
+                weight.describe() + ")");
   const TensorSpec dx{withLast(leading(dy), weight.axes[1]), c.activationType()};
   if (c.has(kPre)) {
     c.require(c.input(kPre).physicalElements() == dx.physicalElements(), "pre must have the shape of dx");
@@ -76,7 +79,8 @@ void inferInputGradient(InferContext& c) {
 void inferWeightGradient(InferContext& c) {
   enum { kDy, kX };
   const TensorSpec &dy = c.input(kDy), &x = c.input(kX);
-  c.require(!dy.axes.empty() && !x.axes.empty() && rowsOf(dy) == rowsOf(x), "dy and x must have the same rows");
+  c.require(!dy.axes.empty() && !x.axes.empty() && rowsOf(dy) == rowsOf(x),
+            "dy and x must have the same rows");
   c.output(0, {{dy.axes.back(), x.axes.back()}, DType::F32});
   c.output(1, {{dy.axes.back()}, DType::F32});
 }
@@ -86,7 +90,8 @@ Cost productCost(const CallShape& c) {
   const TensorSpec &rows = *c.inputs[0], &weight = *c.inputs[1];
   const bool activated = parseActivation(c.attributes.text("activation")) != ActivationFunction::None;
   const double outputs = static_cast<double>(c.outputs[0]->physicalElements());
-  return {.matrixFlops = 2.0 * rowsOf(rows) * weight.physicalElements(), .vectorFlops = (activated ? 21 : 1) * outputs};
+  return {.matrixFlops = 2.0 * rowsOf(rows) * weight.physicalElements(),
+          .vectorFlops = (activated ? 21 : 1) * outputs};
 }
 
 Cost weightGradientCost(const CallShape& c) {
@@ -115,12 +120,13 @@ void register_linear(OperationRegistry& registry) {
                 .cost = productCost,
                 .absorbs = {{DeviceKind::CPU, "activation"}, {DeviceKind::CUDA, "activation"}}});
   // dx = (dy W) ∘ activation'(pre)
-  registry.add({.name = "linear_input_gradient",
-                .inputs = {"dy", "weight", "pre?"},
-                .outputs = {"dx"},
-                .infer = inferInputGradient,
-                .cost = productCost,
-                .absorbs = {{DeviceKind::CPU, "activation_backward"}, {DeviceKind::CUDA, "activation_backward"}}});
+  registry.add(
+      {.name = "linear_input_gradient",
+       .inputs = {"dy", "weight", "pre?"},
+       .outputs = {"dx"},
+       .infer = inferInputGradient,
+       .cost = productCost,
+       .absorbs = {{DeviceKind::CPU, "activation_backward"}, {DeviceKind::CUDA, "activation_backward"}}});
   // dweight = dyᵀ x, dbias = column sums of dy
   registry.add({.name = "linear_weight_gradient",
                 .inputs = {"dy", "x"},

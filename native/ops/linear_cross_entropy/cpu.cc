@@ -7,12 +7,13 @@ namespace tesserae::TESSERAE_ISA {
 
 namespace {
 
-// C tiles of a product over a panel: calls run(row, rows, column, columns) for each on one thread.
+// Calls run(row, rows, column, columns) for each tile of a product, each on one thread.
 template <class Run>
 void forTiles(const GemmTiles& tiles, int64_t rows, int64_t columns, int threads, Run run) {
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t tile = 0; tile < tiles.rowTiles * tiles.columnTiles; ++tile) {
-    const int64_t row = tile / tiles.columnTiles * tiles.rows, column = tile % tiles.columnTiles * tiles.columns;
+    const int64_t row = tile / tiles.columnTiles * tiles.rows,
+                  column = tile % tiles.columnTiles * tiles.columns;
     run(row, row + tiles.rows < rows ? tiles.rows : rows - row, column,
         column + tiles.columns < columns ? tiles.columns : columns - column);
   }
@@ -43,8 +44,8 @@ void linearCrossEntropy(const KernelContext& c) {
   const int64_t rows = x.rows, width = x.columns, columns = weight.rows;
   const SmoothedLoss s = smoothedLoss(*c.attributes, weight.factors[0].logical, columns);
   const LinearCrossEntropyPlan plan = planLinearCrossEntropy(rows, columns, width);
-  float* logits = static_cast<float*>(c.workspace);                              // (panelRows, columns)
-  double* partial = reinterpret_cast<double*>(logits + plan.lossOffset);         // (blocks, 2)
+  float* logits = static_cast<float*>(c.workspace);                       // (panelRows, columns)
+  double* partial = reinterpret_cast<double*>(logits + plan.lossOffset);  // (blocks, 2)
   const bool gradients = dx.data || dweight.data;
   const float seed = gradients ? c.inputs[3].f32()[0] : 0.0f;
   for (int64_t panel = 0; panel < plan.panels; ++panel) {
@@ -53,8 +54,8 @@ void linearCrossEntropy(const KernelContext& c) {
     const float* in = x.f32() + first * width;
     forTiles(gemmTiles(count, columns), count, columns, c.threads,
              [&](int64_t row, int64_t m, int64_t column, int64_t n) {
-               gemm('N', 'T', m, n, width, 1.0f, in + row * width, width, weight.f32() + column * width, width, 0.0f,
-                    logits + row * columns + column, columns);
+               gemm('N', 'T', m, n, width, 1.0f, in + row * width, width, weight.f32() + column * width,
+                    width, 0.0f, logits + row * columns + column, columns);
              });
     // Panels are whole loss blocks, since a panel but the last has a multiple of 256 rows.
 #pragma omp parallel for schedule(static) num_threads(c.threads)
@@ -80,13 +81,13 @@ void linearCrossEntropy(const KernelContext& c) {
       float* out = dx.f32() + first * width;
       forTiles(gemmTiles(count, width), count, width, c.threads,
                [&](int64_t row, int64_t m, int64_t column, int64_t n) {
-                 gemm('N', 'N', m, n, columns, 1.0f, logits + row * columns, columns, weight.f32() + column, width,
-                      0.0f, out + row * width + column, width);
+                 gemm('N', 'N', m, n, columns, 1.0f, logits + row * columns, columns, weight.f32() + column,
+                      width, 0.0f, out + row * width + column, width);
                });
     }
     if (dweight.data) {
-      weightGradient(logits, in, count, columns, width, dweight.f32(), c.accumulate[2] || panel > 0, nullptr, false,
-                     logits + plan.gradientOffset, c.threads);
+      weightGradient(logits, in, count, columns, width, dweight.f32(), c.accumulate[2] || panel > 0, nullptr,
+                     false, logits + plan.gradientOffset, c.threads);
     }
   }
   sumLosses(partial, lossBlocks(rows), c.accumulate[0], c.outputs[0].f64());

@@ -1,5 +1,5 @@
-// The output layer and its loss in one: logits = x Wᵀ, their cross-entropy and both gradients, a panel of rows at a
-// time, so that the (rows × vocabulary) logits never exist as a whole.
+// The output layer and its loss in one: logits = x Wᵀ, their cross-entropy and both gradients, a panel of
+// rows at a time, so that the (rows × vocabulary) logits never exist as a whole.
 #include "ops/linear_cross_entropy/plan.h"
 #include "ops/registry.h"
 
@@ -9,14 +9,16 @@ namespace {
 
 int64_t rowsOf(const TensorSpec& spec) { return spec.physicalElements() / spec.axes.back().physical(); }
 
-// x [..., C], weight [V, C], targets [...] -> loss (2) = {Σ loss, Σ 1} over valid targets, dx [..., C], dweight [V, C]
+// x [..., C], weight [V, C], targets [...] -> loss (2) = {Σ loss, Σ 1} over valid targets, dx [..., C],
+// dweight [V, C]
 void inferLinearCrossEntropy(InferContext& c) {
   enum { kX, kWeight, kTargets, kSeedInput };
   const TensorSpec &x = c.input(kX), &weight = c.input(kWeight), &targets = c.input(kTargets);
   c.require(weight.axes.size() == 2 && weight.axes[0].factors.size() == 1,
             "weight must have two axes (vocabulary, in), not " + weight.describe());
   c.require(!x.axes.empty() && x.axes.back().fits(weight.axes[1]),
-            "the last axis of x (" + x.describe() + ") must be the second one of weight (" + weight.describe() + ")");
+            "the last axis of x (" + x.describe() + ") must be the second one of weight (" +
+                weight.describe() + ")");
   c.require(targets.dtype == DType::I32 && targets.physicalElements() == rowsOf(x),
             "targets must be an int32 for each row of x, not " + targets.describe());
   const double smoothing = c.attributes().number("labelSmoothing", 0);
@@ -30,7 +32,8 @@ Cost costOf(const CallShape& c) {
   enum { kX, kWeight };
   enum { kLoss, kDx, kDweight };
   const TensorSpec &x = *c.inputs[kX], &weight = *c.inputs[kWeight];
-  const double product = 2.0 * static_cast<double>(rowsOf(x)) * static_cast<double>(weight.physicalElements());
+  const double product =
+      2.0 * static_cast<double>(rowsOf(x)) * static_cast<double>(weight.physicalElements());
   const double logits = static_cast<double>(rowsOf(x) * weight.axes[0].physical());
   const int products = 1 + (c.outputs[kDx] ? 1 : 0) + (c.outputs[kDweight] ? 1 : 0);
   return {.matrixFlops = products * product, .vectorFlops = (products > 1 ? 20.0 : 16.0) * logits};

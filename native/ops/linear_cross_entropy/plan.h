@@ -8,8 +8,8 @@
 
 namespace tesserae {
 
-// Logits exist for `panelRows` rows at a time. Workspace: logits (panelRows, columns), then the weight gradient's
-// partial products, then the blocks' losses as doubles.
+// Logits exist for `panelRows` rows at a time. Workspace: logits (panelRows, columns), then the weight
+// gradient's partial products, then the blocks' losses as doubles.
 struct LinearCrossEntropyPlan {
   int64_t panelRows, panels;
   int64_t gradientOffset, lossOffset;  // in floats
@@ -19,9 +19,9 @@ struct LinearCrossEntropyPlan {
 __attribute__((always_inline)) static inline LinearCrossEntropyPlan planLinearCrossEntropy(int64_t rows,
                                                                                            int64_t columns,
                                                                                            int64_t width) {
-  // 1 Mi logits (4 MiB) stay in the L2 caches of a few cores; a large vocabulary needs enough rows to share out and to
+  // 2 MiB of logits stay in the L2 cache; a large vocabulary needs enough rows to share out and to
   // repay reading the weight: 256 rows of 50,304 columns are 52 MB.
-  constexpr int64_t kLogits = int64_t{1} << 20, kLeastRows = 256;
+  constexpr int64_t kLogits = int64_t{1} << 19, kLeastRows = 256;
   LinearCrossEntropyPlan p;
   int64_t most = kLogits / columns / kLeastRows * kLeastRows;
   if (most < kLeastRows) most = kLeastRows;

@@ -1,4 +1,5 @@
-// CUDA devices. The runtime is linked statically and finds the driver by itself: without one the count is zero.
+// CUDA devices. The runtime is linked statically and finds the driver by itself: without one the count is
+// zero.
 #include <cuda_runtime_api.h>
 
 #include "runtime/devices.h"
@@ -13,8 +14,8 @@ std::string cudaDevicesJson() {
     cudaDeviceProp properties;
     if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
     if (!list.empty()) list += ",";
-    list += R"({"name":"cuda:)" + std::to_string(i) + R"(","kind":"cuda","description":")" + properties.name + R"(, sm_)" +
-            std::to_string(properties.major) + std::to_string(properties.minor) + R"("})";
+    list += R"({"name":"cuda:)" + std::to_string(i) + R"(","kind":"cuda","description":")" + properties.name +
+            R"(, sm_)" + std::to_string(properties.major) + std::to_string(properties.minor) + R"("})";
   }
   return list;
 }
