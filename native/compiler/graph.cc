@@ -107,6 +107,7 @@ class Parser {
       GraphParameter parameter;
       parameter.name = textField(json, "name", where);
       claim(parameter.name, where);
+      parameters_.insert(parameter.name);
       parameter.axes = axesOf(json, where);
       for (const Axis& axis : parameter.axes) {
         if (axis.name == "batch" || axis.name == "time") {
@@ -168,7 +169,9 @@ class Parser {
       node.name = textField(list[i], "name", where);
       node.op = textField(list[i], "op", where);
       const Operation* op = operations().find(node.op);
-      if (!op) fail(ErrorCode::Config, "%s.op '%s' is unknown", where.c_str(), node.op.c_str());
+      if (!op || touchesState(*op)) {
+        fail(ErrorCode::Config, "%s.op '%s' is unknown", where.c_str(), node.op.c_str());
+      }
       for (const auto& [slot, value] : objectField(list[i], "inputs", where).items()) {
         if (!value.is_string() || !values_.count(value.get<std::string>())) {
           fail(ErrorCode::Config, "%s.inputs.%s must name a parameter, an input or an earlier node, not %s",
@@ -180,10 +183,42 @@ class Parser {
         }
         node.inputs[slot] = value.get<std::string>();
       }
+      checkSlots(node, *op, where);
       if (list[i].contains("attributes"))
         node.attributes = attributes(objectField(list[i], "attributes", where), where);
       claim(node.name, where);
       graph_.nodes.push_back(std::move(node));
+    }
+  }
+
+  // Operations on State other than the loss and its random numbers are the compiler's own.
+  static bool touchesState(const Operation& op) {
+    for (const auto* slots : {&op.inputs, &op.outputs}) {
+      for (const std::string& slot : *slots) {
+        const std::string name = slotName(slot);
+        if (isState(slot) && name != "counters" && name != "seed" && name != "loss") return true;
+      }
+    }
+    return false;
+  }
+
+  // Every slot that the graph must fill is filled; weights and biases are parameters, and nothing else is:
+  // gradients of parameters are written by the operation itself, those of activations flow on.
+  void checkSlots(const GraphNode& node, const Operation& op, const std::string& where) const {
+    for (const std::string& marked : op.inputs) {
+      const std::string slot = slotName(marked);
+      const auto it = node.inputs.find(slot);
+      if (it == node.inputs.end()) {
+        if (isOptional(marked) || isState(marked)) continue;
+        fail(ErrorCode::Config, "%s: the operation '%s' needs the input '%s'", where.c_str(), node.op.c_str(),
+             slot.c_str());
+      }
+      const bool weight = slot == "weight" || slot == "bias";
+      if (weight == (parameters_.count(it->second) != 0)) continue;
+      fail(ErrorCode::Config,
+           weight ? "%s.inputs.%s must name a parameter, not '%s'"
+                  : "%s.inputs.%s can't name the parameter '%s': only weights and biases can",
+           where.c_str(), slot.c_str(), it->second.c_str());
     }
   }
 
@@ -211,7 +246,7 @@ class Parser {
   const PaddingPolicy& padding_;
   Graph graph_;
   std::map<std::string, Axis> axes_;
-  std::set<std::string> values_;
+  std::set<std::string> values_, parameters_;
 };
 
 }  // namespace

@@ -139,6 +139,7 @@ class Lowering {
         inputs.push_back(kAbsent);
       }
     }
+    if (sampling_ && node.op == "position_embedding") requirePositions(node);
     if (sampling_ && node.name == graph_.outputs.at("logits")) inputs[0] = lastPosition(inputs[0]);
     values_[node.name] = ir_.emit(node.op, node.name, node.name, std::move(inputs), std::move(attributes))[0];
   }
@@ -156,6 +157,13 @@ class Lowering {
     ir_.session("stream", {{batch, countAxis("fields", 2)}, DType::I64});
     Axis one{"time", {{1, 1, FactorRole::Time}}};
     ir_.session("next", {{batch, one}, DType::I32});
+  }
+
+  void requirePositions(const GraphNode& node) const {
+    const int64_t positions = ir_.layout.find(node.inputs.at("weight"))->spec.axes[0].logical();
+    if (request_.cache <= positions) return;
+    fail(ErrorCode::Config, "a cache of %lld positions is longer than the model's %lld",
+         static_cast<long long>(request_.cache), static_cast<long long>(positions));
   }
 
   ValueId cachedAttention(const GraphNode& node, const Attributes& attributes) {

@@ -289,7 +289,7 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text) : model_(s
     for (int64_t row = 0; row < rows_; ++row) {
       const Json& temperature = temperatures[static_cast<size_t>(row)];
       const Json& seed = seeds[static_cast<size_t>(row)];
-      if (!temperature.is_number() || !(temperature.get<double>() >= 0) || !seed.is_number()) {
+      if (!temperature.is_number() || !(temperature.get<double>() >= 0) || !seed.is_number_integer()) {
         fail(ErrorCode::Config, "session.temperatures must be numbers of at least 0, session.seeds integers");
       }
       if (value.name == "temperature") reinterpret_cast<float*>(at)[row] = temperature.get<float>();
@@ -314,7 +314,9 @@ std::vector<int32_t> Session::step(Device& device, const Program& program) {
   const int32_t* next = vector(program, "next");
   for (int64_t row = 0; row < rows_; ++row) {
     if (next[row] < 0)
-      fail(ErrorCode::Data, "row %lld: the mask allows no token", static_cast<long long>(row));
+      fail(ErrorCode::Data,
+           "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
+           static_cast<long long>(row));
   }
   return {next, next + rows_};
 }

@@ -1,0 +1,202 @@
+import { readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import type { Tokenizer } from '../data/tokenizer';
+import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
+import { TesseraeError } from '../errors';
+import type { ParameterSpec } from '../graph/graph';
+import { Model, type ModelOptions } from '../models/model';
+import { writeDirectory } from './atomic_directory';
+import { configText, readConfig } from './config_file';
+import { writeText } from './durable_file';
+import { readSafetensors, writeSafetensors, type SafetensorsFile, type TensorSource } from './safetensors';
+import { transpose } from './transpose';
+
+const CONFIG = 'config.json';
+const WEIGHTS = 'model.safetensors';
+
+/** What is saved beside the model. */
+export interface SaveOptions {
+  /** How text became token ids. */
+  readonly tokenizer?: Tokenizer;
+  /** Optimizer steps that the model was trained for. */
+  readonly step?: number;
+}
+
+/** What a checkpoint holds. */
+export interface LoadedModel {
+  readonly model: Model;
+  /** Absent when the checkpoint names none. */
+  readonly tokenizer?: Tokenizer;
+  /** Optimizer steps that the model was trained for, when a trainer saved it. */
+  readonly step?: number;
+  /** The folder that was read. */
+  readonly directory: string;
+}
+
+/**
+ * Saves a model as a folder of `config.json` and `model.safetensors`, with Hugging Face's names and layouts: its GPT-2
+ * loads it, where it computes the same function. The folder is complete or not there at all; an earlier checkpoint of
+ * that name is replaced.
+ *
+ * @throws TesseraeError `ERR_CHECKPOINT` when it can't be written, `ERR_BUSY` while the model is at work.
+ */
+export async function saveModel(model: Model, directory: string, options: SaveOptions = {}): Promise<void> {
+  const { tokenizer, step } = options;
+  const config = configText({
+    model: model.config,
+    ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
+    ...(step === undefined ? {} : { step }),
+  });
+  await writeDirectory(directory, [CONFIG, WEIGHTS], async (temporary) => {
+    await writeSafetensors(
+      path.join(temporary, WEIGHTS),
+      savedParameters(model).map((one) => source(model, one)),
+    );
+    await writeText(path.join(temporary, CONFIG), config);
+  });
+}
+
+/**
+ * Loads a checkpoint of this library or of Hugging Face's GPT-2 (F32 safetensors).
+ *
+ * @param directory - the checkpoint, or the folder of a run: then its last `checkpoint-<step>` is taken.
+ * @throws TesseraeError `ERR_CHECKPOINT` when it is missing, damaged or does not fit its configuration, and what
+ * `Model.create` throws.
+ *
+ * @example
+ * const { model, tokenizer } = await loadModel('runs/book');
+ */
+export async function loadModel(directory: string, options: ModelOptions = {}): Promise<LoadedModel> {
+  const found = await findCheckpoint(directory);
+  const config = await readConfig(path.join(found, CONFIG));
+  const tokenizer = config.tokenizer === undefined ? undefined : tokenizerNamed(config.tokenizer);
+  if (config.tokenizer !== undefined && !tokenizer)
+    throw new TesseraeError(
+      'ERR_CHECKPOINT',
+      `'${found}' needs the tokenizer '${config.tokenizer}'; this release has ${TOKENIZER_NAMES.join(', ')}`,
+      { details: { directory: found } },
+    );
+  const file = await readSafetensors(path.join(found, WEIGHTS));
+  try {
+    const model = await Model.create(config.model, options);
+    try {
+      await loadWeights(model, file, path.join(found, WEIGHTS));
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+    return {
+      model,
+      directory: found,
+      ...(tokenizer ? { tokenizer } : {}),
+      ...(config.step === undefined ? {} : { step: config.step }),
+    };
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * The checkpoint that a folder is, or the last one, by step, that the folder of a run holds.
+ *
+ * @throws TesseraeError `ERR_CHECKPOINT` when there is none.
+ */
+export async function findCheckpoint(directory: string): Promise<string> {
+  if (await isCheckpoint(directory)) return directory;
+  const names = await readdir(directory).catch(() => []);
+  const steps = names
+    .map((name) => /^checkpoint-(\d{1,15})$/.exec(name)?.[1])
+    .filter((step) => step !== undefined)
+    .sort((a, b) => Number(b) - Number(a));
+  for (const step of steps) {
+    const candidate = path.join(directory, `checkpoint-${step}`);
+    if (await isCheckpoint(candidate)) return candidate;
+  }
+  throw new TesseraeError(
+    'ERR_CHECKPOINT',
+    `'${directory}' holds no checkpoint: a checkpoint is a folder with ${CONFIG} and ${WEIGHTS}, and the folder of a ` +
+      `run has some as checkpoint-<step>`,
+    { details: { directory } },
+  );
+}
+
+async function isCheckpoint(directory: string): Promise<boolean> {
+  const isFile = async (name: string): Promise<boolean> =>
+    stat(path.join(directory, name)).then(
+      (found) => found.isFile(),
+      () => false,
+    );
+  return (await isFile(CONFIG)) && (await isFile(WEIGHTS));
+}
+
+interface SavedParameter {
+  readonly spec: ParameterSpec;
+  readonly shape: readonly number[];
+  /** Shape in files. */
+  readonly fileShape: readonly number[];
+}
+
+function savedParameters(model: Model): SavedParameter[] {
+  const shapes = new Map(model.native.info.parameters.map(({ name, shape }) => [name, shape]));
+  return model.graph.parameters
+    .filter(({ saved }) => saved !== false)
+    .map((spec) => {
+      const shape = shapes.get(spec.name) ?? [];
+      return { spec, shape, fileShape: spec.transposedInFiles ? [...shape].reverse() : shape };
+    });
+}
+
+function source(model: Model, { spec, shape, fileShape }: SavedParameter): TensorSource {
+  return {
+    name: spec.name,
+    shape: fileShape,
+    read: async () => {
+      const values = await model.native.readTensor('parameter', spec.name);
+      return spec.transposedInFiles ? transpose(values, matrix(shape)) : values;
+    },
+  };
+}
+
+async function loadWeights(model: Model, file: SafetensorsFile, name: string): Promise<void> {
+  const wanted = savedParameters(model);
+  const stored = storedNames(file, new Set(wanted.map(({ spec }) => spec.name)), name);
+  for (const { spec, fileShape } of wanted) {
+    const key = stored.get(spec.name);
+    const entry = key === undefined ? undefined : file.tensors.get(key);
+    if (key === undefined || !entry) throw mismatch(name, `it lacks '${spec.name}'`);
+    if (entry.shape.join() !== fileShape.join())
+      throw mismatch(name, `'${key}' is [${entry.shape.join(', ')}], not [${fileShape.join(', ')}]`);
+    const values = await file.readFloat32(key);
+    await model.native.writeTensor(
+      'parameter',
+      spec.name,
+      spec.transposedInFiles ? transpose(values, matrix(fileShape)) : values,
+    );
+  }
+}
+
+/** Our names → those in the file: Hugging Face's base models have no `transformer.` in front. */
+function storedNames(file: SafetensorsFile, wanted: ReadonlySet<string>, name: string): Map<string, string> {
+  const stored = new Map<string, string>();
+  for (const key of file.tensors.keys()) {
+    const ours = wanted.has(key) ? key : `transformer.${key}`;
+    if (wanted.has(ours)) stored.set(ours, key);
+    // Causal masks of older files, and a head that is the token embedding again.
+    else if (!/\.attn\.(masked_)?bias$|^lm_head\.weight$/.test(key))
+      throw mismatch(name, `it has '${key}', which the model has not`);
+  }
+  return stored;
+}
+
+function matrix(shape: readonly number[]): [number, number] {
+  const [rows, columns, ...rest] = shape;
+  if (rows === undefined || columns === undefined || rest.length > 0)
+    throw new TesseraeError('ERR_INTERNAL', `a parameter of shape [${shape.join(', ')}] can't be transposed`);
+  return [rows, columns];
+}
+
+function mismatch(file: string, what: string): TesseraeError {
+  return new TesseraeError('ERR_CHECKPOINT', `'${file}' does not fit its ${CONFIG}: ${what}`, {
+    details: { file },
+  });
+}

@@ -1,0 +1,56 @@
+import { readFile } from 'node:fs/promises';
+import { TesseraeError } from '../errors';
+import type { ResolvedModelConfig } from '../models/families';
+import { fromHuggingFace, toHuggingFace } from '../models/gpt2_config';
+import { messageOf } from './safetensors';
+
+/** What a checkpoint's config.json says. */
+export interface CheckpointConfig {
+  readonly model: ResolvedModelConfig;
+  /** Name of the tokenizer, when it was saved with one. */
+  readonly tokenizer?: string;
+  /** Optimizer steps that the model was trained for, when it was saved by a trainer. */
+  readonly step?: number;
+}
+
+/** The text of config.json: Hugging Face's keys, and a block of ours for what it has no name for. */
+export function configText({ model, tokenizer, step }: CheckpointConfig): string {
+  const { type: _type, ...settings } = model;
+  const { tesserae, ...config } = toHuggingFace(settings);
+  const block = {
+    version: 1,
+    ...tesserae,
+    ...(tokenizer === undefined ? {} : { tokenizer }),
+    ...(step === undefined ? {} : { step }),
+  };
+  return `${JSON.stringify({ ...config, tesserae: block }, null, 2)}\n`;
+}
+
+/** @throws TesseraeError `ERR_CHECKPOINT` for a file that can't be read, `ERR_CONFIG` for settings that can't be used. */
+export async function readConfig(file: string): Promise<CheckpointConfig> {
+  const refuse = (why: string, cause?: unknown): TesseraeError =>
+    new TesseraeError('ERR_CHECKPOINT', `'${file}' ${why}`, { details: { file }, cause });
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(file, 'utf8'));
+  } catch (cause) {
+    throw refuse(`cannot be read: ${messageOf(cause)}`, cause);
+  }
+  const { config } = fromHuggingFace(json);
+  const { version, tokenizer, step } = ((json as { tesserae?: unknown }).tesserae ?? {}) as Record<
+    string,
+    unknown
+  >;
+  if (version !== undefined && version !== 1)
+    throw refuse(
+      `has version ${JSON.stringify(version)} of the tesserae block; this release reads version 1: update tesserae`,
+    );
+  if (tokenizer !== undefined && typeof tokenizer !== 'string')
+    throw refuse('names its tokenizer with something that is not text');
+  if (step !== undefined && !Number.isSafeInteger(step)) throw refuse('has a step that is not an integer');
+  return {
+    model: { type: 'gpt2', ...config },
+    ...(tokenizer === undefined ? {} : { tokenizer }),
+    ...(step === undefined ? {} : { step: step as number }),
+  };
+}

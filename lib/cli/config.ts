@@ -1,0 +1,169 @@
+import path from 'node:path';
+import { z } from 'zod';
+import { ByteTokenizer } from '../data/byte_tokenizer';
+import { TesseraeError } from '../errors';
+import { modelSchema, modelSynonyms, resolveModelConfig, type ResolvedModelConfig } from '../models/families';
+import { parseConfig, type Synonyms } from '../models/validation';
+import { trainingArgumentsSchema, trainingSynonyms, type TrainingArguments } from '../training/arguments';
+import { readJson } from './json_file';
+
+const dataSchema = z
+  .strictObject({
+    text: z
+      .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+      .describe('UTF-8 text files, relative to this configuration; several are joined'),
+    validationFraction: z
+      .number()
+      .min(0)
+      .max(0.9)
+      .optional()
+      .describe('Share of the text, from its end, that is kept for validation (default 0.1)'),
+  })
+  .describe('What to train on');
+
+const samplingSchema = z
+  .strictObject({
+    maxNewTokens: z.int().min(0).max(1_000_000).default(200).describe('Tokens to sample; 0: no sample'),
+    temperature: z.number().min(0).max(100).default(0.8).describe('0 takes the most probable token'),
+    seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+    prompt: z.string().default('\n').describe('Text that the sample continues'),
+  })
+  .describe('The sample at the end of training');
+
+/** A run's configuration file; its JSON Schema is published as `tesserae/schema.json`. */
+export const runSchema = z.strictObject({
+  $schema: z.string().optional().describe('Where editors find this schema'),
+  model: modelSchema.describe('The model; vocabSize defaults to the 256 of bytes when there is data'),
+  data: dataSchema.optional(),
+  training: trainingArgumentsSchema.optional().describe('How to train'),
+  sampling: samplingSchema.optional(),
+});
+
+const SYNONYMS: Synonyms = {
+  ...modelSynonyms,
+  ...trainingSynonyms,
+  dataset: 'data',
+  optimizer: 'training',
+  file: 'text',
+  files: 'text',
+  valFraction: 'validationFraction',
+  maxTokens: 'maxNewTokens',
+};
+
+/** What to sample, with every default filled in. */
+export type SamplingConfig = z.output<typeof samplingSchema>;
+
+/** A run, checked, with paths made absolute. */
+export interface RunConfig {
+  readonly model: ResolvedModelConfig;
+  readonly data?: { readonly text: readonly string[]; readonly validationFraction?: number };
+  readonly training?: TrainingArguments;
+  readonly sampling: SamplingConfig;
+}
+
+/** A run that can be trained. */
+export type TrainableRun = RunConfig & Required<Pick<RunConfig, 'data' | 'training'>>;
+
+/**
+ * Reads a run's configuration.
+ *
+ * @param file - a JSON file; paths in it are relative to its folder.
+ * @param overrides - values of `training` that take the place of the file's.
+ * @throws TesseraeError `ERR_CONFIG`, naming the file and the path in it.
+ */
+export async function readRunConfig(
+  file: string,
+  overrides: Record<string, unknown> = {},
+): Promise<RunConfig> {
+  const json = await readJson(file);
+  try {
+    return resolveRun(json, path.dirname(path.resolve(file)), overrides);
+  } catch (error) {
+    if (error instanceof TesseraeError && error.code === 'ERR_CONFIG')
+      throw new TesseraeError('ERR_CONFIG', `${file}: ${error.message}`, {
+        details: { file, ...error.details },
+        cause: error,
+      });
+    throw error;
+  }
+}
+
+/**
+ * As readRunConfig, for a run to train: `data` and `training` must be there, and outputDir is by default
+ * `runs/<name of the file>` beside the file.
+ */
+export async function readTrainableRun(
+  file: string,
+  overrides: Record<string, unknown>,
+): Promise<TrainableRun & { readonly training: { readonly outputDir: string } }> {
+  const { data, training, ...rest } = await readRunConfig(file, overrides);
+  const missing = (section: string, example: string): never => {
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `${file}: ${section} is missing; training needs it, such as ${example}`,
+      {
+        details: { file, path: section },
+      },
+    );
+  };
+  if (!data) return missing('data', '"data": { "text": "book.txt" }');
+  if (!training) return missing('training', '"training": { "maxSteps": 1000 }');
+  if (rest.model.isEncoder)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `${file}: model.isEncoder true can't be trained on text, where the targets are the next tokens that an encoder ` +
+        'sees: leave it out, or train from TypeScript with targets of your own',
+      { details: { file, path: 'model.isEncoder' } },
+    );
+  const name = path.basename(file).replace(/\.json$/, '');
+  const outputDir = training.outputDir ?? path.join(path.dirname(path.resolve(file)), 'runs', name);
+  return { ...rest, data, training: { ...training, outputDir } };
+}
+
+function resolveRun(json: unknown, folder: string, overrides: Record<string, unknown>): RunConfig {
+  const given = parseConfig(runSchema, withTraining(withVocabulary(json), overrides), { synonyms: SYNONYMS });
+  const { training } = given;
+  const absolute = (name: string): string => path.resolve(folder, name);
+  return {
+    model: resolveModelConfig(withoutUndefined(given.model), 'model'),
+    ...(given.data
+      ? {
+          data: {
+            ...withoutUndefined(given.data),
+            text: (typeof given.data.text === 'string' ? [given.data.text] : given.data.text).map(absolute),
+          },
+        }
+      : {}),
+    ...(training
+      ? {
+          training: {
+            ...withoutUndefined(training),
+            ...(training.outputDir === undefined ? {} : { outputDir: absolute(training.outputDir) }),
+          },
+        }
+      : {}),
+    sampling: given.sampling ?? samplingSchema.parse({}),
+  };
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Text is read as bytes: a model that doesn't say otherwise has their vocabulary. */
+function withVocabulary(json: unknown): unknown {
+  if (!isObject(json) || json['data'] === undefined || !isObject(json['model'])) return json;
+  return { ...json, model: { vocabSize: new ByteTokenizer().vocabSize, ...json['model'] } };
+}
+
+function withTraining(json: unknown, overrides: Record<string, unknown>): unknown {
+  if (!isObject(json) || Object.keys(overrides).length === 0) return json;
+  const training = json['training'] ?? {};
+  return isObject(training) ? { ...json, training: { ...training, ...overrides } } : json;
+}
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+/** Leaves out what is undefined, so that optional fields are either there or not. */
+function withoutUndefined<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Defined<T>;
+}

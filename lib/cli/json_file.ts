@@ -1,0 +1,125 @@
+import { readFile } from 'node:fs/promises';
+import { TesseraeError } from '../errors';
+
+/** Larger files are no configurations. */
+const MOST_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Reads a JSON file.
+ *
+ * @throws TesseraeError `ERR_CONFIG` for a file that can't be read, and for a syntax error with its line and column.
+ */
+export async function readJson(file: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const known: Readonly<Record<string, string>> = {
+      ENOENT: 'there is no such file',
+      EISDIR: 'it is a folder; give the JSON file',
+    };
+    const why = known[code ?? ''] ?? message;
+    throw new TesseraeError('ERR_CONFIG', `${file} could not be read: ${why}`, { details: { file }, cause });
+  }
+  if (text.length > MOST_BYTES)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `${file} is too large for a configuration: ${text.length} characters`,
+      {
+        details: { file },
+      },
+    );
+  const content = text.replace(/^\uFEFF/, '');
+  try {
+    return JSON.parse(content) as unknown;
+  } catch (cause) {
+    const { offset, why } = syntaxError(content);
+    const before = content.slice(0, offset).split('\n');
+    const [line, column] = [before.length, (before.at(-1) ?? '').length + 1];
+    throw new TesseraeError('ERR_CONFIG', `${file}:${line}:${column}: ${why}`, {
+      details: { file, line, column },
+      cause,
+    });
+  }
+}
+
+type Kind = '{' | '}' | '[' | ']' | ',' | ':' | 'text' | 'literal';
+type State = 'value' | 'first value' | 'name' | 'first name' | 'colon' | 'next';
+
+const SPACE = /[ \t\r\n]*/y;
+const PUNCTUATION = /[{}[\],:]/y;
+const TEXT = /"(?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/uy;
+const LITERAL = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+
+/** Finds where text stops being JSON. Node's own message has no line, and often no position. */
+function syntaxError(text: string): { offset: number; why: string } {
+  const match = (pattern: RegExp, offset: number): string | undefined => {
+    pattern.lastIndex = offset;
+    return pattern.exec(text)?.[0];
+  };
+  const open: ('{' | '[')[] = [];
+  let state: State = 'value';
+  let offset = 0;
+  for (;;) {
+    offset += match(SPACE, offset)?.length ?? 0;
+    const punctuation = match(PUNCTUATION, offset);
+    const string = match(TEXT, offset);
+    const token = punctuation ?? string ?? match(LITERAL, offset);
+    const kind = (punctuation ?? (string === undefined ? 'literal' : 'text')) as Kind;
+    const { kinds, words } = expectation(state, open.at(-1));
+    if (token === undefined || !kinds.includes(kind))
+      return { offset, why: `expected ${words}, found ${found(text, offset)}` };
+    offset += token.length;
+    if (kind === '{' || kind === '[') open.push(kind);
+    if (kind === '}' || kind === ']') open.pop();
+    state = following(state, kind, open.at(-1));
+  }
+}
+
+const VALUES: readonly Kind[] = ['{', '[', 'text', 'literal'];
+
+function expectation(state: State, inside: '{' | '[' | undefined): { kinds: readonly Kind[]; words: string } {
+  switch (state) {
+    case 'value':
+      return { kinds: VALUES, words: inside === '[' ? "a value (no ',' after the last one)" : 'a value' };
+    case 'first value':
+      return { kinds: [...VALUES, ']'], words: "a value or ']'" };
+    case 'name':
+      return { kinds: ['text'], words: "a name in double quotes (no ',' after the last one)" };
+    case 'first name':
+      return { kinds: ['text', '}'], words: "a name in double quotes or '}'" };
+    case 'colon':
+      return { kinds: [':'], words: "':'" };
+    case 'next':
+      if (inside === '{') return { kinds: [',', '}'], words: "',' or '}'" };
+      if (inside === '[') return { kinds: [',', ']'], words: "',' or ']'" };
+      return { kinds: [], words: 'nothing more' };
+  }
+}
+
+function following(state: State, kind: Kind, inside: '{' | '[' | undefined): State {
+  switch (kind) {
+    case '{':
+      return 'first name';
+    case '[':
+      return 'first value';
+    case ',':
+      return inside === '{' ? 'name' : 'value';
+    case ':':
+      return 'value';
+    case 'text':
+      return state === 'name' || state === 'first name' ? 'colon' : 'next';
+    case '}':
+    case ']':
+    case 'literal':
+      return 'next';
+  }
+}
+
+function found(text: string, offset: number): string {
+  if (offset >= text.length) return 'the end of the file';
+  if (/^\/[/*]/.test(text.slice(offset, offset + 2))) return 'a comment, which JSON does not have';
+  if (text[offset] === '"') return 'text that does not end, or has a character that needs a backslash';
+  return `'${/^[\w.+-]{1,20}/.exec(text.slice(offset, offset + 20))?.[0] ?? String.fromCodePoint(text.codePointAt(offset) ?? 0)}'`;
+}

@@ -1,0 +1,233 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import pc from 'picocolors';
+import { TesseraeError } from '../errors';
+import type { Precision } from '../native';
+import { plan } from './plan';
+import { sample } from './sample';
+import { train } from './train';
+
+const FAILED = 1;
+const WRONG_USAGE = 2;
+
+interface TrainOptions {
+  maxSteps?: number;
+  batchSize?: number;
+  learningRate?: number;
+  seed?: number;
+  outputDir?: string;
+  device: string;
+  threads?: number;
+  json?: true;
+}
+
+interface SampleOptions {
+  prompt: string;
+  maxNewTokens: number;
+  temperature: number;
+  seed: number;
+  device: string;
+  threads?: number;
+}
+
+interface PlanOptions {
+  chip?: string;
+  precision?: Precision;
+  batchSize?: number;
+  memory?: number;
+  all?: true;
+  json?: true;
+}
+
+const integer =
+  (least: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isSafeInteger(value) || value < least)
+      throw new InvalidArgumentError(`It must be an integer of at least ${least}.`);
+    return value;
+  };
+
+const positive = (text: string): number => {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0)
+    throw new InvalidArgumentError('It must be a number of at least 0.');
+  return value;
+};
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+};
+
+/** Bytes of a text such as `24GiB`. */
+export function parseBytes(text: string): number {
+  const [, digits, unit] = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text) ?? [];
+  const factor = UNITS[(unit ?? '?').toLowerCase()];
+  const bytes = Math.round(Number(digits) * (factor ?? NaN));
+  if (!Number.isSafeInteger(bytes) || bytes <= 0)
+    throw new InvalidArgumentError('It must be a size such as 24GiB, 512MiB or 16GB.');
+  return bytes;
+}
+
+const device = (): Option =>
+  new Option('--device <device>', 'where to compute: auto, cpu, cuda or cuda:<number>').default('auto');
+const threads = (): Option =>
+  new Option('--threads <n>', 'threads on the CPU (default: all processors)').argParser(integer(1));
+
+/** The program; `done` gets the exit code of the command that ran. */
+function program(done: (code: number) => void): Command {
+  const { version } = JSON.parse(readFileSync(path.resolve(__dirname, '../../package.json'), 'utf8')) as {
+    version: string;
+  };
+  const root = new Command('tesserae')
+    .description('Trains Transformers.')
+    .version(version)
+    .showHelpAfterError('(see --help)')
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae train config.json           train the model that config.json describes
+  $ tesserae sample runs/config          let the trained model write
+  $ tesserae plan config.json            see what a step costs before running it
+
+The smallest config.json:
+  {
+    "model": { "type": "gpt2", "nLayer": 4, "nEmbd": 128, "nHead": 4, "nPositions": 128 },
+    "data": { "text": "book.txt" },
+    "training": { "maxSteps": 1000 }
+  }
+Every setting, for editors: "$schema": "./node_modules/tesserae/dist/config.schema.json"
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
+    );
+
+  root
+    .command('train')
+    .summary('train a model on text')
+    .description(
+      'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
+        'its outputDir. Ctrl-C stops after the current step and saves.',
+    )
+    .argument('<config>', 'JSON file with model, data and training')
+    .option('--max-steps <n>', 'optimizer steps, instead of training.maxSteps', integer(1))
+    .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
+    .option('--learning-rate <rate>', 'instead of training.learningRate', positive)
+    .option('--seed <n>', 'instead of training.seed', integer(0))
+    .option('--output-dir <folder>', 'instead of training.outputDir')
+    .addOption(device())
+    .addOption(threads())
+    .option('--json', 'print events as JSON lines on standard output')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae train config.json
+  $ tesserae train config.json --max-steps 50 --output-dir runs/trial`,
+    )
+    .action(async (file: string, options: TrainOptions) => {
+      const { device: on, threads: count, json, outputDir, ...rest } = options;
+      const overrides = {
+        ...rest,
+        ...(outputDir === undefined ? {} : { outputDir: path.resolve(outputDir) }),
+      };
+      const command = { overrides, device: on, json: json ?? false };
+      done(await train(file, count === undefined ? command : { ...command, threads: count }));
+    });
+
+  root
+    .command('sample')
+    .summary('continue a text with a trained model')
+    .description('Continues a text with a trained model; prints it as it comes.')
+    .argument('<folder>', 'outputDir of a run (its newest checkpoint is used), or a checkpoint')
+    .option('--prompt <text>', 'text to continue', '\n')
+    .option('--max-new-tokens <n>', 'tokens to write', integer(1), 200)
+    .option('--temperature <number>', '0 takes the most probable token, higher is more varied', positive, 0.8)
+    .option('--seed <n>', 'the same seed gives the same text', integer(0), 0)
+    .addOption(device())
+    .addOption(threads())
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tesserae sample runs/config --prompt "Call me" --max-new-tokens 400`,
+    )
+    .action(async (folder: string, options: SampleOptions) => done(await sample(folder, options)));
+
+  root
+    .command('plan')
+    .summary('tell what a training step costs, without running it')
+    .description(
+      'Prints the operations of a training step with shapes, traffic and roofline time, its memory by owner, what was ' +
+        'padded, and the largest batch that fits. Nothing is allocated; the chip need not be there.',
+    )
+    .argument('<config>', 'JSON file; only its model is needed')
+    .option('--chip <name>', 'the chip to plan for, such as h100, a100 or cpu')
+    .addOption(new Option('--precision <mode>', 'arithmetic').choices(['fp32', 'tf32', 'fp16', 'bf16']))
+    .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
+    .option(
+      '--memory <size>',
+      "memory for the largest batch, such as 24GiB (default: the chip's)",
+      parseBytes,
+    )
+    .option('--all', 'list every call with its inputs, instead of one row for repeated blocks')
+    .option('--json', 'print the plan as JSON')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tesserae plan config.json --chip h100 --precision bf16 --memory 24GiB`,
+    )
+    .action(async (file: string, { all, json, ...options }: PlanOptions) =>
+      done(await plan(file, { ...options, all: all ?? false, json: json ?? false })),
+    );
+  return root;
+}
+
+/** Runs the command line; gives the exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  let code = 0;
+  try {
+    await program((given) => (code = given)).parseAsync([...args], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
+    process.stderr.write(`${args.includes('--json') ? errorJson(error) : errorLine(error)}\n`);
+    return FAILED;
+  }
+}
+
+function errorLine(error: unknown): string {
+  if (error instanceof TesseraeError) return `${pc.red('error')} ${error.code}: ${error.message}`;
+  if (!(error instanceof Error)) return `${pc.red('error')} ${String(error)}`;
+  // The system's own errors say what is wrong; anything else is a mistake that a report needs the stack of.
+  return `${pc.red('error')} ${'syscall' in error ? error.message : (error.stack ?? error.message)}`;
+}
+
+function errorJson(error: unknown): string {
+  const { code, details } = error instanceof TesseraeError ? error : { code: 'ERR_INTERNAL', details: {} };
+  return JSON.stringify({
+    type: 'error',
+    code,
+    message: error instanceof Error ? error.message : String(error),
+    details,
+  });
+}
+
+if (require.main === module) {
+  // A reader that has seen enough, such as head, closes the pipe.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+    process.exit(error.code === 'EPIPE' ? 0 : FAILED),
+  );
+  void main(process.argv.slice(2)).then((code) => (process.exitCode = code));
+}

@@ -1,0 +1,100 @@
+import pc from 'picocolors';
+import { openText, type TextData } from '../data/text';
+import type { Device } from '../models/device';
+import { Model } from '../models/model';
+import { formatCount, formatDuration } from '../report/format';
+import { RunReport } from '../report/run_report';
+import { Sampler } from '../sampling/sampler';
+import type { TrainResult } from '../training/events';
+import { Trainer } from '../training/trainer';
+import { readTrainableRun, type SamplingConfig } from './config';
+import { Interrupt, INTERRUPTED } from './interrupt';
+import { safeFor, shownPath } from './terminal';
+
+/** What the command line says beside the configuration. */
+export interface TrainCommand {
+  /** Values of `training` that take the place of the file's. */
+  readonly overrides: Readonly<Record<string, unknown>>;
+  readonly device: string;
+  readonly threads?: number;
+  readonly json: boolean;
+}
+
+/** `tesserae train`: trains a model on text, and leaves metrics, a loss curve and a checkpoint. Gives the exit code. */
+export async function train(file: string, command: TrainCommand): Promise<number> {
+  const run = await readTrainableRun(file, command.overrides);
+  await using data = await openText(run.data.text, {
+    blockSize: run.model.nPositions,
+    ...(run.data.validationFraction === undefined ? {} : { validationFraction: run.data.validationFraction }),
+  });
+  using model = await Model.create(run.model, {
+    device: command.device as Device,
+    seed: run.training.seed ?? 0,
+    ...(command.threads === undefined ? {} : { threads: command.threads }),
+  });
+  const trainer = new Trainer(model, {
+    arguments: run.training,
+    train: data.train,
+    evaluation: data.validation,
+    callbacks: [() => ({ stop: interrupt.requested })],
+  });
+  const { outputDir: directory, maxSteps } = run.training;
+  const report = await RunReport.create({ directory, maxSteps, progress: !command.json });
+  using interrupt = new Interrupt(
+    () => report.log('stopping after this step; press Ctrl-C again to stop at once'),
+    () => report.hide(),
+  );
+  report.log(describe(model, data));
+  let result: TrainResult | undefined;
+  try {
+    for await (const event of trainer) {
+      report.add(event);
+      if (command.json) process.stdout.write(`${JSON.stringify(event)}\n`);
+      if (event.type === 'end') result = event;
+    }
+  } finally {
+    await report.close();
+  }
+  if (!command.json) {
+    process.stdout.write(`\n${report.lossCurve()}\n\n${summary(result, report)}`);
+    if (!interrupt.requested) await showSample(new Sampler(model, data.tokenizer), run.sampling, interrupt);
+  }
+  return interrupt.requested ? INTERRUPTED : 0;
+}
+
+function describe(model: Model, { sizes, tokenizer, validation }: TextData): string {
+  const { native, config, precision, threads, fallbackReason } = model;
+  const device =
+    model.device === 'cpu'
+      ? `cpu (${threads} ${threads === 1 ? 'thread' : 'threads'}, ${native.info.isa})`
+      : model.device;
+  const kept = validation ? `, ${formatCount(sizes.validation)} for validation` : '';
+  return [
+    `${pc.bold(config.type)} · ${formatCount(model.parameterCount)} parameters · ${device} · ${precision}`,
+    ...(fallbackReason === undefined ? [] : [`on the CPU because ${fallbackReason}`]),
+    `text · ${formatCount(sizes.train)} tokens to train on${kept} · ${tokenizer.name} tokenizer`,
+  ].join('\n');
+}
+
+function summary(result: TrainResult | undefined, report: RunReport): string {
+  const lines: [string, string][] = [];
+  if (result) {
+    const { step, tokens, seconds, evaluation } = result;
+    lines.push(['trained', `${step} steps, ${formatCount(tokens)} tokens in ${formatDuration(seconds)}`]);
+    if (evaluation) lines.push(['validation', `loss ${evaluation.loss.toFixed(4)} nats per token`]);
+  }
+  lines.push(['loss curve', shownPath(report.lossCurvePath)], ['metrics', shownPath(report.metricsPath)]);
+  if (result?.checkpoint !== undefined) lines.push(['checkpoint', shownPath(result.checkpoint)]);
+  return lines.map(([name, value]) => `${pc.dim(name.padEnd(12))}${value}\n`).join('');
+}
+
+async function showSample(sampler: Sampler, config: SamplingConfig, interrupt: Interrupt): Promise<void> {
+  if (config.maxNewTokens === 0) return;
+  const { prompt, ...options } = config;
+  process.stdout.write(`${pc.dim('sample')}\n${prompt}`);
+  for await (const { text } of sampler.stream(prompt, options)) {
+    if (interrupt.requested) break;
+    process.stdout.write(safeFor(process.stdout, text));
+  }
+  process.stdout.write('\n');
+}

@@ -1,0 +1,38 @@
+import { TesseraeError } from '../errors';
+import type { TokenDecoder, Tokenizer } from './tokenizer';
+
+/**
+ * One token a byte of UTF-8: 256 tokens, nothing to train, every text representable. A newline is its start token.
+ *
+ * @example
+ * new ByteTokenizer().encode('é'); // Int32Array [195, 169]
+ */
+export class ByteTokenizer implements Tokenizer {
+  readonly name = 'byte';
+  readonly vocabSize = 256;
+  readonly startToken = 10;
+
+  encode(text: string): Int32Array {
+    return Int32Array.from(Buffer.from(text, 'utf8'));
+  }
+
+  /** Bytes that are not UTF-8 become U+FFFD. */
+  decode(ids: ArrayLike<number>): string {
+    const decoder = this.decoder();
+    const pieces = Array.from(ids, (id) => decoder.push(id));
+    return pieces.join('') + decoder.end();
+  }
+
+  decoder(): TokenDecoder {
+    const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+    return {
+      push: (id) => utf8.decode(Uint8Array.of(byte(id)), { stream: true }),
+      end: () => utf8.decode(),
+    };
+  }
+}
+
+function byte(id: number): number {
+  if (Number.isInteger(id) && id >= 0 && id < 256) return id;
+  throw new TesseraeError('ERR_DATA', `token id ${id} is not in the byte tokenizer's vocabulary of 0 to 255`);
+}

@@ -1,0 +1,21 @@
+/** Turns token ids into text piece by piece. */
+export interface TokenDecoder {
+  /** The text that `id` completes: whole characters only, so it may be empty. */
+  push(id: number): string;
+  /** What is left: a character that was cut off becomes U+FFFD. */
+  end(): string;
+}
+
+/** Text ↔ token ids. */
+export interface Tokenizer {
+  /** What a checkpoint calls it. */
+  readonly name: string;
+  /** Ids lie in [0, vocabSize). */
+  readonly vocabSize: number;
+  /** Token that an empty prompt is replaced by, when there is one. */
+  readonly startToken?: number;
+  encode(text: string): Int32Array;
+  /** @throws TesseraeError `ERR_DATA` for an id outside the vocabulary. */
+  decode(ids: ArrayLike<number>): string;
+  decoder(): TokenDecoder;
+}

@@ -1,0 +1,62 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { TesseraeError } from '../errors';
+import type { WorkerReply, WorkerRequest } from './worker_messages';
+
+interface Waiting {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Asks a worker thread and keeps the process alive only while an answer is due. */
+export class WorkerClient {
+  private readonly worker: Worker;
+  private readonly waiting = new Map<number, Waiting>();
+  private nextId = 0;
+  private ended: TesseraeError | undefined;
+
+  constructor() {
+    const file = path.resolve(__dirname, '../../dist/data/worker.js');
+    if (!existsSync(file))
+      throw new TesseraeError('ERR_INTERNAL', `${file} is missing: in a clone, run npm run build`);
+    this.worker = new Worker(file);
+    this.worker.unref();
+    this.worker.on('message', (reply: WorkerReply) => this.settle(reply));
+    this.worker.on('error', (cause) =>
+      this.end(new TesseraeError('ERR_INTERNAL', `the data worker stopped: ${cause.message}`, { cause })),
+    );
+    this.worker.on('exit', () => this.end(new TesseraeError('ERR_INTERNAL', 'the data worker stopped')));
+  }
+
+  call(request: WorkerRequest): Promise<unknown> {
+    if (this.ended) return Promise.reject(this.ended);
+    const id = this.nextId++;
+    this.worker.ref();
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ id, request });
+    });
+  }
+
+  /** Ends the thread; what was asked for and all later calls reject with ERR_DISPOSED. */
+  async close(): Promise<void> {
+    this.end(new TesseraeError('ERR_DISPOSED', 'the data was closed'));
+    await this.worker.terminate();
+  }
+
+  private settle({ id, result, error }: WorkerReply): void {
+    const waiting = this.waiting.get(id);
+    this.waiting.delete(id);
+    if (this.waiting.size === 0) this.worker.unref();
+    if (error)
+      waiting?.reject(new TesseraeError(error.code, error.message, { details: { ...error.details } }));
+    else waiting?.resolve(result);
+  }
+
+  private end(reason: TesseraeError): void {
+    this.ended ??= reason;
+    for (const { reject } of this.waiting.values()) reject(this.ended);
+    this.waiting.clear();
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The stable codes of every error that tesserae throws; `native/runtime/error.h` has the native ones.
+ *
+ * - `ERR_CONFIG`: a value in a configuration or an option; `details.path` names it.
+ * - `ERR_SHAPE`: tensors whose shapes do not fit together.
+ * - `ERR_DATA`: contents of a file or a batch, such as a token id out of range.
+ * - `ERR_DEVICE`: a device that is not there or can't do what is asked.
+ * - `ERR_OUT_OF_MEMORY`: more memory than there is, found before anything runs.
+ * - `ERR_CHECKPOINT`: a checkpoint that is damaged or belongs to another model.
+ * - `ERR_BUSY`: a second call on an object that is running one.
+ * - `ERR_DISPOSED`: use after `dispose()`.
+ * - `ERR_NON_FINITE`: a loss or a gradient that is infinite or NaN.
+ * - `ERR_NATIVE_LOAD`: the native addon could not be loaded.
+ * - `ERR_INTERNAL`: a mistake in tesserae itself.
+ */
+export type ErrorCode =
+  | 'ERR_CONFIG'
+  | 'ERR_SHAPE'
+  | 'ERR_DATA'
+  | 'ERR_DEVICE'
+  | 'ERR_OUT_OF_MEMORY'
+  | 'ERR_CHECKPOINT'
+  | 'ERR_BUSY'
+  | 'ERR_DISPOSED'
+  | 'ERR_NON_FINITE'
+  | 'ERR_NATIVE_LOAD'
+  | 'ERR_INTERNAL';
+
+/**
+ * What tesserae throws for everything that a user can cause. Compare by `code`: messages may be improved in any
+ * release, codes are stable.
+ */
+export class TesseraeError extends Error {
+  /** The stable code. */
+  readonly code: ErrorCode;
+  /** Machine-readable facts, such as `path` (of a configuration field) or `step`. */
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { details?: Record<string, unknown>; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'TesseraeError';
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * Turns rows of token ids into the arrays that a program takes: checked, padded to its capacity, targets shifted.
+ */
+import { types } from 'node:util';
+import { TesseraeError } from '../errors';
+import type { Graph } from '../graph/graph';
+import type { Batch } from '../native';
+
+/**
+ * Ids by row: an array of rows, or one Int32Array that holds rows of equal length one after the other (`rows` of the
+ * batch says how many, one by default).
+ */
+export type TokenRows = Int32Array | readonly (readonly number[] | Int32Array)[];
+
+/** What a model that has them reads beside the tokens, in the same form as the tokens. */
+export interface ExtraInputs {
+  /** Type of each token, in [0, nTypes); only for models with nTypes. */
+  readonly types?: TokenRows;
+  /** Subtype of each token, in [0, nStypes); only for models with nStypes. */
+  readonly subtypes?: TokenRows;
+}
+
+/** Sequences to learn from. Rows may differ in length: they are padded, and padding has no loss. */
+export interface TrainingBatch extends ExtraInputs {
+  /** Token ids in [0, vocabSize). */
+  readonly tokens: TokenRows;
+  /**
+   * What each position should predict, in the form of the tokens; the model's ignoreIndex: no loss there. Default for
+   * a model that predicts the next token: the tokens shifted by one, with no loss at a row's last position.
+   */
+  readonly targets?: TokenRows;
+  /** How many of a row's tokens count, from its start. Default: all. */
+  readonly lengths?: Int32Array | readonly number[];
+  /** How many rows a flat Int32Array holds. Default 1. */
+  readonly rows?: number;
+}
+
+/** What packing must know of a model. */
+export interface InputContract {
+  readonly graph: Graph;
+  readonly config: { readonly nPositions: number; readonly isEncoder: boolean };
+}
+
+/** Rows of the batch and positions of a row that a program is compiled for. */
+export interface Capacity {
+  readonly rows: number;
+  readonly time: number;
+}
+
+export interface PackedBatch {
+  readonly capacity: Capacity;
+  readonly inputs: Batch;
+  /** Length of each row that was given. */
+  readonly lengths: readonly number[];
+}
+
+/** Times are rounded up to multiples of this, so that batches of many lengths share few programs. */
+const TIME_MULTIPLE = 32;
+
+type Row = readonly number[] | Int32Array;
+
+/**
+ * Packs a batch for `model`.
+ *
+ * @param options.targets - whether the program reads targets.
+ * @param options.capacity - the program's; default: the batch's rows, and its longest row rounded up to a multiple of
+ * 32, at most nPositions.
+ * @throws TesseraeError `ERR_DATA` for an empty batch or row, a row that is too long, ids that are not integers, inputs
+ * that are missing or that the model does not have; `ERR_SHAPE` for inputs that do not fit the tokens.
+ */
+export function packBatch(
+  model: InputContract,
+  batch: TrainingBatch,
+  options: { targets: boolean; capacity?: Capacity },
+): PackedBatch {
+  const tokens = tokenRows(batch, model.config.nPositions);
+  const lengths = tokens.map((row) => row.length);
+  const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
+  const capacity = options.capacity ?? {
+    rows: lengths.length,
+    time: Math.min(Math.ceil(longest / TIME_MULTIPLE) * TIME_MULTIPLE, model.config.nPositions),
+  };
+  if (tokens.length > capacity.rows || longest > capacity.time)
+    throw new TesseraeError(
+      'ERR_SHAPE',
+      `a batch of ${tokens.length} rows of up to ${longest} tokens does not fit ${capacity.rows} rows of ` +
+        `${capacity.time} tokens`,
+    );
+  const inputs: Record<string, Int32Array> = {
+    tokens: fill(batch.tokens, tokens, capacity, 0, 'tokens'),
+  };
+  for (const name of ['types', 'subtypes'] as const) {
+    const given = batch[name];
+    const wanted = model.graph.inputs.some((input) => input.name === name);
+    if (wanted !== (given !== undefined)) throw extraInputError(name, wanted);
+    if (given) inputs[name] = fill(given, alike(given, batch, lengths, name), capacity, 0, name);
+  }
+  if (model.graph.inputs.some((input) => input.name === 'lengths')) {
+    // Rows that no one uses still attend to something: their first token.
+    inputs['lengths'] = new Int32Array(capacity.rows).fill(1);
+    inputs['lengths'].set(lengths);
+  }
+  if (options.targets) inputs['targets'] = targetsOf(model, batch, tokens, capacity);
+  return { capacity, inputs, lengths };
+}
+
+function tokenRows(batch: TrainingBatch, nPositions: number): Row[] {
+  let rows = split(batch.tokens, batch.rows, 'tokens');
+  if (rows.length === 0)
+    throw new TesseraeError('ERR_DATA', 'the batch is empty: give at least one row of tokens');
+  const { lengths } = batch;
+  if (lengths) {
+    if (lengths.length !== rows.length)
+      throw new TesseraeError(
+        'ERR_SHAPE',
+        `lengths has ${lengths.length} entries for ${rows.length} rows: give one for each row`,
+      );
+    rows = rows.map((row, r) => {
+      const length = lengths[r] ?? 0;
+      if (!Number.isInteger(length) || length < 1 || length > row.length)
+        throw new TesseraeError(
+          'ERR_DATA',
+          `lengths[${r}] is ${length}: it must be an integer from 1 to the row's ${row.length} tokens`,
+          { details: { row: r } },
+        );
+      return head(row, length);
+    });
+  }
+  rows.forEach((row, r) => {
+    if (row.length === 0)
+      throw new TesseraeError('ERR_DATA', `row ${r} of tokens is empty: leave it out`, {
+        details: { row: r },
+      });
+    if (row.length > nPositions)
+      throw new TesseraeError(
+        'ERR_DATA',
+        `row ${r} has ${row.length} tokens, more than the model's nPositions ${nPositions}: cut it, or train a model ` +
+          `with a larger nPositions`,
+        { details: { row: r } },
+      );
+  });
+  return rows;
+}
+
+function split(value: TokenRows, rows: number | undefined, name: string): Row[] {
+  if (!types.isInt32Array(value)) {
+    if (!Array.isArray(value) || !value.every(isRow))
+      throw new TesseraeError(
+        'ERR_DATA',
+        `${name} must be an Int32Array or an array of rows, each an array of integers or an Int32Array`,
+      );
+    if (rows !== undefined && rows !== value.length)
+      throw new TesseraeError('ERR_SHAPE', `${name} has ${value.length} rows, but rows says ${rows}`);
+    return [...(value as readonly Row[])];
+  }
+  const count = rows ?? 1;
+  if (!Number.isInteger(count) || count < 1 || value.length % count !== 0)
+    throw new TesseraeError(
+      'ERR_SHAPE',
+      `${name} has ${value.length} values, which are not ${count} rows of equal length`,
+    );
+  const time = value.length / count;
+  return Array.from({ length: count }, (_, r) => value.subarray(r * time, (r + 1) * time));
+}
+
+function isRow(value: unknown): value is Row {
+  return Array.isArray(value) || types.isInt32Array(value);
+}
+
+function head(row: Row, length: number): Row {
+  if (row.length === length) return row;
+  return types.isInt32Array(row) ? row.subarray(0, length) : row.slice(0, length);
+}
+
+/** Rows of an input beside the tokens, cut to the tokens' lengths. */
+function alike(value: TokenRows, batch: TrainingBatch, lengths: readonly number[], name: string): Row[] {
+  const rows = split(value, types.isInt32Array(value) ? (batch.rows ?? 1) : undefined, name);
+  if (rows.length !== lengths.length)
+    throw new TesseraeError('ERR_SHAPE', `${name} has ${rows.length} rows, but tokens has ${lengths.length}`);
+  return rows.map((row, r) => {
+    const length = lengths[r] ?? 0;
+    if (batch.lengths ? row.length < length : row.length !== length)
+      throw new TesseraeError(
+        'ERR_SHAPE',
+        `row ${r} of ${name} has ${row.length} values, but row ${r} of tokens has ${length}`,
+        { details: { row: r } },
+      );
+    return head(row, length);
+  });
+}
+
+function targetsOf(
+  model: InputContract,
+  batch: TrainingBatch,
+  tokens: readonly Row[],
+  capacity: Capacity,
+): Int32Array {
+  const ignored = model.graph.inputs.find((input) => input.name === 'targets')?.ignored ?? -100;
+  if (batch.targets) {
+    const lengths = tokens.map((row) => row.length);
+    const rows = alike(batch.targets, batch, lengths, 'targets');
+    return fill(batch.targets, rows, capacity, ignored, 'targets');
+  }
+  if (model.config.isEncoder)
+    throw new TesseraeError(
+      'ERR_DATA',
+      `targets are missing: an encoder (isEncoder) predicts what is given for each position, with ${ignored} where ` +
+        `there is no loss`,
+      { details: { input: 'targets' } },
+    );
+  const shifted = tokens.map((row) => (types.isInt32Array(row) ? row.subarray(1) : row.slice(1)));
+  return fill(undefined, shifted, capacity, ignored, 'targets');
+}
+
+/** Rows one after the other, each padded to the capacity. A flat array that fits exactly is handed on as it is. */
+function fill(
+  source: TokenRows | undefined,
+  rows: readonly Row[],
+  { rows: count, time }: Capacity,
+  padding: number,
+  name: string,
+): Int32Array {
+  if (types.isInt32Array(source) && rows.length === count && rows.every((row) => row.length === time))
+    return source;
+  const into = new Int32Array(count * time);
+  if (padding !== 0) into.fill(padding);
+  rows.forEach((row, r) => {
+    into.set(row, r * time);
+    if (!types.isInt32Array(row)) checkIntegers(row, into.subarray(r * time), r, name);
+  });
+  return into;
+}
+
+/** An Int32Array turns 1.5 into 1 and NaN into 0: compares what it holds with what was given. */
+function checkIntegers(row: readonly number[], copied: Int32Array, r: number, name: string): void {
+  const wrong = row.findIndex((value, i) => copied[i] !== value);
+  if (wrong >= 0)
+    throw new TesseraeError(
+      'ERR_DATA',
+      `${name}[${r}][${wrong}] is ${String(row[wrong])}: it must be an integer of 32 bits`,
+      { details: { row: r, position: wrong } },
+    );
+}
+
+function extraInputError(name: 'types' | 'subtypes', wanted: boolean): TesseraeError {
+  const setting = name === 'types' ? 'nTypes' : 'nStypes';
+  return new TesseraeError(
+    'ERR_DATA',
+    wanted
+      ? `${name} are missing: the model has ${setting}, so every token needs one`
+      : `${name} are given, but the model has none: leave them out, or create it with ${setting}`,
+    { details: { input: name } },
+  );
+}

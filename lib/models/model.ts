@@ -1,0 +1,162 @@
+import { z } from 'zod';
+import { TesseraeError } from '../errors';
+import { NativeModel, type Precision } from '../native';
+import type { Graph } from '../graph/graph';
+import { pickDevice, type Device } from './device';
+import { buildGraph, resolveModelConfig, type ModelConfig, type ResolvedModelConfig } from './families';
+import { packBatch, type ExtraInputs, type TokenRows } from './inputs';
+import { parseConfig } from './validation';
+
+/** How a model is made. */
+export interface ModelOptions {
+  /** Default 'auto': the first GPU, or the CPU. */
+  readonly device?: Device;
+  /** Arithmetic of matrix products. Default 'fp32' on the CPU, 'bf16' on a GPU. */
+  readonly precision?: Precision;
+  /** Seeds initial weights and dropout; an integer in [0, 2^53). Default 0. */
+  readonly seed?: number;
+  /** Threads on the CPU, 1 to 1024. Default: all processors that the process may use. */
+  readonly threads?: number;
+}
+
+/** A tensor handed to JavaScript, dense and in row-major order. */
+export interface FloatTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+const optionsSchema = z.strictObject({
+  device: z.string().default('auto'),
+  precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']).optional(),
+  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+  threads: z.int().min(1).max(1024).optional(),
+});
+
+const leaked = new FinalizationRegistry<NativeModel>((native) => native.dispose());
+
+/**
+ * A Transformer with its weights, on a device. Weights live in native memory: call `dispose()`, or declare the model with
+ * `using`, when it is no longer needed.
+ *
+ * @example
+ * const model = await Model.create({ type: 'gpt2', vocabSize: 256, nPositions: 128, nEmbd: 128, nLayer: 4, nHead: 4 });
+ * const { shape, data } = await model.logits([[72, 101, 108, 108, 111]]); // shape [1, 5, 256]
+ * model.dispose();
+ */
+export class Model {
+  /** Logical parameters that are trained, each counted once: a tied head and padding add nothing. */
+  readonly parameterCount: number;
+  /** Where the weights are: 'cpu' or 'cuda:0', …. */
+  readonly device: string;
+  /** Why `device: 'auto'` took the CPU; absent otherwise. */
+  readonly fallbackReason?: string;
+
+  private constructor(
+    /** The configuration with every default filled in. */
+    readonly config: ResolvedModelConfig,
+    /** What the model computes. */
+    readonly graph: Graph,
+    /** @internal */
+    readonly native: NativeModel,
+    fallbackReason: string | undefined,
+  ) {
+    this.device = native.info.device;
+    if (fallbackReason !== undefined) this.fallbackReason = fallbackReason;
+    const trained = new Set(
+      graph.parameters.filter(({ trainable }) => trainable !== false).map(({ name }) => name),
+    );
+    this.parameterCount = native.info.parameters
+      .filter(({ name }) => trained.has(name))
+      .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    leaked.register(this, native, this);
+  }
+
+  /**
+   * Creates a model with random weights, which depend on the configuration and the seed alone.
+   *
+   * @throws TesseraeError `ERR_CONFIG` for a wrong setting, `ERR_DEVICE` for a device that is not there,
+   * `ERR_OUT_OF_MEMORY` when the weights do not fit it.
+   */
+  static async create(config: ModelConfig, options: ModelOptions = {}): Promise<Model> {
+    const resolved = resolveModelConfig(config);
+    const given = parseConfig(optionsSchema, options);
+    const { device, fallbackReason } = pickDevice(given.device);
+    const graph = buildGraph(resolved);
+    const native = await NativeModel.create(graph, {
+      device,
+      precision: given.precision ?? (device === 'cpu' ? 'fp32' : 'bf16'),
+      seed: given.seed,
+      ...(given.threads === undefined ? {} : { threads: given.threads }),
+    });
+    return new Model(resolved, graph, native, fallbackReason);
+  }
+
+  /** Arithmetic of matrix products. */
+  get precision(): Precision {
+    return this.native.info.precision;
+  }
+
+  /** Threads of the CPU's pool. */
+  get threads(): number {
+    return this.native.info.threads;
+  }
+
+  /**
+   * Scores of the next token (for an encoder: of each position's own target) at every position.
+   *
+   * @param tokens - B rows of equal length T, or one row as an Int32Array; T at most nPositions.
+   * @param extra - types and subtypes, for a model that has them.
+   * @returns shape [B, T, vocabSize].
+   * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for tokens that the model can't read, `ERR_BUSY` while the model is
+   * at work, `ERR_DISPOSED` after `dispose()`.
+   */
+  async logits(tokens: TokenRows, extra: ExtraInputs = {}): Promise<FloatTensor> {
+    return this.forward('logits', tokens, extra);
+  }
+
+  /** As `logits`, but natural logarithms of probabilities: log-softmax over the vocabulary. */
+  async logProbs(tokens: TokenRows, extra: ExtraInputs = {}): Promise<FloatTensor> {
+    return this.forward('logProbs', tokens, extra);
+  }
+
+  /** Frees native memory once the call in flight has ended. May be called twice. */
+  dispose(): void {
+    leaked.unregister(this);
+    this.native.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private async forward(
+    output: 'logits' | 'logProbs',
+    tokens: TokenRows,
+    extra: ExtraInputs,
+  ): Promise<FloatTensor> {
+    const { capacity, inputs, lengths } = packBatch(this, { tokens, ...extra }, { targets: false });
+    const time = lengths[0] ?? 0;
+    const unequal = lengths.findIndex((length) => length !== time);
+    if (unequal >= 0)
+      throw new TesseraeError(
+        'ERR_SHAPE',
+        `row ${unequal} has ${lengths[unequal] ?? 0} tokens, but row 0 has ${time}: rows must be of equal length here`,
+        { details: { row: unequal } },
+      );
+    const result = await this.native.run({ mode: 'eval', ...capacity, outputs: [output] }, inputs);
+    const value = result.outputs[output];
+    if (!value) throw new TesseraeError('ERR_INTERNAL', `the output '${output}' is missing`);
+    const data = value.data as Float32Array;
+    const { vocabSize } = this.config;
+    const shape = [lengths.length, time, vocabSize];
+    return { shape, data: cutRows(data, lengths.length, capacity.time * vocabSize, time * vocabSize) };
+  }
+}
+
+/** The first `wanted` values of every `stride`. */
+function cutRows(data: Float32Array, rows: number, stride: number, wanted: number): Float32Array {
+  if (stride === wanted) return data;
+  const cut = new Float32Array(rows * wanted);
+  for (let r = 0; r < rows; r++) cut.set(data.subarray(r * stride, r * stride + wanted), r * wanted);
+  return cut;
+}

@@ -1,0 +1,219 @@
+import { distance } from 'fastest-levenshtein';
+import { z } from 'zod';
+import { TesseraeError } from '../errors';
+
+/** What is wrong with one field. */
+export interface ConfigIssue {
+  /** Where it is, such as `model.nEmbd`. */
+  readonly path: string;
+  readonly message: string;
+}
+
+/** Names that people bring from other libraries → ours; tried before names that merely look alike. */
+export type Synonyms = Readonly<Record<string, string>>;
+
+/** The candidate that `name` most probably means, or undefined when none is near. */
+export function nearestName(
+  name: string,
+  candidates: readonly string[],
+  synonyms: Synonyms = {},
+): string | undefined {
+  const plain = (text: string): string => text.replace(/[_-]/g, '').toLowerCase();
+  const wanted = plain(name);
+  const known = Object.entries(synonyms).find(([synonym]) => plain(synonym) === wanted)?.[1];
+  if (known !== undefined && candidates.includes(known)) return known;
+  const ranked = candidates
+    .map((candidate) => ({ candidate, edits: distance(wanted, plain(candidate)) }))
+    .sort((a, b) => a.edits - b.edits);
+  const best = ranked[0];
+  return best && best.edits <= Math.max(2, Math.floor(wanted.length / 3)) ? best.candidate : undefined;
+}
+
+/**
+ * Validates a configuration and fills in its defaults.
+ *
+ * @param at - where the value stands in a larger configuration, such as `model`; it starts every path.
+ * @throws TesseraeError `ERR_CONFIG` that says, of every wrong field, its value and what is allowed; `details.path` is
+ * the first one's path and `details.issues` has them all.
+ */
+export function parseConfig<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  { at = '', synonyms = {} }: { at?: string; synonyms?: Synonyms } = {},
+): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issues = result.error.issues.flatMap((issue) => explain(issue, schema, value, at, synonyms));
+  throw new TesseraeError('ERR_CONFIG', issues.map((issue) => issue.message).join('; '), {
+    details: { path: issues[0]?.path ?? at, issues },
+  });
+}
+
+/** Shows a value in a message: short, strings quoted. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}...'` : `'${value}'`;
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
+    return String(value);
+  return Array.isArray(value)
+    ? 'an array'
+    : `${typeof value === 'object' ? 'an object' : `a ${typeof value}`}`;
+}
+
+type Path = readonly PropertyKey[];
+
+function explain(
+  issue: z.core.$ZodIssue,
+  schema: z.ZodType,
+  root: unknown,
+  at: string,
+  synonyms: Synonyms,
+): ConfigIssue[] {
+  const path = join(at, issue.path);
+  const value = valueAt(root, issue.path);
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) =>
+      unknownKey(key, path, keysOf(schemaAt(schema, issue.path, root), value), synonyms),
+    );
+  const where = path === '' ? 'the configuration' : path;
+  if (value === undefined && issue.code !== 'custom')
+    return [{ path, message: `${where} is missing: it must be ${allowed(schema, issue, root)}` }];
+  // A refinement's message says everything by itself.
+  if (issue.code === 'custom') return [{ path, message: `${where} ${issue.message}` }];
+  const choices = choicesOf(schemaAt(schema, issue.path, root));
+  const meant = typeof value === 'string' ? nearestName(value, choices) : undefined;
+  const hint = meant === undefined ? '' : `: did you mean '${meant}'?`;
+  return [{ path, message: `${where} must be ${allowed(schema, issue, root)}, not ${show(value)}${hint}` }];
+}
+
+function unknownKey(key: string, parent: string, keys: readonly string[], synonyms: Synonyms): ConfigIssue {
+  const path = parent === '' ? key : `${parent}.${key}`;
+  const meant = nearestName(key, keys, synonyms);
+  const hint = meant === undefined ? `known are ${keys.join(', ')}` : `did you mean ${meant}?`;
+  return { path, message: `${path} is unknown: ${hint}` };
+}
+
+/** What a field may be, in words. */
+function allowed(schema: z.ZodType, issue: z.core.$ZodIssue, root: unknown): string {
+  const field = schemaAt(schema, issue.path, root);
+  const words = field && describeSchema(field);
+  if (words !== undefined) return words;
+  if (issue.code === 'invalid_type') return `a value of type ${issue.expected}`;
+  return issue.message;
+}
+
+function describeSchema(schema: z.ZodType): string | undefined {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault)
+    return describeSchema(schema.unwrap() as z.ZodType);
+  if (schema instanceof z.ZodNullable) {
+    const inner = describeSchema(schema.unwrap() as z.ZodType);
+    return inner === undefined ? undefined : `${inner} or null`;
+  }
+  if (schema instanceof z.ZodNumber) return describeNumber(schema);
+  if (schema instanceof z.ZodString) return schema.minLength === null ? 'text' : 'text that is not empty';
+  if (schema instanceof z.ZodBoolean) return 'true or false';
+  if (schema instanceof z.ZodArray) {
+    const inner = describeSchema(schema.unwrap() as z.ZodType);
+    return inner === undefined ? 'an array' : `an array of ${inner}`;
+  }
+  if (schema instanceof z.ZodObject) return 'an object';
+  if (schema instanceof z.ZodDiscriminatedUnion) return 'an object';
+  if (schema instanceof z.ZodUnion) {
+    const parts = schema.options.map((option) => describeSchema(option as z.ZodType));
+    return parts.every((part) => part !== undefined) ? parts.join(' or ') : undefined;
+  }
+  const choices = choicesOf(schema);
+  if (choices.length === 0) return undefined;
+  return choices.length === 1 ? show(choices[0]) : `one of ${choices.map(show).join(', ')}`;
+}
+
+function describeNumber(schema: z.ZodNumber): string {
+  const kind = schema.isInt ? 'an integer' : 'a number';
+  const { minValue: low, maxValue: high } = schema;
+  const bounded = (bound: number | null): bound is number =>
+    bound !== null && Number.isFinite(bound) && Math.abs(bound) < Number.MAX_SAFE_INTEGER;
+  const strict = (bound: number): boolean => !z.safeParse(schema, bound).success;
+  if (bounded(low) && bounded(high)) {
+    if (!strict(low) && !strict(high)) return `${kind} from ${low} to ${high}`;
+    return `${kind} ${strict(low) ? 'above' : 'from'} ${low} ${strict(high) ? 'and below' : 'to'} ${high}`;
+  }
+  if (bounded(low)) return `${kind} ${strict(low) ? 'above' : 'of at least'} ${low}`;
+  if (bounded(high)) return `${kind} ${strict(high) ? 'below' : 'of at most'} ${high}`;
+  return kind;
+}
+
+function choicesOf(schema: z.ZodType | undefined): string[] {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodNullable)
+    return choicesOf(schema.unwrap() as z.ZodType);
+  if (schema instanceof z.ZodEnum) return schema.options.map(String);
+  if (schema instanceof z.ZodLiteral) return [...schema.values].map(String);
+  return [];
+}
+
+function keysOf(schema: z.ZodType | undefined, value: unknown): string[] {
+  const object = schema && objectOf(schema, value);
+  return object ? Object.keys(object.shape) : [];
+}
+
+/** The object schema behind defaults, options and unions; of a discriminated union, the member that `value` names. */
+function objectOf(schema: z.ZodType, value: unknown): z.ZodObject | undefined {
+  if (schema instanceof z.ZodObject) return schema;
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodNullable)
+    return objectOf(schema.unwrap() as z.ZodType, value);
+  if (schema instanceof z.ZodUnion) {
+    const members = schema.options.map((option) => objectOf(option as z.ZodType, value));
+    const known = members.filter((member) => member !== undefined);
+    return known.find((member) => accepts(member, value)) ?? known[0];
+  }
+  return undefined;
+}
+
+function accepts(member: z.ZodObject, value: unknown): boolean {
+  const type = valueAt(value, ['type']);
+  return z.safeParse(member.shape['type'] as z.ZodType, type).success;
+}
+
+function schemaAt(schema: z.ZodType, path: Path, root: unknown): z.ZodType | undefined {
+  let current: z.ZodType | undefined = schema;
+  let value = root;
+  for (const key of path) {
+    if (!current) return undefined;
+    const object = objectOf(current, value);
+    if (object) {
+      const shape: Readonly<Record<string, z.ZodType>> = object.shape;
+      // A discriminator that matches no member: show what all of them are called.
+      const members: z.ZodType | undefined =
+        current instanceof z.ZodUnion && key === 'type' ? discriminators(current) : undefined;
+      current = members ?? shape[String(key)];
+    } else {
+      current = current instanceof z.ZodArray ? (current.unwrap() as z.ZodType) : undefined;
+    }
+    value = valueAt(value, [key]);
+  }
+  return current;
+}
+
+function discriminators(union: z.ZodUnion): z.ZodType | undefined {
+  const names = union.options.flatMap((option) => {
+    const object = objectOf(option as z.ZodType, undefined);
+    return object ? choicesOf(object.shape['type'] as z.ZodType) : [];
+  });
+  return names.length > 0 ? z.enum(names as [string, ...string[]]) : undefined;
+}
+
+function valueAt(root: unknown, path: Path): unknown {
+  let value = root;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Readonly<Record<PropertyKey, unknown>>)[key];
+  }
+  return value;
+}
+
+function join(at: string, path: Path): string {
+  let text = at;
+  for (const key of path) {
+    if (typeof key === 'number') text += `[${key}]`;
+    else text += text === '' ? String(key) : `.${String(key)}`;
+  }
+  return text;
+}

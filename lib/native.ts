@@ -1,0 +1,393 @@
+/**
+ * Loads the native addon; the only file that touches it. Everything here is internal: classes over opaque handles, with
+ * native failures turned into TesseraeError.
+ */
+import path from 'node:path';
+import { TesseraeError, type ErrorCode } from './errors';
+
+/** How a model is made native. */
+export interface NativeModelOptions {
+  /** 'cpu' for now; 'cuda' and 'cuda:0' follow. */
+  readonly device: string;
+  readonly precision: Precision;
+  /** Seeds initial weights and every random number of training; an integer in [0, 2^53). */
+  readonly seed: number;
+  /** Multiples that factors are padded to. Default { vocabulary: 64, width: 8, head: 8 }. */
+  readonly padding?: Partial<Record<'vocabulary' | 'width' | 'head', number>>;
+  /** Threads of the CPU's pool. Default: all processors that the process may use. */
+  readonly threads?: number;
+}
+
+export type Precision = 'fp32' | 'tf32' | 'fp16' | 'bf16';
+
+/** What a program is compiled for. */
+export interface ProgramRequest {
+  /**
+   * `train`: loss and gradients. `eval`: the outputs named, without dropout or label smoothing. `prefill` and `decode`:
+   * one step of sampling, with a cache of keys and values.
+   */
+  readonly mode: 'train' | 'eval' | 'prefill' | 'decode';
+  /** Capacity: rows of the batch and positions of a row. */
+  readonly rows: number;
+  readonly time: number;
+  /** Outputs of the Graph that `eval` and `train` programs hand out. Default ['loss']. */
+  readonly outputs?: readonly string[];
+  /** Label smoothing of the training loss in [0, 1). Default 0. */
+  readonly labelSmoothing?: number;
+  /** Positions that the cache of `prefill` and `decode` holds. */
+  readonly cache?: number;
+  /** For tests: Graph output → float input that is its gradient, in place of a loss. */
+  readonly seeds?: Readonly<Record<string, string>>;
+  /** For tests: float inputs whose gradients become outputs named `d(<input>)`. */
+  readonly gradientsOf?: readonly string[];
+  /** For tests: compile without rewrite rules. Default true. */
+  readonly rewrite?: boolean;
+}
+
+/** Arrays of a batch by input name, each dense in the logical shape of its input at the program's capacity. */
+export type Batch = Readonly<Record<string, Int32Array | Float32Array>>;
+
+/** Options of an uncaptured run: one operation at a time, for tests, profiling and diagnosis. */
+export interface RunOptions {
+  /** Hand out what every operation computed. */
+  readonly tap?: boolean;
+  /** Fill workspace with NaN before the run. */
+  readonly poison?: boolean;
+  /** Measure each operation. */
+  readonly timing?: boolean;
+  /** Give every buffer an allocation of its own, for memory checkers. */
+  readonly separate?: boolean;
+}
+
+export interface TensorValue {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Float64Array | Int32Array;
+}
+
+export interface RunResult {
+  readonly outputs: Readonly<Record<string, TensorValue>>;
+  /** With `tap`: outputs of each operation in order; padded lanes included (`physical` shapes). */
+  readonly taps: readonly {
+    readonly call: string;
+    readonly operation: string;
+    readonly output: string;
+    readonly value: TensorValue;
+  }[];
+  /** With `timing`: seconds of each operation in order. */
+  readonly timings: readonly {
+    readonly call: string;
+    readonly operation: string;
+    readonly seconds: number;
+  }[];
+}
+
+/** How the optimizer works; fixed while a trainer uses the model. */
+export interface NativeTrainingOptions {
+  readonly optimizer: {
+    readonly type: 'adamw';
+    readonly beta1: number;
+    readonly beta2: number;
+    readonly epsilon: number;
+    readonly weightDecay: number;
+  };
+  /** Global norm that gradients are clipped to; 0: no clipping. */
+  readonly maxGradNorm: number;
+  readonly labelSmoothing: number;
+  /** Rate of each optimizer step, by applied steps; the last holds for all later ones. */
+  readonly learningRates: Float32Array;
+}
+
+/** What one optimizer step measured. */
+export interface StepResult {
+  /** Sum over valid targets of the loss, in nats, and how many there were. */
+  readonly lossSum: number;
+  readonly validTargets: number;
+  /** Norm of the mean gradient, before clipping. */
+  readonly gradNorm: number;
+  readonly learningRate: number;
+  /** False when the step was skipped because its gradient was not finite or no target was valid. */
+  readonly applied: boolean;
+  readonly attemptedSteps: number;
+  readonly appliedSteps: number;
+}
+
+/** A tensor of the model's State. */
+export type StateKind = 'parameter' | 'gradient' | 'moment1' | 'moment2';
+
+export interface ParameterInfo {
+  readonly name: string;
+  /** Logical shape, as files see it before any transposition. */
+  readonly shape: readonly number[];
+  readonly physicalShape: readonly number[];
+}
+
+export interface ModelInfo {
+  readonly device: string;
+  readonly precision: Precision;
+  /** Hash of the physical layout of parameters. */
+  readonly layoutHash: string;
+  readonly threads: number;
+  readonly isa: string;
+  readonly parameters: readonly ParameterInfo[];
+}
+
+/** What `plan` is asked for; everything but the Graph has a default. */
+export interface PlanRequest {
+  readonly precision?: Precision;
+  /** A chip of the table: 'h100', 'a100', …; 'cpu' for this machine's kind. */
+  readonly chip?: string;
+  readonly rows: number;
+  readonly time: number;
+  readonly gradientAccumulationSteps?: number;
+  /** Bytes of memory for which the largest batch is sought; default: the chip's. */
+  readonly memory?: number;
+  readonly padding?: NativeModelOptions['padding'];
+}
+
+interface Addon {
+  devices(): string;
+  chips(): string;
+  plan(graph: string, request: string): string;
+  createModel(graph: string, options: string): Promise<object>;
+  modelInfo(model: object): string;
+  configureTraining(model: object, options: string, learningRates: Float32Array): Promise<void>;
+  trainStep(model: object, request: string, batches: object[], result: Float64Array): Promise<void>;
+  run(
+    model: object,
+    request: string,
+    inputs: object,
+    options: string,
+  ): Promise<{ meta: string; data: ArrayBuffer[] }>;
+  readTensor(model: object, kind: string, name: string, into: Float32Array): Promise<void>;
+  writeTensor(model: object, kind: string, name: string, from: Float32Array): Promise<void>;
+  readCounters(model: object, into: Float64Array): Promise<void>;
+  writeCounters(model: object, from: Float64Array): Promise<void>;
+  createSession(model: object, options: string): Promise<object>;
+  prefill(session: object, tokens: object, lengths: Int32Array, next: Int32Array): Promise<void>;
+  decode(session: object, next: Int32Array): Promise<void>;
+  disposeModel(model: object): void;
+  disposeSession(session: object): void;
+}
+
+let loaded: Addon | undefined;
+
+function addon(): Addon {
+  if (loaded) return loaded;
+  // The pool's idle threads must leave the processor to JavaScript; libgomp reads this once, when it is loaded.
+  process.env['OMP_WAIT_POLICY'] ??= 'passive';
+  const root = path.resolve(__dirname, '..');
+  try {
+    const load = require('node-gyp-build') as (directory: string) => Addon;
+    loaded = load(root);
+    return loaded;
+  } catch (cause) {
+    throw new TesseraeError(
+      'ERR_NATIVE_LOAD',
+      `the native addon could not be loaded on ${process.platform}-${process.arch} with Node ${process.versions.node}: ` +
+        `${cause instanceof Error ? cause.message : String(cause)}. tesserae runs on Linux x64 with glibc 2.34 or newer; ` +
+        `in a clone, run ./setup.sh to build it.`,
+      { cause },
+    );
+  }
+}
+
+/** Native code fails with plain `{ code, message }`: turn that into a TesseraeError of this realm. */
+function translate(failure: unknown): unknown {
+  if (typeof failure === 'object' && failure !== null && 'code' in failure && 'message' in failure) {
+    const { code, message } = failure;
+    if (typeof code === 'string' && code.startsWith('ERR_'))
+      return new TesseraeError(code as ErrorCode, String(message));
+  }
+  return failure;
+}
+
+function sync<T>(call: (native: Addon) => T): T {
+  const native = addon();
+  try {
+    return call(native);
+  } catch (failure) {
+    throw translate(failure);
+  }
+}
+
+async function async<T>(call: (native: Addon) => Promise<T>): Promise<T> {
+  const native = addon();
+  try {
+    return await call(native);
+  } catch (failure) {
+    throw translate(failure);
+  }
+}
+
+/** Devices that this build and machine offer. */
+export function devices(): { name: string; kind: 'cpu' | 'cuda'; description: string }[] {
+  return JSON.parse(sync((native) => native.devices())) as ReturnType<typeof devices>;
+}
+
+/** The plan of a training step as JSON text; see `lib/report/plan.ts` for its type. */
+export function plan(graph: object, request: PlanRequest): unknown {
+  return JSON.parse(sync((native) => native.plan(JSON.stringify(graph), JSON.stringify(request))));
+}
+
+/** A model in native memory. One call at a time: a second one while the first runs is ERR_BUSY. */
+export class NativeModel {
+  private constructor(
+    private handle: object | undefined,
+    readonly info: ModelInfo,
+  ) {}
+
+  static async create(graph: object, options: NativeModelOptions): Promise<NativeModel> {
+    const handle = await async((native) =>
+      native.createModel(JSON.stringify(graph), JSON.stringify(options)),
+    );
+    return new NativeModel(handle, JSON.parse(sync((native) => native.modelInfo(handle))) as ModelInfo);
+  }
+
+  /** Allocates gradients and moments (kept when they are there) and sets the optimizer and its rates. */
+  async configureTraining(options: NativeTrainingOptions): Promise<void> {
+    const { learningRates, ...rest } = options;
+    await async((native) => native.configureTraining(this.open(), JSON.stringify(rest), learningRates));
+  }
+
+  /**
+   * One optimizer step over micro-batches of one capacity (rows, time).
+   */
+  async trainStep(
+    capacity: { rows: number; time: number },
+    microBatches: readonly Batch[],
+  ): Promise<StepResult> {
+    const result = new Float64Array(7);
+    await async((native) =>
+      native.trainStep(this.open(), JSON.stringify(capacity), [...microBatches], result),
+    );
+    const at = (index: number): number => result[index] ?? NaN;
+    return {
+      lossSum: at(0),
+      validTargets: at(1),
+      gradNorm: at(2),
+      learningRate: at(3),
+      applied: at(4) === 1,
+      attemptedSteps: at(5),
+      appliedSteps: at(6),
+    };
+  }
+
+  /** Compiles (or finds) a program and runs it once, uncaptured. Outputs have logical shapes. */
+  async run(request: ProgramRequest, inputs: Batch, options: RunOptions = {}): Promise<RunResult> {
+    const { meta, data } = await async((native) =>
+      native.run(this.open(), JSON.stringify(request), inputs, JSON.stringify(options)),
+    );
+    return assemble(meta, data);
+  }
+
+  /** Copies a tensor of the State out, in logical shape. */
+  async readTensor(kind: StateKind, name: string): Promise<Float32Array> {
+    const info = this.info.parameters.find((parameter) => parameter.name === name);
+    if (!info) throw new TesseraeError('ERR_CONFIG', `the model has no parameter '${name}'`);
+    const into = new Float32Array(info.shape.reduce((a, b) => a * b, 1));
+    await async((native) => native.readTensor(this.open(), kind, name, into));
+    return into;
+  }
+
+  /** Sets a tensor of the State from its logical values. */
+  async writeTensor(kind: StateKind, name: string, values: Float32Array): Promise<void> {
+    await async((native) => native.writeTensor(this.open(), kind, name, values));
+  }
+
+  /** Steps that were attempted and applied, both part of a checkpoint. */
+  async counters(): Promise<{ attempted: number; applied: number }> {
+    const into = new Float64Array(2);
+    await async((native) => native.readCounters(this.open(), into));
+    return { attempted: into[0] ?? 0, applied: into[1] ?? 0 };
+  }
+
+  async setCounters(counters: { attempted: number; applied: number }): Promise<void> {
+    const from = Float64Array.of(counters.attempted, counters.applied);
+    await async((native) => native.writeCounters(this.open(), from));
+  }
+
+  /** A KV cache for `rows` sequences of up to `cache` positions, each with its temperature and random seed. */
+  async createSession(options: {
+    rows: number;
+    cache: number;
+    temperatures: readonly number[];
+    seeds: readonly number[];
+  }): Promise<NativeSession> {
+    const handle = await async((native) => native.createSession(this.open(), JSON.stringify(options)));
+    return new NativeSession(handle, options.rows);
+  }
+
+  /** Frees native memory once the call in flight has ended. Idempotent. */
+  dispose(): void {
+    const handle = this.handle;
+    this.handle = undefined;
+    if (handle) sync((native) => native.disposeModel(handle));
+  }
+
+  private open(): object {
+    if (!this.handle) throw new TesseraeError('ERR_DISPOSED', 'the model was disposed');
+    return this.handle;
+  }
+}
+
+/** Sequences that are being sampled: the cache and the state of each row's random numbers. */
+export class NativeSession {
+  constructor(
+    private handle: object | undefined,
+    private readonly rows: number,
+  ) {}
+
+  /**
+   * Reads prompts (rows × the longest length, row-major, any id beyond a row's length) into the cache and chooses each
+   * row's next token. May be called again to append more tokens.
+   */
+  async prefill(tokens: Int32Array, lengths: Int32Array): Promise<Int32Array> {
+    const next = new Int32Array(this.rows);
+    await async((native) => native.prefill(this.open(), { tokens }, lengths, next));
+    return next;
+  }
+
+  /** Feeds the tokens chosen last and chooses the next, `steps` times. Returns (steps × rows). */
+  async decode(steps: number): Promise<Int32Array> {
+    const next = new Int32Array(steps * this.rows);
+    await async((native) => native.decode(this.open(), next));
+    return next;
+  }
+
+  dispose(): void {
+    const handle = this.handle;
+    this.handle = undefined;
+    if (handle) sync((native) => native.disposeSession(handle));
+  }
+
+  private open(): object {
+    if (!this.handle) throw new TesseraeError('ERR_DISPOSED', 'the sampling session was disposed');
+    return this.handle;
+  }
+}
+
+const arrayTypes = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;
+
+interface TensorMeta {
+  shape: number[];
+  dtype: keyof typeof arrayTypes;
+  index: number;
+}
+
+function assemble(meta: string, data: readonly ArrayBuffer[]): RunResult {
+  const parsed = JSON.parse(meta) as {
+    outputs: Record<string, TensorMeta>;
+    taps: { call: string; operation: string; output: string; value: TensorMeta }[];
+    timings: { call: string; operation: string; seconds: number }[];
+  };
+  const tensor = ({ shape, dtype, index }: TensorMeta): TensorValue => {
+    const buffer = data[index];
+    if (!buffer) throw new TesseraeError('ERR_INTERNAL', 'a result of native code is missing');
+    return { shape, data: new arrayTypes[dtype](buffer) };
+  };
+  return {
+    outputs: Object.fromEntries(Object.entries(parsed.outputs).map(([name, value]) => [name, tensor(value)])),
+    taps: parsed.taps.map(({ value, ...rest }) => ({ ...rest, value: tensor(value) })),
+    timings: parsed.timings,
+  };
+}

@@ -1,0 +1,185 @@
+import asciichart from 'asciichart';
+import { scaleLinear } from 'd3-scale';
+import { line } from 'd3-shape';
+import { createColors } from 'picocolors';
+
+/** One point of a loss curve: the loss, in nats, after `step` optimizer steps. */
+export interface LossPoint {
+  readonly step: number;
+  readonly loss: number;
+}
+
+const WIDTH = 800;
+const HEIGHT = 450;
+const MARGIN = { top: 48, right: 24, bottom: 52, left: 64 } as const;
+const TRAINING = '#1f77b4';
+const VALIDATION = '#ff7f0e';
+
+/** More points than this can't be told apart in the picture: neighbours are averaged. */
+const MOST_POINTS = 600;
+
+/**
+ * Draws a loss curve as SVG text: the training loss as a line and the validation loss as a line with a mark for each
+ * evaluation. Points that aren't finite are left out.
+ */
+export function lossCurveSvg(
+  points: readonly LossPoint[],
+  validation: readonly LossPoint[],
+  { title }: { title: string },
+): string {
+  const training = thin(finite(points), MOST_POINTS);
+  const evaluations = finite(validation);
+  const all = [...training, ...evaluations];
+  const [left, right, top, bottom] = [MARGIN.left, WIDTH - MARGIN.right, MARGIN.top, HEIGHT - MARGIN.bottom];
+  const x = scaleLinear(extent(all.map(({ step }) => step)), [left, right]);
+  const y = scaleLinear(extent(all.map(({ loss }) => loss)), [bottom, top]).nice();
+  const path = line<LossPoint>(
+    ({ step }) => x(step),
+    ({ loss }) => y(loss),
+  ).digits(2);
+
+  const yTicks = y.ticks(6).map((tick) => {
+    const at = y(tick).toFixed(1);
+    return (
+      `<line x1="${left}" x2="${right}" y1="${at}" y2="${at}" stroke="#e4e4e4"/>` +
+      `<text x="${left - 8}" y="${at}" dy="0.32em" text-anchor="end">${y.tickFormat(6)(tick)}</text>`
+    );
+  });
+  const xTicks = x
+    .ticks(8)
+    .filter((tick) => Number.isInteger(tick))
+    .map((tick) => `<text x="${x(tick).toFixed(1)}" y="${bottom + 20}" text-anchor="middle">${tick}</text>`);
+  const curve = (of: readonly LossPoint[], color: string): string =>
+    `<path d="${path(of) ?? ''}" fill="none" stroke="${color}" stroke-width="1.6" stroke-linejoin="round"/>`;
+  const marks = evaluations.map(
+    ({ step, loss }) =>
+      `<circle cx="${x(step).toFixed(1)}" cy="${y(loss).toFixed(1)}" r="3" fill="${VALIDATION}"/>`,
+  );
+  const legend = [
+    ...(training.length > 0 ? [['training', TRAINING] as const] : []),
+    ...(evaluations.length > 0 ? [['validation', VALIDATION] as const] : []),
+  ].map(
+    ([name, color], i) =>
+      `<rect x="${right - 100}" y="${top + 8 + 20 * i}" width="14" height="4" fill="${color}"/>` +
+      `<text x="${right - 78}" y="${top + 10 + 20 * i}" dy="0.32em">${name}</text>`,
+  );
+
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" ` +
+      'font-family="system-ui, sans-serif" font-size="12" fill="#333">',
+    `<title>${escapeXml(title)}</title>`,
+    `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
+    `<text x="${left}" y="26" font-size="16" font-weight="600">${escapeXml(title)}</text>`,
+    ...yTicks,
+    ...xTicks,
+    `<line x1="${left}" x2="${right}" y1="${bottom}" y2="${bottom}" stroke="#333"/>`,
+    `<text x="${(left + right) / 2}" y="${HEIGHT - 10}" text-anchor="middle">step</text>`,
+    `<text transform="translate(18 ${(top + bottom) / 2}) rotate(-90)" text-anchor="middle">loss (nats per token)</text>`,
+    ...(all.length === 0
+      ? [`<text x="${(left + right) / 2}" y="${(top + bottom) / 2}" text-anchor="middle">no data</text>`]
+      : []),
+    ...(training.length > 0 ? [curve(training, TRAINING)] : []),
+    ...(evaluations.length > 0 ? [curve(evaluations, VALIDATION), ...marks] : []),
+    ...legend,
+    '</svg>',
+    '',
+  ].join('\n');
+}
+
+/** How a curve is drawn in a terminal. */
+export interface TerminalOptions {
+  /** Columns to use, labels included. Default 80. */
+  readonly width?: number;
+  /** Rows of the chart. Default 12. */
+  readonly height?: number;
+  /** Whether to use colours; without them the validation loss is left out. Default true. */
+  readonly color?: boolean;
+}
+
+/** Draws a loss curve with characters. Empty when there is nothing to draw. */
+export function lossCurveTerminal(
+  points: readonly LossPoint[],
+  validation: readonly LossPoint[],
+  { width = 80, height = 12, color = true }: TerminalOptions = {},
+): string {
+  const training = finite(points);
+  const evaluations = finite(validation);
+  const first = training[0];
+  const last = training.at(-1);
+  if (!first || !last || last.step === first.step) return '';
+  const labelWidth = 8;
+  const columns = Math.max(10, width - labelWidth - 3);
+  const steps = Array.from(
+    { length: columns },
+    (_, i) => first.step + ((last.step - first.step) * i) / (columns - 1),
+  );
+  const losses = resample(thin(training, columns), steps);
+  const withValidation = color && evaluations.length > 0;
+  const curves = [losses];
+  if (withValidation) {
+    // Drawn first, and hidden behind the training loss where there was no evaluation yet.
+    const begin = evaluations[0]?.step ?? 0;
+    const values = resample(evaluations, steps);
+    curves.unshift(values.map((value, i) => ((steps[i] ?? 0) < begin ? (losses[i] ?? value) : value)));
+  }
+
+  const chart = asciichart.plot(curves, {
+    height: height - 1,
+    colors: color ? [...(withValidation ? [asciichart.yellow] : []), asciichart.blue] : [],
+    format: (value) => value.toFixed(value < 10 ? 3 : 1).padStart(labelWidth),
+  });
+  const [from, to] = [`step ${first.step}`, String(last.step)];
+  const axis = `${' '.repeat(labelWidth)}${from}${to.padStart(columns + 2 - from.length)}`;
+  const paint = createColors(color);
+  const names = [paint.blue('training loss'), ...(withValidation ? [paint.yellow('validation loss')] : [])];
+  return [`${' '.repeat(labelWidth)}${names.join('  ')}`, chart, axis].join('\n');
+}
+
+const finite = (points: readonly LossPoint[]): LossPoint[] =>
+  points.filter(({ step, loss }) => Number.isFinite(step) && Number.isFinite(loss));
+
+/** At most `most` points: means of neighbours, so that noise averages out instead of being picked from. */
+function thin(points: readonly LossPoint[], most: number): LossPoint[] {
+  if (points.length <= most) return [...points];
+  return Array.from({ length: most }, (_, i) => {
+    const group = points.slice(
+      Math.floor((i * points.length) / most),
+      Math.floor(((i + 1) * points.length) / most),
+    );
+    const mean = (of: (point: LossPoint) => number): number =>
+      group.reduce((sum, point) => sum + of(point), 0) / group.length;
+    return { step: mean(({ step }) => step), loss: mean(({ loss }) => loss) };
+  });
+}
+
+/** The curve's values at increasing steps, straight between its points and level beyond them. */
+function resample(points: readonly LossPoint[], steps: readonly number[]): number[] {
+  let next = 0;
+  return steps.map((step) => {
+    while (next < points.length && (points[next]?.step ?? 0) < step) next++;
+    const after = points[Math.min(next, points.length - 1)];
+    const before = points[Math.max(next - 1, 0)];
+    if (!before || !after) return NaN;
+    const span = after.step - before.step;
+    const part = span > 0 ? Math.min(1, Math.max(0, (step - before.step) / span)) : 1;
+    return before.loss + part * (after.loss - before.loss);
+  });
+}
+
+function extent(values: readonly number[]): [number, number] {
+  if (values.length === 0) return [0, 1];
+  // The curve of one point still needs an axis.
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+}
+
+const XML: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&apos;',
+};
+
+const escapeXml = (text: string): string =>
+  text.replace(/[&<>"']/g, (character) => XML[character] ?? character);

@@ -1,0 +1,107 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { isColorSupported } from 'picocolors';
+import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
+import { MetricsFile, type MetricsRecord } from './metrics_file';
+import { TrainingProgress, type ProgressState } from './progress';
+
+/** What a trainer tells while it runs; its events are of this form. */
+export type ReportedEvent =
+  | ({ readonly type: 'step' } & ProgressState)
+  | { readonly type: 'evaluate'; readonly step: number; readonly loss: number }
+  | { readonly type: 'save'; readonly step: number; readonly path: string }
+  | { readonly type: 'end'; readonly step: number };
+
+/** What is reported of a run, and where. */
+export interface RunReportOptions {
+  /** Folder of metrics.jsonl and loss.svg; made when it isn't there. */
+  readonly directory: string;
+  /** Steps of the whole run. */
+  readonly maxSteps: number;
+  /** Title of the loss curve. Default: the folder's name. */
+  readonly title?: string;
+  /** Whether progress is shown on standard error. Default true. */
+  readonly progress?: boolean;
+}
+
+/**
+ * Shows a run's progress on standard error, writes its events to metrics.jsonl as they come, and draws its loss curve.
+ *
+ * @example
+ * const report = await RunReport.create({ directory: 'runs/book', maxSteps: 1000 });
+ * for await (const event of trainer) report.add(event);
+ * await report.close();
+ * console.log(report.lossCurve());
+ */
+export class RunReport {
+  private readonly training: LossPoint[] = [];
+  private readonly validation: LossPoint[] = [];
+
+  private constructor(
+    private readonly options: RunReportOptions,
+    private readonly metrics: MetricsFile,
+    private readonly progress: TrainingProgress | undefined,
+  ) {}
+
+  /** Makes the folder and starts metrics.jsonl anew. */
+  static async create(options: RunReportOptions): Promise<RunReport> {
+    await mkdir(options.directory, { recursive: true });
+    const metrics = await MetricsFile.create(path.join(options.directory, 'metrics.jsonl'));
+    const progress =
+      options.progress === false ? undefined : new TrainingProgress({ total: options.maxSteps });
+    return new RunReport(options, metrics, progress);
+  }
+
+  /** Where the metrics are written: one JSON object a line. */
+  get metricsPath(): string {
+    return this.metrics.path;
+  }
+
+  /** Where `close()` draws the loss curve. */
+  get lossCurvePath(): string {
+    return path.join(this.options.directory, 'loss.svg');
+  }
+
+  /** Takes in an event; returns at once. */
+  add(event: ReportedEvent): void {
+    this.metrics.write(plainValues(event));
+    if (event.type === 'step') {
+      this.training.push({ step: event.step, loss: event.loss });
+      this.progress?.update(event);
+    } else if (event.type === 'evaluate') {
+      this.validation.push({ step: event.step, loss: event.loss });
+      this.log(`step ${event.step} · validation loss ${event.loss.toFixed(4)}`);
+    }
+  }
+
+  /** Shows a line that stays, above the progress bar. */
+  log(text: string): void {
+    this.progress?.log(text);
+  }
+
+  /** Removes the progress bar. */
+  hide(): void {
+    this.progress?.stop();
+  }
+
+  /** Removes the progress bar, ends metrics.jsonl and draws loss.svg. */
+  async close(): Promise<void> {
+    this.hide();
+    await this.metrics.close();
+    const title = this.options.title ?? path.basename(path.resolve(this.options.directory));
+    await writeFile(this.lossCurvePath, lossCurveSvg(this.training, this.validation, { title }));
+  }
+
+  /** The loss curve for a terminal; empty while there is none. */
+  lossCurve(): string {
+    const width = Math.min(process.stdout.columns || 80, 120);
+    return lossCurveTerminal(this.training, this.validation, { width, color: isColorSupported });
+  }
+}
+
+/** What a line of metrics can hold of an event. */
+function plainValues(event: object): MetricsRecord {
+  return Object.fromEntries(
+    Object.entries(event).filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value)),
+  );
+}

@@ -1,0 +1,41 @@
+import type { Dataset } from '../data/dataset';
+import type { TrainingBatch } from '../models/inputs';
+
+export interface BatchQueueOptions {
+  readonly seed: number;
+  readonly rows: number;
+  readonly microSteps: number;
+  /** Steps of the run: none is drawn beyond. */
+  readonly maxSteps: number;
+}
+
+/** Hands out the batches of each step and has those of the next one drawn meanwhile. */
+export class BatchQueue {
+  private readonly drawn = new Map<number, Promise<TrainingBatch[]>>();
+
+  constructor(
+    private readonly dataset: Dataset,
+    private readonly options: BatchQueueOptions,
+  ) {}
+
+  async take(step: number): Promise<TrainingBatch[]> {
+    const batches = this.draw(step);
+    this.drawn.delete(step);
+    if (step + 1 < this.options.maxSteps) this.drawn.set(step + 1, this.draw(step + 1));
+    return batches;
+  }
+
+  private draw(step: number): Promise<TrainingBatch[]> {
+    const already = this.drawn.get(step);
+    if (already) return already;
+    const { seed, rows, microSteps } = this.options;
+    const batches = Promise.all(
+      Array.from({ length: microSteps }, (_, microStep) =>
+        this.dataset.batch({ seed, step, microStep, rows }),
+      ),
+    );
+    // A run may end before it takes them; a failure is reported to who does.
+    batches.catch(() => undefined);
+    return batches;
+  }
+}

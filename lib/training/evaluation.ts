@@ -1,0 +1,38 @@
+import { TesseraeError } from '../errors';
+import type { Dataset } from '../data/dataset';
+import { packBatch } from '../models/inputs';
+import type { Model } from '../models/model';
+import type { EvaluationResult } from './events';
+
+/**
+ * The mean loss of a target over a fixed set of rows, without dropout and label smoothing.
+ *
+ * @throws TesseraeError `ERR_DATA` when the dataset has no rows or no targets, `ERR_NON_FINITE`.
+ */
+export async function evaluateModel(
+  model: Model,
+  dataset: Dataset,
+  options: { rows: number; batches: number },
+): Promise<EvaluationResult> {
+  const capacity = { rows: options.rows, time: dataset.blockSize };
+  let lossSum = 0;
+  let tokens = 0;
+  for await (const batch of dataset.evaluationBatches(options.rows, options.batches)) {
+    const { inputs } = packBatch(model, batch, { targets: true, capacity });
+    const result = await model.native.run({ mode: 'eval', ...capacity, outputs: ['loss'] }, inputs);
+    const [sum, valid] = result.outputs['loss']?.data ?? [];
+    if (sum === undefined || valid === undefined)
+      throw new TesseraeError('ERR_INTERNAL', "an evaluation returned no 'loss' of two numbers");
+    lossSum += sum;
+    tokens += valid;
+  }
+  if (tokens === 0)
+    throw new TesseraeError(
+      'ERR_DATA',
+      'the evaluation has no target: the dataset is empty or all are ignored',
+    );
+  const loss = lossSum / tokens;
+  if (!Number.isFinite(loss))
+    throw new TesseraeError('ERR_NON_FINITE', `the evaluation loss is ${loss}: the weights are damaged`);
+  return { loss, perplexity: Math.exp(loss), tokens };
+}

@@ -1,0 +1,330 @@
+import path from 'node:path';
+import { saveModel } from '../checkpoint/checkpoint';
+import type { Dataset } from '../data/dataset';
+import { TesseraeError } from '../errors';
+import type { TrainingBatch } from '../models/inputs';
+import type { Model } from '../models/model';
+import {
+  resolveTrainingArguments,
+  type ResolvedTrainingArguments,
+  type TrainingArguments,
+} from './arguments';
+import { BatchQueue } from './batch_queue';
+import { evaluateModel } from './evaluation';
+import type { EvaluationResult, StepMetrics, TrainerCallback, TrainerEvent, TrainResult } from './events';
+import { Optimization, type OptimizationStep } from './optimization';
+import { Throughput } from './throughput';
+
+/** What a trainer works with. */
+export interface TrainerOptions {
+  readonly arguments: TrainingArguments;
+  /** Where batches come from; loops of your own over `step()` don't need it. */
+  readonly train?: Dataset | undefined;
+  /** What `evaluate()` measures; with it, a run evaluates every evalSteps steps and at its end. */
+  readonly evaluation?: Dataset | undefined;
+  readonly callbacks?: readonly TrainerCallback[];
+}
+
+/**
+ * Trains a model with AdamW. Use it in one of three ways: `train()`, which resolves at the end; `for await`, which yields
+ * what happens and stops cleanly at `break`; or `step()`, for loops of your own. A run that was stopped goes on where it
+ * was when it is started again.
+ *
+ * @example
+ * const data = await openText('book.txt', { blockSize: 128 });
+ * const trainer = new Trainer(model, {
+ *   arguments: { maxSteps: 1000, batchSize: 32, warmupSteps: 50, evalSteps: 100 },
+ *   train: data.train,
+ *   evaluation: data.validation,
+ * });
+ * for await (const event of trainer) {
+ *   if (event.type === 'evaluate') console.log(event.step, event.loss);
+ * }
+ */
+export class Trainer {
+  /** The arguments with every default filled in. */
+  readonly arguments: ResolvedTrainingArguments;
+  private readonly optimization: Optimization;
+  private steps = 0;
+  private tokens = 0;
+  private skipped = 0;
+  private stopRequested = false;
+  /** A run is under way, perhaps between two steps. */
+  private running = false;
+  /** The call that is at work on the model now. */
+  private working: string | undefined;
+
+  /**
+   * @throws TesseraeError `ERR_CONFIG` for a wrong argument, or a dataset that the model can't learn from: rows longer
+   * than nPositions, a larger vocabulary, next tokens for a model that sees them.
+   */
+  constructor(
+    readonly model: Model,
+    private readonly options: TrainerOptions,
+  ) {
+    this.arguments = resolveTrainingArguments(options.arguments);
+    this.optimization = new Optimization(model, this.arguments);
+    for (const dataset of [options.train, options.evaluation]) if (dataset) checkFits(dataset, model);
+  }
+
+  /** Optimizer steps so far. */
+  get globalStep(): number {
+    return this.steps;
+  }
+
+  /**
+   * Trains until maxSteps, or until a callback stops it.
+   *
+   * @param options.signal - checked between steps: when it is aborted the promise rejects with its reason, after the
+   * step in flight; nothing is saved then, and `save()` may be called.
+   * @throws TesseraeError `ERR_NON_FINITE` when a loss or gradient is not finite, `ERR_OUT_OF_MEMORY` when a step does
+   * not fit, `ERR_BUSY` when a run is under way, whatever a dataset or a callback throws.
+   */
+  async train({ signal }: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
+    const events = this.run(signal);
+    for (;;) {
+      const { done, value } = await events.next();
+      if (done) return value;
+    }
+  }
+
+  /** Yields the events of a run; each is awaited before the run goes on. `break` stops it after the current step. */
+  [Symbol.asyncIterator](): AsyncGenerator<TrainerEvent, TrainResult, void> {
+    return this.run();
+  }
+
+  /** Ends the run that is under way, after the current step, as if it were the last; without a run nothing happens. */
+  stop(): void {
+    this.stopRequested = true;
+  }
+
+  /**
+   * One optimizer step over one batch, or over micro-batches whose gradients are summed, for loops of your own.
+   *
+   * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for a batch that the model can't read, `ERR_NON_FINITE` for a loss
+   * or gradient that is not finite (nothing is applied then), `ERR_OUT_OF_MEMORY`, `ERR_BUSY`.
+   *
+   * @example
+   * const trainer = new Trainer(model, { arguments: { maxSteps: 100 } });
+   * const { loss } = await trainer.step({ tokens: [[1, 2, 3], [4, 5, 6, 7]] });
+   */
+  async step(batches: TrainingBatch | readonly TrainingBatch[]): Promise<StepMetrics> {
+    if (this.running) throw busy('step', 'a run');
+    const list = isList(batches) ? batches : [batches];
+    const { lossSum, validTargets, gradNorm, learningRate, applied } = await this.exclusive('step', () =>
+      this.apply(list),
+    );
+    return {
+      step: this.steps,
+      loss: lossSum / validTargets,
+      gradNorm,
+      learningRate,
+      tokens: validTargets,
+      applied,
+    };
+  }
+
+  /**
+   * The loss over a fixed set of rows of the evaluation dataset, at most evalBatches batches of batchSize rows.
+   *
+   * @throws TesseraeError `ERR_CONFIG` without an evaluation dataset, `ERR_BUSY` during a step.
+   */
+  async evaluate(): Promise<EvaluationResult> {
+    const { evaluation } = this.options;
+    if (!evaluation)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'there is nothing to evaluate on: give the Trainer an evaluation dataset',
+        {
+          details: { path: 'evaluation' },
+        },
+      );
+    const { batchSize, evalBatches } = this.arguments;
+    return this.exclusive('evaluate', () =>
+      evaluateModel(this.model, evaluation, { rows: batchSize, batches: evalBatches }),
+    );
+  }
+
+  /**
+   * Writes a checkpoint, by default to `outputDir/checkpoint-<step>`.
+   *
+   * @returns its folder.
+   * @throws TesseraeError `ERR_CONFIG` without a folder, `ERR_CHECKPOINT` when it can't be written, `ERR_BUSY` during a
+   * step.
+   */
+  async save(directory?: string): Promise<string> {
+    const { outputDir } = this.arguments;
+    const folder = directory ?? (outputDir && path.join(outputDir, `checkpoint-${this.steps}`));
+    if (folder === undefined)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'there is no folder to save to: set outputDir, or give save() one',
+        {
+          details: { path: 'outputDir' },
+        },
+      );
+    const tokenizer = this.options.train?.tokenizer;
+    await this.exclusive('save', () =>
+      saveModel(this.model, folder, { step: this.steps, ...(tokenizer ? { tokenizer } : {}) }),
+    );
+    return folder;
+  }
+
+  private async *run(signal?: AbortSignal): AsyncGenerator<TrainerEvent, TrainResult, void> {
+    if (this.running) throw busy('train', 'a run');
+    this.running = true;
+    this.stopRequested = false;
+    try {
+      const result = yield* this.runSteps(signal);
+      yield* this.emit({ type: 'end', ...result });
+      return result;
+    } finally {
+      this.running = false;
+    }
+  }
+
+  private async *runSteps(signal?: AbortSignal): AsyncGenerator<TrainerEvent, TrainResult, void> {
+    const { train } = this.options;
+    if (!train)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'there is nothing to train on: give the Trainer a train dataset',
+        {
+          details: { path: 'train' },
+        },
+      );
+    const { maxSteps, batchSize, gradientAccumulationSteps, loggingSteps, evalSteps, saveSteps, seed } =
+      this.arguments;
+    const { evaluation: evaluationSet } = this.options;
+    const started = performance.now();
+    const capacity = { rows: batchSize, time: train.blockSize };
+    const queue = new BatchQueue(train, {
+      seed,
+      rows: batchSize,
+      microSteps: gradientAccumulationSteps,
+      maxSteps,
+    });
+    const speed = new Throughput();
+    let interval = { lossSum: 0, validTargets: 0 };
+    let loss = NaN;
+    let evaluation: EvaluationResult | undefined;
+    let checkpoint: string | undefined;
+
+    while (this.steps < maxSteps && !this.stopRequested) {
+      signal?.throwIfAborted();
+      const stepStarted = performance.now();
+      const done = await this.exclusive('train', async () =>
+        this.apply(await queue.take(this.steps), capacity),
+      );
+      speed.add(done.tokens, (performance.now() - stepStarted) / 1000);
+      interval = {
+        lossSum: interval.lossSum + done.lossSum,
+        validTargets: interval.validTargets + done.validTargets,
+      };
+      const step = this.steps;
+      const due = (every: number): boolean => every > 0 && step % every === 0;
+      if (due(loggingSteps) || this.isLast()) {
+        loss = interval.lossSum / interval.validTargets;
+        interval = { lossSum: 0, validTargets: 0 };
+        yield* this.emit({
+          type: 'step',
+          step,
+          loss,
+          gradNorm: done.gradNorm,
+          learningRate: done.learningRate,
+          tokensPerSecond: speed.tokensPerSecond,
+          etaSeconds: speed.etaSeconds(maxSteps - step),
+          tokens: this.tokens,
+          skipped: this.skipped,
+        });
+      }
+      if (evaluationSet && (due(evalSteps) || this.isLast())) {
+        evaluation = await this.evaluate();
+        yield* this.emit({ type: 'evaluate', step, ...evaluation });
+      }
+      if (this.arguments.outputDir !== undefined && (due(saveSteps) || this.isLast())) {
+        checkpoint = await this.save();
+        yield* this.emit({ type: 'save', step, path: checkpoint });
+      }
+    }
+    return {
+      reason: this.steps >= maxSteps ? 'maxSteps' : 'stopped',
+      step: this.steps,
+      loss,
+      ...(evaluation ? { evaluation } : {}),
+      ...(checkpoint === undefined ? {} : { checkpoint }),
+      tokens: this.tokens,
+      seconds: (performance.now() - started) / 1000,
+    };
+  }
+
+  private isLast(): boolean {
+    return this.stopRequested || this.steps >= this.arguments.maxSteps;
+  }
+
+  /** Callbacks first, so that a `stop` is known before the event is handed out. */
+  private async *emit(event: TrainerEvent): AsyncGenerator<TrainerEvent, void, void> {
+    for (const callback of this.options.callbacks ?? []) {
+      const answer = await callback(event);
+      if (answer?.stop) this.stop();
+    }
+    yield event;
+  }
+
+  private async apply(
+    batches: readonly TrainingBatch[],
+    capacity?: { rows: number; time: number },
+  ): Promise<OptimizationStep> {
+    const done = await this.optimization.step(batches, this.steps + 1, capacity);
+    this.steps++;
+    this.tokens += done.tokens;
+    if (!done.applied) this.skipped++;
+    return done;
+  }
+
+  private async exclusive<T>(call: string, work: () => Promise<T>): Promise<T> {
+    if (this.working !== undefined) throw busy(call, this.working);
+    this.working = call;
+    try {
+      return await work();
+    } finally {
+      this.working = undefined;
+    }
+  }
+}
+
+function isList(batches: TrainingBatch | readonly TrainingBatch[]): batches is readonly TrainingBatch[] {
+  return Array.isArray(batches);
+}
+
+function busy(call: string, running: string): TesseraeError {
+  return new TesseraeError(
+    'ERR_BUSY',
+    `${call}() was called while the trainer is busy with ${running}: await that first`,
+  );
+}
+
+function checkFits({ blockSize, tokenizer, predictsNext }: Dataset, model: Model): void {
+  const { nPositions, vocabSize, isCausal } = model.config;
+  if (predictsNext && !isCausal)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      "the dataset's targets are the next tokens, which this model sees (isCausal is false): train a causal model on " +
+        'text, or use a dataset with targets of its own',
+      { details: { path: 'isCausal' } },
+    );
+  if (blockSize > nPositions)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `the dataset's blockSize ${blockSize} is more than the model's nPositions ${nPositions}: use rows of at most ` +
+        `${nPositions} tokens, or a model with a larger nPositions`,
+      { details: { path: 'blockSize' } },
+    );
+  if (tokenizer && tokenizer.vocabSize > vocabSize)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `the '${tokenizer.name}' tokenizer has ${tokenizer.vocabSize} tokens, more than the model's vocabSize ` +
+        `${vocabSize}: create the model with vocabSize ${tokenizer.vocabSize}`,
+      { details: { path: 'vocabSize' } },
+    );
+}

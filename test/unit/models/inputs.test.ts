@@ -1,0 +1,140 @@
+import { buildGraph, resolveModelConfig, type ModelConfig } from '../../../lib/models/families';
+import { packBatch, type InputContract, type TrainingBatch } from '../../../lib/models/inputs';
+import { failureOf } from '../support/errors';
+
+const contract = (options: Partial<ModelConfig> = {}): InputContract => {
+  const config = resolveModelConfig({
+    type: 'gpt2',
+    vocabSize: 50,
+    nPositions: 40,
+    nEmbd: 8,
+    nLayer: 1,
+    nHead: 1,
+    ...options,
+  });
+  return { graph: buildGraph(config), config };
+};
+
+const causal = contract();
+const encoder = contract({ isEncoder: true });
+const typed = contract({ nTypes: 2, nStypes: 3 });
+const train = { targets: true, capacity: { rows: 2, time: 4 } };
+
+const arrays = (inputs: Readonly<Record<string, ArrayLike<number>>>): Record<string, number[]> =>
+  Object.fromEntries(Object.entries(inputs).map(([name, values]) => [name, Array.from(values)]));
+
+describe('packBatch', () => {
+  it('pads rows and shifts targets, with no loss at the last position', () => {
+    const { inputs, lengths } = packBatch(causal, { tokens: [[1, 2, 3], Int32Array.of(4, 5)] }, train);
+    expect(arrays(inputs)).toEqual({
+      tokens: [1, 2, 3, 0, 4, 5, 0, 0],
+      targets: [2, 3, -100, -100, 5, -100, -100, -100],
+    });
+    expect(lengths).toEqual([3, 2]);
+  });
+
+  it('rounds time up to a multiple of 32, at most nPositions', () => {
+    const capacity = (length: number): unknown =>
+      packBatch(causal, { tokens: new Int32Array(length) }, { targets: false }).capacity;
+    expect(capacity(1)).toEqual({ rows: 1, time: 32 });
+    expect(capacity(32)).toEqual({ rows: 1, time: 32 });
+    expect(capacity(33)).toEqual({ rows: 1, time: 40 });
+  });
+
+  it('hands a flat array that fits on as it is', () => {
+    const tokens = Int32Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+    const targets = Int32Array.of(2, 3, 4, 5, 6, 7, 8, 9);
+    const { inputs } = packBatch(causal, { tokens, targets, rows: 2 }, train);
+    expect(inputs['tokens']).toBe(tokens);
+    expect(inputs['targets']).toBe(targets);
+  });
+
+  it('fills rows that are not used with ignored targets', () => {
+    const { inputs } = packBatch(causal, { tokens: [[1, 2, 3, 4]] }, train);
+    expect(Array.from(inputs['targets'] ?? []).slice(4)).toEqual([-100, -100, -100, -100]);
+  });
+
+  it('cuts rows at lengths and tells an encoder about them', () => {
+    const batch = {
+      tokens: [
+        [1, 2, 3],
+        [4, 5, 6],
+      ],
+      targets: [
+        [7, 8, 9],
+        [7, 8, 9],
+      ],
+      lengths: [2, 3],
+    };
+    expect(arrays(packBatch(encoder, batch, train).inputs)).toEqual({
+      tokens: [1, 2, 0, 0, 4, 5, 6, 0],
+      targets: [7, 8, -100, -100, 7, 8, 9, -100],
+      lengths: [2, 3],
+    });
+    expect(
+      arrays(packBatch(encoder, { tokens: [[1]] }, { ...train, targets: false }).inputs)['lengths'],
+    ).toEqual([1, 1]);
+  });
+
+  it('passes types and subtypes', () => {
+    const batch = { tokens: [[1, 2]], types: [[0, 1]], subtypes: Int32Array.of(2, 1) };
+    expect(arrays(packBatch(typed, batch, train).inputs)).toMatchObject({
+      types: [0, 1, 0, 0, 0, 0, 0, 0],
+      subtypes: [2, 1, 0, 0, 0, 0, 0, 0],
+    });
+  });
+
+  const wrong: [string, InputContract, TrainingBatch, 'ERR_DATA' | 'ERR_SHAPE', RegExp][] = [
+    ['an empty batch', causal, { tokens: [] }, 'ERR_DATA', /empty/],
+    ['an empty row', causal, { tokens: [[1], []] }, 'ERR_DATA', /row 1 of tokens is empty/],
+    ['an empty flat array', causal, { tokens: new Int32Array(0) }, 'ERR_DATA', /row 0 of tokens is empty/],
+    [
+      'a row that is too long',
+      causal,
+      { tokens: [new Int32Array(41)] },
+      'ERR_DATA',
+      /41 tokens.*nPositions 40/,
+    ],
+    ['an id that is not an integer', causal, { tokens: [[1, 1.5]] }, 'ERR_DATA', /tokens\[0\]\[1\] is 1.5/],
+    ['NaN', causal, { tokens: [[NaN]] }, 'ERR_DATA', /is NaN/],
+    ['an id beyond 32 bits', causal, { tokens: [[2 ** 32]] }, 'ERR_DATA', /4294967296/],
+    ['rows that are no arrays', causal, { tokens: 'abc' as never }, 'ERR_DATA', /must be an Int32Array/],
+    [
+      'a flat array that is not rows',
+      causal,
+      { tokens: new Int32Array(5), rows: 2 },
+      'ERR_SHAPE',
+      /not 2 rows/,
+    ],
+    ['rows that are counted wrongly', causal, { tokens: [[1]], rows: 2 }, 'ERR_SHAPE', /rows says 2/],
+    [
+      'targets of another length',
+      causal,
+      { tokens: [[1, 2]], targets: [[1]] },
+      'ERR_SHAPE',
+      /row 0 of targets has 1/,
+    ],
+    [
+      'more targets than tokens',
+      causal,
+      { tokens: [[1]], targets: [[1], [2]] },
+      'ERR_SHAPE',
+      /targets has 2 rows/,
+    ],
+    ['a length beyond its row', causal, { tokens: [[1, 2]], lengths: [3] }, 'ERR_DATA', /lengths\[0\] is 3/],
+    ['too few lengths', causal, { tokens: [[1], [2]], lengths: [1] }, 'ERR_SHAPE', /1 entries for 2 rows/],
+    ['no targets for an encoder', encoder, { tokens: [[1]] }, 'ERR_DATA', /targets are missing/],
+    ['no types for a model with types', typed, { tokens: [[1]] }, 'ERR_DATA', /types are missing.*nTypes/],
+    ['types for a model without', causal, { tokens: [[1]], types: [[0]] }, 'ERR_DATA', /the model has none/],
+    [
+      'too many rows',
+      causal,
+      { tokens: [[1], [2], [3]] },
+      'ERR_SHAPE',
+      /3 rows of up to 1 tokens does not fit 2/,
+    ],
+  ];
+  it.each(wrong)('refuses %s', async (_, model, batch, code, message) => {
+    expect((await failureOf(code, () => packBatch(model, batch, train))).message).toMatch(message);
+  });
+});

@@ -1,0 +1,164 @@
+import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
+import type { ModelConfig } from '../../../lib/models/families';
+import type { Model } from '../../../lib/models/model';
+import { Sampler, type GenerateOptions } from '../../../lib/sampling/sampler';
+import { failureOf } from '../support/errors';
+import { disposeModels, tinyModel } from '../support/tiny_model';
+
+afterEach(disposeModels);
+
+const BYTES = { vocabSize: 256 };
+
+async function sampler(config: Partial<ModelConfig> = {}): Promise<Sampler> {
+  return new Sampler(await tinyModel({ ...BYTES, ...config }), new ByteTokenizer());
+}
+
+/** What a greedy sampler must choose, by whole forward passes over the same context. */
+async function greedy(model: Model, prompt: readonly number[], count: number): Promise<number[]> {
+  const { nPositions, vocabSize } = model.config;
+  let context = prompt.length > nPositions ? prompt.slice(-nPositions / 2) : [...prompt];
+  const chosen: number[] = [];
+  while (chosen.length < count) {
+    if (context.length > nPositions) context = context.slice(-nPositions / 2);
+    const { data } = await model.logits([context]);
+    const last = data.subarray(data.length - vocabSize);
+    const best = last.indexOf(Math.max(...last));
+    chosen.push(best);
+    context.push(best);
+  }
+  return chosen;
+}
+
+describe('Sampler', () => {
+  it('at temperature 0 chooses the likeliest token, beyond the end of the context too', async () => {
+    const one = await sampler();
+    for (const prompt of ['a', 'hello world', '0123456789abcdef', '0123456789abcdef0123']) {
+      const { tokens, text, finishReason } = await one.generate(prompt, { maxNewTokens: 40, temperature: 0 });
+      const expected = await greedy(one.model, [...one.tokenizer.encode(prompt)], 40);
+      expect([...tokens]).toEqual(expected);
+      expect(text).toBe(one.tokenizer.decode(expected));
+      expect(finishReason).toBe('length');
+    }
+  });
+
+  it('repeats itself with a seed, whatever the length asked for, and varies without', async () => {
+    const one = await sampler();
+    const draw = async (options: GenerateOptions): Promise<number[]> => [
+      ...(await one.generate('x', { maxNewTokens: 50, ...options })).tokens,
+    ];
+    const first = await draw({ seed: 1 });
+    expect(first).toHaveLength(50);
+    expect(await draw({ seed: 1 })).toEqual(first);
+    expect(await draw({ seed: 1, maxNewTokens: 21 })).toEqual(first.slice(0, 21));
+    expect(await draw({ seed: 2 })).not.toEqual(first);
+    expect(await draw({})).not.toEqual(await draw({}));
+  });
+
+  it('streams what generate returns', async () => {
+    const one = await sampler();
+    const options = { maxNewTokens: 60, seed: 3 };
+    const whole = await one.generate('x', options);
+    const tokens: number[] = [];
+    let text = '';
+    for await (const piece of one.stream('x', options)) {
+      tokens.push(piece.token);
+      text += piece.text;
+    }
+    expect(tokens).toEqual([...whole.tokens]);
+    expect(text).toBe(whole.text);
+  });
+
+  it('can be left in the middle of a stream', async () => {
+    const one = await sampler();
+    for await (const { token } of one.stream('x', { seed: 1 })) {
+      expect(token).toBeGreaterThanOrEqual(0);
+      break;
+    }
+    expect((await one.generate('x', { seed: 1, maxNewTokens: 1 })).tokens).toHaveLength(1);
+  });
+
+  it('reads an empty prompt as a newline, and token ids as they are', async () => {
+    const one = await sampler();
+    const draw = async (prompt: string | ArrayLike<number>): Promise<number[]> => [
+      ...(await one.generate(prompt, { maxNewTokens: 5, seed: 1 })).tokens,
+    ];
+    expect(await draw('')).toEqual(await draw('\n'));
+    expect(await draw([])).toEqual(await draw(Int32Array.of(10)));
+  });
+
+  it('ends before a stop text', async () => {
+    const one = await sampler();
+    const { text } = await one.generate('x', { maxNewTokens: 60, seed: 5 });
+    const stop = text.slice(8, 10);
+    const stopped = await one.generate('x', { maxNewTokens: 60, seed: 5, stop: ['never seen', stop] });
+    expect(stopped.finishReason).toBe('stop');
+    expect(stopped.text).toBe(text.slice(0, text.indexOf(stop)));
+    expect(one.tokenizer.decode(stopped.tokens)).toContain(stop);
+  });
+
+  it('keeps an end that only looked like the start of a stop text', async () => {
+    const one = await sampler();
+    const options = { maxNewTokens: 30, seed: 5 };
+    const { text } = await one.generate('x', options);
+    const stop = `${text.at(-1) ?? ''} and no more`;
+    expect(await one.generate('x', { ...options, stop })).toMatchObject({ text, finishReason: 'length' });
+  });
+
+  it('returns what there is when it is aborted', async () => {
+    const one = await sampler();
+    const early = await one.generate('x', { signal: AbortSignal.abort() });
+    expect(early).toMatchObject({ text: '', finishReason: 'abort' });
+    const abort = new AbortController();
+    const stream = one.stream('x', { signal: abort.signal, maxNewTokens: 50 });
+    await stream.next();
+    abort.abort();
+    expect(await stream.next()).toEqual({ done: true, value: 'abort' });
+  });
+
+  it('refuses options that make no sense', async () => {
+    const one = await sampler();
+    const refused: [object, string, RegExp][] = [
+      [{ maxNewTokens: 0 }, 'maxNewTokens', /from 1/],
+      [{ temperature: -1 }, 'temperature', /-1/],
+      [{ seed: 0.5 }, 'seed', /0.5/],
+      [{ stop: '' }, 'stop', /stop/],
+      [{ maxTokens: 3 }, 'maxTokens', /did you mean maxNewTokens/],
+    ];
+    for (const [options, where, message] of refused) {
+      const failure = await failureOf('ERR_CONFIG', () => one.generate('x', options));
+      expect(failure.details['path']).toBe(where);
+      expect(failure.message).toMatch(message);
+    }
+    await failureOf('ERR_DATA', () => one.generate([256]));
+    await failureOf('ERR_DATA', () => one.generate([1.5]));
+  });
+
+  it('refuses an empty prompt when the tokenizer has no start token', async () => {
+    const { model, tokenizer } = await sampler();
+    const silent = {
+      name: 'silent',
+      vocabSize: 256,
+      encode: (text: string) => tokenizer.encode(text),
+      decode: (ids: ArrayLike<number>) => tokenizer.decode(ids),
+      decoder: () => tokenizer.decoder(),
+    };
+    const { message } = await failureOf('ERR_DATA', () => new Sampler(model, silent).generate(''));
+    expect(message).toMatch(/no start token/);
+  });
+
+  it('refuses models that do not continue texts', async () => {
+    const { message } = await failureOf('ERR_CONFIG', () => sampler({ vocabSize: 257 }));
+    expect(message).toMatch(/256 tokens.*vocabSize is 257/);
+    await failureOf('ERR_CONFIG', () => sampler({ isEncoder: true }));
+    await failureOf('ERR_CONFIG', () => sampler({ nTypes: 2 }));
+  });
+
+  it('refuses two generations at once, and a model that was disposed', async () => {
+    const one = await sampler();
+    const first = one.generate('x', { maxNewTokens: 200 });
+    await failureOf('ERR_BUSY', () => one.generate('y', { maxNewTokens: 200 }));
+    await first;
+    one.model.dispose();
+    await failureOf('ERR_DISPOSED', () => one.generate('x'));
+  });
+});

@@ -1,0 +1,215 @@
+import { BATCH, TIME, type Attribute, type Graph, type NodeSpec } from '../../../lib/graph/graph';
+import { count, GraphBuilder, head, vocabulary, width, zeros } from '../../../lib/graph/builder';
+import type { Tensor } from '../../oracles/tensor';
+import { Random } from './random';
+
+/**
+ * A Graph with one operation, the tensors that it runs on, and the gradient of its value: an input `dy`, but for a loss,
+ * whose gradient is one number.
+ */
+export interface OperationCase {
+  readonly name: string;
+  readonly graph: Graph;
+  readonly rows: number;
+  readonly time: number;
+  /** Parameters and inputs by name, `dy` too. */
+  readonly given: ReadonlyMap<string, Tensor>;
+  /** Float inputs and parameters: what has a gradient. */
+  readonly differentiable: readonly string[];
+  /** How many products an element of the value or of a gradient sums, at most: sets the tolerance. */
+  readonly terms: number;
+}
+
+interface Sizes {
+  readonly rows: number;
+  readonly time: number;
+}
+
+/** Name of the one node: fixed, because random numbers depend on it. */
+export const NODE = 'node';
+
+class CaseBuilder {
+  private readonly g = new GraphBuilder('operation');
+  private readonly given = new Map<string, Tensor>();
+  private readonly differentiable: string[] = [];
+  private readonly random: Random;
+  readonly leading: readonly [number, number];
+
+  constructor(
+    private readonly name: string,
+    private readonly sizes: Sizes,
+  ) {
+    this.random = new Random([...name].reduce((a, c) => (a * 31 + c.charCodeAt(0)) >>> 0, 7));
+    this.leading = [sizes.rows, sizes.time];
+  }
+
+  axis = (name: string, ...factors: Parameters<GraphBuilder['axis']>[1][]): string =>
+    this.g.axis(name, ...factors);
+
+  parameter(name: string, axes: readonly string[], shape: readonly number[], mean = 0): string {
+    const { data } = this.random.normals(shape);
+    this.given.set(name, { shape, data: data.map((value) => Math.fround(value + mean)) });
+    this.differentiable.push(name);
+    return this.g.parameter(name, axes, zeros);
+  }
+
+  /** A float input (batch, time, axis) with a gradient. */
+  input(name: string, axis: string, size: number, outliers = false): string {
+    const shape = [...this.leading, size];
+    // Rare large values, as trained networks have them: N(0, 1), one in a hundred N(0, 10).
+    const draw = (): number => this.random.normal() * (outliers && this.random.uniform() < 0.01 ? 10 : 1);
+    this.given.set(
+      name,
+      this.random.tensor(shape, () => Math.fround(draw())),
+    );
+    this.differentiable.push(name);
+    return this.g.input(name, [BATCH, TIME, axis], { dtype: 'float32' });
+  }
+
+  ids(name: string, axes: readonly string[], values: Tensor, below: number, ignored?: number): string {
+    this.given.set(name, values);
+    return this.g.input(name, axes, { dtype: 'int32', below, ...(ignored === undefined ? {} : { ignored }) });
+  }
+
+  randomIds = (below: number): Tensor => this.random.ids(this.leading, below);
+  randomLengths = (): Tensor =>
+    this.random.tensor([this.sizes.rows], () => this.random.integer(this.sizes.time + 1));
+
+  build(
+    op: string,
+    inputs: NodeSpec['inputs'],
+    attributes: Readonly<Record<string, Attribute>>,
+    out: { axis: string; size: number } | 'loss',
+    terms: number,
+  ): OperationCase {
+    if (out !== 'loss') {
+      const shape = [...this.leading, out.size];
+      this.given.set('dy', this.random.normals(shape));
+      this.g.input('dy', [BATCH, TIME, out.axis], { dtype: 'float32' });
+    }
+    const node = this.g.node(op, NODE, inputs, attributes);
+    const { name, given, differentiable } = this;
+    const graph = this.g.build(out === 'loss' ? { loss: node } : { y: node });
+    return { name, graph, ...this.sizes, given, differentiable, terms };
+  }
+}
+
+const label = (op: string, sizes: object): string =>
+  `${op} ${Object.entries(sizes)
+    .map(([key, value]) => `${key}=${String(value)}`)
+    .join(' ')}`;
+
+export function linearCase(sizes: Sizes & { nIn: number; nOut: number; bias: boolean }): OperationCase {
+  const b = new CaseBuilder(label('linear', sizes), sizes);
+  const from = b.axis('in', width(sizes.nIn));
+  const to = b.axis('out', width(sizes.nOut));
+  const x = b.input('x', from, sizes.nIn);
+  const weight = b.parameter('weight', [to, from], [sizes.nOut, sizes.nIn]);
+  const bias = sizes.bias ? { bias: b.parameter('bias', [to], [sizes.nOut]) } : {};
+  const terms = Math.max(sizes.nIn, sizes.nOut, sizes.rows * sizes.time);
+  return b.build('linear', { x, weight, ...bias }, {}, { axis: to, size: sizes.nOut }, terms);
+}
+
+export function activationCase(sizes: Sizes & { nEmbd: number; name: string }): OperationCase {
+  const b = new CaseBuilder(label('activation', sizes), sizes);
+  const axis = b.axis('embd', width(sizes.nEmbd));
+  const x = b.input('x', axis, sizes.nEmbd, true);
+  return b.build('activation', { x }, { function: sizes.name }, { axis, size: sizes.nEmbd }, 1);
+}
+
+export function layerNormCase(
+  sizes: Sizes & { nEmbd: number; bias: boolean; residual?: boolean },
+): OperationCase {
+  const b = new CaseBuilder(label('layer_norm', sizes), sizes);
+  const axis = b.axis('embd', width(sizes.nEmbd));
+  const x = b.input('x', axis, sizes.nEmbd);
+  const weight = b.parameter('weight', [axis], [sizes.nEmbd], 1);
+  const bias = sizes.bias ? { bias: b.parameter('bias', [axis], [sizes.nEmbd]) } : {};
+  const residual = sizes.residual ? { residual: b.input('residual', axis, sizes.nEmbd) } : {};
+  const terms = Math.max(sizes.nEmbd, sizes.rows * sizes.time);
+  const inputs = { x, weight, ...bias, ...residual };
+  return b.build('layer_norm', inputs, { epsilon: 1e-5 }, { axis, size: sizes.nEmbd }, terms);
+}
+
+export function attentionCase(
+  sizes: Sizes & {
+    heads: number;
+    headDim: number;
+    causal: boolean;
+    lengths?: boolean;
+    scale?: number;
+    dropout?: number;
+    outliers?: boolean;
+  },
+): OperationCase {
+  const b = new CaseBuilder(label('attention', sizes), sizes);
+  const { rows, time, heads, headDim, causal, scale, dropout } = sizes;
+  const packed = b.axis('qkv', count(3), count(heads), head(headDim));
+  const out = b.axis('heads', count(heads), head(headDim));
+  const qkv = b.input('qkv', packed, 3 * heads * headDim, sizes.outliers);
+  const lengths = sizes.lengths ? { lengths: b.ids('lengths', [BATCH], b.randomLengths(), time + 1) } : {};
+  const attributes = {
+    causal,
+    ...(scale === undefined ? {} : { scale }),
+    ...(dropout === undefined ? {} : { dropout }),
+  };
+  const terms = Math.max(time, headDim) + rows;
+  return b.build('attention', { qkv, ...lengths }, attributes, { axis: out, size: heads * headDim }, terms);
+}
+
+export function embeddingCase(
+  sizes: Sizes & { vocabSize: number; nEmbd: number; addend?: boolean },
+): OperationCase {
+  const b = new CaseBuilder(label('embedding', sizes), sizes);
+  const vocab = b.axis('vocab', vocabulary(sizes.vocabSize));
+  const axis = b.axis('embd', width(sizes.nEmbd));
+  const ids = b.ids('ids', [BATCH, TIME], b.randomIds(sizes.vocabSize), sizes.vocabSize);
+  const weight = b.parameter('weight', [vocab, axis], [sizes.vocabSize, sizes.nEmbd]);
+  const addend = sizes.addend ? { addend: b.input('addend', axis, sizes.nEmbd) } : {};
+  const terms = sizes.rows * sizes.time;
+  return b.build('embedding', { ids, weight, ...addend }, {}, { axis, size: sizes.nEmbd }, terms);
+}
+
+export function positionEmbeddingCase(sizes: Sizes & { positions: number; nEmbd: number }): OperationCase {
+  const b = new CaseBuilder(label('position_embedding', sizes), sizes);
+  const positions = b.axis('positions', count(sizes.positions));
+  const axis = b.axis('embd', width(sizes.nEmbd));
+  const x = b.input('x', axis, sizes.nEmbd);
+  const weight = b.parameter('weight', [positions, axis], [sizes.positions, sizes.nEmbd]);
+  return b.build('position_embedding', { x, weight }, {}, { axis, size: sizes.nEmbd }, sizes.rows);
+}
+
+export function addCase(sizes: Sizes & { nEmbd: number; same?: boolean }): OperationCase {
+  const b = new CaseBuilder(label('add', sizes), sizes);
+  const axis = b.axis('embd', width(sizes.nEmbd));
+  const a = b.input('a', axis, sizes.nEmbd);
+  const other = sizes.same ? a : b.input('b', axis, sizes.nEmbd);
+  return b.build('add', { a, b: other }, {}, { axis, size: sizes.nEmbd }, 1);
+}
+
+export function dropoutCase(sizes: Sizes & { nEmbd: number; p: number }): OperationCase {
+  const b = new CaseBuilder(label('dropout', sizes), sizes);
+  const axis = b.axis('embd', width(sizes.nEmbd));
+  const x = b.input('x', axis, sizes.nEmbd);
+  return b.build('dropout', { x }, { p: sizes.p }, { axis, size: sizes.nEmbd }, 1);
+}
+
+export function logSoftmaxCase(sizes: Sizes & { vocabSize: number }): OperationCase {
+  const b = new CaseBuilder(label('log_softmax', sizes), sizes);
+  const axis = b.axis('vocab', vocabulary(sizes.vocabSize));
+  const x = b.input('x', axis, sizes.vocabSize);
+  return b.build('log_softmax', { x }, {}, { axis, size: sizes.vocabSize }, sizes.vocabSize);
+}
+
+/** A loss over logits that are an input; `ignored` targets of four in ten when there are any. */
+export function crossEntropyCase(sizes: Sizes & { vocabSize: number; ignored: boolean }): OperationCase {
+  const b = new CaseBuilder(label('cross_entropy', sizes), sizes);
+  const axis = b.axis('vocab', vocabulary(sizes.vocabSize));
+  const logits = b.input('logits', axis, sizes.vocabSize, true);
+  const chosen = b.randomIds(sizes.vocabSize);
+  // The first target stays valid: a batch without one has no mean.
+  const values = chosen.data.map((id, i) => (sizes.ignored && i > 0 && (id * 7 + i) % 10 < 4 ? -100 : id));
+  const targets = b.ids('targets', [BATCH, TIME], { ...chosen, data: values }, sizes.vocabSize, -100);
+  const inputs = { logits, targets };
+  return b.build('cross_entropy', inputs, { ignoreIndex: -100 }, 'loss', sizes.vocabSize);
+}

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Graph } from '../../../lib/graph/graph';
+import type { Batch } from '../../../lib/native';
+
+const folder = path.resolve(__dirname, '../../fixtures');
+
+interface CurveFile {
+  readonly config: Readonly<Record<string, number | string | boolean>>;
+  readonly training: Readonly<
+    Record<
+      | 'steps'
+      | 'batch_size'
+      | 'adam_beta1'
+      | 'adam_beta2'
+      | 'adam_epsilon'
+      | 'weight_decay'
+      | 'max_grad_norm'
+      | 'learning_rate'
+      | 'min_learning_rate'
+      | 'warmup_steps',
+      number
+    >
+  >;
+  readonly learning_rates: readonly number[];
+  readonly tensors: Readonly<Record<string, { shape: readonly number[]; offset: number }>>;
+  readonly batches: { readonly shape: readonly [number, number, number]; readonly offset: number };
+  readonly losses: readonly number[];
+  readonly grad_norms: readonly number[];
+  readonly initial_logits: readonly number[];
+}
+
+const bytes = readFileSync(path.join(folder, 'gpt2_curve.bin'));
+
+/** 50 steps of a small GPT-2 that PyTorch made; see test/fixtures/make_gpt2_curve.py. */
+export const curve = JSON.parse(readFileSync(path.join(folder, 'gpt2_curve.json'), 'utf8')) as CurveFile;
+
+/** An initial weight in the Graph's layout: the files hold linear weights as [in, out]. */
+export function initialWeight(graph: Graph, name: string): Float32Array {
+  const { shape, offset } = curve.tensors[name]!;
+  const [rows, columns] = [shape[0]!, shape[1] ?? 1];
+  const transposed = graph.parameters.find((parameter) => parameter.name === name)?.transposedInFiles;
+  const values = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const value = bytes.readInt16LE(offset + 2 * (row * columns + column)) / 2 ** 14;
+      values[transposed ? column * rows + row : row * columns + column] = value;
+    }
+  }
+  return values;
+}
+
+/** Rows [from, to) of a step's batch: tokens, and the tokens after them as targets. */
+export function batchOfStep(step: number, from = 0, to = curve.batches.shape[1]): Batch {
+  const [, rows, length] = curve.batches.shape;
+  const tokens = new Int32Array((to - from) * (length - 1));
+  const targets = new Int32Array(tokens.length);
+  for (let row = from; row < to; row++) {
+    for (let t = 0; t < length - 1; t++) {
+      const at = curve.batches.offset + (step * rows + row) * length + t;
+      tokens[(row - from) * (length - 1) + t] = bytes.readUInt8(at);
+      targets[(row - from) * (length - 1) + t] = bytes.readUInt8(at + 1);
+    }
+  }
+  return { tokens, targets };
+}

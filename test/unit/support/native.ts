@@ -1,0 +1,125 @@
+import type { Graph } from '../../../lib/graph/graph';
+import { NativeModel, type Batch, type NativeModelOptions } from '../../../lib/native';
+import { atStart } from '../../oracles/philox';
+import { runGraph } from '../../oracles/graph';
+import { tensor, type Tensor } from '../../oracles/tensor';
+import { NODE, type OperationCase } from './cases';
+import { expectClose, fp32Tolerance } from './compare';
+
+export const SEED = 1234567890123;
+
+/** What a test may change about how a case runs. */
+export interface CaseOptions {
+  readonly labelSmoothing?: number;
+  readonly rewrite?: boolean;
+  /** Every buffer in an allocation of its own. */
+  readonly separate?: boolean;
+  readonly threads?: number;
+  readonly padding?: NativeModelOptions['padding'];
+  /** How much farther than a plain sum of products the result may be from the oracle. Default 1. */
+  readonly slack?: number;
+  /** Runs the operation as evaluation does; there are no gradients then. */
+  readonly eval?: boolean;
+}
+
+/** Creates a fp32 model on the CPU, on one thread, and passes it on; disposes it in the end. */
+export async function withModel<T>(
+  graph: Graph,
+  options: Partial<NativeModelOptions>,
+  use: (model: NativeModel) => Promise<T>,
+): Promise<T> {
+  const defaults = { device: 'cpu', precision: 'fp32', seed: SEED, threads: 1 } as const;
+  const model = await NativeModel.create(graph, { ...defaults, ...options });
+  try {
+    return await use(model);
+  } finally {
+    model.dispose();
+  }
+}
+
+/** The inputs of a Graph among `given`, as the arrays that native code takes. */
+export function batchOf(
+  graph: Graph,
+  given: ReadonlyMap<string, Tensor>,
+  wanted: (name: string) => boolean = () => true,
+): Batch {
+  const arrays = graph.inputs
+    .filter(({ name }) => wanted(name))
+    .map(({ name, dtype }) => {
+      const { data } = given.get(name)!;
+      return [name, dtype === 'int32' ? Int32Array.from(data) : Float32Array.from(data)] as const;
+    });
+  return Object.fromEntries(arrays);
+}
+
+export async function writeParameters(model: NativeModel, given: ReadonlyMap<string, Tensor>): Promise<void> {
+  for (const { name } of model.info.parameters) {
+    await model.writeTensor('parameter', name, Float32Array.from(given.get(name)!.data));
+  }
+}
+
+export async function readParameters(model: NativeModel, graph: Graph): Promise<Map<string, Tensor>> {
+  const read = new Map<string, Tensor>();
+  for (const { name } of graph.parameters) {
+    const { shape } = model.info.parameters.find((parameter) => parameter.name === name)!;
+    read.set(name, tensor(shape, await model.readTensor('parameter', name)));
+  }
+  return read;
+}
+
+/** What a case computes natively: its value and gradients by name. */
+export async function runNative(
+  one: OperationCase,
+  options: CaseOptions = {},
+): Promise<{ value: ArrayLike<number>; gradients: ReadonlyMap<string, ArrayLike<number>> }> {
+  const { threads, padding, rewrite, labelSmoothing, separate } = options;
+  const model = {
+    ...(threads === undefined ? {} : { threads }),
+    ...(padding === undefined ? {} : { padding }),
+  };
+  return withModel(one.graph, model, async (native) => {
+    await writeParameters(native, one.given);
+    const isInput = (name: string): boolean => one.graph.inputs.some((input) => input.name === name);
+    const output = 'loss' in one.graph.outputs ? 'loss' : 'y';
+    const differentiable = options.eval ? [] : one.differentiable;
+    const { outputs } = await native.run(
+      {
+        mode: options.eval ? 'eval' : 'train',
+        rows: one.rows,
+        time: one.time,
+        outputs: [output],
+        ...(output === 'loss' || options.eval ? {} : { seeds: { y: 'dy' } }),
+        gradientsOf: differentiable.filter(isInput),
+        ...(labelSmoothing === undefined ? {} : { labelSmoothing }),
+        ...(rewrite === undefined ? {} : { rewrite }),
+      },
+      batchOf(one.graph, one.given),
+      { poison: true, ...(separate === undefined ? {} : { separate }) },
+    );
+    const gradients = new Map<string, ArrayLike<number>>();
+    for (const name of differentiable) {
+      const gradient = isInput(name)
+        ? outputs[`d(${name})`]!.data
+        : await native.readTensor('gradient', name);
+      gradients.set(name, gradient);
+    }
+    return { value: outputs[output]!.data, gradients };
+  });
+}
+
+/** Runs a case natively and by its oracle: value and every gradient have to agree to fp32 rounding. */
+export async function checkCase(one: OperationCase, options: CaseOptions = {}): Promise<void> {
+  // The gradient of a loss starts from one over the positions of the batch.
+  const seed = one.given.get('dy') ?? tensor([1], [1 / (one.rows * one.time)]);
+  const oracle = runGraph(one.graph, one.given, new Map([[NODE, seed]]), {
+    train: !options.eval,
+    random: atStart(SEED),
+    labelSmoothing: options.labelSmoothing ?? 0,
+  });
+  const native = await runNative(one, options);
+  const tolerance = fp32Tolerance(one.terms) * (options.slack ?? 1);
+  expectClose('value', native.value, oracle.values.get(NODE)!.data, tolerance);
+  for (const name of native.gradients.keys()) {
+    expectClose(`d(${name})`, native.gradients.get(name)!, oracle.gradients.get(name)!.data, tolerance);
+  }
+}

@@ -1,0 +1,54 @@
+import type { Dataset } from '../../../lib/data/dataset';
+import type { ModelConfig } from '../../../lib/models/families';
+import { Model, type ModelOptions } from '../../../lib/models/model';
+
+export const TINY = {
+  type: 'gpt2',
+  vocabSize: 32,
+  nPositions: 16,
+  nEmbd: 16,
+  nLayer: 1,
+  nHead: 2,
+  residPdrop: 0.1,
+  embdPdrop: 0,
+  attnPdrop: 0,
+} as const;
+
+const live: Model[] = [];
+
+/** A model of a few thousand parameters on the CPU, disposed after the test. */
+export async function tinyModel(
+  config: Partial<ModelConfig> = {},
+  options: ModelOptions = {},
+): Promise<Model> {
+  const model = await Model.create(
+    { ...TINY, ...config },
+    { device: 'cpu', threads: 1, seed: 1, ...options },
+  );
+  live.push(model);
+  return model;
+}
+
+export function disposeModels(): void {
+  for (const model of live.splice(0)) model.dispose();
+}
+
+/** Rows that count upwards from a start that the request decides: easy to learn, and told apart by their tokens. */
+export function countingDataset(blockSize = 8): Dataset & { readonly requests: string[] } {
+  const row = (start: number): number[] => Array.from({ length: blockSize }, (_, i) => (start + i) % 32);
+  const requests: string[] = [];
+  return {
+    blockSize,
+    requests,
+    async batch({ seed, step, microStep, rows }) {
+      requests.push(`${step}.${microStep}`);
+      return {
+        tokens: Array.from({ length: rows }, (_, r) => row(seed * 5 + step * 7 + (microStep * rows + r) * 3)),
+      };
+    },
+    async *evaluationBatches(rows, batches) {
+      for (let index = 0; index < Math.min(2, batches); index++)
+        yield { tokens: [row(index), row(index + 9)].slice(0, rows) };
+    },
+  };
+}
