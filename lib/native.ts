@@ -114,6 +114,9 @@ export interface StepResult {
 /** A tensor of the model's State. */
 export type StateKind = 'parameter' | 'gradient' | 'moment1' | 'moment2';
 
+/** Order of a tensor's elements: of its axes, or as checkpoints hold it. */
+export type TensorOrder = 'logical' | 'file';
+
 export interface ParameterInfo {
   readonly name: string;
   /** Logical shape, as files see it before any transposition. */
@@ -158,8 +161,20 @@ interface Addon {
     inputs: object,
     options: string,
   ): Promise<{ meta: string; data: ArrayBuffer[] }>;
-  readTensor(model: object, kind: string, name: string, into: Float32Array): Promise<void>;
-  writeTensor(model: object, kind: string, name: string, from: Float32Array): Promise<void>;
+  readTensor(
+    model: object,
+    kind: string,
+    name: string,
+    into: Float32Array,
+    asInFiles: boolean,
+  ): Promise<void>;
+  writeTensor(
+    model: object,
+    kind: string,
+    name: string,
+    from: Float32Array,
+    asInFiles: boolean,
+  ): Promise<void>;
   readCounters(model: object, into: Float64Array): Promise<void>;
   writeCounters(model: object, from: Float64Array): Promise<void>;
   createSession(model: object, options: string): Promise<object>;
@@ -280,18 +295,23 @@ export class NativeModel {
     return assemble(meta, data);
   }
 
-  /** Copies a tensor of the State out, in logical shape. */
-  async readTensor(kind: StateKind, name: string): Promise<Float32Array> {
+  /** Copies a tensor of the State out: in logical shape, or as files have it (some parameters transposed). */
+  async readTensor(kind: StateKind, name: string, order: TensorOrder = 'logical'): Promise<Float32Array> {
     const info = this.info.parameters.find((parameter) => parameter.name === name);
     if (!info) throw new TesseraeError('ERR_CONFIG', `the model has no parameter '${name}'`);
     const into = new Float32Array(info.shape.reduce((a, b) => a * b, 1));
-    await async((native) => native.readTensor(this.open(), kind, name, into));
+    await async((native) => native.readTensor(this.open(), kind, name, into, order === 'file'));
     return into;
   }
 
-  /** Sets a tensor of the State from its logical values. */
-  async writeTensor(kind: StateKind, name: string, values: Float32Array): Promise<void> {
-    await async((native) => native.writeTensor(this.open(), kind, name, values));
+  /** Sets a tensor of the State from its logical values, or from those of a file. */
+  async writeTensor(
+    kind: StateKind,
+    name: string,
+    values: Float32Array,
+    order: TensorOrder = 'logical',
+  ): Promise<void> {
+    await async((native) => native.writeTensor(this.open(), kind, name, values, order === 'file'));
   }
 
   /** Steps that were attempted and applied, both part of a checkpoint. */

@@ -9,7 +9,6 @@ import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
 import { readSafetensors, writeSafetensors, type SafetensorsFile, type TensorSource } from './safetensors';
-import { transpose } from './transpose';
 
 const CONFIG = 'config.json';
 const WEIGHTS = 'model.safetensors';
@@ -131,7 +130,6 @@ async function isCheckpoint(directory: string): Promise<boolean> {
 
 interface SavedParameter {
   readonly spec: ParameterSpec;
-  readonly shape: readonly number[];
   /** Shape in files. */
   readonly fileShape: readonly number[];
 }
@@ -142,18 +140,15 @@ function savedParameters(model: Model): SavedParameter[] {
     .filter(({ saved }) => saved !== false)
     .map((spec) => {
       const shape = shapes.get(spec.name) ?? [];
-      return { spec, shape, fileShape: spec.transposedInFiles ? [...shape].reverse() : shape };
+      return { spec, fileShape: spec.transposedInFiles ? [...shape].reverse() : shape };
     });
 }
 
-function source(model: Model, { spec, shape, fileShape }: SavedParameter): TensorSource {
+function source(model: Model, { spec, fileShape }: SavedParameter): TensorSource {
   return {
     name: spec.name,
     shape: fileShape,
-    read: async () => {
-      const values = await model.native.readTensor('parameter', spec.name);
-      return spec.transposedInFiles ? transpose(values, matrix(shape)) : values;
-    },
+    read: () => model.native.readTensor('parameter', spec.name, 'file'),
   };
 }
 
@@ -166,12 +161,7 @@ async function loadWeights(model: Model, file: SafetensorsFile, name: string): P
     if (key === undefined || !entry) throw mismatch(name, `it lacks '${spec.name}'`);
     if (entry.shape.join() !== fileShape.join())
       throw mismatch(name, `'${key}' is [${entry.shape.join(', ')}], not [${fileShape.join(', ')}]`);
-    const values = await file.readFloat32(key);
-    await model.native.writeTensor(
-      'parameter',
-      spec.name,
-      spec.transposedInFiles ? transpose(values, matrix(fileShape)) : values,
-    );
+    await model.native.writeTensor('parameter', spec.name, await file.readFloat32(key), 'file');
   }
 }
 
@@ -186,13 +176,6 @@ function storedNames(file: SafetensorsFile, wanted: ReadonlySet<string>, name: s
       throw mismatch(name, `it has '${key}', which the model has not`);
   }
   return stored;
-}
-
-function matrix(shape: readonly number[]): [number, number] {
-  const [rows, columns, ...rest] = shape;
-  if (rows === undefined || columns === undefined || rest.length > 0)
-    throw new TesseraeError('ERR_INTERNAL', `a parameter of shape [${shape.join(', ')}] can't be transposed`);
-  return [rows, columns];
 }
 
 function mismatch(file: string, what: string): TesseraeError {

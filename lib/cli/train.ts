@@ -36,12 +36,14 @@ export async function train(file: string, command: TrainCommand): Promise<number
     arguments: run.training,
     train: data.train,
     evaluation: data.validation,
-    callbacks: [() => ({ stop: interrupt.requested })],
   });
   const { outputDir: directory, maxSteps } = run.training;
   const report = await RunReport.create({ directory, maxSteps, progress: !command.json });
   using interrupt = new Interrupt(
-    () => report.log('stopping after this step; press Ctrl-C again to stop at once'),
+    () => {
+      trainer.stop();
+      report.log('stopping after this step; press Ctrl-C again to stop at once');
+    },
     () => report.hide(),
   );
   report.log(describe(model, data));

@@ -137,17 +137,19 @@ Napi::Value readTensor(const Napi::CallbackInfo& info) {
   const std::string kind = textArgument(info, 1), name = textArgument(info, 2);
   const Napi::Object into = info[3].As<Napi::Object>();
   const size_t length = requireArray(info, 3, napi_float32_array, 0);
+  const bool asInFiles = flagArgument(info, 4);
   return environment(info.Env())
-      .submit(
-          info.Env(), handle.busy, into, [model = handle.model, kind, name, length](Device&) -> Completion {
-            auto values = std::make_shared<std::vector<float>>(model->readTensor(kind, name));
-            if (values->size() != length)
-              fail(ErrorCode::Shape, "'%s' has %zu elements, not %zu", name.c_str(), values->size(), length);
-            return [values](Napi::Env env, Napi::Object into) -> Napi::Value {
-              fill(into, values->data(), values->size() * sizeof(float));
-              return env.Undefined();
-            };
-          });
+      .submit(info.Env(), handle.busy, into,
+              [model = handle.model, kind, name, length, asInFiles](Device&) -> Completion {
+                auto values = std::make_shared<std::vector<float>>(model->readTensor(kind, name, asInFiles));
+                if (values->size() != length)
+                  fail(ErrorCode::Shape, "'%s' has %zu elements, not %zu", name.c_str(), values->size(),
+                       length);
+                return [values](Napi::Env env, Napi::Object into) -> Napi::Value {
+                  fill(into, values->data(), values->size() * sizeof(float));
+                  return env.Undefined();
+                };
+              });
 }
 
 Napi::Value writeTensor(const Napi::CallbackInfo& info) {
@@ -156,10 +158,11 @@ Napi::Value writeTensor(const Napi::CallbackInfo& info) {
   const HostTensor from = arrayArgument(info, 3, DType::F32);
   const float* first = reinterpret_cast<const float*>(from.data.data());
   std::vector<float> values(first, first + from.elements());
+  const bool asInFiles = flagArgument(info, 4);
   return environment(info.Env())
       .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, kind, name, values](Device&) -> Completion {
-                model->writeTensor(kind, name, values);
+              [model = handle.model, kind, name, values, asInFiles](Device&) -> Completion {
+                model->writeTensor(kind, name, values, asInFiles);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
               });
 }

@@ -41,6 +41,13 @@ std::string textArgument(const Napi::CallbackInfo& info, size_t index) {
   return info[index].As<Napi::String>().Utf8Value();
 }
 
+bool flagArgument(const Napi::CallbackInfo& info, size_t index) {
+  if (info.Length() <= index || !info[index].IsBoolean()) {
+    fail(ErrorCode::Internal, "argument %zu must be true or false", index);
+  }
+  return info[index].As<Napi::Boolean>().Value();
+}
+
 HostTensor arrayArgument(const Napi::CallbackInfo& info, size_t index, DType type) {
   if (info.Length() <= index) fail(ErrorCode::Internal, "argument %zu is missing", index);
   HostTensor tensor = tensorOf(info[index], "an array argument");

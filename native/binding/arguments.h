@@ -13,6 +13,7 @@ namespace tesserae {
 
 // All throw ERR_INTERNAL or ERR_DATA when the argument is not what it must be; contents are copied.
 std::string textArgument(const Napi::CallbackInfo& info, size_t index);
+bool flagArgument(const Napi::CallbackInfo& info, size_t index);
 HostTensor arrayArgument(const Napi::CallbackInfo& info, size_t index, DType type);
 // A typed array of this type with at least (or, for 0, any) `length` elements; returns its length.
 size_t requireArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, size_t length);

@@ -28,6 +28,22 @@ void requireMemory(const Layout& layout, int64_t bytes, const char* what) {
        static_cast<double>(available) / MiB);
 }
 
+// The transpose of a dense (rows, columns) matrix, by tiles that stay in cache.
+std::vector<float> transpose(const std::vector<float>& values, int64_t rows, int64_t columns) {
+  constexpr int64_t kTile = 32;
+  std::vector<float> result(values.size());
+  for (int64_t r0 = 0; r0 < rows; r0 += kTile) {
+    for (int64_t c0 = 0; c0 < columns; c0 += kTile) {
+      for (int64_t r = r0; r < std::min(rows, r0 + kTile); ++r) {
+        for (int64_t c = c0; c < std::min(columns, c0 + kTile); ++c) {
+          result[static_cast<size_t>(c * rows + r)] = values[static_cast<size_t>(r * columns + c)];
+        }
+      }
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 int defaultThreads() {
@@ -221,20 +237,27 @@ Arena Model::arenaOf(const std::string& kind) const {
   fail(ErrorCode::Config, "unknown kind of tensor '%s'", kind.c_str());
 }
 
-std::vector<float> Model::readTensor(const std::string& kind, const std::string& name) const {
+std::vector<float> Model::readTensor(const std::string& kind, const std::string& name, bool asInFiles) const {
   const ParameterSlot& from = slot(name);
   std::vector<float> values(static_cast<size_t>(from.spec.logicalElements()));
   unpack(from.spec, 4, arena(arenaOf(kind)) + from.offset * 4, values.data());
-  return values;
+  if (!asInFiles || !from.parameter->transposedInFiles) return values;
+  return transpose(values, from.spec.axes[0].logical(), from.spec.axes[1].logical());
 }
 
-void Model::writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values) {
+void Model::writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values,
+                        bool asInFiles) {
   const ParameterSlot& to = slot(name);
   if (static_cast<int64_t>(values.size()) != to.spec.logicalElements()) {
     fail(ErrorCode::Shape, "%s of '%s' has %lld elements, not %zu", kind.c_str(), name.c_str(),
          static_cast<long long>(to.spec.logicalElements()), values.size());
   }
-  pack(to.spec, 4, values.data(), arena(arenaOf(kind)) + to.offset * 4);
+  char* place = arena(arenaOf(kind)) + to.offset * 4;
+  if (asInFiles && to.parameter->transposedInFiles) {
+    pack(to.spec, 4, transpose(values, to.spec.axes[1].logical(), to.spec.axes[0].logical()).data(), place);
+  } else {
+    pack(to.spec, 4, values.data(), place);
+  }
 }
 
 int64_t Model::counter(Counter which) const {

@@ -59,10 +59,12 @@ class Model {
   RunResult run(Device& device, const ProgramRequest& request, const HostBatch& batch,
                 const RunOptions& options);
 
-  // kind: parameter, gradient, moment1, moment2; values in logical order. Throw ERR_CONFIG for an unknown
-  // name.
-  std::vector<float> readTensor(const std::string& kind, const std::string& name) const;
-  void writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values);
+  // kind: parameter, gradient, moment1, moment2; values in logical order, or as files have them (some
+  // parameters transposed). Throw ERR_CONFIG for an unknown name.
+  std::vector<float> readTensor(const std::string& kind, const std::string& name,
+                                bool asInFiles = false) const;
+  void writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values,
+                   bool asInFiles = false);
   int64_t counter(Counter counter) const;
   void setCounter(Counter counter, int64_t value);
 

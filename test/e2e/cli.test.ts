@@ -1,0 +1,219 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const PROGRAM = path.resolve(__dirname, '../../dist/cli/main.js');
+const ENVIRONMENT = { ...process.env, NO_COLOR: '1' };
+
+let folder: string;
+let config: string;
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'cli-'));
+  writeFileSync(
+    path.join(folder, 'book.txt'),
+    'the cat sat on the mat and the dog lay on the log. '.repeat(40),
+  );
+  config = write('run.json', {
+    model: { type: 'gpt2', nPositions: 32, nEmbd: 32, nLayer: 2, nHead: 2, residPdrop: 0, attnPdrop: 0 },
+    data: { text: 'book.txt' },
+    training: { maxSteps: 5, batchSize: 4, learningRate: 1e-3, evalSteps: 2, evalBatches: 2, seed: 3 },
+    sampling: { prompt: 'the ', maxNewTokens: 20 },
+  });
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function write(name: string, content: unknown): string {
+  const file = path.join(folder, name);
+  writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content));
+  return file;
+}
+
+function tesserae(...args: string[]): { code: number | null; out: string; err: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, ...args], {
+    encoding: 'utf8',
+    env: ENVIRONMENT,
+    cwd: folder,
+  });
+  return { code: status, out: stdout, err: stderr };
+}
+
+/** The lines of a JSON-lines text. */
+const records = (text: string): Record<string, unknown>[] =>
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+describe('train', () => {
+  let run: ReturnType<typeof tesserae>;
+  const output = (...names: string[]): string => path.join(folder, 'runs', 'run', ...names);
+  beforeAll(() => {
+    run = tesserae('train', config, '--device', 'cpu', '--threads', '1');
+  });
+
+  it('says what it trains and how it ended', () => {
+    expect({ code: run.code, err: run.err }).toMatchObject({ code: 0 });
+    expect(run.err).toMatch(/^gpt2 · [\d.]+ k parameters · cpu \(1 thread, [\w-]+\) · fp32\n/);
+    expect(run.err).toMatch(/step 2 · validation loss \d\.\d{4}\n/);
+    expect(run.out).toContain('training loss');
+    expect(run.out).toMatch(/trained +5 steps, 640 tokens in \d+s\n/);
+    expect(run.out).toMatch(/checkpoint +runs\/run\/checkpoint-5\n/);
+    expect(run.out).toContain('sample\nthe ');
+  });
+
+  it('leaves metrics, a loss curve and a checkpoint', () => {
+    const metrics = records(readFileSync(output('metrics.jsonl'), 'utf8'));
+    expect(metrics.map(({ type, step }) => `${String(type)} ${String(step)}`)).toEqual([
+      'step 1',
+      'step 2',
+      'evaluate 2',
+      'step 3',
+      'step 4',
+      'evaluate 4',
+      'step 5',
+      'evaluate 5',
+      'save 5',
+      'end 5',
+    ]);
+    expect(metrics[0]).toHaveProperty('tokens_per_second');
+    expect(metrics[0]?.['loss']).toBeCloseTo(Math.log(256), 0);
+    expect(readFileSync(output('loss.svg'), 'utf8')).toMatch(/^<svg [^]*<\/svg>\n$/);
+    expect(readdirSync(output('checkpoint-5')).sort()).toEqual(['config.json', 'model.safetensors']);
+  });
+
+  it('gives the same losses for the same seed, as JSON lines too', () => {
+    const again = tesserae('train', config, '--json', '--output-dir', 'again', '--threads', '1');
+    expect({ code: again.code, err: again.err }).toEqual({ code: 0, err: '' });
+    const losses = (lines: Record<string, unknown>[]): unknown[] =>
+      lines.filter(({ type }) => type === 'step').map(({ loss }) => loss);
+    expect(losses(records(again.out))).toEqual(
+      losses(records(readFileSync(output('metrics.jsonl'), 'utf8'))),
+    );
+    expect(existsSync(path.join(folder, 'again', 'checkpoint-5'))).toBe(true);
+  });
+
+  it('stops after the current step when it is interrupted, and saves', async () => {
+    const child = spawn(
+      process.execPath,
+      [PROGRAM, 'train', config, '--json', '--max-steps', '100000', '--output-dir', 'stopped'],
+      { env: ENVIRONMENT, cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    let out = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (out === '') child.kill('SIGINT');
+      out += text;
+    });
+    const [code] = (await once(child, 'close')) as [number];
+    expect(code).toBe(130);
+    const events = records(out);
+    const end = events.at(-1);
+    expect(end).toMatchObject({ type: 'end', reason: 'stopped' });
+    expect(Number(end?.['step'])).toBeLessThan(100_000);
+    expect(existsSync(path.join(folder, 'stopped', `checkpoint-${String(end?.['step'])}`))).toBe(true);
+  });
+});
+
+describe('sample', () => {
+  it('continues the prompt, the same way for the same seed', () => {
+    const ask = (seed: string): string => {
+      const { code, out, err } = tesserae(
+        ...['sample', 'runs/run', '--prompt', 'the cat', '--max-new-tokens', '30', '--seed', seed],
+      );
+      expect({ code, err }).toEqual({ code: 0, err: '' });
+      return out;
+    };
+    expect(ask('1')).toMatch(/^the cat[^]+\n$/);
+    expect(ask('1')).toBe(ask('1'));
+    expect(ask('1')).not.toBe(ask('2'));
+  });
+
+  it('refuses a folder without a checkpoint', () => {
+    const { code, err } = tesserae('sample', folder);
+    expect(code).toBe(1);
+    expect(err).toMatch(/^error ERR_CHECKPOINT: .* holds no checkpoint/);
+  });
+});
+
+describe('plan', () => {
+  it('prints tables for a chip that is not there', () => {
+    const model = write('plan.json', {
+      model: { type: 'gpt2', vocabSize: 250, nEmbd: 545, nHead: 5, nLayer: 2, nPositions: 64 },
+    });
+    const { code, out } = tesserae(
+      'plan',
+      model,
+      '--chip',
+      'h100',
+      '--precision',
+      'bf16',
+      '--memory',
+      '24GiB',
+    );
+    expect(code).toBe(0);
+    expect(out).toContain('h100');
+    expect(out).toMatch(/embd +545→552/);
+    expect(out).toMatch(/vocab +250→256/);
+    expect(out).toMatch(/transformer\.h\.\*\.mlp\.c_fc +linear +2 /);
+    expect(out).toMatch(/largest micro-batch in 24 GiB: \d+ rows/);
+  });
+
+  it('prints JSON', () => {
+    const { code, out } = tesserae('plan', config, '--json', '--batch-size', '2');
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ rows: 2, time: 32, precision: 'fp32' });
+  });
+
+  it('refuses a chip that it does not know', () => {
+    const { code, err } = tesserae('plan', config, '--chip', 'h1000');
+    expect(code).toBe(1);
+    expect(err).toMatch(/^error ERR_CONFIG: .*h1000.*\n$/);
+  });
+});
+
+describe('mistakes', () => {
+  it.each<[string, string[], number, RegExp]>([
+    [
+      'no file',
+      ['train', 'none.json'],
+      1,
+      /^error ERR_CONFIG: none\.json could not be read: there is no such file\n$/,
+    ],
+    ['an unknown command', ['trian'], 2, /unknown command 'trian'/],
+    ['an unknown option', ['train', 'run.json', '--steps'], 2, /unknown option '--steps'/],
+    ['a device that is not there', ['train', 'run.json', '--device', 'cuda:77'], 1, /^error ERR_DEVICE: /],
+    ['a device that is none', ['train', 'run.json', '--device', 'tpu'], 1, /^error ERR_CONFIG: device 'tpu'/],
+  ])('%s', (_what, args, expected, message) => {
+    const { code, out, err } = tesserae(...args);
+    expect(code).toBe(expected);
+    expect(err).toMatch(message);
+    expect(out).toBe('');
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    ['a syntax error', '{\n  "model": {,\n}', /^error ERR_CONFIG: bad\.json:2:13: expected a name/],
+    [
+      'a misspelt setting',
+      { model: { type: 'gpt2', nlayer: 2 } },
+      /bad\.json: model\.nlayer is unknown: did you mean nLayer\?/,
+    ],
+    [
+      'a text that is not there',
+      { model: { type: 'gpt2' }, data: { text: 'none.txt' }, training: { maxSteps: 1 } },
+      /^error ERR_DATA: .*none\.txt/,
+    ],
+    [
+      'a text that is too short',
+      { model: { type: 'gpt2', nPositions: 1024 }, data: { text: 'bad.json' }, training: { maxSteps: 1 } },
+      /^error ERR_DATA: the text has \d+ tokens/,
+    ],
+  ])('%s in the configuration', (_what, content, message) => {
+    write('bad.json', content);
+    const { code, err } = tesserae('train', 'bad.json');
+    expect(code).toBe(1);
+    expect(err).toMatch(message);
+    expect(err.trimEnd()).not.toContain('\n');
+    expect(existsSync(path.join(folder, 'runs', 'bad'))).toBe(false);
+  });
+});

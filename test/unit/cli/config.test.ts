@@ -1,0 +1,190 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { readRunConfig, readTrainableRun } from '../../../lib/cli/config';
+import { readJson } from '../../../lib/cli/json_file';
+import { configSchema } from '../../../lib/cli/write_schema';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'config-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Writes a file into the test's folder; returns its path. */
+async function file(content: unknown, name = 'run.json'): Promise<string> {
+  const at = path.join(folder, name);
+  await writeFile(at, typeof content === 'string' ? content : JSON.stringify(content));
+  return at;
+}
+
+const model = { type: 'gpt2', nEmbd: 32, nHead: 4, nLayer: 2, nPositions: 16 };
+const run = { model, data: { text: 'book.txt' }, training: { maxSteps: 10 } };
+
+describe('readJson', () => {
+  it('reads a file, with or without a byte order mark', async () => {
+    expect(await readJson(await file('\uFEFF{"a": [1, 2.5e3, "x\\n", null]}'))).toEqual({
+      a: [1, 2500, 'x\n', null],
+    });
+  });
+
+  it.each<[string, string, string]>([
+    [
+      'a comma too many',
+      '{\n  "a": 1,\n}',
+      ":3:1: expected a name in double quotes (no ',' after the last one), found '}'",
+    ],
+    [
+      'a comma too many in an array',
+      '[1, 2, ]',
+      ":1:8: expected a value (no ',' after the last one), found ']'",
+    ],
+    ['a missing comma', '{\n  "a": 1\n  "b": 2\n}', ":3:3: expected ',' or '}', found text"],
+    ['a bare word', '{"a": yes}', ":1:7: expected a value, found 'yes'"],
+    ['a name without quotes', '{a: 1}', ":1:2: expected a name in double quotes or '}', found 'a'"],
+    ['single quotes', "{'a': 1}", `:1:2: expected a name in double quotes or '}', found '''`],
+    ['a comment', '{\n  // no\n}', ":2:3: expected a name in double quotes or '}', found a comment"],
+    ['the end', '{"a": [1', ":1:9: expected ',' or ']', found the end of the file"],
+    ['an empty file', '', ':1:1: expected a value, found the end of the file'],
+    ['text that does not end', '{"a": "b\n}', ':1:7: expected a value, found text that does not end'],
+    ['something after the end', '{} {}', ":1:4: expected nothing more, found '{'"],
+    ['a missing colon', '{"a" 1}', ":1:6: expected ':', found '1'"],
+    ['a number that is none', '{"a": 01}', ":1:8: expected ',' or '}', found '1'"],
+  ])('points at %s', async (_what, text, message) => {
+    const at = await file(text);
+    await expect(readJson(at)).rejects.toMatchObject({
+      code: 'ERR_CONFIG',
+      message: expect.stringContaining(`${at}${message}`) as string,
+    });
+  });
+
+  it('does not break on deep nesting', async () => {
+    await expect(readJson(await file('['.repeat(200_000)))).rejects.toMatchObject({ code: 'ERR_CONFIG' });
+  });
+
+  it('tells what is wrong with the file itself', async () => {
+    await expect(readJson(path.join(folder, 'none.json'))).rejects.toThrow('there is no such file');
+    await expect(readJson(folder)).rejects.toThrow('it is a folder');
+  });
+});
+
+describe('readRunConfig', () => {
+  it('makes paths relative to the file', async () => {
+    const at = await file({ ...run, training: { maxSteps: 10, outputDir: 'out' } });
+    const { data, training } = await readRunConfig(at);
+    expect(data?.text).toEqual([path.join(folder, 'book.txt')]);
+    expect(training?.outputDir).toBe(path.join(folder, 'out'));
+  });
+
+  it('gives a model of text the vocabulary of bytes, unless it has one', async () => {
+    expect((await readRunConfig(await file(run))).model.vocabSize).toBe(256);
+    expect((await readRunConfig(await file({ model }))).model.vocabSize).toBe(50257);
+    const own = { ...run, model: { ...model, vocabSize: 300 } };
+    expect((await readRunConfig(await file(own))).model.vocabSize).toBe(300);
+  });
+
+  it('lets the command line have the last word', async () => {
+    const { training } = await readRunConfig(await file(run), { maxSteps: 3, learningRate: 0.5 });
+    expect(training).toMatchObject({ maxSteps: 3, learningRate: 0.5 });
+  });
+
+  it.each<[string, object, string, string]>([
+    [
+      'a misspelt section',
+      { ...run, trainings: {} },
+      'trainings is unknown: did you mean training?',
+      'trainings',
+    ],
+    [
+      'a misspelt setting',
+      { ...run, training: { maxSteps: 1, learningrate: 1 } },
+      'training.learningrate is unknown: did you mean learningRate?',
+      'training.learningrate',
+    ],
+    [
+      "another library's name",
+      { ...run, training: { maxSteps: 1, lr: 1 } },
+      'training.lr is unknown: did you mean learningRate?',
+      'training.lr',
+    ],
+    [
+      "Hugging Face's spelling",
+      { ...run, model: { ...model, n_layer: 1 } },
+      'model.n_layer is unknown: did you mean nLayer?',
+      'model.n_layer',
+    ],
+    ['no model', { data: run.data }, 'model is missing: it must be an object', 'model'],
+    ['no type', { model: {} }, "model.type is missing: it must be 'gpt2'", 'model.type'],
+    ['an unknown type', { model: { type: 'gtp2' } }, "model.type must be 'gpt2', not 'gtp2'", 'model.type'],
+    [
+      'a wrong kind',
+      { ...run, data: { text: 5 } },
+      'data.text must be text that is not empty or an array of text that is not empty, not 5',
+      'data.text',
+    ],
+    [
+      'a step too few',
+      { ...run, training: { maxSteps: 0 } },
+      'training.maxSteps must be an integer from 1',
+      'training.maxSteps',
+    ],
+    [
+      'a scheduler that is none',
+      { ...run, training: { maxSteps: 1, lrScheduler: 'cosin' } },
+      "training.lrScheduler must be one of 'cosine', 'linear', 'constant', not 'cosin': did you mean 'cosine'?",
+      'training.lrScheduler',
+    ],
+    [
+      'heads that do not divide',
+      { model: { ...model, nHead: 5 } },
+      'model.nEmbd 32 is not a multiple',
+      'model.nEmbd',
+    ],
+    ['an array', [], 'the configuration must be an object', ''],
+  ])('refuses %s', async (_what, content, message, at) => {
+    const name = await file(content);
+    await expect(readRunConfig(name)).rejects.toMatchObject({
+      code: 'ERR_CONFIG',
+      message: expect.stringContaining(`${name}: ${message}`) as string,
+      details: expect.objectContaining({ path: at, file: name }) as object,
+    });
+  });
+});
+
+describe('readTrainableRun', () => {
+  it('writes beside the file unless told', async () => {
+    const at = await file(run, 'tiny.json');
+    expect((await readTrainableRun(at, {})).training.outputDir).toBe(path.join(folder, 'runs', 'tiny'));
+  });
+
+  it.each<[string, object, string]>([
+    ['data', { model, training: run.training }, 'data is missing'],
+    ['training', { model, data: run.data }, 'training is missing'],
+  ])('needs %s', async (_what, content, message) => {
+    await expect(readTrainableRun(await file(content), {})).rejects.toThrow(message);
+  });
+
+  it('needs no training section when the command line says how long', async () => {
+    const { training } = await readTrainableRun(await file({ model, data: run.data }), { maxSteps: 5 });
+    expect(training.maxSteps).toBe(5);
+  });
+
+  it('refuses an encoder, which would see the next token', async () => {
+    const encoder = { ...run, model: { ...model, isEncoder: true } };
+    await expect(readTrainableRun(await file(encoder), {})).rejects.toThrow('model.isEncoder true');
+  });
+});
+
+describe('the JSON Schema', () => {
+  it('describes every section, and requires only what has no default', () => {
+    const schema = configSchema() as {
+      properties: Record<string, { required?: string[]; properties?: Record<string, { default?: unknown }> }>;
+      required: string[];
+    };
+    expect(schema.required).toEqual(['model']);
+    expect(Object.keys(schema.properties)).toEqual(['$schema', 'model', 'data', 'training', 'sampling']);
+    expect(schema.properties['training']?.required).toEqual(['maxSteps']);
+    expect(schema.properties['training']?.properties?.['adamBeta2']?.default).toBe(0.95);
+    expect(JSON.stringify(schema)).toContain('Width of the residual stream');
+  });
+});

@@ -1,0 +1,82 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { main, parseBytes } from '../../../lib/cli/main';
+
+let output: { out: string; err: string };
+beforeEach(() => {
+  output = { out: '', err: '' };
+  const collect = (key: 'out' | 'err') => (chunk: unknown) => {
+    output[key] += String(chunk);
+    return true;
+  };
+  jest.spyOn(process.stdout, 'write').mockImplementation(collect('out'));
+  jest.spyOn(process.stderr, 'write').mockImplementation(collect('err'));
+});
+afterEach(() => jest.restoreAllMocks());
+
+it.each<[string, number]>([
+  ['24GiB', 24 * 2 ** 30],
+  ['1.5 gib', 1.5 * 2 ** 30],
+  ['16GB', 16e9],
+  ['512MiB', 512 * 2 ** 20],
+  ['1000', 1000],
+])('parseBytes(%s)', (text, bytes) => expect(parseBytes(text)).toBe(bytes));
+
+it.each(['', 'GiB', '-1GiB', '5 parsecs', '0', '1e99GiB'])('parseBytes refuses %j', (text) => {
+  expect(() => parseBytes(text)).toThrow('such as 24GiB');
+});
+
+it.each([[['--help']], [['train', '--help']], [['sample', '--help']], [['plan', '--help']], [['--version']]])(
+  '%j explains itself and succeeds',
+  async (args) => {
+    expect(await main(args)).toBe(0);
+    expect(output.out).toMatch(args.includes('--help') ? /\$ tesserae/ : /^\d+\.\d+\.\d+/);
+  },
+);
+
+it.each<[string[], string]>([
+  [['trian', 'x.json'], 'Did you mean train?'],
+  [['train'], "missing required argument 'config'"],
+  [['train', 'x.json', '--max-step', '5'], 'Did you mean --max-steps?'],
+  [['train', 'x.json', '--max-steps', '0'], 'must be an integer of at least 1'],
+  [['train', 'x.json', '--learning-rate', 'fast'], 'must be a number of at least 0'],
+  [['plan', 'x.json', '--memory', 'much'], 'such as 24GiB'],
+  [['plan', 'x.json', '--precision', 'fp12'], 'Allowed choices are fp32, tf32, fp16, bf16'],
+])('%j is wrong usage', async (args, message) => {
+  expect(await main(args)).toBe(2);
+  expect(output.err).toContain(message);
+});
+
+describe('a failing command', () => {
+  let folder: string;
+  let config: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'main-'));
+    config = path.join(folder, 'run.json');
+    await writeFile(config, '{"model": {"type": "gpt2", "nEmbd": 544, "nHead": 12}}');
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it('says what is wrong in one line', async () => {
+    expect(await main(['train', config])).toBe(1);
+    expect(output.err).toMatch(
+      /^.*error.* ERR_CONFIG: .*run\.json: model\.nEmbd 544 is not a multiple.*headDim 48\n$/,
+    );
+    expect(output.out).toBe('');
+  });
+
+  it('says it as JSON with --json', async () => {
+    expect(await main(['plan', config, '--json'])).toBe(1);
+    expect(JSON.parse(output.err)).toMatchObject({
+      type: 'error',
+      code: 'ERR_CONFIG',
+      details: { path: 'model.nEmbd', remedies: { nHead: [8, 16], headDim: 48 } },
+    });
+  });
+
+  it('finds no checkpoint where there is none', async () => {
+    expect(await main(['sample', folder])).toBe(1);
+    expect(output.err).toMatch(/ERR_CHECKPOINT: '.*' holds no checkpoint/);
+  });
+});

@@ -1,0 +1,18 @@
+import { linearCase } from '../support/cases';
+import { checkCase } from '../support/native';
+
+test.each([
+  [1, 1, 1, 1, true],
+  [1, 3, 7, 8, true],
+  [1, 17, 8, 7, false],
+  [3, 37, 64, 192, true],
+  [113, 1, 1, 545, true],
+  [1, 199, 545, 136, true],
+  [2, 100, 250, 65, false],
+])('linear: rows %d, time %d, in %d, out %d, bias %s', async (rows, time, nIn, nOut, bias) => {
+  await checkCase(linearCase({ rows, time, nIn, nOut, bias }));
+});
+
+test('linear: more rows than one block of every kind, in separate allocations', async () => {
+  await checkCase(linearCase({ rows: 5, time: 239, nIn: 48, nOut: 100, bias: true }), { separate: true });
+});
