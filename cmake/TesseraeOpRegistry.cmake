@@ -54,7 +54,6 @@ void registerCpuKernels([[maybe_unused]] KernelRegistry& registry, CpuIsa isa) {
 @cases@  }
 }
 
-void registerCudaKernels(KernelRegistry& registry);
 void registerCudaKernels([[maybe_unused]] KernelRegistry& registry) {
 @register_cuda@}
 

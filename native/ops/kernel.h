@@ -51,7 +51,8 @@ struct KernelContext {
   void* workspace;  // as many bytes as the contract asked for, aligned to 64
   uint64_t site;    // hash of the call site's name: Philox key = seed ^ site
   int threads;      // CPU: the size of the OpenMP pool
-  void* stream;     // CUDA
+  void* stream;     // CUDA: the cudaStream_t that everything is enqueued on
+  Precision precision = Precision::FP32;  // TF32 or not where tensors are fp32
 };
 
 using Kernel = void (*)(const KernelContext&);

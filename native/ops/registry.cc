@@ -70,4 +70,13 @@ Kernel cpuKernel(const std::string& operation) {
   return registry.find(operation);
 }
 
+Kernel cudaKernel(const std::string& operation) {
+  static const KernelRegistry registry = [] {
+    KernelRegistry r;
+    registerCudaKernels(r);
+    return r;
+  }();
+  return registry.find(operation);
+}
+
 }  // namespace tesserae
