@@ -5,6 +5,12 @@
 
 #include <cstdint>
 
+#ifdef __CUDACC__
+#define TESSERAE_ANYWHERE __host__ __device__
+#else
+#define TESSERAE_ANYWHERE
+#endif
+
 namespace tesserae {
 
 struct Philox4 {
@@ -13,10 +19,13 @@ struct Philox4 {
 
 // Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3).
 // key: 64 bits; counter: four 32-bit words.
-__attribute__((always_inline)) static inline Philox4 philox(uint64_t key, uint32_t c0, uint32_t c1,
-                                                            uint32_t c2, uint32_t c3) {
+__attribute__((always_inline)) TESSERAE_ANYWHERE static inline Philox4 philox(uint64_t key, uint32_t c0,
+                                                                              uint32_t c1, uint32_t c2,
+                                                                              uint32_t c3) {
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+#ifndef __CUDACC__
 #pragma GCC unroll 10  // straight-line code, so that loops over counters vectorise
+#endif
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = 0xD2511F53ull * c0, p1 = 0xCD9E8D57ull * c2;
     const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0,
@@ -32,7 +41,7 @@ __attribute__((always_inline)) static inline Philox4 philox(uint64_t key, uint32
 }
 
 // A uniform number in [0, 1) with 24 random bits: exact in fp32.
-__attribute__((always_inline)) static inline float uniform01(uint32_t bits) {
+__attribute__((always_inline)) TESSERAE_ANYWHERE static inline float uniform01(uint32_t bits) {
   return static_cast<float>(bits >> 8) * (1.0f / 16777216.0f);
 }
 
