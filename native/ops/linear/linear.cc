@@ -1,6 +1,8 @@
 // Linear layer y = activation(x Wᵀ + b) and its gradients.
 #include "ops/activation/functions.h"
 #include "ops/cpu_gemm.h"
+#include "ops/cuda_gemm.h"
+#include "ops/linear/plan.h"
 #include "ops/registry.h"
 
 namespace tesserae {
@@ -101,9 +103,20 @@ Cost weightGradientCost(const CallShape& c) {
           .vectorFlops = c.outputs[1] ? 1.0 * dy.physicalElements() : 0.0};
 }
 
+// On a GPU: of the product, then a copy of the weight where it has another type than the activations.
+int64_t productWorkspace(const CallShape& c, DeviceKind device, int) {
+  if (device == DeviceKind::CPU) return 0;
+  const TensorSpec &rows = *c.inputs[0], &weight = *c.inputs[1];
+  const int64_t copy = weight.dtype == rows.dtype ? 0 : weight.physicalElements() * dtypeSize(rows.dtype);
+  return kGemmWorkspaceBytes + copy;
+}
+
 int64_t weightGradientWorkspace(const CallShape& c, DeviceKind device, int) {
-  if (device != DeviceKind::CPU) return 0;
   const TensorSpec &dy = *c.inputs[0], &x = *c.inputs[1];
+  if (device == DeviceKind::CUDA) {
+    const int64_t sums = planColumnSum(rowsOf(dy), dy.axes.back().physical()).floats;
+    return kGemmWorkspaceBytes + (c.outputs[1] ? sums * static_cast<int64_t>(sizeof(float)) : 0);
+  }
   return planWeightGradient(rowsOf(dy), dy.axes.back().physical(), x.axes.back().physical()).floats *
          static_cast<int64_t>(sizeof(float));
 }
@@ -118,6 +131,7 @@ void register_linear(OperationRegistry& registry) {
                 .infer = inferLinear,
                 .gradient = differentiateLinear,
                 .cost = productCost,
+                .workspace = productWorkspace,
                 .absorbs = {{DeviceKind::CPU, "activation"}, {DeviceKind::CUDA, "activation"}}});
   // dx = (dy W) ∘ activation'(pre)
   registry.add(
@@ -126,6 +140,7 @@ void register_linear(OperationRegistry& registry) {
        .outputs = {"dx"},
        .infer = inferInputGradient,
        .cost = productCost,
+       .workspace = productWorkspace,
        .absorbs = {{DeviceKind::CPU, "activation_backward"}, {DeviceKind::CUDA, "activation_backward"}}});
   // dweight = dyᵀ x, dbias = column sums of dy
   registry.add({.name = "linear_weight_gradient",

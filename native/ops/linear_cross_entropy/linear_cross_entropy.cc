@@ -40,8 +40,12 @@ Cost costOf(const CallShape& c) {
 }
 
 int64_t workspace(const CallShape& c, DeviceKind device, int) {
-  if (device != DeviceKind::CPU) return 0;
   const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
+  if (device == DeviceKind::CUDA) {
+    return planCudaLinearCrossEntropy(rowsOf(x), weight.axes[0].physical(), weight.axes[1].physical(),
+                                      dtypeSize(x.dtype), weight.dtype != x.dtype)
+        .bytes;
+  }
   return planLinearCrossEntropy(rowsOf(x), weight.axes[0].physical(), weight.axes[1].physical()).bytes;
 }
 

@@ -1,10 +1,12 @@
-// defines: LinearCrossEntropyPlan, planLinearCrossEntropy
+// defines: LinearCrossEntropyPlan, planLinearCrossEntropy, CudaLinearCrossEntropyPlan,
+// planCudaLinearCrossEntropy
 #pragma once
 
 #include <cstdint>
 
 #include "ops/cpu_gemm.h"
 #include "ops/cross_entropy/plan.h"
+#include "ops/cuda_gemm.h"
 
 namespace tesserae {
 
@@ -35,6 +37,32 @@ __attribute__((always_inline)) static inline LinearCrossEntropyPlan planLinearCr
   p.lossOffset = (p.gradientOffset + gradient + 15) / 16 * 16;
   p.bytes = p.lossOffset * static_cast<int64_t>(sizeof(float)) +
             (lossBlocks(rows) * 2) * static_cast<int64_t>(sizeof(double));
+  return p;
+}
+
+// On a GPU. Workspace: that of the products, a copy of the weight where it has another type than the
+// activations, logits (panelRows, columns), then the rows' losses as doubles.
+struct CudaLinearCrossEntropyPlan {
+  int64_t panelRows, panels;
+  int64_t weightOffset, logitsOffset, lossOffset;  // in bytes
+  int64_t bytes;
+};
+
+inline CudaLinearCrossEntropyPlan planCudaLinearCrossEntropy(int64_t rows, int64_t columns, int64_t width,
+                                                             int64_t elementBytes, bool copyWeight) {
+  // Panels as high as half a GiB allows: each one reads the weight twice and its gradient once.
+  constexpr int64_t kLogitsBytes = int64_t{512} << 20, kRows = 256, kAlign = 256;
+  const auto align = [](int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; };
+  int64_t most = kLogitsBytes / (columns * elementBytes) / kRows * kRows;
+  if (most < kRows) most = kRows;
+  CudaLinearCrossEntropyPlan p;
+  p.panels = (rows + most - 1) / most;
+  p.panelRows = p.panels == 1 ? rows : ((rows + p.panels - 1) / p.panels + kRows - 1) / kRows * kRows;
+  p.panels = (rows + p.panelRows - 1) / p.panelRows;
+  p.weightOffset = kGemmWorkspaceBytes;
+  p.logitsOffset = p.weightOffset + (copyWeight ? align(columns * width * elementBytes) : 0);
+  p.lossOffset = p.logitsOffset + align(p.panelRows * columns * elementBytes);
+  p.bytes = p.lossOffset + rows * static_cast<int64_t>(sizeof(double));
   return p;
 }
 
