@@ -110,6 +110,9 @@ ValueId Ir::stateValue(const std::string& name) {
                        state.chunks});
   }
   if (name == "parameters") return once(name, {name, flat("elements", n, DType::F32), Arena::Parameters, 0});
+  if (name == "halfCopy") {
+    return once(name, {name, flat("elements", n, activationType(precision)), Arena::HalfCopy, 0});
+  }
   if (name == "gradients") return once(name, {name, flat("elements", n, DType::F32), Arena::Gradients, 0});
   if (name == "moment1") return once(name, {name, flat("elements", n, DType::F32), Arena::Moment1, 0});
   if (name == "moment2") return once(name, {name, flat("elements", n, DType::F32), Arena::Moment2, 0});

@@ -1,7 +1,7 @@
 // defines: cudaCheckLaunch, cudaStream, divideUp, toFloat, fromFloat, loadVector, storeVector, kVector,
-// warpSum, warpMax, blockSum, blockMax, TypeTag, dispatchActivationType, requireVectors, requireTypes
-// What the kernels of cuda.cu files share. Reductions add in an order that depends on the launch's shape
-// alone: results repeat bit for bit on a chip.
+// warpSum, warpMax, blockSum, blockMax, TypeTag, dispatchActivationType, requireVectors, requireTypes,
+// residentBlocks What the kernels of cuda.cu files share. Reductions add in an order that depends on the
+// launch's shape alone: results repeat bit for bit on a chip.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -23,6 +23,21 @@ inline void cudaCheckLaunch(const char* operation) {
   const cudaError_t status = cudaGetLastError();
   if (status != cudaSuccess)
     fail(ErrorCode::Device, "%s: the GPU did not take the kernel: %s", operation, cudaGetErrorString(status));
+}
+
+// Blocks of a kernel that the whole chip runs at a time: the grid of a kernel whose blocks loop over the
+// work.
+template <class Function>
+int residentBlocks(Function kernel, int threads, const char* operation) {
+  int device = 0, processors = 0, blocks = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess ||
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0) != cudaSuccess ||
+      processors * blocks < 1) {
+    fail(ErrorCode::Device, "%s: the GPU does not say how much it runs at a time: %s", operation,
+         cudaGetErrorString(cudaGetLastError()));
+  }
+  return processors * blocks;
 }
 
 template <class A, class B>

@@ -30,6 +30,7 @@ void inferAdamw(InferContext& c) {
   c.output(0, parameters);
   c.output(1, c.input(kMoment1));
   c.output(2, c.input(kMoment2));
+  if (c.activationType() != DType::F32) c.output(3, {parameters.axes, c.activationType()});
 }
 
 Cost adamwCost(const CallShape& c) { return {.vectorFlops = 14.0 * c.inputs[0]->physicalElements()}; }
@@ -37,10 +38,11 @@ Cost adamwCost(const CallShape& c) { return {.vectorFlops = 14.0 * c.inputs[0]->
 }  // namespace
 
 void register_adamw(OperationRegistry& registry) {
+  // Where the precision has a 16-bit copy of the parameters, the update writes it too.
   registry.add(
       {.name = "adamw",
        .inputs = {"parameters*", "gradients*", "moment1*", "moment2*", "chunks*", "norm*", "counters*"},
-       .outputs = {"parameters*", "moment1*", "moment2*"},
+       .outputs = {"parameters*", "moment1*", "moment2*", "halfCopy?*"},
        .infer = inferAdamw,
        .cost = adamwCost});
 }

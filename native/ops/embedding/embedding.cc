@@ -1,4 +1,5 @@
 // Rows of a table looked up by token ids, optionally with another tensor added (position embeddings).
+#include "ops/embedding/plan.h"
 #include "ops/registry.h"
 
 namespace tesserae {
@@ -48,6 +49,13 @@ Cost backwardCost(const CallShape& c) {
           .extraBytes = 2 * sizeof(float) * elements - static_cast<double>(c.inputs[2]->bytes())};
 }
 
+int64_t backwardWorkspace(const CallShape& c, DeviceKind device, int) {
+  if (device != DeviceKind::CUDA) return 0;
+  enum { kIds, kDy, kWeight };
+  const Axes& table = c.inputs[kWeight]->axes;
+  return EmbeddingSort(c.inputs[kIds]->physicalElements(), table[0].logical(), table[1].physical()).bytes;
+}
+
 }  // namespace
 
 void register_embedding(OperationRegistry& registry) {
@@ -64,7 +72,8 @@ void register_embedding(OperationRegistry& registry) {
                 .inputs = {"ids", "dy", "weight"},
                 .outputs = {"dweight"},
                 .infer = inferBackward,
-                .cost = backwardCost});
+                .cost = backwardCost,
+                .workspace = backwardWorkspace});
 }
 
 }  // namespace tesserae

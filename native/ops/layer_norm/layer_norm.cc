@@ -1,4 +1,7 @@
 // Layer normalisation over the last axis (Ba et al. 2016), with an optional residual sum before it.
+#include <algorithm>
+
+#include "ops/layer_norm/plan.h"
 #include "ops/registry.h"
 
 namespace tesserae {
@@ -53,10 +56,11 @@ Cost forwardCost(const CallShape& c) { return {.vectorFlops = 8.0 * c.inputs[0]-
 Cost backwardCost(const CallShape& c) { return {.vectorFlops = 14.0 * c.inputs[0]->physicalElements()}; }
 
 // Partial column sums of weight and bias gradients, a row of each per thread-independent block of rows.
-int64_t backwardWorkspace(const CallShape& c, DeviceKind, int) {
+int64_t backwardWorkspace(const CallShape& c, DeviceKind device, int) {
   const TensorSpec& x = *c.inputs[1];
   const int64_t columns = x.axes.back().physical(), rows = x.physicalElements() / columns;
-  return 2 * ((rows + 63) / 64) * columns * static_cast<int64_t>(sizeof(float));
+  const int64_t blocks = device == DeviceKind::CPU ? (rows + 63) / 64 : std::min(rows, kNormBlocks);
+  return 2 * blocks * columns * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace

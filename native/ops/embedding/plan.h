@@ -1,0 +1,42 @@
+// defines: EmbeddingSort
+// How the CUDA kernels of embedding_backward use their workspace: token positions sorted by id, then sums of
+// runs of equal ids. Contract and kernels agree on it here.
+#pragma once
+
+#include <cstdint>
+
+namespace tesserae {
+
+struct EmbeddingSort {
+  static constexpr int kDigitBits = 9;  // of an id, sorted by in one pass: two passes up to 262,143 ids
+  static constexpr int kBins = 1 << kDigitBits;
+  static constexpr int64_t kTile = 2048;    // positions that a block sorts
+  static constexpr int64_t kSegment = 128;  // sorted positions that one warp sums
+
+  EmbeddingSort(int64_t positions, int64_t vocabulary, int64_t columns)
+      : tiles((positions + kTile - 1) / kTile), segments((positions + kSegment - 1) / kSegment) {
+    // Ids run from 0 to `vocabulary`, which stands for every id out of range.
+    for (int64_t most = vocabulary; most > 0; most >>= kDigitBits) ++passes;
+    const auto place = [&](int64_t size) {
+      const int64_t here = bytes;
+      bytes += (size + 255) / 256 * 256;
+      return here;
+    };
+    for (int i = 0; i < 2; ++i) {
+      keys[i] = place(positions * 4);
+      values[i] = place(positions * 4);
+    }
+    histogram = place(tiles * kBins * 4);
+    partial = place(2 * segments * columns * 4);
+  }
+
+  int64_t tiles, segments;
+  int passes = 0;
+  // Byte offsets. Pass i writes keys[i % 2] and values[i % 2]: (positions) uint32 each.
+  int64_t keys[2], values[2];
+  int64_t histogram;  // (tiles, bins) uint32
+  int64_t partial;    // (segments, 2, columns) fp32: of the run that enters a segment, of the one that leaves
+  int64_t bytes = 0;
+};
+
+}  // namespace tesserae
