@@ -32,18 +32,39 @@ TensorView viewOf(const TensorSpec& spec, void* data) {
   return view;
 }
 
+// 16-bit numbers as fp32, for hosts that have no type for them.
+HostTensor widened(HostTensor tensor) {
+  if (dtypeSize(tensor.dtype) != 2) return tensor;
+  HostTensor wide{DType::F32, tensor.shape, {}};
+  wide.data.resize(tensor.data.size() * 2);
+  const auto* from = reinterpret_cast<const uint16_t*>(tensor.data.data());
+  float* to = reinterpret_cast<float*>(wide.data.data());
+  for (int64_t i = 0; i < tensor.elements(); ++i) to[i] = fromHalf(from[i], tensor.dtype);
+  return wide;
+}
+
+HostTensor narrowed(const HostTensor& tensor, DType type) {
+  HostTensor narrow{type, tensor.shape, {}};
+  narrow.data.resize(tensor.data.size() / 2);
+  const float* from = reinterpret_cast<const float*>(tensor.data.data());
+  auto* to = reinterpret_cast<uint16_t*>(narrow.data.data());
+  for (int64_t i = 0; i < tensor.elements(); ++i) to[i] = toHalf(from[i], type);
+  return narrow;
+}
+
 // Memory of the values of one run: in the arenas, or an allocation each.
 class Memory {
  public:
-  Memory(const Program& program, const Bases& bases, const RunOptions& options)
-      : program_(program), bases_(bases), own_(options.separate ? program.values.size() : 0) {
+  Memory(Device& device, const Program& program, const Bases& bases, const RunOptions& options)
+      : device_(device), program_(program), bases_(bases) {
     if (options.poison && !options.separate) {
       fillNaN(bases[static_cast<int>(Arena::Workspace)], program.workspaceBytes);
       fillNaN(bases[static_cast<int>(Arena::Outputs)], program.outputBytes);
     }
+    if (!options.separate) return;
+    own_.resize(program.values.size());
     for (size_t i = 0; i < own_.size(); ++i) {
-      if (program.values[i].arena != Arena::Workspace) continue;
-      own_[i] = allocate(program.values[i].spec.bytes());
+      if (program.values[i].arena == Arena::Workspace) own_[i] = allocate(program.values[i].spec.bytes());
     }
   }
 
@@ -61,38 +82,35 @@ class Memory {
   }
 
  private:
-  struct Free {
-    void operator()(char* data) const { std::free(data); }
+  struct Release {
+    Device* device;
+    void operator()(char* data) const { device->release(data); }
   };
-  using Owned = std::unique_ptr<char, Free>;
+  using Owned = std::unique_ptr<char, Release>;
 
   // All bits set is NaN in every float type and −1 in integers.
-  static void fillNaN(char* data, int64_t bytes) {
-    if (bytes > 0) std::memset(data, 0xff, static_cast<size_t>(bytes));
-  }
+  void fillNaN(char* data, int64_t bytes) { device_.fill(data, 0xff, bytes); }
 
-  static Owned allocate(int64_t bytes) {
-    const int64_t rounded = (bytes + 63) / 64 * 64;
-    Owned owned(static_cast<char*>(std::aligned_alloc(64, static_cast<size_t>(rounded))));
-    if (!owned)
-      fail(ErrorCode::OutOfMemory, "%lld bytes could not be allocated", static_cast<long long>(bytes));
-    fillNaN(owned.get(), rounded);
+  Owned allocate(int64_t bytes) {
+    Owned owned(device_.allocate(bytes), Release{&device_});
+    fillNaN(owned.get(), bytes);
     return owned;
   }
 
+  Device& device_;
   const Program& program_;
   const Bases& bases_;
   std::vector<Owned> own_;
-  Owned scratch_;
+  Owned scratch_{nullptr, Release{nullptr}};
 };
 
-HostTensor copyPhysical(const Value& value, const char* data) {
+HostTensor copyPhysical(Device& device, const Value& value, const char* data) {
   HostTensor tensor;
   tensor.dtype = value.spec.dtype;
   for (const Axis& axis : value.spec.axes) tensor.shape.push_back(axis.physical());
-  const auto* bytes = reinterpret_cast<const std::byte*>(data);
-  tensor.data.assign(bytes, bytes + value.spec.bytes());
-  return tensor;
+  tensor.data.resize(static_cast<size_t>(value.spec.bytes()));
+  device.read(tensor.data.data(), data, value.spec.bytes());
+  return widened(std::move(tensor));
 }
 
 void checkIds(const GraphInput& input, const int32_t* ids, int64_t n) {
@@ -118,58 +136,65 @@ void checkLengths(const GraphInput& input, int64_t time, const HostTensor& tenso
 
 }  // namespace
 
-void upload(const Program& program, const Graph& graph, const HostBatch& batch, char* inputs) {
+void upload(Device& device, const Program& program, const Graph& graph, const HostBatch& batch, char* inputs) {
   for (const auto& [name, tensor] : batch) {
     if (!graph.findInput(name)) fail(ErrorCode::Data, "the model has no input '%s'", name.c_str());
   }
+  std::vector<char> staged;
   for (const auto& [name, id] : program.inputs) {
     const Value& value = program.values[id];
     const auto it = batch.find(name);
     if (it == batch.end())
       fail(ErrorCode::Data, "the batch has no '%s': %s", name.c_str(), value.spec.describe().c_str());
     const HostTensor& tensor = it->second;
-    if (tensor.dtype != value.spec.dtype || tensor.elements() != value.spec.logicalElements()) {
+    const GraphInput* input = graph.findInput(name);
+    if (tensor.dtype != input->dtype || tensor.elements() != value.spec.logicalElements()) {
       fail(ErrorCode::Data, "'%s' has %lld elements of %s; it must be %s", name.c_str(),
            static_cast<long long>(tensor.elements()), dtypeName(tensor.dtype), value.spec.describe().c_str());
     }
-    const GraphInput* input = graph.findInput(name);
     if (input->below)
       checkIds(*input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements());
     if (value.spec.axes.size() == 1 && !input->below) checkLengths(*input, program.request.time, tensor);
-    char* to = inputs + value.offset;
-    std::memset(to, 0, static_cast<size_t>(value.spec.bytes()));
-    pack(value.spec, dtypeSize(value.spec.dtype), tensor.data.data(), to);
+    staged.assign(static_cast<size_t>(value.spec.bytes()), 0);
+    if (tensor.dtype == value.spec.dtype) {
+      pack(value.spec, dtypeSize(value.spec.dtype), tensor.data.data(), staged.data());
+    } else {  // floats for 16-bit activations
+      const HostTensor narrow = narrowed(tensor, value.spec.dtype);
+      pack(value.spec, 2, narrow.data.data(), staged.data());
+    }
+    device.write(inputs + value.offset, staged.data(), value.spec.bytes());
   }
 }
 
-void prepare(Device& device, const Program& program, Bases& bases) {
-  const int64_t wanted = std::max<int64_t>(0, program.inputBytes - device.inputs.bytes()) +
-                         std::max<int64_t>(0, program.outputBytes - device.outputs.bytes()) +
-                         std::max<int64_t>(0, program.workspaceBytes - device.workspace.bytes());
-  const int64_t available = availableMemory();
+void prepare(Workplace& workplace, const Program& program, Bases& bases) {
+  const std::pair<DeviceArena*, int64_t> arenas[] = {{&workplace.inputs, program.inputBytes},
+                                                     {&workplace.outputs, program.outputBytes},
+                                                     {&workplace.workspace, program.workspaceBytes}};
+  int64_t wanted = 0;
+  for (const auto& [arena, bytes] : arenas) {
+    if (bytes > arena->bytes()) wanted += bytes;
+  }
+  const int64_t available = wanted > 0 ? workplace.device->available() : 0;
   if (wanted > available) {
     constexpr double MiB = 1 << 20;
     fail(ErrorCode::OutOfMemory,
-         "a batch of %lld rows × %lld positions needs %.0f MiB more (workspace %.0f, inputs %.0f, outputs "
-         "%.0f) and %.0f MiB "
-         "are available; use fewer rows and more accumulation, or shorter rows",
-         static_cast<long long>(program.request.rows), static_cast<long long>(program.request.time),
-         wanted / MiB, program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB,
-         available / MiB);
+         "a batch of %lld rows × %lld positions needs %.0f MiB more (workspace %.0f, inputs %.0f, outputs %.0f) and "
+         "%.0f MiB are available; use fewer rows and more accumulation, or shorter rows",
+         static_cast<long long>(program.request.rows), static_cast<long long>(program.request.time), wanted / MiB,
+         program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB, available / MiB);
   }
-  device.inputs.reserve(program.inputBytes);
-  device.outputs.reserve(program.outputBytes);
-  device.workspace.reserve(program.workspaceBytes);
-  bases[static_cast<int>(Arena::Inputs)] = device.inputs.data();
-  bases[static_cast<int>(Arena::Outputs)] = device.outputs.data();
-  bases[static_cast<int>(Arena::Workspace)] = device.workspace.data();
+  for (const auto& [arena, bytes] : arenas) arena->reserve(workplace.device, bytes);
+  bases[static_cast<int>(Arena::Inputs)] = workplace.inputs.data();
+  bases[static_cast<int>(Arena::Outputs)] = workplace.outputs.data();
+  bases[static_cast<int>(Arena::Workspace)] = workplace.workspace.data();
 }
 
-void execute(const Program& program, const Bases& bases, int threads, bool add, const RunOptions& options,
+void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add, const RunOptions& options,
              std::vector<Tap>* taps, std::vector<Timing>* timings) {
-  Memory memory(program, bases, options);
+  Memory memory(device, program, bases, options);
   std::vector<TensorView> inputs, outputs;
   std::unique_ptr<bool[]> accumulate(new bool[16]);
+  const bool cuda = device.kind() == DeviceKind::CUDA;
   for (const Call& call : program.calls) {
     inputs.clear();
     outputs.clear();
@@ -181,32 +206,36 @@ void execute(const Program& program, const Bases& bases, int threads, bool add, 
       outputs.push_back(id == kAbsent ? TensorView{} : viewOf(program.values[id].spec, memory.of(id)));
       accumulate[i] = call.writes[i] == WriteMode::Add || (call.writes[i] == WriteMode::StoreOrAdd && add);
     }
-    const Kernel kernel = cpuKernel(call.op->name);
-    if (!kernel) fail(ErrorCode::Device, "the operation '%s' has no CPU kernel", call.op->name.c_str());
+    const Kernel kernel = cuda ? cudaKernel(call.op->name) : cpuKernel(call.op->name);
+    if (!kernel)
+      fail(ErrorCode::Device, "the operation '%s' has no kernel for %s", call.op->name.c_str(), device.name().c_str());
+    if (options.timing) device.synchronize();
     const auto start = std::chrono::steady_clock::now();
-    kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, memory.scratch(call),
-            call.site, threads, nullptr});
+    kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, memory.scratch(call), call.site, threads,
+            device.stream(), program.precision});
     if (options.timing) {
+      device.synchronize();
       const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
       timings->push_back({call.name, call.op->name, elapsed.count()});
     }
     for (size_t i = 0; options.tap && i < call.outputs.size(); ++i) {
       if (call.outputs[i] == kAbsent) continue;
-      taps->push_back(
-          {call.name, call.op->name, slotName(call.op->outputs[i]),
-           copyPhysical(program.values[call.outputs[i]], static_cast<const char*>(outputs[i].data))});
+      taps->push_back({call.name, call.op->name, slotName(call.op->outputs[i]),
+                       copyPhysical(device, program.values[call.outputs[i]], static_cast<const char*>(outputs[i].data))});
     }
   }
+  if (options.separate) device.synchronize();
 }
 
-HostTensor download(const Value& value, const Bases& bases) {
+HostTensor download(Device& device, const Value& value, const Bases& bases) {
+  std::vector<char> physical(static_cast<size_t>(value.spec.bytes()));
+  device.read(physical.data(), bases[static_cast<int>(value.arena)] + value.offset, value.spec.bytes());
   HostTensor tensor;
   tensor.dtype = value.spec.dtype;
   for (const Axis& axis : value.spec.axes) tensor.shape.push_back(axis.logical());
   tensor.data.resize(static_cast<size_t>(value.spec.logicalElements() * dtypeSize(value.spec.dtype)));
-  unpack(value.spec, dtypeSize(value.spec.dtype), bases[static_cast<int>(value.arena)] + value.offset,
-         tensor.data.data());
-  return tensor;
+  unpack(value.spec, dtypeSize(value.spec.dtype), physical.data(), tensor.data.data());
+  return widened(std::move(tensor));
 }
 
 }  // namespace tesserae

@@ -1,22 +1,23 @@
-// defines: Device, HostTensor, HostBatch, RunOptions, Tap, Timing, RunResult, Bases, execute
+// defines: Workplace, HostTensor, HostBatch, RunOptions, Tap, Timing, RunResult, Bases, execute
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "compiler/program.h"
-#include "runtime/memory.h"
+#include "runtime/device.h"
 
 namespace tesserae {
 
-// What Programs of all models on a device share: they run in turn.
-struct Device {
-  HostArena inputs, outputs, workspace;
-  int threads = 1;
+// A device and what Programs of all models on it share: they run in turn.
+struct Workplace {
+  std::shared_ptr<Device> device;
+  DeviceArena inputs, outputs, workspace;
 };
 
 // An array as it comes from or goes to the host: dense, in logical shape unless said otherwise.
@@ -49,18 +50,18 @@ struct Timing {
 using Bases = std::array<char*, kArenas>;
 
 // Copies a batch into the Program's inputs. Throws ERR_DATA for what is missing, misshapen or out of range.
-void upload(const Program& program, const Graph& graph, const HostBatch& batch, char* inputs);
+void upload(Device& device, const Program& program, const Graph& graph, const HostBatch& batch, char* inputs);
 
-// Runs a Program call by call on the CPU. `add`: gradients and the loss are added to, not stored. The
-// Device's arenas must be large enough (prepare). Taps and timings are appended where asked for.
-void execute(const Program& program, const Bases& bases, int threads, bool add, const RunOptions& options,
+// Runs a Program call by call. `add`: gradients and the loss are added to, not stored. The Workplace must be large
+// enough (prepare). Taps and timings are appended where asked for.
+void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add, const RunOptions& options,
              std::vector<Tap>* taps, std::vector<Timing>* timings);
 
-// Grows the Device for a Program; fills the bases of Inputs, Outputs and Workspace. Throws ERR_OUT_OF_MEMORY
-// before anything is allocated when the machine has too little.
-void prepare(Device& device, const Program& program, Bases& bases);
+// Grows the Workplace for a Program; fills the bases of Inputs, Outputs and Workspace. Throws ERR_OUT_OF_MEMORY before
+// anything is allocated when the device has too little.
+void prepare(Workplace& workplace, const Program& program, Bases& bases);
 
-// A value as the host sees it: logical shape without padding.
-HostTensor download(const Value& value, const Bases& bases);
+// A value as the host sees it: logical shape without padding, 16-bit numbers widened.
+HostTensor download(Device& device, const Value& value, const Bases& bases);
 
 }  // namespace tesserae

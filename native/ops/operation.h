@@ -12,10 +12,9 @@
 
 #include "ops/attributes.h"
 #include "runtime/axis.h"
+#include "runtime/device.h"
 
 namespace tesserae {
-
-enum class DeviceKind : uint8_t { CPU, CUDA };
 
 using ValueId = int32_t;
 inline constexpr ValueId kAbsent = -1;  // an optional input or output that is not there

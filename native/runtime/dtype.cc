@@ -1,5 +1,6 @@
 #include "runtime/dtype.h"
 
+#include <bit>
 #include <string>
 
 #include "runtime/error.h"
@@ -44,6 +45,18 @@ DType activationType(Precision precision) {
   if (precision == Precision::FP16) return DType::F16;
   if (precision == Precision::BF16) return DType::BF16;
   return DType::F32;
+}
+
+uint16_t toHalf(float value, DType type) {
+  if (type == DType::F16) return std::bit_cast<uint16_t>(static_cast<_Float16>(value));
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) return static_cast<uint16_t>((bits >> 16) | 0x40);  // NaN stays NaN
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+float fromHalf(uint16_t bits, DType type) {
+  if (type == DType::F16) return static_cast<float>(std::bit_cast<_Float16>(bits));
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }
 
 }  // namespace tesserae

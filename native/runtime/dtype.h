@@ -20,4 +20,8 @@ Precision parsePrecision(std::string_view name);  // throws ERR_CONFIG
 DType activationType(Precision precision);
 inline bool hasHalfCopy(Precision p) { return p == Precision::FP16 || p == Precision::BF16; }
 
+// One number to BF16 or F16, rounded to nearest even, and back.
+uint16_t toHalf(float value, DType type);
+float fromHalf(uint16_t bits, DType type);
+
 }  // namespace tesserae

@@ -2,13 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <limits>
 #include <string>
-
-#include "runtime/error.h"
 
 namespace tesserae {
 
@@ -23,24 +19,6 @@ int64_t readNumber(const char* path) {
 }
 
 }  // namespace
-
-HostArena::~HostArena() { std::free(data_); }
-
-void HostArena::reserve(int64_t bytes) {
-  if (bytes <= bytes_) return;
-  const int64_t rounded = (bytes + 255) / 256 * 256;
-  char* grown = static_cast<char*>(std::aligned_alloc(256, static_cast<size_t>(rounded)));
-  if (!grown) {
-    fail(ErrorCode::OutOfMemory,
-         "%.1f MiB of host memory could not be allocated; use a smaller batch or model",
-         static_cast<double>(rounded) / (1 << 20));
-  }
-  if (bytes_ > 0) std::memcpy(grown, data_, static_cast<size_t>(bytes_));
-  std::memset(grown + bytes_, 0, static_cast<size_t>(rounded - bytes_));
-  std::free(data_);
-  data_ = grown;
-  bytes_ = rounded;
-}
 
 int64_t availableMemory() {
   int64_t available = kUnlimited;
