@@ -3,6 +3,7 @@
 // Two workers share the cores: one OpenMP thread each, unless the caller says otherwise. It is set here, before
 // jest starts its workers, because process.env inside a test is a copy that native code does not see.
 process.env.OMP_NUM_THREADS ??= '1';
+process.env.OMP_WAIT_POLICY ??= 'passive';
 
 const shared = {
   rootDir: __dirname,

@@ -1,5 +1,7 @@
 // The functions that lib/native.ts calls: arguments are checked and copied here, work runs on the engine
 // thread.
+#include <cmath>
+
 #include "binding/arguments.h"
 #include "binding/environment.h"
 #include "compiler/plan.h"
@@ -188,6 +190,11 @@ Napi::Value writeCounters(const Napi::CallbackInfo& info) {
   const HostTensor from = arrayArgument(info, 1, DType::F64);
   if (from.elements() != 2) fail(ErrorCode::Internal, "counters are two numbers");
   const double* values = reinterpret_cast<const double*>(from.data.data());
+  for (const double value : {values[0], values[1]}) {
+    if (!(value >= 0 && value <= 9007199254740992.0 && value == std::floor(value))) {
+      fail(ErrorCode::Config, "a counter of steps is %g; it must be an integer from 0 to 2^53", value);
+    }
+  }
   const int64_t attempted = static_cast<int64_t>(values[0]), applied = static_cast<int64_t>(values[1]);
   return environment(info.Env())
       .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),

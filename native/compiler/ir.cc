@@ -9,6 +9,7 @@ namespace tesserae {
 namespace {
 
 constexpr int64_t kAlignment = 64;
+constexpr double kLargestTensor = 1099511627776.0;  // 2^40 elements: sizes in bytes stay far from overflow
 int64_t align(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 TensorSpec flat(const char* name, int64_t n, DType type) { return {{countAxis(name, n)}, type}; }
@@ -69,6 +70,12 @@ StateLayout::StateLayout(const Layout& layout) {
 }
 
 ValueId Ir::add(Value value) {
+  double elements = 1;
+  for (const Axis& axis : value.spec.axes) elements *= static_cast<double>(axis.physical());
+  if (elements > kLargestTensor) {
+    fail(ErrorCode::OutOfMemory, "%s would be %s: more than 2^40 elements; use fewer rows or shorter ones",
+         value.name.c_str(), value.spec.describe().c_str());
+  }
   values.push_back(std::move(value));
   return static_cast<ValueId>(values.size()) - 1;
 }

@@ -139,6 +139,8 @@ class Lowering {
         inputs.push_back(kAbsent);
       }
     }
+    if (node.op == "embedding") requireBelow(node, "ids", ir_.values[inputs[1]].spec.axes[0]);
+    if (node.op == "cross_entropy") requireBelow(node, "targets", ir_.values[inputs[0]].spec.axes.back());
     if (sampling_ && node.op == "position_embedding") requirePositions(node);
     if (sampling_ && node.name == graph_.outputs.at("logits")) inputs[0] = lastPosition(inputs[0]);
     values_[node.name] = ir_.emit(node.op, node.name, node.name, std::move(inputs), std::move(attributes))[0];
@@ -157,6 +159,16 @@ class Lowering {
     ir_.session("stream", {{batch, countAxis("fields", 2)}, DType::I64});
     Axis one{"time", {{1, 1, FactorRole::Time}}};
     ir_.session("next", {{batch, one}, DType::I32});
+  }
+
+  // Ids are checked against their input's range when a batch comes; the range must be within the table's.
+  void requireBelow(const GraphNode& node, const char* slot, const Axis& table) const {
+    const GraphInput* input = graph_.findInput(node.inputs.at(slot));
+    if (input && input->below && *input->below <= table.logical()) return;
+    fail(ErrorCode::Shape,
+         "%s (%s): %s must be an input with `below` of at most %lld, the size of the axis '%s'",
+         node.name.c_str(), node.op.c_str(), slot, static_cast<long long>(table.logical()),
+         table.name.c_str());
   }
 
   void requirePositions(const GraphNode& node) const {

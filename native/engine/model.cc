@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "compiler/options.h"
@@ -17,15 +18,13 @@ namespace {
 
 constexpr size_t kMostPrograms = 16;  // capacities of training and evaluation together
 
-// An out-of-memory error that tells what the memory would be for.
-void requireMemory(const Layout& layout, int64_t bytes, const char* what) {
+// An out-of-memory error that tells what the memory would be for and what would make it less.
+void requireMemory(int64_t bytes, const char* what, const char* remedy) {
   const int64_t available = availableMemory();
   if (bytes <= available) return;
   constexpr double MiB = 1 << 20;
-  fail(ErrorCode::OutOfMemory,
-       "%s of %lld elements need %.0f MiB and %.0f MiB are available; use a smaller model", what,
-       static_cast<long long>(layout.elements), static_cast<double>(bytes) / MiB,
-       static_cast<double>(available) / MiB);
+  fail(ErrorCode::OutOfMemory, "%s need %.0f MiB and %.0f MiB are available; %s", what,
+       static_cast<double>(bytes) / MiB, static_cast<double>(available) / MiB, remedy);
 }
 
 // The transpose of a dense (rows, columns) matrix, by tiles that stay in cache.
@@ -47,6 +46,8 @@ std::vector<float> transpose(const std::vector<float>& values, int64_t rows, int
 }  // namespace
 
 int defaultThreads() {
+  if (const char* limit = std::getenv("OMP_NUM_THREADS"); limit && std::atoi(limit) > 0)
+    return std::atoi(limit);
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
@@ -107,7 +108,7 @@ Model::Model(std::string_view graphText, const ModelOptions& options)
       graph_(parseGraph(graphText, options.padding)),
       layout_(makeLayout(graph_)),
       stateLayout_(layout_) {
-  requireMemory(layout_, layout_.elements * 4 + stateLayout_.bytes, "parameters");
+  requireMemory(layout_.elements * 4 + stateLayout_.bytes, "the parameters", "use a smaller model");
   allocate(Arena::Parameters, layout_.elements * 4);
   allocate(Arena::State, stateLayout_.bytes);
   float* chunks = reinterpret_cast<float*>(arena(Arena::State) + stateLayout_.chunks);
@@ -146,7 +147,7 @@ const Program& Model::program(const ProgramRequest& request) {
 }
 
 void Model::configureTraining(TrainingOptions options) {
-  requireMemory(layout_, layout_.elements * 12, "gradients and moments");
+  requireMemory(layout_.elements * 12, "gradients and moments", "use a smaller model");
   ProgramRequest request;
   request.mode = Mode::Update;
   request.optimizer = options.optimizer;
@@ -304,7 +305,7 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text) : model_(s
   request.rows = rows_;
   request.cache = cache_;
   const Program& decode = model_->program(request);
-  requireMemory(model_->layout_, decode.sessionBytes, "the sampler's caches for a model");
+  requireMemory(decode.sessionBytes, "the sampler's keys and values", "use fewer rows or a shorter cache");
   memory_.reserve(decode.sessionBytes);
   for (const Value& value : decode.values) {
     if (value.arena != Arena::Session) continue;

@@ -110,7 +110,7 @@ class Session {
   bool started_ = false;
 };
 
-// Threads that OpenMP may use here: the processors of the process's affinity mask.
+// Threads of the CPU's pool: OMP_NUM_THREADS, else the processors of the process's affinity mask.
 int defaultThreads();
 
 }  // namespace tesserae

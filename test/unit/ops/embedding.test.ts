@@ -1,3 +1,4 @@
+import type { InputSpec } from '../../../lib/graph/graph';
 import { embeddingCase } from '../support/cases';
 import { relativeError } from '../support/compare';
 import { checkCase, runNative } from '../support/native';
@@ -18,16 +19,40 @@ test('embedding added to another value', async () => {
   });
 });
 
-test('ids outside the table embed as zeros and have no gradient', async () => {
+test('the ignored id embeds as zeros and has no gradient', async () => {
   const known = embeddingCase({ rows: 1, time: 4, vocabSize: 5, nEmbd: 3 });
-  const inputs = known.graph.inputs.map(({ below: _, ...input }) => input);
+  const inputs = known.graph.inputs.map((input) =>
+    input.name === 'ids' ? { ...input, ignored: -1 } : input,
+  );
   const given = new Map(known.given);
-  given.set('ids', { shape: [1, 4], data: Float64Array.of(-1, 2, 5, 2 ** 31 - 1) });
+  given.set('ids', { shape: [1, 4], data: Float64Array.of(-1, 2, 0, -1) });
   const { value, gradients } = await runNative({ ...known, graph: { ...known.graph, inputs }, given });
   const weight = known.given.get('weight')!.data;
   const dy = known.given.get('dy')!.data;
-  expect([...Array.from(value)]).toEqual([0, 0, 0, ...weight.subarray(6, 9), 0, 0, 0, 0, 0, 0]);
+  expect([...Array.from(value)]).toEqual([
+    0,
+    0,
+    0,
+    ...weight.subarray(6, 9),
+    ...weight.subarray(0, 3),
+    0,
+    0,
+    0,
+  ]);
   const expected = new Float64Array(15);
   expected.set(dy.subarray(3, 6), 6);
+  expected.set(dy.subarray(6, 9), 0);
   expect(relativeError(gradients.get('weight')!, expected)).toBe(0);
+});
+
+test.each([
+  ['no range', ({ below: _, ...input }: InputSpec): InputSpec => input],
+  ['a range beyond the table', (input: InputSpec): InputSpec => ({ ...input, below: 6 })],
+])('ids with %s are refused', async (_, change) => {
+  const known = embeddingCase({ rows: 1, time: 4, vocabSize: 5, nEmbd: 3 });
+  const inputs = known.graph.inputs.map((input) => (input.name === 'ids' ? change(input) : input));
+  await expect(runNative({ ...known, graph: { ...known.graph, inputs } })).rejects.toMatchObject({
+    code: 'ERR_SHAPE',
+    message: expect.stringContaining('below') as string,
+  });
 });

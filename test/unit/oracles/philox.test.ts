@@ -1,3 +1,5 @@
+import { dropout } from '../../oracles/dropout';
+import { tensor } from '../../oracles/tensor';
 import { atStart, dropoutFactor, hashName, philox, uniform01 } from '../../oracles/philox';
 
 describe('Philox4x32-10', () => {
@@ -71,4 +73,14 @@ describe('dropoutFactor', () => {
     const second = dropoutFactor({ ...atStart(1), firstSample: 4 }, 's', 0.5);
     for (let i = 0; i < 40; i++) expect(second(1, 2, i)).toBe(whole(5, 2, i));
   });
+});
+
+test('dropout of a batch is that of its samples one by one', () => {
+  const ones = (rows: number): ReturnType<typeof tensor> =>
+    tensor([rows, 5, 6], new Float64Array(rows * 30).fill(1));
+  const { data } = dropout(ones(3), 0.5, 'site', atStart(9));
+  for (const sample of [0, 1, 2]) {
+    const alone = dropout(ones(1), 0.5, 'site', { ...atStart(9), firstSample: sample });
+    expect(data.subarray(30 * sample, 30 * (sample + 1))).toEqual(alone.data);
+  }
 });
