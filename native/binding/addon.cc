@@ -17,10 +17,12 @@ namespace {
 // What JavaScript holds: empty after dispose.
 struct ModelHandle {
   std::shared_ptr<Model> model;
+  std::string device;
   std::shared_ptr<bool> busy = std::make_shared<bool>(false);
 };
 struct SessionHandle {
   std::shared_ptr<Session> session;
+  std::string device;
   std::shared_ptr<bool> busy;  // the model's: its State is used by both
 };
 
@@ -75,11 +77,14 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value createModel(const Napi::CallbackInfo& info) {
-  const std::string graph = textArgument(info, 0), options = textArgument(info, 1);
+  const std::string graph = textArgument(info, 0);
+  const ModelOptions options = ModelOptions::parse(textArgument(info, 1));
   return environment(info.Env())
-      .submit(info.Env(), nullptr, Napi::Object::New(info.Env()), [=](Device&) -> Completion {
-        auto model = std::make_shared<Model>(graph, ModelOptions::parse(options));
-        return [model](Napi::Env env, Napi::Object) { return wrap(env, new ModelHandle{model}, kModelTag); };
+      .submit(info.Env(), options.device, nullptr, Napi::Object::New(info.Env()), [=](Workplace& workplace) -> Completion {
+        auto model = std::make_shared<Model>(graph, options, workplace.device);
+        return [model, options](Napi::Env env, Napi::Object) {
+          return wrap(env, new ModelHandle{model, options.device}, kModelTag);
+        };
       });
 }
 
@@ -94,8 +99,8 @@ Napi::Value configureTraining(const Napi::CallbackInfo& info) {
   TrainingOptions options =
       TrainingOptions::parse(textArgument(info, 1), {values, values + rates.elements()});
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, options](Device&) -> Completion {
+      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, options](Workplace&) -> Completion {
                 model->configureTraining(options);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
               });
@@ -108,9 +113,9 @@ Napi::Value trainStep(const Napi::CallbackInfo& info) {
   const Napi::Object result = info[3].As<Napi::Object>();
   requireArray(info, 3, napi_float64_array, 7);
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, result,
-              [model = handle.model, rows, time, batches = std::move(batches)](Device& device) -> Completion {
-                const StepResult step = model->trainStep(device, rows, time, batches);
+      .submit(info.Env(), handle.device, handle.busy, result,
+              [model = handle.model, rows, time, batches = std::move(batches)](Workplace& workplace) -> Completion {
+                const StepResult step = model->trainStep(workplace, rows, time, batches);
                 return [step](Napi::Env env, Napi::Object result) -> Napi::Value {
                   const double values[] = {step.lossSum,      step.validTargets, step.gradNorm,
                                            step.learningRate, step.applied,      step.attemptedSteps,
@@ -127,9 +132,9 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   const HostBatch batch = batchArgument(info[2]);
   const RunOptions options = runOptions(textArgument(info, 3));
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, request, batch, options](Device& device) -> Completion {
-                auto result = std::make_shared<RunResult>(model->run(device, request, batch, options));
+      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, request, batch, options](Workplace& workplace) -> Completion {
+                auto result = std::make_shared<RunResult>(model->run(workplace, request, batch, options));
                 return [result](Napi::Env env, Napi::Object) { return runResultValue(env, *result); };
               });
 }
@@ -141,8 +146,8 @@ Napi::Value readTensor(const Napi::CallbackInfo& info) {
   const size_t length = requireArray(info, 3, napi_float32_array, 0);
   const bool asInFiles = flagArgument(info, 4);
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, into,
-              [model = handle.model, kind, name, length, asInFiles](Device&) -> Completion {
+      .submit(info.Env(), handle.device, handle.busy, into,
+              [model = handle.model, kind, name, length, asInFiles](Workplace&) -> Completion {
                 auto values = std::make_shared<std::vector<float>>(model->readTensor(kind, name, asInFiles));
                 if (values->size() != length)
                   fail(ErrorCode::Shape, "'%s' has %zu elements, not %zu", name.c_str(), values->size(),
@@ -162,8 +167,8 @@ Napi::Value writeTensor(const Napi::CallbackInfo& info) {
   std::vector<float> values(first, first + from.elements());
   const bool asInFiles = flagArgument(info, 4);
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, kind, name, values, asInFiles](Device&) -> Completion {
+      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, kind, name, values, asInFiles](Workplace&) -> Completion {
                 model->writeTensor(kind, name, values, asInFiles);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
               });
@@ -174,7 +179,7 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   const Napi::Object into = info[1].As<Napi::Object>();
   requireArray(info, 1, napi_float64_array, 2);
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, into, [model = handle.model](Device&) -> Completion {
+      .submit(info.Env(), handle.device, handle.busy, into, [model = handle.model](Workplace&) -> Completion {
         const double attempted = static_cast<double>(model->counter(kAttempted)),
                      applied = static_cast<double>(model->counter(kApplied));
         return [=](Napi::Env env, Napi::Object into) -> Napi::Value {
@@ -197,8 +202,8 @@ Napi::Value writeCounters(const Napi::CallbackInfo& info) {
   }
   const int64_t attempted = static_cast<int64_t>(values[0]), applied = static_cast<int64_t>(values[1]);
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, attempted, applied](Device&) -> Completion {
+      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, attempted, applied](Workplace&) -> Completion {
                 model->setCounter(kAttempted, attempted);
                 model->setCounter(kApplied, applied);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
@@ -209,11 +214,11 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
   const std::string options = textArgument(info, 1);
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, busy = handle.busy, options](Device&) -> Completion {
+      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
+              [model = handle.model, device = handle.device, busy = handle.busy, options](Workplace&) -> Completion {
                 auto session = std::make_shared<Session>(model, options);
-                return [session, busy](Napi::Env env, Napi::Object) {
-                  return wrap(env, new SessionHandle{session, busy}, kSessionTag);
+                return [session, device, busy](Napi::Env env, Napi::Object) {
+                  return wrap(env, new SessionHandle{session, device, busy}, kSessionTag);
                 };
               });
 }
@@ -226,12 +231,12 @@ Napi::Value prefill(const Napi::CallbackInfo& info) {
   const Napi::Object next = info[3].As<Napi::Object>();
   const size_t rows = requireArray(info, 3, napi_int32_array, 1);
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, next,
+      .submit(info.Env(), handle.device, handle.busy, next,
               [session = handle.session, tokens = batch["tokens"],
                lengths = std::vector<int32_t>(first, first + lengths.elements()),
-               rows](Device& device) -> Completion {
+               rows](Workplace& workplace) -> Completion {
                 auto chosen =
-                    std::make_shared<std::vector<int32_t>>(session->prefill(device, tokens, lengths));
+                    std::make_shared<std::vector<int32_t>>(session->prefill(workplace, tokens, lengths));
                 if (chosen->size() != rows)
                   fail(ErrorCode::Internal, "the next tokens do not fit their array");
                 return [chosen](Napi::Env env, Napi::Object next) -> Napi::Value {
@@ -246,13 +251,13 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
   const Napi::Object next = info[1].As<Napi::Object>();
   const size_t length = requireArray(info, 1, napi_int32_array, 1);
   return environment(info.Env())
-      .submit(info.Env(), handle.busy, next,
-              [session = handle.session, length](Device& device) -> Completion {
+      .submit(info.Env(), handle.device, handle.busy, next,
+              [session = handle.session, length](Workplace& workplace) -> Completion {
                 const int64_t rows = session->rows();
                 if (static_cast<int64_t>(length) % rows != 0)
                   fail(ErrorCode::Internal, "the next tokens must be whole rows");
                 auto chosen = std::make_shared<std::vector<int32_t>>(
-                    session->decode(device, static_cast<int64_t>(length) / rows));
+                    session->decode(workplace, static_cast<int64_t>(length) / rows));
                 return [chosen](Napi::Env env, Napi::Object next) -> Napi::Value {
                   fill(next, chosen->data(), chosen->size() * sizeof(int32_t));
                   return env.Undefined();

@@ -53,20 +53,25 @@ Napi::Value guarded(Napi::Env env, const std::function<Napi::Value()>& call) {
   return result;
 }
 
-Environment::Environment(Napi::Env env) : engine_(Engine::cpu()) {
+Environment::Environment(Napi::Env env) {
   toJs_ = Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}),
                                         "tesserae", 0, 1);
   toJs_.Unref(env);  // an idle engine keeps no process alive
   // Hooks run last in, first out: the engine is done with this environment before its thread-safe function
   // goes.
-  env.AddCleanupHook([](Environment* self) { self->engine_->cancel(self); }, this);
+  env.AddCleanupHook(
+      [](Environment* self) {
+        for (auto& [device, engine] : self->engines_) engine->cancel(self);
+      },
+      this);
 }
 
 Environment::~Environment() {
   for (Pending* pending : open_) delete pending;
 }
 
-Napi::Promise Environment::submit(Napi::Env env, std::shared_ptr<bool> busy, Napi::Object kept, Work work) {
+Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std::shared_ptr<bool> busy,
+                                  Napi::Object kept, Work work) {
   auto deferred = Napi::Promise::Deferred::New(env);
   if (busy && *busy) {
     deferred.Reject(failureValue(env, codeName(ErrorCode::Busy),
@@ -77,8 +82,14 @@ Napi::Promise Environment::submit(Napi::Env env, std::shared_ptr<bool> busy, Nap
   auto* pending = new Pending{this, deferred, Napi::Persistent(kept), std::move(busy), {}, {}, {}};
   if (open_.empty()) toJs_.Ref(env);
   open_.insert(pending);
-  engine_->submit(this, [this, pending, work = std::move(work)](Device& device) {
-    translate([&] { pending->completion = work(device); }, pending->code, pending->message);
+  std::shared_ptr<Engine>& engine = engines_[device];
+  if (!engine) engine = Engine::of(device);
+  engine->submit(this, [this, pending, device, work = std::move(work)](Workplace& workplace) {
+    const auto run = [&] {
+      openDevice(workplace, device);
+      pending->completion = work(workplace);
+    };
+    translate(run, pending->code, pending->message);
     toJs_.NonBlockingCall(pending,
                           [](Napi::Env jsEnv, Napi::Function, Pending* done) { deliver(jsEnv, done); });
   });

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -16,24 +17,25 @@ namespace tesserae {
 // the promise resolves to. It holds no JavaScript values itself: it may be destroyed on another thread.
 using Completion = std::function<Napi::Value(Napi::Env, Napi::Object kept)>;
 // Runs on the engine thread; may throw.
-using Work = std::function<Completion(Device&)>;
+using Work = std::function<Completion(Workplace&)>;
 
-// What one JavaScript environment (main thread or worker) holds of the process: its share of the engine and
+// What one JavaScript environment (main thread or worker) holds of the process: its share of the engines and
 // the promises that are open.
 class Environment {
  public:
   explicit Environment(Napi::Env env);
   ~Environment();
 
-  // Queues work and returns its promise. `kept` stays referenced until it ends; `busy`, if given, is true
-  // until then, and a call that finds it true rejects with ERR_BUSY.
-  Napi::Promise submit(Napi::Env env, std::shared_ptr<bool> busy, Napi::Object kept, Work work);
+  // Queues work on a device's engine and returns its promise. `kept` stays referenced until it ends; `busy`, if given,
+  // is true until then, and a call that finds it true rejects with ERR_BUSY.
+  Napi::Promise submit(Napi::Env env, const std::string& device, std::shared_ptr<bool> busy, Napi::Object kept,
+                       Work work);
 
  private:
   struct Pending;
   static void deliver(Napi::Env env, Pending* pending);
 
-  std::shared_ptr<Engine> engine_;
+  std::map<std::string, std::shared_ptr<Engine>> engines_;  // by device, from its first use on
   Napi::ThreadSafeFunction toJs_;
   std::set<Pending*> open_;
 };

@@ -92,7 +92,9 @@ class Lowering {
            input.name.c_str());
     }
     if (request_.mode == Mode::Decode) return ir_.stateValue("next");
-    return ir_.add({input.name, {bind(input.axes), input.dtype}, Arena::Inputs, -1});
+    // Floats come in as activations.
+    const DType type = input.dtype == DType::F32 ? activationType(ir_.precision) : input.dtype;
+    return ir_.add({input.name, {bind(input.axes), type}, Arena::Inputs, -1});
   }
 
   // Matrix products read the 16-bit copy where the precision has one; so does an embedding tied to one.

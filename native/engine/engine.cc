@@ -1,19 +1,26 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <map>
+
+#include "engine/model.h"
 
 namespace tesserae {
 
-std::shared_ptr<Engine> Engine::cpu() {
+std::shared_ptr<Engine> Engine::of(const std::string& device) {
   static std::mutex mutex;
-  static std::weak_ptr<Engine> shared;
+  static std::map<std::string, std::weak_ptr<Engine>> shared;
   std::lock_guard<std::mutex> lock(mutex);
-  std::shared_ptr<Engine> engine = shared.lock();
+  std::shared_ptr<Engine> engine = shared[device].lock();
   if (!engine) {
     engine.reset(new Engine());
-    shared = engine;
+    shared[device] = engine;
   }
   return engine;
+}
+
+void openDevice(Workplace& workplace, const std::string& name) {
+  if (!workplace.device) workplace.device = name == "cpu" ? cpuDevice() : cudaDevice(cudaIndex(name));
 }
 
 Engine::Engine() : thread_([this] { loop(); }) {}
@@ -53,7 +60,7 @@ void Engine::loop() {
     queue_.pop_front();
     running_ = owner;
     lock.unlock();
-    job(device_);
+    job(workplace_);
     job = nullptr;  // what it holds goes before anybody is told that it ended
     lock.lock();
     running_ = nullptr;

@@ -6,24 +6,26 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include "engine/executor.h"
 
 namespace tesserae {
 
-// The thread on which everything of one device runs, in the order of submission. One for the process, shared
-// by all environments (Node's main thread and its workers); it ends when the last one lets go.
+// The thread on which everything of one device runs, in the order of submission. One a device for the process, shared by
+// all environments (Node's main thread and its workers); it ends when the last one lets go.
 class Engine {
  public:
-  using Job = std::function<void(Device&)>;
+  using Job = std::function<void(Workplace&)>;
 
-  static std::shared_ptr<Engine> cpu();
+  // The engine of 'cpu' or 'cuda:<index>'. A job finds the device open, or fails with why it is not.
+  static std::shared_ptr<Engine> of(const std::string& device);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Jobs must not throw. `owner` names the environment they belong to.
+  // Jobs must not throw; workplace.device is null until openDevice. `owner` names the environment they belong to.
   void submit(const void* owner, Job job);
   // Drops the owner's queued jobs and waits for the one that runs.
   void cancel(const void* owner);
@@ -37,8 +39,11 @@ class Engine {
   std::deque<std::pair<const void*, Job>> queue_;
   const void* running_ = nullptr;
   bool ending_ = false;
-  Device device_;
+  Workplace workplace_;
   std::thread thread_;
 };
+
+// Opens the workplace's device if it is not open yet. Throws ERR_DEVICE.
+void openDevice(Workplace& workplace, const std::string& name);
 
 }  // namespace tesserae

@@ -19,8 +19,8 @@ namespace {
 constexpr size_t kMostPrograms = 16;  // capacities of training and evaluation together
 
 // An out-of-memory error that tells what the memory would be for and what would make it less.
-void requireMemory(int64_t bytes, const char* what, const char* remedy) {
-  const int64_t available = availableMemory();
+void requireMemory(const Device& device, int64_t bytes, const char* what, const char* remedy) {
+  const int64_t available = device.available();
   if (bytes <= available) return;
   constexpr double MiB = 1 << 20;
   fail(ErrorCode::OutOfMemory, "%s need %.0f MiB and %.0f MiB are available; %s", what,
@@ -45,6 +45,16 @@ std::vector<float> transpose(const std::vector<float>& values, int64_t rows, int
 
 }  // namespace
 
+int cudaIndex(const std::string& device) {
+  if (device.size() < 6 || device.size() > 8 || device.rfind("cuda:", 0) != 0) return -1;
+  int index = 0;
+  for (size_t i = 5; i < device.size(); ++i) {
+    if (device[i] < '0' || device[i] > '9') return -1;
+    index = index * 10 + (device[i] - '0');
+  }
+  return index;
+}
+
 int defaultThreads() {
   if (const char* limit = std::getenv("OMP_NUM_THREADS"); limit && std::atoi(limit) > 0)
     return std::atoi(limit);
@@ -59,14 +69,16 @@ ModelOptions ModelOptions::parse(std::string_view text) {
   onlyKeys(json, "options", {"device", "precision", "seed", "padding", "threads"});
   ModelOptions options;
   options.device = textField(json, "device", "options");
-  if (options.device != "cpu") {
-    fail(ErrorCode::Device, "the device '%s' is not available: this build runs on 'cpu'",
-         options.device.c_str());
+  const bool cpu = options.device == "cpu";
+  if (!cpu && cudaIndex(options.device) < 0) {
+    fail(ErrorCode::Device, "the device '%s' is unknown: use 'cpu' or 'cuda:0'", options.device.c_str());
   }
   options.precision = parsePrecision(textField(json, "precision", "options"));
-  if (options.precision != Precision::FP32) {
-    fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU",
-         precisionName(options.precision));
+  if (cpu && options.precision != Precision::FP32) {
+    fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU", precisionName(options.precision));
+  }
+  if (options.precision == Precision::FP16) {
+    fail(ErrorCode::Device, "precision 'fp16' needs loss scaling, which this version lacks: use bf16, tf32 or fp32");
   }
   options.seed = integerField(json, "seed", "options", 0, int64_t{1} << 53);
   options.padding = parsePadding(json);
@@ -103,28 +115,50 @@ TrainingOptions TrainingOptions::parse(std::string_view text, std::vector<float>
   return options;
 }
 
-Model::Model(std::string_view graphText, const ModelOptions& options)
+Model::Model(std::string_view graphText, const ModelOptions& options, std::shared_ptr<Device> device)
     : options_(options),
+      device_(std::move(device)),
       graph_(parseGraph(graphText, options.padding)),
       layout_(makeLayout(graph_)),
       stateLayout_(layout_) {
-  requireMemory(layout_.elements * 4 + stateLayout_.bytes, "the parameters", "use a smaller model");
+  requireMemory(*device_, layout_.elements * 6 + stateLayout_.bytes, "the parameters", "use a smaller model");
   allocate(Arena::Parameters, layout_.elements * 4);
+  if (hasHalfCopy(options.precision)) allocate(Arena::HalfCopy, layout_.elements * 2);
   allocate(Arena::State, stateLayout_.bytes);
-  float* chunks = reinterpret_cast<float*>(arena(Arena::State) + stateLayout_.chunks);
+  std::vector<float> chunks(static_cast<size_t>(layout_.chunks() * 2));
   for (const ParameterSlot& slot : layout_.slots) {
-    const std::vector<float> values = drawInitialValues(*slot.parameter, static_cast<uint64_t>(options.seed));
-    pack(slot.spec, 4, values.data(), arena(Arena::Parameters) + slot.offset * 4);
-    for (int64_t chunk = slot.offset / kChunkElements; chunk < slot.offset / kChunkElements + slot.chunks;
-         ++chunk) {
-      chunks[2 * chunk] = slot.parameter->decay ? 1.0f : 0.0f;
-      chunks[2 * chunk + 1] = slot.parameter->trainable ? 1.0f : 0.0f;
+    writeParameter(slot, drawInitialValues(*slot.parameter, static_cast<uint64_t>(options.seed)));
+    for (int64_t chunk = slot.offset / kChunkElements; chunk < slot.offset / kChunkElements + slot.chunks; ++chunk) {
+      chunks[static_cast<size_t>(2 * chunk)] = slot.parameter->decay ? 1.0f : 0.0f;
+      chunks[static_cast<size_t>(2 * chunk + 1)] = slot.parameter->trainable ? 1.0f : 0.0f;
     }
   }
+  writeState(stateLayout_.chunks, chunks.data(), layout_.chunks() * 2);
   setCounter(kSeed, options.seed);
 }
 
-void Model::allocate(Arena arena, int64_t bytes) { state_[static_cast<int>(arena)].reserve(bytes); }
+void Model::allocate(Arena arena, int64_t bytes) { state_[static_cast<int>(arena)].reserve(device_, bytes); }
+
+// Values in logical order, to the fp32 parameters and to their 16-bit copy.
+void Model::writeParameter(const ParameterSlot& slot, const std::vector<float>& values) {
+  std::vector<float> physical(static_cast<size_t>(slot.spec.physicalElements()), 0.0f);
+  pack(slot.spec, 4, values.data(), physical.data());
+  device_->write(arena(Arena::Parameters) + slot.offset * 4, physical.data(), slot.spec.bytes());
+  if (!hasHalfCopy(options_.precision)) return;
+  std::vector<uint16_t> half(physical.size());
+  for (size_t i = 0; i < half.size(); ++i) half[i] = toHalf(physical[i], activationType(options_.precision));
+  device_->write(arena(Arena::HalfCopy) + slot.offset * 2, half.data(), slot.spec.bytes() / 2);
+}
+
+template <class T>
+void Model::writeState(int64_t offset, const T* values, int64_t count) {
+  device_->write(arena(Arena::State) + offset, values, count * static_cast<int64_t>(sizeof(T)));
+}
+
+template <class T>
+void Model::readState(int64_t offset, T* values, int64_t count) const {
+  device_->read(values, arena(Arena::State) + offset, count * static_cast<int64_t>(sizeof(T)));
+}
 
 Bases Model::bases() const {
   Bases bases{};
@@ -140,14 +174,14 @@ const Program& Model::program(const ProgramRequest& request) {
     return *programs_.front().second;
   }
   auto compiled = std::make_unique<Program>(
-      compile(graph_, layout_, options_.precision, DeviceKind::CPU, options_.threads, request));
+      compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request));
   programs_.emplace_front(key, std::move(compiled));
   if (programs_.size() > kMostPrograms) programs_.pop_back();
   return *programs_.front().second;
 }
 
 void Model::configureTraining(TrainingOptions options) {
-  requireMemory(layout_.elements * 12, "gradients and moments", "use a smaller model");
+  requireMemory(*device_, layout_.elements * 12, "gradients and moments", "use a smaller model");
   ProgramRequest request;
   request.mode = Mode::Update;
   request.optimizer = options.optimizer;
@@ -155,16 +189,15 @@ void Model::configureTraining(TrainingOptions options) {
   request.maxGradNorm = options.maxGradNorm;
   request.scheduleSteps = static_cast<int64_t>(options.learningRates.size());
   update_ = std::make_unique<Program>(
-      compile(graph_, layout_, options_.precision, DeviceKind::CPU, options_.threads, request));
+      compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request));
   for (Arena arena : {Arena::Gradients, Arena::Moment1, Arena::Moment2})
     allocate(arena, layout_.elements * 4);
   allocate(Arena::Schedule, request.scheduleSteps * 4);
-  std::memcpy(arena(Arena::Schedule), options.learningRates.data(), options.learningRates.size() * 4);
+  device_->write(arena(Arena::Schedule), options.learningRates.data(), request.scheduleSteps * 4);
   training_ = std::move(options);
 }
 
-StepResult Model::trainStep(Device& device, int64_t rows, int64_t time,
-                            const std::vector<HostBatch>& microBatches) {
+StepResult Model::trainStep(Workplace& workplace, int64_t rows, int64_t time, const std::vector<HostBatch>& microBatches) {
   if (!update_) fail(ErrorCode::Internal, "trainStep before configureTraining");
   if (microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
   ProgramRequest request;
@@ -174,46 +207,42 @@ StepResult Model::trainStep(Device& device, int64_t rows, int64_t time,
   request.labelSmoothing = training_.labelSmoothing;
   const Program& micro = program(request);
   Bases bases = this->bases();
-  prepare(device, micro, bases);
+  prepare(workplace, micro, bases);
+  char* inputs = bases[static_cast<int>(Arena::Inputs)];
   // Every batch is checked before the first one runs: a bad one must not leave half a step behind.
-  for (size_t i = microBatches.size(); i-- > 0;)
-    upload(micro, graph_, microBatches[i], bases[static_cast<int>(Arena::Inputs)]);
+  for (size_t i = microBatches.size(); i-- > 0;) upload(*device_, micro, graph_, microBatches[i], inputs);
   const double positions = static_cast<double>(rows * time) * static_cast<double>(microBatches.size());
-  *reinterpret_cast<float*>(arena(Arena::State) + stateLayout_.seed) = static_cast<float>(1.0 / positions);
+  const float seed = static_cast<float>(1.0 / positions);
+  writeState(stateLayout_.seed, &seed, 1);
   for (size_t i = 0; i < microBatches.size(); ++i) {
-    if (i > 0) upload(micro, graph_, microBatches[i], bases[static_cast<int>(Arena::Inputs)]);
+    if (i > 0) upload(*device_, micro, graph_, microBatches[i], inputs);
     setCounter(kFirstSample, static_cast<int64_t>(i) * rows);
-    execute(micro, bases, options_.threads, i > 0, {}, nullptr, nullptr);
+    execute(*device_, micro, bases, options_.threads, i > 0, {}, nullptr, nullptr);
   }
-  prepare(device, *update_, bases);
-  execute(*update_, bases, options_.threads, false, {}, nullptr, nullptr);
-  const double* loss = reinterpret_cast<const double*>(arena(Arena::State) + stateLayout_.loss);
-  const float* norm = reinterpret_cast<const float*>(arena(Arena::State) + stateLayout_.norm);
-  return {loss[0],
-          loss[1],
-          norm[0],
-          norm[3],
-          norm[2],
-          static_cast<double>(counter(kAttempted)),
-          static_cast<double>(counter(kApplied))};
+  prepare(workplace, *update_, bases);
+  execute(*device_, *update_, bases, options_.threads, false, {}, nullptr, nullptr);
+  double loss[2];
+  float norm[4];
+  readState(stateLayout_.loss, loss, 2);
+  readState(stateLayout_.norm, norm, 4);
+  return {loss[0], loss[1], norm[0], norm[3], norm[2], static_cast<double>(counter(kAttempted)), static_cast<double>(counter(kApplied))};
 }
 
-RunResult Model::run(Device& device, const ProgramRequest& request, const HostBatch& batch,
-                     const RunOptions& options) {
+RunResult Model::run(Workplace& workplace, const ProgramRequest& request, const HostBatch& batch, const RunOptions& options) {
   if (request.mode == Mode::Prefill || request.mode == Mode::Decode) {
     fail(ErrorCode::Config, "prefill and decode run in a sampling session");
   }
   const Program& compiled = program(request);
   if (request.mode == Mode::Train) allocate(Arena::Gradients, layout_.elements * 4);
   Bases bases = this->bases();
-  prepare(device, compiled, bases);
-  upload(compiled, graph_, batch, bases[static_cast<int>(Arena::Inputs)]);
-  *reinterpret_cast<float*>(arena(Arena::State) + stateLayout_.seed) =
-      static_cast<float>(1.0 / static_cast<double>(request.rows * request.time));
+  prepare(workplace, compiled, bases);
+  upload(*device_, compiled, graph_, batch, bases[static_cast<int>(Arena::Inputs)]);
+  const float seed = static_cast<float>(1.0 / static_cast<double>(request.rows * request.time));
+  writeState(stateLayout_.seed, &seed, 1);
   setCounter(kFirstSample, 0);
   RunResult result;
-  execute(compiled, bases, options_.threads, false, options, &result.taps, &result.timings);
-  for (const auto& [role, id] : compiled.outputs) result.outputs[role] = download(compiled.values[id], bases);
+  execute(*device_, compiled, bases, options_.threads, false, options, &result.taps, &result.timings);
+  for (const auto& [role, id] : compiled.outputs) result.outputs[role] = download(*device_, compiled.values[id], bases);
   return result;
 }
 
@@ -240,34 +269,37 @@ Arena Model::arenaOf(const std::string& kind) const {
 
 std::vector<float> Model::readTensor(const std::string& kind, const std::string& name, bool asInFiles) const {
   const ParameterSlot& from = slot(name);
+  std::vector<float> physical(static_cast<size_t>(from.spec.physicalElements()));
+  device_->read(physical.data(), arena(arenaOf(kind)) + from.offset * 4, from.spec.bytes());
   std::vector<float> values(static_cast<size_t>(from.spec.logicalElements()));
-  unpack(from.spec, 4, arena(arenaOf(kind)) + from.offset * 4, values.data());
+  unpack(from.spec, 4, physical.data(), values.data());
   if (!asInFiles || !from.parameter->transposedInFiles) return values;
   return transpose(values, from.spec.axes[0].logical(), from.spec.axes[1].logical());
 }
 
-void Model::writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values,
-                        bool asInFiles) {
+void Model::writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values, bool asInFiles) {
   const ParameterSlot& to = slot(name);
   if (static_cast<int64_t>(values.size()) != to.spec.logicalElements()) {
     fail(ErrorCode::Shape, "%s of '%s' has %lld elements, not %zu", kind.c_str(), name.c_str(),
          static_cast<long long>(to.spec.logicalElements()), values.size());
   }
-  char* place = arena(arenaOf(kind)) + to.offset * 4;
-  if (asInFiles && to.parameter->transposedInFiles) {
-    pack(to.spec, 4, transpose(values, to.spec.axes[1].logical(), to.spec.axes[0].logical()).data(), place);
-  } else {
-    pack(to.spec, 4, values.data(), place);
-  }
+  const bool turned = asInFiles && to.parameter->transposedInFiles;
+  const std::vector<float>& logical =
+      turned ? transpose(values, to.spec.axes[1].logical(), to.spec.axes[0].logical()) : values;
+  const Arena place = arenaOf(kind);
+  if (place == Arena::Parameters) return writeParameter(to, logical);
+  std::vector<float> physical(static_cast<size_t>(to.spec.physicalElements()), 0.0f);
+  pack(to.spec, 4, logical.data(), physical.data());
+  device_->write(arena(place) + to.offset * 4, physical.data(), to.spec.bytes());
 }
 
 int64_t Model::counter(Counter which) const {
-  return reinterpret_cast<const int64_t*>(arena(Arena::State) + stateLayout_.counters)[which];
+  int64_t value = 0;
+  readState(stateLayout_.counters + which * 8, &value, 1);
+  return value;
 }
 
-void Model::setCounter(Counter which, int64_t value) {
-  reinterpret_cast<int64_t*>(arena(Arena::State) + stateLayout_.counters)[which] = value;
-}
+void Model::setCounter(Counter which, int64_t value) { writeState(stateLayout_.counters + which * 8, &value, 1); }
 
 std::string Model::infoJson() const {
   static const char* const isas[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
@@ -305,52 +337,50 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text) : model_(s
   request.rows = rows_;
   request.cache = cache_;
   const Program& decode = model_->program(request);
-  requireMemory(decode.sessionBytes, "the sampler's keys and values", "use fewer rows or a shorter cache");
-  memory_.reserve(decode.sessionBytes);
-  for (const Value& value : decode.values) {
-    if (value.arena != Arena::Session) continue;
-    char* at = memory_.data() + value.offset;
-    for (int64_t row = 0; row < rows_; ++row) {
-      const Json& temperature = temperatures[static_cast<size_t>(row)];
-      const Json& seed = seeds[static_cast<size_t>(row)];
-      if (!temperature.is_number() || !(temperature.get<double>() >= 0) || !seed.is_number_integer()) {
-        fail(ErrorCode::Config, "session.temperatures must be numbers of at least 0, session.seeds integers");
-      }
-      if (value.name == "temperature") reinterpret_cast<float*>(at)[row] = temperature.get<float>();
-      if (value.name == "stream") reinterpret_cast<int64_t*>(at)[2 * row] = seed.get<int64_t>();
+  requireMemory(*model_->device_, decode.sessionBytes, "the sampler's keys and values", "use fewer rows or a shorter cache");
+  memory_.reserve(model_->device_, decode.sessionBytes);
+  positions_.assign(static_cast<size_t>(rows_), 0);
+  std::vector<float> degrees;
+  std::vector<int64_t> streams;
+  for (int64_t row = 0; row < rows_; ++row) {
+    const Json& temperature = temperatures[static_cast<size_t>(row)];
+    const Json& seed = seeds[static_cast<size_t>(row)];
+    if (!temperature.is_number() || !(temperature.get<double>() >= 0) || !seed.is_number_integer()) {
+      fail(ErrorCode::Config, "session.temperatures must be numbers of at least 0, session.seeds integers");
     }
+    degrees.push_back(temperature.get<float>());
+    streams.insert(streams.end(), {seed.get<int64_t>(), 0});
   }
+  model_->device_->write(place(decode, "temperature"), degrees.data(), rows_ * 4);
+  model_->device_->write(place(decode, "stream"), streams.data(), rows_ * 16);
 }
 
-int32_t* Session::vector(const Program& program, const char* name) {
+char* Session::place(const Program& program, const char* name) const {
   for (const Value& value : program.values) {
-    if (value.arena == Arena::Session && value.name == name)
-      return reinterpret_cast<int32_t*>(memory_.data() + value.offset);
+    if (value.arena == Arena::Session && value.name == name) return memory_.data() + value.offset;
   }
   fail(ErrorCode::Internal, "the session has no '%s'", name);
 }
 
-std::vector<int32_t> Session::step(Device& device, const Program& program) {
+std::vector<int32_t> Session::step(Workplace& workplace, const Program& program) {
   Bases bases = model_->bases();
-  prepare(device, program, bases);
+  prepare(workplace, program, bases);
   bases[static_cast<int>(Arena::Session)] = memory_.data();
-  execute(program, bases, model_->options_.threads, false, {}, nullptr, nullptr);
-  const int32_t* next = vector(program, "next");
+  execute(*model_->device_, program, bases, model_->options_.threads, false, {}, nullptr, nullptr);
+  std::vector<int32_t> next(static_cast<size_t>(rows_));
+  model_->device_->read(next.data(), place(program, "next"), rows_ * 4);
   for (int64_t row = 0; row < rows_; ++row) {
-    if (next[row] < 0)
-      fail(ErrorCode::Data,
-           "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
+    if (next[static_cast<size_t>(row)] < 0) {
+      fail(ErrorCode::Data, "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
            static_cast<long long>(row));
+    }
   }
-  return {next, next + rows_};
+  return next;
 }
 
-std::vector<int32_t> Session::prefill(Device& device, const HostTensor& tokens,
-                                      const std::vector<int32_t>& lengths) {
-  if (static_cast<int64_t>(lengths.size()) != rows_ || tokens.elements() == 0 ||
-      tokens.elements() % rows_ != 0) {
-    fail(ErrorCode::Data, "a prompt must be %lld rows of equal capacity with a length each",
-         static_cast<long long>(rows_));
+std::vector<int32_t> Session::prefill(Workplace& workplace, const HostTensor& tokens, const std::vector<int32_t>& lengths) {
+  if (static_cast<int64_t>(lengths.size()) != rows_ || tokens.elements() == 0 || tokens.elements() % rows_ != 0) {
+    fail(ErrorCode::Data, "a prompt must be %lld rows of equal capacity with a length each", static_cast<long long>(rows_));
   }
   ProgramRequest request;
   request.mode = Mode::Prefill;
@@ -358,23 +388,23 @@ std::vector<int32_t> Session::prefill(Device& device, const HostTensor& tokens,
   request.time = tokens.elements() / rows_;
   request.cache = cache_;
   const Program& program = model_->program(request);
-  const int32_t* start = vector(program, "start");
   for (int64_t row = 0; row < rows_; ++row) {
-    const int32_t length = lengths[static_cast<size_t>(row)];
-    if (length < 1 || length > request.time || start[row] + length > cache_) {
+    const int32_t length = lengths[static_cast<size_t>(row)], start = positions_[static_cast<size_t>(row)];
+    if (length < 1 || length > request.time || start + length > cache_) {
       fail(ErrorCode::Data, "row %lld: a prompt of %d tokens after %d does not fit a cache of %lld positions",
-           static_cast<long long>(row), length, start[row], static_cast<long long>(cache_));
+           static_cast<long long>(row), length, start, static_cast<long long>(cache_));
     }
   }
   Bases bases = model_->bases();
-  prepare(device, program, bases);
-  upload(program, model_->graph_, {{"tokens", tokens}}, bases[static_cast<int>(Arena::Inputs)]);
-  std::memcpy(vector(program, "lengths"), lengths.data(), lengths.size() * 4);
+  prepare(workplace, program, bases);
+  upload(*model_->device_, program, model_->graph_, {{"tokens", tokens}}, bases[static_cast<int>(Arena::Inputs)]);
+  model_->device_->write(place(program, "lengths"), lengths.data(), rows_ * 4);
+  for (size_t row = 0; row < lengths.size(); ++row) positions_[row] += lengths[row];
   started_ = true;
-  return step(device, program);
+  return step(workplace, program);
 }
 
-std::vector<int32_t> Session::decode(Device& device, int64_t steps) {
+std::vector<int32_t> Session::decode(Workplace& workplace, int64_t steps) {
   if (!started_) fail(ErrorCode::Data, "decode before prefill: a sequence needs a first token");
   ProgramRequest request;
   request.mode = Mode::Decode;
@@ -383,13 +413,13 @@ std::vector<int32_t> Session::decode(Device& device, int64_t steps) {
   const Program& program = model_->program(request);
   std::vector<int32_t> all;
   for (int64_t i = 0; i < steps; ++i) {
-    const int32_t* start = vector(program, "start");
     for (int64_t row = 0; row < rows_; ++row) {
-      if (start[row] >= cache_)
+      if (positions_[static_cast<size_t>(row)]++ >= cache_) {
         fail(ErrorCode::Data, "row %lld: the cache of %lld positions is full", static_cast<long long>(row),
              static_cast<long long>(cache_));
+      }
     }
-    const std::vector<int32_t> next = step(device, program);
+    const std::vector<int32_t> next = step(workplace, program);
     all.insert(all.end(), next.begin(), next.end());
   }
   return all;

@@ -46,17 +46,17 @@ class Session;
 // A model's State and its compiled Programs. Used on its device's engine thread alone.
 class Model {
  public:
-  Model(std::string_view graphText, const ModelOptions& options);
+  Model(std::string_view graphText, const ModelOptions& options, std::shared_ptr<Device> device);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
   // Allocates gradients and moments (kept when they are there) and compiles the update Program.
   void configureTraining(TrainingOptions options);
   // One optimizer step over micro-batches of one capacity.
-  StepResult trainStep(Device& device, int64_t rows, int64_t time,
+  StepResult trainStep(Workplace& workplace, int64_t rows, int64_t time,
                        const std::vector<HostBatch>& microBatches);
   // Compiles (or finds) a Program and runs it once, uncaptured.
-  RunResult run(Device& device, const ProgramRequest& request, const HostBatch& batch,
+  RunResult run(Workplace& workplace, const ProgramRequest& request, const HostBatch& batch,
                 const RunOptions& options);
 
   // kind: parameter, gradient, moment1, moment2; values in logical order, or as files have them (some
@@ -76,15 +76,21 @@ class Model {
   const Program& program(const ProgramRequest& request);
   char* arena(Arena arena) const { return state_[static_cast<int>(arena)].data(); }
   void allocate(Arena arena, int64_t bytes);
+  void writeParameter(const ParameterSlot& slot, const std::vector<float>& values);
+  template <class T>
+  void writeState(int64_t offset, const T* values, int64_t count);
+  template <class T>
+  void readState(int64_t offset, T* values, int64_t count) const;
   Bases bases() const;
   const ParameterSlot& slot(const std::string& name) const;
   Arena arenaOf(const std::string& kind) const;
 
   const ModelOptions options_;
+  const std::shared_ptr<Device> device_;
   const Graph graph_;
   const Layout layout_;
   const StateLayout stateLayout_;
-  HostArena state_[kArenas];  // the arenas of State; the others stay empty
+  DeviceArena state_[kArenas];  // the arenas of State; the others stay empty
   std::list<std::pair<std::string, std::unique_ptr<Program>>> programs_;  // most recently used first
   TrainingOptions training_;
   std::unique_ptr<Program> update_;
@@ -96,19 +102,23 @@ class Session {
   // options: {rows, cache, temperatures, seeds} as JSON. Throws ERR_CONFIG.
   Session(std::shared_ptr<Model> model, std::string_view options);
   // tokens: rows × time. Returns each row's next token.
-  std::vector<int32_t> prefill(Device& device, const HostTensor& tokens, const std::vector<int32_t>& lengths);
-  std::vector<int32_t> decode(Device& device, int64_t steps);
+  std::vector<int32_t> prefill(Workplace& workplace, const HostTensor& tokens, const std::vector<int32_t>& lengths);
+  std::vector<int32_t> decode(Workplace& workplace, int64_t steps);
   int64_t rows() const { return rows_; }
 
  private:
-  std::vector<int32_t> step(Device& device, const Program& program);
-  int32_t* vector(const Program& program, const char* name);
+  std::vector<int32_t> step(Workplace& workplace, const Program& program);
+  char* place(const Program& program, const char* name) const;
 
   std::shared_ptr<Model> model_;
   int64_t rows_, cache_;
-  HostArena memory_;
+  DeviceArena memory_;
+  std::vector<int32_t> positions_;  // of each row in the cache, as the device counts them
   bool started_ = false;
 };
+
+// The index in 'cuda:<index>'; −1 when the name is no CUDA device's.
+int cudaIndex(const std::string& device);
 
 // Threads of the CPU's pool: OMP_NUM_THREADS, else the processors of the process's affinity mask.
 int defaultThreads();

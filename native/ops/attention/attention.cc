@@ -91,7 +91,10 @@ int64_t forwardWorkspace(const CallShape& c, DeviceKind device, int threads) {
 }
 
 int64_t backwardWorkspace(const CallShape& c, DeviceKind device, int threads) {
-  if (device != DeviceKind::CPU) return 0;
+  if (device == DeviceKind::CUDA) {  // rowsum(dy ∘ y), a float for each query of each head
+    const Extents e = extentsOf(*c.inputs[1]);
+    return e.batch * e.heads * e.time * static_cast<int64_t>(sizeof(float));
+  }
   return planAttention(c.inputs[1]->axes[1].physical()).backwardFloats * threads *
          static_cast<int64_t>(sizeof(float));
 }

@@ -1,0 +1,96 @@
+// defines: loadRows, storeRows, keptOfRows, keptOfColumns, exponential2, launchForward16, launchBackward16,
+// dispatchHead
+// What the tensor-core kernels of attention share. For .cu files only.
+#pragma once
+
+#include <type_traits>
+
+#include "ops/attention/problem.cuh"
+#include "ops/cuda_mma.cuh"
+
+namespace tesserae {
+
+inline constexpr int kWarps = 4, kAttentionThreads = 32 * kWarps;
+
+// 2^x for x ≤ 0; below 2^-126 it is zero.
+__device__ __forceinline__ float exponential2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// Rows first..first + kRows - 1 of a head, `from` being its row 0, into a tile (kRows, kHead + 8): an odd
+// number of 16-byte words a row, so that ldmatrix reads eight rows from different banks. Rows from `limit`
+// on and columns beyond the head are zero.
+template <int kRows, int kHead, class T>
+__device__ __forceinline__ void loadRows(T* tile, const T* from, int64_t stride, int first, int limit,
+                                         int head) {
+  constexpr int kChunks = kHead / 8;
+#pragma unroll
+  for (int i = 0; i < (kRows * kChunks + kAttentionThreads - 1) / kAttentionThreads; ++i) {
+    const int index = threadIdx.x + i * kAttentionThreads, row = index / kChunks,
+              column = index % kChunks * 8;
+    if (kRows * kChunks % kAttentionThreads && index >= kRows * kChunks) break;
+    const bool inside = first + row < limit && column < head;
+    copyAsync16(tile + row * (kHead + 8) + column, inside ? from + (first + row) * stride + column : from,
+                inside);
+  }
+}
+
+// A warp's rows of a tile (rows, kHead + 8), columns `column`..column + kColumns - 1, to rows first… of a
+// head, `to` being its row 0; not from row `limit` on.
+template <int kRows, int kHead, int kColumns, class T>
+__device__ __forceinline__ void storeRows(const T* tile, T* to, int64_t stride, int first, int limit,
+                                          int head, int column) {
+  constexpr int kChunks = kColumns / 8;
+  for (int index = threadIdx.x % 32; index < kRows * kChunks; index += 32) {
+    const int row = index / kChunks, at = column + index % kChunks * 8;
+    if (first + row >= limit || at >= head) continue;
+    *reinterpret_cast<uint4*>(to + (first + row) * stride + at) =
+        *reinterpret_cast<const uint4*>(tile + row * (kHead + 8) + at);
+  }
+}
+
+// Which elements of a 16 × 8 accumulator tile are kept, bit e for element e. Rows are queries from `query`
+// on, columns keys from `key` on. A lane has two keys of two queries; two neighbours draw a block each and
+// exchange.
+__device__ __forceinline__ uint32_t keptOfRows(const DropoutStream& s, int query, int key) {
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, odd = t % 2;
+  const uint32_t mine = s.keptOfFour(key / 4 + t / 2, query + g + odd * 8);
+  const uint32_t other = __shfl_xor_sync(0xffffffffu, mine, 1);
+  const uint32_t low = (odd ? other : mine) >> (2 * odd) & 3u, high = (odd ? mine : other) >> (2 * odd) & 3u;
+  return low | high << 2;
+}
+
+// The same where rows are keys from `key` on and columns queries from `query` on. A lane has two queries of
+// two keys: four blocks, of which the four lanes with the same keys ÷ 4 draw one each.
+__device__ __forceinline__ uint32_t keptOfColumns(const DropoutStream& s, int key, int query) {
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, part = g % 4;
+  const uint32_t mine = s.keptOfFour((key + part / 2 * 8 + g) / 4, query + 2 * t + part % 2);
+  uint32_t kept = 0;
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {
+    const uint32_t drawn = __shfl_sync(0xffffffffu, mine, (lane & ~12) | e << 2);
+    kept |= (drawn >> part & 1u) << e;
+  }
+  return kept;
+}
+
+// Calls f with the head size in shared memory, a multiple of 16 that holds `head`.
+template <class F>
+void dispatchHead(int head, F&& f) {
+  if (head <= 32) return f(std::integral_constant<int, 32>{});
+  if (head <= 64) return f(std::integral_constant<int, 64>{});
+  if (head <= 80) return f(std::integral_constant<int, 80>{});
+  if (head <= 96) return f(std::integral_constant<int, 96>{});
+  if (head <= 128) return f(std::integral_constant<int, 128>{});
+  f(std::integral_constant<int, 256>{});
+}
+
+// Instantiated in forward_<type>.cu and backward_<type>.cu.
+template <class T>
+void launchForward16(const AttentionArguments& a, cudaStream_t stream);
+template <class T>
+void launchBackward16(const AttentionArguments& a, cudaStream_t stream);
+
+}  // namespace tesserae

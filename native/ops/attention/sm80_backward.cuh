@@ -1,0 +1,231 @@
+// defines: launchBackward16
+// The backward pass of attention (Dao et al. 2022, algorithm 4) without atomics: one kernel walks over the
+// queries of a block of keys and sums dK and dV, another one over the keys of a block of queries and sums dQ.
+// Both recompute the probabilities, so that every sum has one owner and one order.
+#pragma once
+
+#include "ops/attention/sm80.cuh"
+
+namespace tesserae {
+
+namespace {
+
+// A block owns 64 rows, a warp 16 of them, and walks over the others, kOthers at a time.
+//   kKeysOwn: rows are keys; S^T = K Q^T, dP^T = V dO^T, dK += dS^T Q, dV += P^T dO
+//   else:     rows are queries; S = Q K^T, dP = dO V^T, dQ += dS K
+// Of the head's columns a block sums kColumns, those of part blockIdx.y.
+template <class T, int kHead, int kColumns, int kOthers, int kStages, bool kKeysOwn, bool kDropout>
+__global__ void __launch_bounds__(kAttentionThreads) attentionBackward(AttentionArguments a, int tiles) {
+  constexpr int kStride = kHead + 8, kRows = 16 * kWarps, kOtherTile = kOthers * kStride;
+  constexpr int kSteps = kHead > 96 ? 2 : kHead / 16;  // unrolled as far as registers allow
+  extern __shared__ __align__(16) char shared[];
+  T* ownFirst = reinterpret_cast<T*>(shared);   // K or Q (kRows, kStride)
+  T* ownSecond = ownFirst + kRows * kStride;    // V or dO
+  T* otherTiles = ownSecond + kRows * kStride;  // kStages × {Q, dO} or {K, V} (kOthers, kStride)
+  float* statistics = reinterpret_cast<float*>(otherTiles + kStages * 2 * kOtherTile);  // {lse, delta}
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  const int bh = blockIdx.x / tiles, b = bh / a.heads, h = bh % a.heads;
+  // Under a causal mask most queries see the first keys, and the last queries most keys: long blocks first.
+  const int tile = static_cast<int>(blockIdx.x % tiles);
+  const int first = (kKeysOwn ? tile : tiles - 1 - tile) * kRows, warpFirst = first + warp * 16;
+  const int column = static_cast<int>(blockIdx.y) * kColumns;
+  const int length = lengthOf(a, b);
+  const int64_t width = static_cast<int64_t>(a.heads) * a.head, packed = 3 * width;
+  const T* qkv = static_cast<const T*>(a.qkv);
+  const T* dy = static_cast<const T*>(a.dy) + headOffset(a, b, h);
+  const T *q = qkv + headOffset(a, b, h, 0), *k = qkv + headOffset(a, b, h, 1),
+          *v = qkv + headOffset(a, b, h, 2);
+  const float *lse = a.lse + static_cast<int64_t>(bh) * a.time,
+              *delta = a.delta + static_cast<int64_t>(bh) * a.time;
+  const DropoutStream stream = dropoutStream(a, b, h);
+  const float toLog2 = a.scale * kLog2E, keep = kDropout ? 1.0f / (1.0f - a.dropout) : 1.0f;
+
+  const int start = kKeysOwn && a.causal ? first / kOthers : 0;  // in blocks of others
+  int end = length;
+  if (!kKeysOwn && a.causal && first + kRows < length) end = first + kRows;
+  const int blocks = first >= length ? start : (end + kOthers - 1) / kOthers;
+
+  const auto load = [&](int block) {
+    const int stage = block % kStages, at = block * kOthers;
+    T* tileX = otherTiles + stage * 2 * kOtherTile;
+    loadRows<kOthers, kHead>(tileX, kKeysOwn ? q : k, packed, at, length, a.head);
+    loadRows<kOthers, kHead>(tileX + kOtherTile, kKeysOwn ? dy : v, kKeysOwn ? width : packed, at, length,
+                             a.head);
+    if constexpr (kKeysOwn) {
+      float* to = statistics + stage * 2 * kOthers;
+      for (int i = threadIdx.x; i < 2 * kOthers; i += kAttentionThreads) {
+        const int query = at + i % kOthers;
+        const float* from = i < kOthers ? lse : delta;
+        copyAsync4(to + i, query < length ? from + query : from, query < length);
+      }
+    }
+  };
+  if (start < blocks) {
+    loadRows<kRows, kHead>(ownFirst, kKeysOwn ? k : q, packed, first, length, a.head);
+    loadRows<kRows, kHead>(ownSecond, kKeysOwn ? v : dy, kKeysOwn ? packed : width, first, length, a.head);
+    load(start);
+    commitCopies();
+  }
+  float rowLse[2] = {}, rowDelta[2] = {};
+  if constexpr (!kKeysOwn) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int query = warpFirst + g + r * 8;
+      if (query >= length) continue;
+      rowLse[r] = lse[query] * kLog2E;
+      rowDelta[r] = delta[query];
+    }
+  }
+  float sumsS[kColumns / 8][4] = {};                 // dK or dQ
+  float sumsP[kKeysOwn ? kColumns / 8 : 1][4] = {};  // dV
+
+  for (int block = start; block < blocks; ++block) {
+    if constexpr (kStages > 1) {
+      if (block + 1 < blocks) load(block + 1);
+      commitCopies();
+      waitCopies<1>();
+    } else {
+      waitCopies<0>();
+    }
+    __syncthreads();
+    const int at = block * kOthers;
+    const T *tileX = otherTiles + block % kStages * 2 * kOtherTile, *tileY = tileX + kOtherTile;
+    const float* columnLse = statistics + block % kStages * 2 * kOthers;
+    const float* columnDelta = columnLse + kOthers;
+    const bool unseen = a.causal && (kKeysOwn ? at + kOthers - 1 < warpFirst : at > warpFirst + 15);
+    if (!unseen) {
+      float p[kOthers / 8][4] = {}, ds[kOthers / 8][4] = {};
+#pragma unroll kSteps
+      for (int depth = 0; depth < kHead; depth += 16) {
+        uint32_t fragmentFirst[4], fragmentSecond[4];
+        loadFragmentA(fragmentFirst, ownFirst, kStride, warp * 16, depth);
+        loadFragmentA(fragmentSecond, ownSecond, kStride, warp * 16, depth);
+#pragma unroll
+        for (int n = 0; n < kOthers / 16; ++n) {
+          uint32_t fragmentX[4], fragmentY[4];
+          loadFragmentsB(fragmentX, tileX, kStride, n * 16, depth);
+          multiplyAccumulate<T>(p[2 * n], fragmentFirst, fragmentX[0], fragmentX[1]);
+          multiplyAccumulate<T>(p[2 * n + 1], fragmentFirst, fragmentX[2], fragmentX[3]);
+          loadFragmentsB(fragmentY, tileY, kStride, n * 16, depth);
+          multiplyAccumulate<T>(ds[2 * n], fragmentSecond, fragmentY[0], fragmentY[1]);
+          multiplyAccumulate<T>(ds[2 * n + 1], fragmentSecond, fragmentY[2], fragmentY[3]);
+        }
+      }
+      const bool diagonal = a.causal && (kKeysOwn ? at < warpFirst + 15 : at + kOthers - 1 > warpFirst);
+      const bool masked = at + kOthers > length || warpFirst + 16 > length || diagonal;
+#pragma unroll
+      for (int n = 0; n < kOthers / 8; ++n) {
+        uint32_t kept = 15;
+        if constexpr (kDropout) {
+          kept = kKeysOwn ? keptOfColumns(stream, warpFirst, at + n * 8)
+                          : keptOfRows(stream, warpFirst, at + n * 8);
+        }
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int other = n * 8 + 2 * t + e % 2;
+          float logSum, mean;  // of the query
+          if constexpr (kKeysOwn) {
+            logSum = columnLse[other] * kLog2E;
+            mean = columnDelta[other];
+          } else {
+            logSum = rowLse[e / 2];
+            mean = rowDelta[e / 2];
+          }
+          float probability = exponential2(fmaf(p[n][e], toLog2, -logSum));
+          if (masked) {
+            const int row = warpFirst + g + e / 2 * 8;
+            const int key = kKeysOwn ? row : at + other, query = kKeysOwn ? at + other : row;
+            if (key >= length || query >= length || (a.causal && key > query)) probability = 0;
+          }
+          const float factor = kept >> e & 1u ? keep : 0.0f;
+          p[n][e] = probability * factor;
+          ds[n][e] = probability * (ds[n][e] * factor - mean);
+        }
+      }
+#pragma unroll
+      for (int k0 = 0; k0 < kOthers / 16; ++k0) {
+        uint32_t fragmentS[4], fragmentP[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int n = 2 * k0 + i / 2, e = i % 2 * 2;
+          fragmentS[i] = packPair<T>(ds[n][e], ds[n][e + 1]);
+          if constexpr (kKeysOwn) fragmentP[i] = packPair<T>(p[n][e], p[n][e + 1]);
+        }
+#pragma unroll
+        for (int n = 0; n < kColumns / 16; ++n) {
+          uint32_t fragmentX[4];
+          loadFragmentsBRows(fragmentX, tileX, kStride, column + n * 16, k0 * 16);
+          multiplyAccumulate<T>(sumsS[2 * n], fragmentS, fragmentX[0], fragmentX[1]);
+          multiplyAccumulate<T>(sumsS[2 * n + 1], fragmentS, fragmentX[2], fragmentX[3]);
+          if constexpr (kKeysOwn) {
+            uint32_t fragmentY[4];
+            loadFragmentsBRows(fragmentY, tileY, kStride, column + n * 16, k0 * 16);
+            multiplyAccumulate<T>(sumsP[2 * n], fragmentP, fragmentY[0], fragmentY[1]);
+            multiplyAccumulate<T>(sumsP[2 * n + 1], fragmentP, fragmentY[2], fragmentY[3]);
+          }
+        }
+      }
+    }
+    __syncthreads();  // the stage may be filled again
+    if constexpr (kStages == 1) {
+      if (block + 1 < blocks) load(block + 1);
+      commitCopies();
+    }
+  }
+
+  // The warp's own rows of the tiles take the results on their way to 16-byte stores.
+#pragma unroll
+  for (int n = 0; n < kColumns / 8; ++n) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int place = (warp * 16 + g + r * 8) * kStride + column + n * 8 + 2 * t;
+      *reinterpret_cast<uint32_t*>(ownFirst + place) =
+          packPair<T>(sumsS[n][2 * r] * a.scale, sumsS[n][2 * r + 1] * a.scale);
+      if constexpr (kKeysOwn) {
+        *reinterpret_cast<uint32_t*>(ownSecond + place) = packPair<T>(sumsP[n][2 * r], sumsP[n][2 * r + 1]);
+      }
+    }
+  }
+  __syncwarp();
+  T* dqkv = static_cast<T*>(a.dqkv);
+  storeRows<16, kHead, kColumns>(ownFirst + warp * 16 * kStride, dqkv + headOffset(a, b, h, kKeysOwn ? 1 : 0),
+                                 packed, warpFirst, a.time, a.head, column);
+  if constexpr (kKeysOwn) {
+    storeRows<16, kHead, kColumns>(ownSecond + warp * 16 * kStride, dqkv + headOffset(a, b, h, 2), packed,
+                                   warpFirst, a.time, a.head, column);
+  }
+}
+
+template <class T, int kHead, bool kKeysOwn, bool kDropout>
+void launchBackwardKernel(const AttentionArguments& a, cudaStream_t stream) {
+  // dK and dV of 256 columns do not fit into the registers: two blocks share them, each with all of S.
+  constexpr int kColumns = kKeysOwn && kHead > 128 ? kHead / 2 : kHead;
+  constexpr int kOthers = kHead > 128 ? 16 : (kHead > 64 || (kDropout && kHead == 64) ? 32 : 64),
+                kStages = kHead <= 128 ? 2 : 1;
+  constexpr int kRows = 16 * kWarps;
+  constexpr int kBytes = (2 * kRows + kStages * 2 * kOthers) * (kHead + 8) * static_cast<int>(sizeof(T)) +
+                         (kKeysOwn ? kStages * 2 * kOthers * static_cast<int>(sizeof(float)) : 0);
+  const auto kernel = attentionBackward<T, kHead, kColumns, kOthers, kStages, kKeysOwn, kDropout>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  const int tiles = (a.time + kRows - 1) / kRows;
+  const dim3 blocks(static_cast<unsigned>(static_cast<int64_t>(a.batch) * a.heads * tiles), kHead / kColumns);
+  kernel<<<blocks, kAttentionThreads, kBytes, stream>>>(a, tiles);
+  cudaCheckLaunch("attention_backward");
+}
+
+}  // namespace
+
+template <class T>
+void launchBackward16(const AttentionArguments& a, cudaStream_t stream) {
+  dispatchHead(a.head, [&](auto constant) {
+    constexpr int kHead = decltype(constant)::value;
+    if (a.dropout > 0) {
+      launchBackwardKernel<T, kHead, true, true>(a, stream);
+      return launchBackwardKernel<T, kHead, false, true>(a, stream);
+    }
+    launchBackwardKernel<T, kHead, true, false>(a, stream);
+    launchBackwardKernel<T, kHead, false, false>(a, stream);
+  });
+}
+
+}  // namespace tesserae

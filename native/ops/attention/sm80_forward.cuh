@@ -1,0 +1,209 @@
+// defines: launchForward16
+// Attention without the T × T scores in memory (Dao et al. 2022, algorithm 1): blocks of queries walk over
+// blocks of keys with a running maximum and sum.
+#pragma once
+
+#include "ops/attention/sm80.cuh"
+
+namespace tesserae {
+
+namespace {
+
+// A block has 64 kRowTiles queries, a warp 16 kRowTiles of them; kKeys keys at a time, the next ones being
+// loaded meanwhile. qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T)
+template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout>
+__global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionArguments a, int tiles) {
+  constexpr int kStride = kHead + 8, kQueries = 16 * kRowTiles * kWarps, kKeyTile = kKeys * kStride;
+  constexpr int kSteps = kHead > 96 ? 2 : kHead / 16;  // unrolled as far as registers allow
+  extern __shared__ __align__(16) char shared[];
+  T* queryTile = reinterpret_cast<T*>(shared);   // (kQueries, kStride)
+  T* keyTiles = queryTile + kQueries * kStride;  // 2 × {keys, values} (kKeys, kStride)
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  const int bh = blockIdx.x / tiles, b = bh / a.heads, h = bh % a.heads;
+  // The last queries see most keys under a causal mask: the long blocks of a head first.
+  const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kQueries;
+  const int warpRow = warp * 16 * kRowTiles, warpFirst = first + warpRow;
+  const int length = lengthOf(a, b);
+  const int64_t stride = static_cast<int64_t>(3) * a.heads * a.head;
+  const T* qkv = static_cast<const T*>(a.qkv);
+  const T *keyRows = qkv + headOffset(a, b, h, 1), *valueRows = qkv + headOffset(a, b, h, 2);
+  const int seen = first >= length ? 0 : (a.causal && first + kQueries < length ? first + kQueries : length);
+  const int blocks = (seen + kKeys - 1) / kKeys;
+  const DropoutStream stream = dropoutStream(a, b, h);
+  const float toLog2 = a.scale * kLog2E;
+
+  const auto load = [&](int block) {
+    T* stage = keyTiles + block % 2 * 2 * kKeyTile;
+    loadRows<kKeys, kHead>(stage, keyRows, stride, block * kKeys, length, a.head);
+    loadRows<kKeys, kHead>(stage + kKeyTile, valueRows, stride, block * kKeys, length, a.head);
+  };
+  if (blocks > 0) {
+    loadRows<kQueries, kHead>(queryTile, qkv + headOffset(a, b, h, 0), stride, first, length, a.head);
+    load(0);
+    commitCopies();
+  }
+  float sums[kRowTiles][kHead / 8][4] = {};  // of P V
+  float maximum[kRowTiles][2], total[kRowTiles][2];
+#pragma unroll
+  for (int i = 0; i < kRowTiles; ++i) {
+    maximum[i][0] = maximum[i][1] = -INFINITY;
+    total[i][0] = total[i][1] = 0;
+  }
+
+  for (int block = 0; block < blocks; ++block) {
+    if (block + 1 < blocks) load(block + 1);
+    commitCopies();
+    waitCopies<1>();
+    __syncthreads();
+    const int key = block * kKeys;
+    const T *keys = keyTiles + block % 2 * 2 * kKeyTile, *values = keys + kKeyTile;
+    const bool beyond = a.causal && key > warpFirst + 16 * kRowTiles - 1;  // none of the warp's queries
+    if (!beyond) {
+      float scores[kRowTiles][kKeys / 8][4] = {};
+#pragma unroll kSteps
+      for (int k = 0; k < kHead; k += 16) {
+        uint32_t fragmentQ[kRowTiles][4];
+#pragma unroll
+        for (int i = 0; i < kRowTiles; ++i) {
+          loadFragmentA(fragmentQ[i], queryTile, kStride, warpRow + i * 16, k);
+        }
+#pragma unroll
+        for (int n = 0; n < kKeys / 16; ++n) {
+          uint32_t fragmentK[4];
+          loadFragmentsB(fragmentK, keys, kStride, n * 16, k);
+#pragma unroll
+          for (int i = 0; i < kRowTiles; ++i) {
+            multiplyAccumulate<T>(scores[i][2 * n], fragmentQ[i], fragmentK[0], fragmentK[1]);
+            multiplyAccumulate<T>(scores[i][2 * n + 1], fragmentQ[i], fragmentK[2], fragmentK[3]);
+          }
+        }
+      }
+      const bool masked = key + kKeys > length || (a.causal && key + kKeys - 1 > warpFirst);
+      uint32_t fragmentP[kRowTiles][kKeys / 16][4];
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) {
+        const int row = warpFirst + i * 16 + g;
+        float highest[2] = {maximum[i][0], maximum[i][1]};
+#pragma unroll
+        for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            float score = scores[i][n][e] * toLog2;
+            if (masked) {
+              const int column = key + n * 8 + 2 * t + e % 2;
+              if (column >= length || (a.causal && column > row + e / 2 * 8)) score = -INFINITY;
+            }
+            scores[i][n][e] = score;
+            highest[e / 2] = fmaxf(highest[e / 2], score);
+          }
+        }
+        float correction[2];
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          highest[r] = fmaxf(highest[r], __shfl_xor_sync(0xffffffffu, highest[r], 1));
+          highest[r] = fmaxf(highest[r], __shfl_xor_sync(0xffffffffu, highest[r], 2));
+          correction[r] = exponential2(maximum[i][r] - highest[r]);
+          maximum[i][r] = highest[r];
+          total[i][r] *= correction[r];
+        }
+#pragma unroll
+        for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            const float p = exponential2(scores[i][n][e] - highest[e / 2]);
+            scores[i][n][e] = p;
+            total[i][e / 2] += p;
+          }
+          // The denominator is that of the softmax: dropout comes after it.
+          if constexpr (kDropout) {
+            const uint32_t kept = keptOfRows(stream, warpFirst + i * 16, key + n * 8);
+#pragma unroll
+            for (int e = 0; e < 4; ++e) scores[i][n][e] = kept >> e & 1u ? scores[i][n][e] : 0.0f;
+          }
+        }
+#pragma unroll
+        for (int n = 0; n < kKeys / 16; ++n) {
+          fragmentP[i][n][0] = packPair<T>(scores[i][2 * n][0], scores[i][2 * n][1]);
+          fragmentP[i][n][1] = packPair<T>(scores[i][2 * n][2], scores[i][2 * n][3]);
+          fragmentP[i][n][2] = packPair<T>(scores[i][2 * n + 1][0], scores[i][2 * n + 1][1]);
+          fragmentP[i][n][3] = packPair<T>(scores[i][2 * n + 1][2], scores[i][2 * n + 1][3]);
+        }
+#pragma unroll
+        for (int n = 0; n < kHead / 8; ++n) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) sums[i][n][e] *= correction[e / 2];
+        }
+      }
+#pragma unroll
+      for (int k = 0; k < kKeys / 16; ++k) {
+#pragma unroll
+        for (int n = 0; n < kHead / 16; ++n) {
+          uint32_t fragmentV[4];
+          loadFragmentsBRows(fragmentV, values, kStride, n * 16, k * 16);
+#pragma unroll
+          for (int i = 0; i < kRowTiles; ++i) {
+            multiplyAccumulate<T>(sums[i][2 * n], fragmentP[i][k], fragmentV[0], fragmentV[1]);
+            multiplyAccumulate<T>(sums[i][2 * n + 1], fragmentP[i][k], fragmentV[2], fragmentV[3]);
+          }
+        }
+      }
+    }
+    __syncthreads();  // the stage may be filled again
+  }
+
+  // The warp's own rows of queryTile take the result on its way to 16-byte stores.
+  const float keep = kDropout ? 1.0f / (1.0f - a.dropout) : 1.0f;
+#pragma unroll
+  for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int row = i * 16 + g + r * 8, query = warpFirst + row;
+      float sum = total[i][r];
+      sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+      sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+      const bool inside = query < length;
+      const float factor = keep / sum;
+#pragma unroll
+      for (int n = 0; n < kHead / 8; ++n) {
+        *reinterpret_cast<uint32_t*>(queryTile + (warpRow + row) * kStride + n * 8 + 2 * t) =
+            inside ? packPair<T>(sums[i][n][2 * r] * factor, sums[i][n][2 * r + 1] * factor) : 0u;
+      }
+      if (a.lse && t == 0 && query < a.time) {
+        a.lse[static_cast<int64_t>(bh) * a.time + query] =
+            inside ? maximum[i][r] * kLn2 + logf(sum) : -INFINITY;
+      }
+    }
+  }
+  __syncwarp();
+  storeRows<16 * kRowTiles, kHead, kHead>(
+      queryTile + warpRow * kStride, static_cast<T*>(a.y) + headOffset(a, b, h),
+      static_cast<int64_t>(a.heads) * a.head, warpFirst, a.time, a.head, 0);
+}
+
+template <class T, int kHead, bool kDropout>
+void launchForwardKernel(const AttentionArguments& a, cudaStream_t stream) {
+  // Two row tiles a warp use each fragment of K and V twice; larger heads need the registers.
+  constexpr int kRowTiles = kHead <= 64 ? 2 : 1;
+  constexpr int kKeys = kHead > 128 ? 16 : (kDropout && kHead == 64 ? 32 : 64);
+  constexpr int kQueries = 16 * kRowTiles * kWarps;
+  constexpr int kBytes = (kQueries + 4 * kKeys) * (kHead + 8) * static_cast<int>(sizeof(T));
+  const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  const int tiles = (a.time + kQueries - 1) / kQueries;
+  const unsigned blocks = static_cast<unsigned>(static_cast<int64_t>(a.batch) * a.heads * tiles);
+  kernel<<<blocks, kAttentionThreads, kBytes, stream>>>(a, tiles);
+  cudaCheckLaunch("attention");
+}
+
+}  // namespace
+
+template <class T>
+void launchForward16(const AttentionArguments& a, cudaStream_t stream) {
+  dispatchHead(a.head, [&](auto constant) {
+    constexpr int kHead = decltype(constant)::value;
+    if (a.dropout > 0) return launchForwardKernel<T, kHead, true>(a, stream);
+    launchForwardKernel<T, kHead, false>(a, stream);
+  });
+}
+
+}  // namespace tesserae
