@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Graph } from '../../../lib/graph/graph';
-import type { Batch } from '../../../lib/native';
+import type { Batch, NativeModel } from '../../../lib/native';
 
 const folder = path.resolve(__dirname, '../../fixtures');
 
@@ -63,4 +63,51 @@ export function batchOfStep(step: number, from = 0, to = curve.batches.shape[1])
     }
   }
   return { tokens, targets };
+}
+
+/** Gives a model the fixture's weights and optimizer. */
+export async function startCurve(model: NativeModel, graph: Graph): Promise<void> {
+  for (const { name } of model.info.parameters) {
+    await model.writeTensor('parameter', name, initialWeight(graph, name));
+  }
+  const { training: t } = curve;
+  await model.configureTraining({
+    optimizer: {
+      type: 'adamw',
+      beta1: t.adam_beta1,
+      beta2: t.adam_beta2,
+      epsilon: t.adam_epsilon,
+      weightDecay: t.weight_decay,
+    },
+    maxGradNorm: t.max_grad_norm,
+    labelSmoothing: 0,
+    learningRates: Float32Array.from(curve.learning_rates),
+  });
+}
+
+/** Trains through the fixture's batches; the loss and the gradient's norm of each step. */
+export async function followCurve(
+  model: NativeModel,
+  microBatches: number,
+): Promise<{ losses: number[]; norms: number[] }> {
+  const time = curve.batches.shape[2] - 1;
+  const rows = curve.training.batch_size / microBatches;
+  const losses: number[] = [];
+  const norms: number[] = [];
+  for (let step = 0; step < curve.training.steps; step++) {
+    const batches = Array.from({ length: microBatches }, (_, i) =>
+      batchOfStep(step, i * rows, (i + 1) * rows),
+    );
+    const result = await model.trainStep({ rows, time }, batches);
+    expect(result.applied).toBe(true);
+    expect(result.learningRate).toBe(curve.learning_rates[step]);
+    losses.push(result.lossSum / result.validTargets);
+    norms.push(result.gradNorm);
+  }
+  return { losses, norms };
+}
+
+/** The largest relative distance over the steps. */
+export function distances(actual: readonly number[], expected: readonly number[]): number {
+  return Math.max(...actual.map((value, i) => Math.abs(value / expected[i]! - 1)));
 }

@@ -1,5 +1,5 @@
 import type { Graph } from '../../../lib/graph/graph';
-import { NativeModel, type Batch, type NativeModelOptions } from '../../../lib/native';
+import { NativeModel, type Batch, type NativeModelOptions, type Precision } from '../../../lib/native';
 import { atStart } from '../../oracles/philox';
 import { runGraph } from '../../oracles/graph';
 import { tensor, type Tensor } from '../../oracles/tensor';
@@ -20,6 +20,11 @@ export interface CaseOptions {
   readonly slack?: number;
   /** Runs the operation as evaluation does; there are no gradients then. */
   readonly eval?: boolean;
+  /** Default 'cpu' and 'fp32'. */
+  readonly device?: string;
+  readonly precision?: Precision;
+  /** Relative error allowed, in place of what fp32 arithmetic may leave. */
+  readonly tolerance?: number;
 }
 
 /** Creates a fp32 model on the CPU, on one thread, and passes it on; disposes it in the end. */
@@ -76,6 +81,8 @@ export async function runNative(
   const model = {
     ...(threads === undefined ? {} : { threads }),
     ...(padding === undefined ? {} : { padding }),
+    ...(options.device === undefined ? {} : { device: options.device }),
+    ...(options.precision === undefined ? {} : { precision: options.precision }),
   };
   return withModel(one.graph, model, async (native) => {
     await writeParameters(native, one.given);
@@ -117,7 +124,7 @@ export async function checkCase(one: OperationCase, options: CaseOptions = {}): 
     labelSmoothing: options.labelSmoothing ?? 0,
   });
   const native = await runNative(one, options);
-  const tolerance = fp32Tolerance(one.terms) * (options.slack ?? 1);
+  const tolerance = options.tolerance ?? fp32Tolerance(one.terms) * (options.slack ?? 1);
   expectClose('value', native.value, oracle.values.get(NODE)!.data, tolerance);
   for (const name of native.gradients.keys()) {
     expectClose(`d(${name})`, native.gradients.get(name)!, oracle.gradients.get(name)!.data, tolerance);
