@@ -80,12 +80,13 @@ Napi::Value createModel(const Napi::CallbackInfo& info) {
   const std::string graph = textArgument(info, 0);
   const ModelOptions options = ModelOptions::parse(textArgument(info, 1));
   return environment(info.Env())
-      .submit(info.Env(), options.device, nullptr, Napi::Object::New(info.Env()), [=](Workplace& workplace) -> Completion {
-        auto model = std::make_shared<Model>(graph, options, workplace.device);
-        return [model, options](Napi::Env env, Napi::Object) {
-          return wrap(env, new ModelHandle{model, options.device}, kModelTag);
-        };
-      });
+      .submit(info.Env(), options.device, nullptr, Napi::Object::New(info.Env()),
+              [=](Workplace& workplace) -> Completion {
+                auto model = std::make_shared<Model>(graph, options, workplace.device);
+                return [model, options](Napi::Env env, Napi::Object) {
+                  return wrap(env, new ModelHandle{model, options.device}, kModelTag);
+                };
+              });
 }
 
 Napi::Value modelInfo(const Napi::CallbackInfo& info) {
@@ -114,7 +115,8 @@ Napi::Value trainStep(const Napi::CallbackInfo& info) {
   requireArray(info, 3, napi_float64_array, 7);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, result,
-              [model = handle.model, rows, time, batches = std::move(batches)](Workplace& workplace) -> Completion {
+              [model = handle.model, rows, time,
+               batches = std::move(batches)](Workplace& workplace) -> Completion {
                 const StepResult step = model->trainStep(workplace, rows, time, batches);
                 return [step](Napi::Env env, Napi::Object result) -> Napi::Value {
                   const double values[] = {step.lossSum,      step.validTargets, step.gradNorm,
@@ -215,7 +217,8 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
   const std::string options = textArgument(info, 1);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, device = handle.device, busy = handle.busy, options](Workplace&) -> Completion {
+              [model = handle.model, device = handle.device, busy = handle.busy,
+               options](Workplace&) -> Completion {
                 auto session = std::make_shared<Session>(model, options);
                 return [session, device, busy](Napi::Env env, Napi::Object) {
                   return wrap(env, new SessionHandle{session, device, busy}, kSessionTag);

@@ -26,10 +26,10 @@ class Environment {
   explicit Environment(Napi::Env env);
   ~Environment();
 
-  // Queues work on a device's engine and returns its promise. `kept` stays referenced until it ends; `busy`, if given,
-  // is true until then, and a call that finds it true rejects with ERR_BUSY.
-  Napi::Promise submit(Napi::Env env, const std::string& device, std::shared_ptr<bool> busy, Napi::Object kept,
-                       Work work);
+  // Queues work on a device's engine and returns its promise. `kept` stays referenced until it ends; `busy`,
+  // if given, is true until then, and a call that finds it true rejects with ERR_BUSY.
+  Napi::Promise submit(Napi::Env env, const std::string& device, std::shared_ptr<bool> busy,
+                       Napi::Object kept, Work work);
 
  private:
   struct Pending;

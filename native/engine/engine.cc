@@ -4,6 +4,9 @@
 #include <map>
 
 #include "engine/model.h"
+#ifdef TESSERAE_CUDA
+#include "ops/cuda_gemm.h"
+#endif
 
 namespace tesserae {
 
@@ -20,7 +23,11 @@ std::shared_ptr<Engine> Engine::of(const std::string& device) {
 }
 
 void openDevice(Workplace& workplace, const std::string& name) {
-  if (!workplace.device) workplace.device = name == "cpu" ? cpuDevice() : cudaDevice(cudaIndex(name));
+  if (workplace.device) return;
+  workplace.device = name == "cpu" ? cpuDevice() : cudaDevice(cudaIndex(name));
+#ifdef TESSERAE_CUDA
+  if (name != "cpu") initializeGemm(cudaIndex(name));
+#endif
 }
 
 Engine::Engine() : thread_([this] { loop(); }) {}

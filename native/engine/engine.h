@@ -13,8 +13,9 @@
 
 namespace tesserae {
 
-// The thread on which everything of one device runs, in the order of submission. One a device for the process, shared by
-// all environments (Node's main thread and its workers); it ends when the last one lets go.
+// The thread on which everything of one device runs, in the order of submission. One a device for the
+// process, shared by all environments (Node's main thread and its workers); it ends when the last one lets
+// go.
 class Engine {
  public:
   using Job = std::function<void(Workplace&)>;
@@ -25,7 +26,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Jobs must not throw; workplace.device is null until openDevice. `owner` names the environment they belong to.
+  // Jobs must not throw; workplace.device is null until openDevice. `owner` names the environment they belong
+  // to.
   void submit(const void* owner, Job job);
   // Drops the owner's queued jobs and waits for the one that runs.
   void cancel(const void* owner);

@@ -136,7 +136,8 @@ void checkLengths(const GraphInput& input, int64_t time, const HostTensor& tenso
 
 }  // namespace
 
-void upload(Device& device, const Program& program, const Graph& graph, const HostBatch& batch, char* inputs) {
+void upload(Device& device, const Program& program, const Graph& graph, const HostBatch& batch,
+            char* inputs) {
   for (const auto& [name, tensor] : batch) {
     if (!graph.findInput(name)) fail(ErrorCode::Data, "the model has no input '%s'", name.c_str());
   }
@@ -178,10 +179,12 @@ void prepare(Workplace& workplace, const Program& program, Bases& bases) {
   if (wanted > available) {
     constexpr double MiB = 1 << 20;
     fail(ErrorCode::OutOfMemory,
-         "a batch of %lld rows × %lld positions needs %.0f MiB more (workspace %.0f, inputs %.0f, outputs %.0f) and "
+         "a batch of %lld rows × %lld positions needs %.0f MiB more (workspace %.0f, inputs %.0f, outputs "
+         "%.0f) and "
          "%.0f MiB are available; use fewer rows and more accumulation, or shorter rows",
-         static_cast<long long>(program.request.rows), static_cast<long long>(program.request.time), wanted / MiB,
-         program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB, available / MiB);
+         static_cast<long long>(program.request.rows), static_cast<long long>(program.request.time),
+         wanted / MiB, program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB,
+         available / MiB);
   }
   for (const auto& [arena, bytes] : arenas) arena->reserve(workplace.device, bytes);
   bases[static_cast<int>(Arena::Inputs)] = workplace.inputs.data();
@@ -189,8 +192,8 @@ void prepare(Workplace& workplace, const Program& program, Bases& bases) {
   bases[static_cast<int>(Arena::Workspace)] = workplace.workspace.data();
 }
 
-void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add, const RunOptions& options,
-             std::vector<Tap>* taps, std::vector<Timing>* timings) {
+void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add,
+             const RunOptions& options, std::vector<Tap>* taps, std::vector<Timing>* timings) {
   Memory memory(device, program, bases, options);
   std::vector<TensorView> inputs, outputs;
   std::unique_ptr<bool[]> accumulate(new bool[16]);
@@ -208,11 +211,12 @@ void execute(Device& device, const Program& program, const Bases& bases, int thr
     }
     const Kernel kernel = cuda ? cudaKernel(call.op->name) : cpuKernel(call.op->name);
     if (!kernel)
-      fail(ErrorCode::Device, "the operation '%s' has no kernel for %s", call.op->name.c_str(), device.name().c_str());
+      fail(ErrorCode::Device, "the operation '%s' has no kernel for %s", call.op->name.c_str(),
+           device.name().c_str());
     if (options.timing) device.synchronize();
     const auto start = std::chrono::steady_clock::now();
-    kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, memory.scratch(call), call.site, threads,
-            device.stream(), program.precision});
+    kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, memory.scratch(call),
+            call.site, threads, device.stream(), program.precision});
     if (options.timing) {
       device.synchronize();
       const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -220,8 +224,9 @@ void execute(Device& device, const Program& program, const Bases& bases, int thr
     }
     for (size_t i = 0; options.tap && i < call.outputs.size(); ++i) {
       if (call.outputs[i] == kAbsent) continue;
-      taps->push_back({call.name, call.op->name, slotName(call.op->outputs[i]),
-                       copyPhysical(device, program.values[call.outputs[i]], static_cast<const char*>(outputs[i].data))});
+      taps->push_back(
+          {call.name, call.op->name, slotName(call.op->outputs[i]),
+           copyPhysical(device, program.values[call.outputs[i]], static_cast<const char*>(outputs[i].data))});
     }
   }
   if (options.separate) device.synchronize();

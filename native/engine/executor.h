@@ -52,13 +52,13 @@ using Bases = std::array<char*, kArenas>;
 // Copies a batch into the Program's inputs. Throws ERR_DATA for what is missing, misshapen or out of range.
 void upload(Device& device, const Program& program, const Graph& graph, const HostBatch& batch, char* inputs);
 
-// Runs a Program call by call. `add`: gradients and the loss are added to, not stored. The Workplace must be large
-// enough (prepare). Taps and timings are appended where asked for.
-void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add, const RunOptions& options,
-             std::vector<Tap>* taps, std::vector<Timing>* timings);
+// Runs a Program call by call. `add`: gradients and the loss are added to, not stored. The Workplace must be
+// large enough (prepare). Taps and timings are appended where asked for.
+void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add,
+             const RunOptions& options, std::vector<Tap>* taps, std::vector<Timing>* timings);
 
-// Grows the Workplace for a Program; fills the bases of Inputs, Outputs and Workspace. Throws ERR_OUT_OF_MEMORY before
-// anything is allocated when the device has too little.
+// Grows the Workplace for a Program; fills the bases of Inputs, Outputs and Workspace. Throws
+// ERR_OUT_OF_MEMORY before anything is allocated when the device has too little.
 void prepare(Workplace& workplace, const Program& program, Bases& bases);
 
 // A value as the host sees it: logical shape without padding, 16-bit numbers widened.

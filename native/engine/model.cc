@@ -75,10 +75,12 @@ ModelOptions ModelOptions::parse(std::string_view text) {
   }
   options.precision = parsePrecision(textField(json, "precision", "options"));
   if (cpu && options.precision != Precision::FP32) {
-    fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU", precisionName(options.precision));
+    fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU",
+         precisionName(options.precision));
   }
   if (options.precision == Precision::FP16) {
-    fail(ErrorCode::Device, "precision 'fp16' needs loss scaling, which this version lacks: use bf16, tf32 or fp32");
+    fail(ErrorCode::Device,
+         "precision 'fp16' needs loss scaling, which this version lacks: use bf16, tf32 or fp32");
   }
   options.seed = integerField(json, "seed", "options", 0, int64_t{1} << 53);
   options.padding = parsePadding(json);
@@ -128,7 +130,8 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
   std::vector<float> chunks(static_cast<size_t>(layout_.chunks() * 2));
   for (const ParameterSlot& slot : layout_.slots) {
     writeParameter(slot, drawInitialValues(*slot.parameter, static_cast<uint64_t>(options.seed)));
-    for (int64_t chunk = slot.offset / kChunkElements; chunk < slot.offset / kChunkElements + slot.chunks; ++chunk) {
+    for (int64_t chunk = slot.offset / kChunkElements; chunk < slot.offset / kChunkElements + slot.chunks;
+         ++chunk) {
       chunks[static_cast<size_t>(2 * chunk)] = slot.parameter->decay ? 1.0f : 0.0f;
       chunks[static_cast<size_t>(2 * chunk + 1)] = slot.parameter->trainable ? 1.0f : 0.0f;
     }
@@ -197,7 +200,8 @@ void Model::configureTraining(TrainingOptions options) {
   training_ = std::move(options);
 }
 
-StepResult Model::trainStep(Workplace& workplace, int64_t rows, int64_t time, const std::vector<HostBatch>& microBatches) {
+StepResult Model::trainStep(Workplace& workplace, int64_t rows, int64_t time,
+                            const std::vector<HostBatch>& microBatches) {
   if (!update_) fail(ErrorCode::Internal, "trainStep before configureTraining");
   if (microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
   ProgramRequest request;
@@ -225,10 +229,17 @@ StepResult Model::trainStep(Workplace& workplace, int64_t rows, int64_t time, co
   float norm[4];
   readState(stateLayout_.loss, loss, 2);
   readState(stateLayout_.norm, norm, 4);
-  return {loss[0], loss[1], norm[0], norm[3], norm[2], static_cast<double>(counter(kAttempted)), static_cast<double>(counter(kApplied))};
+  return {loss[0],
+          loss[1],
+          norm[0],
+          norm[3],
+          norm[2],
+          static_cast<double>(counter(kAttempted)),
+          static_cast<double>(counter(kApplied))};
 }
 
-RunResult Model::run(Workplace& workplace, const ProgramRequest& request, const HostBatch& batch, const RunOptions& options) {
+RunResult Model::run(Workplace& workplace, const ProgramRequest& request, const HostBatch& batch,
+                     const RunOptions& options) {
   if (request.mode == Mode::Prefill || request.mode == Mode::Decode) {
     fail(ErrorCode::Config, "prefill and decode run in a sampling session");
   }
@@ -242,7 +253,8 @@ RunResult Model::run(Workplace& workplace, const ProgramRequest& request, const 
   setCounter(kFirstSample, 0);
   RunResult result;
   execute(*device_, compiled, bases, options_.threads, false, options, &result.taps, &result.timings);
-  for (const auto& [role, id] : compiled.outputs) result.outputs[role] = download(*device_, compiled.values[id], bases);
+  for (const auto& [role, id] : compiled.outputs)
+    result.outputs[role] = download(*device_, compiled.values[id], bases);
   return result;
 }
 
@@ -277,7 +289,8 @@ std::vector<float> Model::readTensor(const std::string& kind, const std::string&
   return transpose(values, from.spec.axes[0].logical(), from.spec.axes[1].logical());
 }
 
-void Model::writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values, bool asInFiles) {
+void Model::writeTensor(const std::string& kind, const std::string& name, const std::vector<float>& values,
+                        bool asInFiles) {
   const ParameterSlot& to = slot(name);
   if (static_cast<int64_t>(values.size()) != to.spec.logicalElements()) {
     fail(ErrorCode::Shape, "%s of '%s' has %lld elements, not %zu", kind.c_str(), name.c_str(),
@@ -299,7 +312,9 @@ int64_t Model::counter(Counter which) const {
   return value;
 }
 
-void Model::setCounter(Counter which, int64_t value) { writeState(stateLayout_.counters + which * 8, &value, 1); }
+void Model::setCounter(Counter which, int64_t value) {
+  writeState(stateLayout_.counters + which * 8, &value, 1);
+}
 
 std::string Model::infoJson() const {
   static const char* const isas[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
@@ -337,7 +352,8 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text) : model_(s
   request.rows = rows_;
   request.cache = cache_;
   const Program& decode = model_->program(request);
-  requireMemory(*model_->device_, decode.sessionBytes, "the sampler's keys and values", "use fewer rows or a shorter cache");
+  requireMemory(*model_->device_, decode.sessionBytes, "the sampler's keys and values",
+                "use fewer rows or a shorter cache");
   memory_.reserve(model_->device_, decode.sessionBytes);
   positions_.assign(static_cast<size_t>(rows_), 0);
   std::vector<float> degrees;
@@ -371,16 +387,20 @@ std::vector<int32_t> Session::step(Workplace& workplace, const Program& program)
   model_->device_->read(next.data(), place(program, "next"), rows_ * 4);
   for (int64_t row = 0; row < rows_; ++row) {
     if (next[static_cast<size_t>(row)] < 0) {
-      fail(ErrorCode::Data, "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
+      fail(ErrorCode::Data,
+           "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
            static_cast<long long>(row));
     }
   }
   return next;
 }
 
-std::vector<int32_t> Session::prefill(Workplace& workplace, const HostTensor& tokens, const std::vector<int32_t>& lengths) {
-  if (static_cast<int64_t>(lengths.size()) != rows_ || tokens.elements() == 0 || tokens.elements() % rows_ != 0) {
-    fail(ErrorCode::Data, "a prompt must be %lld rows of equal capacity with a length each", static_cast<long long>(rows_));
+std::vector<int32_t> Session::prefill(Workplace& workplace, const HostTensor& tokens,
+                                      const std::vector<int32_t>& lengths) {
+  if (static_cast<int64_t>(lengths.size()) != rows_ || tokens.elements() == 0 ||
+      tokens.elements() % rows_ != 0) {
+    fail(ErrorCode::Data, "a prompt must be %lld rows of equal capacity with a length each",
+         static_cast<long long>(rows_));
   }
   ProgramRequest request;
   request.mode = Mode::Prefill;
@@ -397,7 +417,8 @@ std::vector<int32_t> Session::prefill(Workplace& workplace, const HostTensor& to
   }
   Bases bases = model_->bases();
   prepare(workplace, program, bases);
-  upload(*model_->device_, program, model_->graph_, {{"tokens", tokens}}, bases[static_cast<int>(Arena::Inputs)]);
+  upload(*model_->device_, program, model_->graph_, {{"tokens", tokens}},
+         bases[static_cast<int>(Arena::Inputs)]);
   model_->device_->write(place(program, "lengths"), lengths.data(), rows_ * 4);
   for (size_t row = 0; row < lengths.size(); ++row) positions_[row] += lengths[row];
   started_ = true;

@@ -102,7 +102,8 @@ class Session {
   // options: {rows, cache, temperatures, seeds} as JSON. Throws ERR_CONFIG.
   Session(std::shared_ptr<Model> model, std::string_view options);
   // tokens: rows × time. Returns each row's next token.
-  std::vector<int32_t> prefill(Workplace& workplace, const HostTensor& tokens, const std::vector<int32_t>& lengths);
+  std::vector<int32_t> prefill(Workplace& workplace, const HostTensor& tokens,
+                               const std::vector<int32_t>& lengths);
   std::vector<int32_t> decode(Workplace& workplace, int64_t steps);
   int64_t rows() const { return rows_; }
 

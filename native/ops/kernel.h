@@ -48,10 +48,10 @@ struct KernelContext {
   const TensorView* outputs;  // in the contract's order
   const bool* accumulate;     // per output: add to what it holds (gradients after the first write of a step)
   const Attributes* attributes;
-  void* workspace;  // as many bytes as the contract asked for, aligned to 64
-  uint64_t site;    // hash of the call site's name: Philox key = seed ^ site
-  int threads;      // CPU: the size of the OpenMP pool
-  void* stream;     // CUDA: the cudaStream_t that everything is enqueued on
+  void* workspace;                        // as many bytes as the contract asked for, aligned to 64
+  uint64_t site;                          // hash of the call site's name: Philox key = seed ^ site
+  int threads;                            // CPU: the size of the OpenMP pool
+  void* stream;                           // CUDA: the cudaStream_t that everything is enqueued on
   Precision precision = Precision::FP32;  // TF32 or not where tensors are fp32
 };
 

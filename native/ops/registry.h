@@ -39,7 +39,7 @@ void registerCudaKernels(KernelRegistry& registry);
 // The registries, filled at the first call. operation() throws ERR_CONFIG for an unknown name.
 const OperationRegistry& operations();
 const Operation& operation(const std::string& name);
-CpuIsa cpuIsa();                                 // the best that this processor runs
+CpuIsa cpuIsa();                                  // the best that this processor runs
 Kernel cpuKernel(const std::string& operation);   // null when there is none
 Kernel cudaKernel(const std::string& operation);  // null when there is none, or this build has no CUDA
 

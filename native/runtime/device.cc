@@ -18,7 +18,8 @@ class CpuDevice : public Device {
     const size_t rounded = static_cast<size_t>((bytes + 255) / 256 * 256);
     char* memory = static_cast<char*>(std::aligned_alloc(256, rounded));
     if (!memory) {
-      fail(ErrorCode::OutOfMemory, "%.1f MiB of host memory could not be allocated; use a smaller batch or model",
+      fail(ErrorCode::OutOfMemory,
+           "%.1f MiB of host memory could not be allocated; use a smaller batch or model",
            static_cast<double>(rounded) / (1 << 20));
     }
     std::memset(memory, 0, rounded);

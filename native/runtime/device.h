@@ -9,8 +9,8 @@ namespace tesserae {
 
 enum class DeviceKind : uint8_t { CPU, CUDA };
 
-// Where Programs run: its memory, and copies in the order in which work is enqueued. Used on its engine thread alone,
-// but for release.
+// Where Programs run: its memory, and copies in the order in which work is enqueued. Used on its engine
+// thread alone, but for release.
 class Device {
  public:
   virtual ~Device() = default;
@@ -20,8 +20,8 @@ class Device {
   virtual char* allocate(int64_t bytes) = 0;
   virtual void release(char* memory) noexcept = 0;
   virtual int64_t available() const = 0;  // bytes that could still be allocated
-  // Enqueued after the work before them. The host's memory may be reused when write returns, and holds the data when
-  // read returns.
+  // Enqueued after the work before them. The host's memory may be reused when write returns, and holds the
+  // data when read returns.
   virtual void write(void* to, const void* host, int64_t bytes) = 0;
   virtual void read(void* host, const void* from, int64_t bytes) = 0;
   virtual void copy(void* to, const void* from, int64_t bytes) = 0;
@@ -31,11 +31,12 @@ class Device {
 };
 
 std::shared_ptr<Device> cpuDevice();
-// The device 'cuda:<index>', made current on the calling thread. Throws ERR_DEVICE when it is not there, or in a build
-// without CUDA.
+// The device 'cuda:<index>', made current on the calling thread. Throws ERR_DEVICE when it is not there, or
+// in a build without CUDA.
 std::shared_ptr<Device> cudaDevice(int index);
 
-// A block of a device's memory that only grows, zero when new. Growing moves it: nobody keeps a pointer across runs.
+// A block of a device's memory that only grows, zero when new. Growing moves it: nobody keeps a pointer
+// across runs.
 class DeviceArena {
  public:
   DeviceArena() = default;

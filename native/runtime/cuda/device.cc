@@ -29,7 +29,8 @@ class CudaDevice : public Device {
     const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes));
     if (status == cudaErrorMemoryAllocation) {
       cudaGetLastError();  // the error would otherwise be reported again by the next call
-      fail(ErrorCode::OutOfMemory, "%.1f MiB of GPU memory could not be allocated; use a smaller batch or model",
+      fail(ErrorCode::OutOfMemory,
+           "%.1f MiB of GPU memory could not be allocated; use a smaller batch or model",
            static_cast<double>(bytes) / (1 << 20));
     }
     check(status, "allocating GPU memory");
@@ -51,11 +52,16 @@ class CudaDevice : public Device {
     return static_cast<int64_t>(free);
   }
 
-  void write(void* to, const void* host, int64_t bytes) override { transfer(to, host, bytes, cudaMemcpyHostToDevice); }
-  void read(void* host, const void* from, int64_t bytes) override { transfer(host, from, bytes, cudaMemcpyDeviceToHost); }
+  void write(void* to, const void* host, int64_t bytes) override {
+    transfer(to, host, bytes, cudaMemcpyHostToDevice);
+  }
+  void read(void* host, const void* from, int64_t bytes) override {
+    transfer(host, from, bytes, cudaMemcpyDeviceToHost);
+  }
   void copy(void* to, const void* from, int64_t bytes) override {
     if (bytes == 0) return;
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_), "copying");
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_),
+          "copying");
   }
   void fill(void* to, int byte, int64_t bytes) override {
     if (bytes > 0) check(cudaMemsetAsync(to, byte, static_cast<size_t>(bytes), stream_), "filling");
@@ -66,7 +72,8 @@ class CudaDevice : public Device {
  private:
   void transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
     if (bytes == 0) return;
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream_), "copying between host and GPU");
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream_),
+          "copying between host and GPU");
     synchronize();
   }
 
@@ -83,7 +90,8 @@ std::shared_ptr<Device> cudaDevice(int index) {
     fail(ErrorCode::Device, "the device 'cuda:%d' is not available: %s", index, cudaGetErrorString(status));
   }
   if (index >= count) {
-    fail(ErrorCode::Device, "the device 'cuda:%d' is not there: this machine has %d CUDA devices", index, count);
+    fail(ErrorCode::Device, "the device 'cuda:%d' is not there: this machine has %d CUDA devices", index,
+         count);
   }
   return std::make_shared<CudaDevice>(index);
 }
