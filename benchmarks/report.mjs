@@ -23,7 +23,7 @@ const sections = results.map(({ title, work, unit, machine, rows }) => {
     '| --- | ---: | ---: | ---: | ---: |',
     ...table,
     '',
-    `${machine.cpu}, ${machine.processors} processors used, clocks ${machine.clocksMHz.join(' to ')} MHz, Node ${machine.node}, ${machine.date}.`,
+    `${machine.name}, clocks ${machine.clocksMHz.join(' to ')} MHz, Node ${machine.node}, ${machine.date}.`,
   ].join('\n');
 });
 

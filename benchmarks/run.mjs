@@ -1,8 +1,9 @@
-// Runs benchmark suites and prints one JSON line each; `node benchmarks/report.mjs` makes RESULTS.md of such lines.
+// Runs benchmark suites (cpu_step unless named; gpt2_step and deep_step need a GPU) and prints one JSON line each;
+// `node benchmarks/report.mjs` makes RESULTS.md of such lines.
 //   node benchmarks/run.mjs [suite …] [--python python3] [--samples 20]
 import { parseArgs } from 'node:util';
+import { run, suites } from './training_step.mjs';
 
-const suites = ['cpu_step'];
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -11,11 +12,10 @@ const { values, positionals } = parseArgs({
   },
 });
 
-for (const suite of positionals.length > 0 ? positionals : suites) {
+for (const suite of positionals.length > 0 ? positionals : ['cpu_step']) {
   if (!suites.includes(suite)) {
     console.error(`unknown suite '${suite}': use ${suites.join(', ')}`);
     process.exit(2);
   }
-  const { run } = await import(`./${suite}.mjs`);
-  console.log(JSON.stringify(await run({ python: values.python, samples: Number(values.samples) })));
+  console.log(JSON.stringify(await run(suite, { python: values.python, samples: Number(values.samples) })));
 }

@@ -1,5 +1,5 @@
 // Measures subjects side by side: warm-up, samples taken in turn so that both see the same machine, median and spread.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import readline from 'node:readline';
@@ -64,13 +64,26 @@ export async function peer(command, args, environment = {}) {
   };
 }
 
-/** What the figures were taken on. */
-export function machine() {
+/** What the figures were taken on: the processor, or the GPU with its clocks. */
+export function machine(device) {
+  if (device === 'cuda') {
+    const query = [
+      '--query-gpu=name,driver_version,clocks.sm,clocks.max.sm',
+      '--format=csv,noheader,nounits',
+    ];
+    const { stdout } = spawnSync('nvidia-smi', query, { encoding: 'utf8' });
+    const [gpu, driver, clock, most] = stdout.split('\n')[0].split(', ');
+    return {
+      name: `${gpu}, driver ${driver}`,
+      clocksMHz: [Number(clock), Number(most)],
+      node: process.versions.node,
+      date: new Date().toISOString().slice(0, 10),
+    };
+  }
   const cpuinfo = readFileSync('/proc/cpuinfo', 'utf8');
   const clocks = [...cpuinfo.matchAll(/^cpu MHz\s*: (.*)$/gm)].map((match) => Math.round(Number(match[1])));
   return {
-    cpu: os.cpus()[0]?.model ?? 'unknown',
-    processors: os.availableParallelism(),
+    name: `${os.cpus()[0]?.model ?? 'unknown'}, ${os.availableParallelism()} processors`,
     clocksMHz: [Math.min(...clocks), Math.max(...clocks)],
     load: os.loadavg()[0],
     node: process.versions.node,

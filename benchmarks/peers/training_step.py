@@ -1,6 +1,6 @@
-"""PyTorch's side of benchmarks/cpu_step.mjs: the same model and step. Answers each input line with the step's seconds.
+"""PyTorch's side of benchmarks/training_step.mjs: the same model and step. Answers each input line with the step's seconds.
 
-Usage: python3 cpu_step.py '{"vocabSize": 256, "nPositions": 128, ...}' eager|compile
+Usage: python3 training_step.py '{"device": "cpu", "precision": "fp32", "threads": 2, "rows": 32, "shape": {…}}' eager|compile
 """
 
 import json
@@ -46,27 +46,37 @@ class GPT2(nn.Module):
         for block in self.blocks:
             x = block(x)
         logits = self.ln_f(x) @ self.wte.weight.t()
-        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.view(-1))
 
 
 def main():
-    settings, mode = json.loads(sys.argv[1]), sys.argv[2]
-    torch.set_num_threads(settings["threads"])
+    case, mode = json.loads(sys.argv[1]), sys.argv[2]
+    shape, device = case["shape"], case["device"]
+    # PyTorch users pad the vocabulary by hand, and give tensor cores fp32 where it costs nothing.
+    padded = {**shape, "vocabSize": (shape["vocabSize"] + 63) // 64 * 64}
+    torch.set_num_threads(case["threads"])
     torch.manual_seed(0)
-    model = GPT2(settings)
+    if device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+    model = GPT2(padded).to(device)
     try:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     except (TypeError, RuntimeError):  # fused AdamW on the CPU came with PyTorch 2.4
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     forward = torch.compile(model) if mode == "compile" else model
-    shape = (settings["rows"], settings["nPositions"])
-    tokens, targets = (torch.randint(0, settings["vocabSize"], shape) for _ in range(2))
+    size = (case["rows"], shape["nPositions"])
+    tokens, targets = (torch.randint(0, shape["vocabSize"], size, device=device) for _ in range(2))
+    mixed = case["precision"] == "bf16"
 
     def step():
-        forward(tokens, targets).backward()
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed):
+            loss = forward(tokens, targets)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     step()  # compiles
     print(json.dumps({"name": f"PyTorch {torch.__version__} {mode}"}), flush=True)
