@@ -41,7 +41,8 @@ if(TESSERAE_CUDA)
 endif()
 message(STATUS "CUDA: ${TESSERAE_CUDA}")
 
-# sm90_*.cu is for Hopper alone (sm_90a: wgmma, TMA), every other .cu for sm_80 and, as PTX, all that came after.
+# sm90_*.cu is for Hopper alone (sm_90a: wgmma, TMA), every other .cu for sm_80, sm_90 and, as PTX, what has no code of its
+# own: the driver compiles that at the first start, which took half a minute on an H100.
 macro(tesserae_add_cuda_libraries)
   file(GLOB_RECURSE sm90_sources CONFIGURE_DEPENDS ${native}/sm90_*.cu)
   file(GLOB_RECURSE sm80_sources CONFIGURE_DEPENDS ${native}/ops/*.cu)
@@ -52,7 +53,7 @@ macro(tesserae_add_cuda_libraries)
   endif()
   if(sm80_sources)
     tesserae_add_cuda_library(tesserae_cuda_sm80 "${sm80_sources}" -gencode=arch=compute_80,code=sm_80
-                              -gencode=arch=compute_80,code=compute_80)
+                              -gencode=arch=compute_90,code=sm_90 -gencode=arch=compute_80,code=compute_80)
   endif()
 endmacro()
 

@@ -67,7 +67,7 @@ await report.close();
 
 console.log(`\n${report.lossCurve()}\n`);
 console.log(`loss curve  ${report.lossCurvePath}\nmetrics     ${report.metricsPath}`);
-console.log(`checkpoint  ${result.checkpoint}   (tesserae sample ${directory} --prompt "Call me")`);
+console.log(`checkpoint  ${result.checkpoint}   (npx tesserae sample ${directory} --prompt "Call me")`);
 
 // 4. How good is that? A model that only counts can't do better than the entropy of a byte, given the bytes before it.
 const bytes = await readFile(book);

@@ -7,7 +7,7 @@ import { TesseraeError, type ErrorCode } from './errors';
 
 /** How a model is made native. */
 export interface NativeModelOptions {
-  /** 'cpu' for now; 'cuda' and 'cuda:0' follow. */
+  /** 'cpu' or 'cuda:<index>'. */
   readonly device: string;
   readonly precision: Precision;
   /** Seeds initial weights and every random number of training; an integer in [0, 2^53). */
@@ -148,6 +148,8 @@ export interface PlanRequest {
 }
 
 interface Addon {
+  /** Drops queued work and waits for the operation that runs. */
+  shutdown(): void;
   devices(): string;
   chips(): string;
   plan(graph: string, request: string): string;
@@ -193,8 +195,13 @@ function addon(): Addon {
   const root = path.resolve(__dirname, '..');
   try {
     const load = require('node-gyp-build') as (directory: string) => Addon;
-    loaded = load(root);
-    return loaded;
+    const native = load(root);
+    // A kernel that still runs while the process tears its libraries down would crash it.
+    process.once('exit', () => {
+      native.shutdown();
+    });
+    loaded = native;
+    return native;
   } catch (cause) {
     throw new TesseraeError(
       'ERR_NATIVE_LOAD',
@@ -239,7 +246,7 @@ export function devices(): { name: string; kind: 'cpu' | 'cuda'; description: st
   return JSON.parse(sync((native) => native.devices())) as ReturnType<typeof devices>;
 }
 
-/** The plan of a training step as JSON text; see `lib/report/plan.ts` for its type. */
+/** The plan of a training step as JSON text; `Plan` in lib/report/plan_table.ts is its type. */
 export function plan(graph: object, request: PlanRequest): unknown {
   return JSON.parse(sync((native) => native.plan(JSON.stringify(graph), JSON.stringify(request))));
 }

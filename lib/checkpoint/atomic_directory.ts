@@ -31,7 +31,7 @@ export async function writeDirectory(
     await syncDirectory(path.dirname(target));
     if (replaced) await rm(old, { recursive: true });
   } catch (cause) {
-    await rm(temporary, { recursive: true, force: true });
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined); // its parent may be no folder
     if (cause instanceof TesseraeError) throw cause;
     throw new TesseraeError('ERR_CHECKPOINT', `'${directory}' cannot be written: ${messageOf(cause)}`, {
       details: { directory },

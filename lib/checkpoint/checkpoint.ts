@@ -96,21 +96,24 @@ export async function loadModel(directory: string, options: ModelOptions = {}): 
 }
 
 /**
- * The checkpoint that a folder is, or the last one, by step, that the folder of a run holds.
+ * The checkpoint that a folder is, or the one written last of those that the folder of a run holds: a shorter run into
+ * the same folder counts, whatever an earlier one left.
  *
  * @throws TesseraeError `ERR_CHECKPOINT` when there is none.
  */
 export async function findCheckpoint(directory: string): Promise<string> {
   if (await isCheckpoint(directory)) return directory;
   const names = await readdir(directory).catch(() => []);
-  const steps = names
-    .map((name) => /^checkpoint-(\d{1,15})$/.exec(name)?.[1])
-    .filter((step) => step !== undefined)
-    .sort((a, b) => Number(b) - Number(a));
-  for (const step of steps) {
-    const candidate = path.join(directory, `checkpoint-${step}`);
-    if (await isCheckpoint(candidate)) return candidate;
+  const found: { candidate: string; written: number; step: number }[] = [];
+  for (const name of names) {
+    const step = /^checkpoint-(\d{1,15})$/.exec(name)?.[1];
+    const candidate = path.join(directory, name);
+    if (step === undefined || !(await isCheckpoint(candidate))) continue;
+    const { mtimeMs } = await stat(path.join(candidate, WEIGHTS));
+    found.push({ candidate, written: mtimeMs, step: Number(step) });
   }
+  const [last] = found.sort((a, b) => b.written - a.written || b.step - a.step);
+  if (last) return last.candidate;
   throw new TesseraeError(
     'ERR_CHECKPOINT',
     `'${directory}' holds no checkpoint: a checkpoint is a folder with ${CONFIG} and ${WEIGHTS}, and the folder of a ` +

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 /**
  * A text in memory and the crops that are drawn from it. Runs in a worker thread, so that JavaScript's main thread never
  * waits for it.
@@ -156,5 +157,6 @@ async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
     refuse(`is not text: it has a NUL byte at offset ${nul}. Give a UTF-8 file (convert UTF-16 with iconv)`, {
       offset: nul,
     });
+  if (!isUtf8(read)) refuse('is not UTF-8 text: convert it (iconv -t UTF-8), or give another file');
   return read;
 }

@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isColorSupported } from 'picocolors';
+import { TesseraeError } from '../errors';
 import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
 import { MetricsFile, type MetricsRecord } from './metrics_file';
 import { TrainingProgress, type ProgressState } from './progress';
@@ -45,8 +46,16 @@ export class RunReport {
 
   /** Makes the folder and starts metrics.jsonl anew. */
   static async create(options: RunReportOptions): Promise<RunReport> {
-    await mkdir(options.directory, { recursive: true });
-    const metrics = await MetricsFile.create(path.join(options.directory, 'metrics.jsonl'));
+    const { directory } = options;
+    const metrics = await mkdir(directory, { recursive: true })
+      .then(() => MetricsFile.create(path.join(directory, 'metrics.jsonl')))
+      .catch((cause: unknown) => {
+        const why = cause instanceof Error ? cause.message : String(cause);
+        throw new TesseraeError('ERR_CONFIG', `outputDir '${directory}' can't be written: ${why}`, {
+          details: { path: 'training.outputDir' },
+          cause,
+        });
+      });
     const progress =
       options.progress === false ? undefined : new TrainingProgress({ total: options.maxSteps });
     return new RunReport(options, metrics, progress);

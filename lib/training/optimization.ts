@@ -63,7 +63,6 @@ export class Optimization {
   private async configure(): Promise<void> {
     const { native, graph } = this.model;
     const { args } = this;
-    owners.set(this.model, this);
     await native.configureTraining({
       optimizer: {
         type: 'adamw',
@@ -76,6 +75,7 @@ export class Optimization {
       labelSmoothing: args.labelSmoothing,
       learningRates: this.rates,
     });
+    owners.set(this.model, this);
     if ((await native.counters()).attempted === 0) return;
     // An earlier trainer's moments and schedule are not this one's.
     const sizes = new Map(native.info.parameters.map(({ name, shape }) => [name, shape]));

@@ -5,7 +5,7 @@
 #include "binding/arguments.h"
 #include "binding/environment.h"
 #include "compiler/plan.h"
-#include "engine/model.h"
+#include "engine/session.h"
 #include "runtime/chips.h"
 #include "runtime/devices.h"
 #include "runtime/error.h"
@@ -19,6 +19,7 @@ struct ModelHandle {
   std::shared_ptr<Model> model;
   std::string device;
   std::shared_ptr<bool> busy = std::make_shared<bool>(false);
+  int64_t bytes = 0;  // that the garbage collector was told of
 };
 struct SessionHandle {
   std::shared_ptr<Session> session;
@@ -51,9 +52,20 @@ SessionHandle& sessionOf(const Napi::CallbackInfo& info) {
   return handle;
 }
 
+// Frees what a handle holds, and tells the garbage collector.
+void release(Napi::Env env, ModelHandle& handle) {
+  handle.model.reset();
+  Napi::MemoryManagement::AdjustExternalMemory(env, -handle.bytes);
+  handle.bytes = 0;
+}
+void release(Napi::Env, SessionHandle& handle) { handle.session.reset(); }
+
 template <class Handle>
 Napi::Value wrap(Napi::Env env, Handle* handle, const napi_type_tag& tag) {
-  auto external = Napi::External<Handle>::New(env, handle, [](Napi::Env, Handle* dead) { delete dead; });
+  auto external = Napi::External<Handle>::New(env, handle, [](Napi::Env env, Handle* dead) {
+    release(env, *dead);
+    delete dead;
+  });
   external.TypeTag(&tag);
   return external;
 }
@@ -62,6 +74,11 @@ Napi::Value wrap(Napi::Env env, Handle* handle, const napi_type_tag& tag) {
 template <Napi::Value (*call)(const Napi::CallbackInfo&)>
 Napi::Value exported(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] { return call(info); });
+}
+
+Napi::Value shutdown(const Napi::CallbackInfo& info) {
+  environment(info.Env()).cancel();
+  return info.Env().Undefined();
 }
 
 Napi::Value devices(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), devicesJson()); }
@@ -84,7 +101,10 @@ Napi::Value createModel(const Napi::CallbackInfo& info) {
               [=](Workplace& workplace) -> Completion {
                 auto model = std::make_shared<Model>(graph, options, workplace.device);
                 return [model, options](Napi::Env env, Napi::Object) {
-                  return wrap(env, new ModelHandle{model, options.device}, kModelTag);
+                  auto* handle = new ModelHandle{model, options.device};
+                  handle->bytes = model->stateBytes();
+                  Napi::MemoryManagement::AdjustExternalMemory(env, handle->bytes);
+                  return wrap(env, handle, kModelTag);
                 };
               });
 }
@@ -108,7 +128,7 @@ Napi::Value configureTraining(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value trainStep(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
+  const ModelHandle handle = modelOf(info);  // a copy: a getter of the batch may dispose of the model
   const auto [rows, time] = capacityArgument(info, 1);
   std::vector<HostBatch> batches = batchesArgument(info, 2);
   const Napi::Object result = info[3].As<Napi::Object>();
@@ -129,7 +149,7 @@ Napi::Value trainStep(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value run(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
+  const ModelHandle handle = modelOf(info);  // a copy: a getter of the batch may dispose of the model
   const ProgramRequest request = ProgramRequest::parse(parseJson(textArgument(info, 1), "the request"));
   const HostBatch batch = batchArgument(info[2]);
   const RunOptions options = runOptions(textArgument(info, 3));
@@ -227,7 +247,7 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value prefill(const Napi::CallbackInfo& info) {
-  SessionHandle& handle = sessionOf(info);
+  const SessionHandle handle = sessionOf(info);  // a copy: a getter of the batch may dispose of the session
   HostBatch batch = batchArgument(info[1]);
   const HostTensor lengths = arrayArgument(info, 2, DType::I32);
   const int32_t* first = reinterpret_cast<const int32_t*>(lengths.data.data());
@@ -269,12 +289,12 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value disposeModel(const Napi::CallbackInfo& info) {
-  handleOf<ModelHandle>(info, kModelTag, "model").model.reset();
+  release(info.Env(), handleOf<ModelHandle>(info, kModelTag, "model"));
   return info.Env().Undefined();
 }
 
 Napi::Value disposeSession(const Napi::CallbackInfo& info) {
-  handleOf<SessionHandle>(info, kSessionTag, "session").session.reset();
+  release(info.Env(), handleOf<SessionHandle>(info, kSessionTag, "session"));
   return info.Env().Undefined();
 }
 
@@ -283,6 +303,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   const auto add = [&](const char* name, auto function) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
+  add("shutdown", exported<shutdown>);
   add("devices", exported<devices>);
   add("chips", exported<listChips>);
   add("plan", exported<plan>);

@@ -10,6 +10,13 @@ namespace tesserae {
 
 namespace {
 
+// Where a typed array's elements are, also over a SharedArrayBuffer; null when its buffer was detached.
+std::byte* dataOf(const Napi::Value& array) {
+  void* data = nullptr;
+  napi_get_typedarray_info(array.Env(), array, nullptr, nullptr, &data, nullptr, nullptr);
+  return static_cast<std::byte*>(data);
+}
+
 HostTensor tensorOf(const Napi::Value& value, const char* what) {
   if (!value.IsTypedArray()) fail(ErrorCode::Data, "%s must be an Int32Array or a Float32Array", what);
   const auto array = value.As<Napi::TypedArray>();
@@ -27,8 +34,9 @@ HostTensor tensorOf(const Napi::Value& value, const char* what) {
     default:
       fail(ErrorCode::Data, "%s must be an Int32Array or a Float32Array", what);
   }
-  const auto* bytes = static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
-  tensor.data.assign(bytes, bytes + array.ByteLength());
+  const std::byte* bytes = dataOf(array);
+  if (bytes)
+    tensor.data.assign(bytes, bytes + array.ElementLength() * static_cast<size_t>(dtypeSize(tensor.dtype)));
   tensor.shape = {static_cast<int64_t>(array.ElementLength())};
   return tensor;
 }
@@ -101,9 +109,8 @@ RunOptions runOptions(const std::string& text) {
 }
 
 void fill(const Napi::Object& object, const void* data, size_t bytes) {
-  const auto array = object.As<Napi::TypedArray>();
-  std::memcpy(static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(), data,
-              std::min(bytes, array.ByteLength()));
+  std::byte* to = dataOf(object);
+  if (to) std::memcpy(to, data, std::min(bytes, object.As<Napi::TypedArray>().ByteLength()));
 }
 
 Napi::Value runResultValue(Napi::Env env, const RunResult& result) {

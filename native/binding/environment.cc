@@ -59,11 +59,11 @@ Environment::Environment(Napi::Env env) {
   toJs_.Unref(env);  // an idle engine keeps no process alive
   // Hooks run last in, first out: the engine is done with this environment before its thread-safe function
   // goes.
-  env.AddCleanupHook(
-      [](Environment* self) {
-        for (auto& [device, engine] : self->engines_) engine->cancel(self);
-      },
-      this);
+  env.AddCleanupHook([](Environment* self) { self->cancel(); }, this);
+}
+
+void Environment::cancel() {
+  for (auto& [device, engine] : engines_) engine->cancel(this);
 }
 
 Environment::~Environment() {
@@ -104,9 +104,14 @@ void Environment::deliver(Napi::Env env, Pending* pending) {
   if (pending->busy) *pending->busy = false;
   Napi::HandleScope scope(env);
   Napi::Value result = env.Undefined();
-  if (pending->code.empty())
-    translate([&] { result = pending->completion(env, pending->kept.Value()); }, pending->code,
-              pending->message);
+  try {
+    if (pending->code.empty()) {
+      translate([&] { result = pending->completion(env, pending->kept.Value()); }, pending->code,
+                pending->message);
+    }
+  } catch (const Napi::Error& error) {
+    return pending->deferred.Reject(error.Value());
+  }
   if (pending->code.empty()) {
     pending->deferred.Resolve(result);
   } else {

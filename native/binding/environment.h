@@ -26,6 +26,9 @@ class Environment {
   explicit Environment(Napi::Env env);
   ~Environment();
 
+  // Drops queued work and waits for what runs. Promises that are open stay so.
+  void cancel();
+
   // Queues work on a device's engine and returns its promise. `kept` stays referenced until it ends; `busy`,
   // if given, is true until then, and a call that finds it true rejects with ERR_BUSY.
   Napi::Promise submit(Napi::Env env, const std::string& device, std::shared_ptr<bool> busy,

@@ -271,13 +271,6 @@ const GraphInput* Graph::findInput(const std::string& wanted) const {
   return nullptr;
 }
 
-const GraphNode* Graph::findNode(const std::string& wanted) const {
-  for (const GraphNode& node : nodes) {
-    if (node.name == wanted) return &node;
-  }
-  return nullptr;
-}
-
 Graph parseGraph(std::string_view text, const PaddingPolicy& padding) {
   return Parser(parseJson(text, "the graph"), padding).parse();
 }

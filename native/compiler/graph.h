@@ -57,7 +57,6 @@ struct Graph {
   std::vector<GraphNode> nodes;
   std::map<std::string, std::string> outputs;  // role → value
   const GraphInput* findInput(const std::string& name) const;
-  const GraphNode* findNode(const std::string& name) const;
 };
 
 // Throws ERR_CONFIG for anything that is not a Graph of version 1 within its limits: names, axes, references

@@ -81,7 +81,7 @@ class Rewriter {
 
   // add(x, embedding) → the embedding adds to x.
   bool addIntoEmbedding(size_t i) {
-    if (!is(static_cast<int>(i), "add")) return false;
+    if (!is(static_cast<int>(i), "add") || node(i).inputs[0] == node(i).inputs[1]) return false;
     for (int side = 0; side < 2; ++side) {
       const ValueId looked = node(i).inputs[side];
       const int p = ir_.producer(looked);
@@ -113,7 +113,7 @@ class Rewriter {
 
   // add(layer_norm_backward, around) → the gradient around a residual branch is added as dx is stored.
   bool addIntoLayerNormBackward(size_t i) {
-    if (!is(static_cast<int>(i), "add")) return false;
+    if (!is(static_cast<int>(i), "add") || node(i).inputs[0] == node(i).inputs[1]) return false;
     for (int side = 0; side < 2; ++side) {
       const ValueId dx = node(i).inputs[side];
       const int p = ir_.producer(dx);
@@ -129,7 +129,17 @@ class Rewriter {
     return false;
   }
 
-  // Whether computing a value needs a result of node p: fusing the two would then close a circle.
+  // Whether both write one State value, such as the gradient of a shared weight: their order is then fixed.
+  bool writeAlike(int a, int b) const {
+    for (ValueId output : ir_.nodes[a].outputs) {
+      if (output == kAbsent || !ir_.isState(output)) continue;
+      const std::vector<ValueId>& others = ir_.nodes[b].outputs;
+      if (std::find(others.begin(), others.end(), output) != others.end()) return true;
+    }
+    return false;
+  }
+
+  // Whether computing a value has to wait for node p: fusing the two would then close a circle.
   bool dependsOn(ValueId value, int p) const {
     std::set<ValueId> seen;
     std::vector<ValueId> open = {value};
@@ -138,7 +148,7 @@ class Rewriter {
       open.pop_back();
       if (next == kAbsent || ir_.isState(next) || !seen.insert(next).second) continue;
       const int at = ir_.producer(next);
-      if (at == p) return true;
+      if (at == p || (at > p && writeAlike(at, p))) return true;
       if (at >= 0) open.insert(open.end(), ir_.nodes[at].inputs.begin(), ir_.nodes[at].inputs.end());
     }
     return false;

@@ -57,21 +57,34 @@ class Memory {
  public:
   Memory(Device& device, const Program& program, const Bases& bases, const RunOptions& options)
       : device_(device), program_(program), bases_(bases) {
-    if (options.poison && !options.separate) {
+    if (options.poison) {
       fillNaN(bases[static_cast<int>(Arena::Workspace)], program.workspaceBytes);
       fillNaN(bases[static_cast<int>(Arena::Outputs)], program.outputBytes);
     }
     if (!options.separate) return;
     own_.resize(program.values.size());
     for (size_t i = 0; i < own_.size(); ++i) {
-      if (program.values[i].arena == Arena::Workspace) own_[i] = allocate(program.values[i].spec.bytes());
+      const Value& value = program.values[i];
+      if (value.offset < 0 || (value.arena != Arena::Workspace && !isTransfer(value))) continue;
+      own_[i] = allocate(value.spec.bytes());
+      if (value.arena == Arena::Inputs) device_.copy(own_[i].get(), placeOf(value), value.spec.bytes());
     }
+  }
+
+  // After the last call: outputs that had an allocation of their own go where the host looks for them.
+  void finish() {
+    for (size_t i = 0; i < own_.size(); ++i) {
+      const Value& value = program_.values[i];
+      if (own_[i] && value.arena == Arena::Outputs)
+        device_.copy(placeOf(value), own_[i].get(), value.spec.bytes());
+    }
+    if (!own_.empty()) device_.synchronize();
   }
 
   char* of(ValueId id) const {
     const Value& value = program_.values[id];
     if (!own_.empty() && own_[id]) return own_[id].get();
-    return bases_[static_cast<int>(value.arena)] + value.offset;
+    return placeOf(value);
   }
 
   char* scratch(const Call& call) {
@@ -87,6 +100,11 @@ class Memory {
     void operator()(char* data) const { device->release(data); }
   };
   using Owned = std::unique_ptr<char, Release>;
+
+  static bool isTransfer(const Value& value) {
+    return value.arena == Arena::Inputs || value.arena == Arena::Outputs;
+  }
+  char* placeOf(const Value& value) const { return bases_[static_cast<int>(value.arena)] + value.offset; }
 
   // All bits set is NaN in every float type and −1 in integers.
   void fillNaN(char* data, int64_t bytes) { device_.fill(data, 0xff, bytes); }
@@ -113,13 +131,15 @@ HostTensor copyPhysical(Device& device, const Value& value, const char* data) {
   return widened(std::move(tensor));
 }
 
-void checkIds(const GraphInput& input, const int32_t* ids, int64_t n) {
+// `columns`: positions of a row, so that messages name row and position.
+void checkIds(const GraphInput& input, const int32_t* ids, int64_t n, int64_t columns) {
   for (int64_t i = 0; i < n; ++i) {
     const int32_t id = ids[i];
     if (id >= 0 && id < *input.below) continue;
     if (input.ignored && id == *input.ignored) continue;
-    fail(ErrorCode::Data, "%s[%lld] is %d; it must be in [0, %lld)", input.name.c_str(),
-         static_cast<long long>(i), id, static_cast<long long>(*input.below));
+    fail(ErrorCode::Data, "%s[%lld][%lld] is %d; it must be in [0, %lld)", input.name.c_str(),
+         static_cast<long long>(i / columns), static_cast<long long>(i % columns), id,
+         static_cast<long long>(*input.below));
   }
 }
 
@@ -142,19 +162,24 @@ void upload(Device& device, const Program& program, const Graph& graph, const Ho
     if (!graph.findInput(name)) fail(ErrorCode::Data, "the model has no input '%s'", name.c_str());
   }
   std::vector<char> staged;
-  for (const auto& [name, id] : program.inputs) {
-    const Value& value = program.values[id];
+  // In the Graph's order: tokens come before the targets that are made of them.
+  for (const GraphInput& declared : graph.inputs) {
+    const auto used = program.inputs.find(declared.name);
+    if (used == program.inputs.end()) continue;
+    const std::string& name = declared.name;
+    const Value& value = program.values[used->second];
     const auto it = batch.find(name);
     if (it == batch.end())
       fail(ErrorCode::Data, "the batch has no '%s': %s", name.c_str(), value.spec.describe().c_str());
     const HostTensor& tensor = it->second;
-    const GraphInput* input = graph.findInput(name);
+    const GraphInput* input = &declared;
     if (tensor.dtype != input->dtype || tensor.elements() != value.spec.logicalElements()) {
       fail(ErrorCode::Data, "'%s' has %lld elements of %s; it must be %s", name.c_str(),
            static_cast<long long>(tensor.elements()), dtypeName(tensor.dtype), value.spec.describe().c_str());
     }
     if (input->below)
-      checkIds(*input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements());
+      checkIds(*input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements(),
+               value.spec.axes.back().logical());
     if (value.spec.axes.size() == 1 && !input->below) checkLengths(*input, program.request.time, tensor);
     staged.assign(static_cast<size_t>(value.spec.bytes()), 0);
     if (tensor.dtype == value.spec.dtype) {
@@ -229,7 +254,7 @@ void execute(Device& device, const Program& program, const Bases& bases, int thr
            copyPhysical(device, program.values[call.outputs[i]], static_cast<const char*>(outputs[i].data))});
     }
   }
-  if (options.separate) device.synchronize();
+  memory.finish();
 }
 
 HostTensor download(Device& device, const Value& value, const Bases& bases) {

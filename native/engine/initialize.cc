@@ -20,7 +20,7 @@ void normalPair(uint32_t a, uint32_t b, double& first, double& second) {
 
 }  // namespace
 
-std::vector<float> drawInitialValues(const GraphParameter& parameter, uint64_t seed) {
+std::vector<float> drawInitialValues(const GraphParameter& parameter, uint64_t seed, int threads) {
   const TensorSpec spec{parameter.axes, DType::F32};
   const int64_t n = spec.logicalElements();
   std::vector<float> values(static_cast<size_t>(n));
@@ -31,6 +31,7 @@ std::vector<float> drawInitialValues(const GraphParameter& parameter, uint64_t s
     case Initializer::Normal: {
       const uint64_t key =
           seed ^ hashName(parameter.name.data(), static_cast<int64_t>(parameter.name.size()));
+#pragma omp parallel for schedule(static) num_threads(threads)
       for (int64_t i = 0; i < n; i += 4) {
         const uint64_t block = static_cast<uint64_t>(i / 4);
         const Philox4 bits =

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 
 #include "compiler/options.h"
 #include "engine/initialize.h"
@@ -17,15 +16,6 @@ namespace tesserae {
 namespace {
 
 constexpr size_t kMostPrograms = 16;  // capacities of training and evaluation together
-
-// An out-of-memory error that tells what the memory would be for and what would make it less.
-void requireMemory(const Device& device, int64_t bytes, const char* what, const char* remedy) {
-  const int64_t available = device.available();
-  if (bytes <= available) return;
-  constexpr double MiB = 1 << 20;
-  fail(ErrorCode::OutOfMemory, "%s need %.0f MiB and %.0f MiB are available; %s", what,
-       static_cast<double>(bytes) / MiB, static_cast<double>(available) / MiB, remedy);
-}
 
 // The transpose of a dense (rows, columns) matrix, by tiles that stay in cache.
 std::vector<float> transpose(const std::vector<float>& values, int64_t rows, int64_t columns) {
@@ -84,9 +74,10 @@ ModelOptions ModelOptions::parse(std::string_view text) {
   }
   options.seed = integerField(json, "seed", "options", 0, int64_t{1} << 53);
   options.padding = parsePadding(json);
-  options.threads = json.contains("threads")
-                        ? static_cast<int>(integerField(json, "threads", "options", 1, 1024))
-                        : defaultThreads();
+  options.threads =
+      json.contains("threads")
+          ? static_cast<int>(integerField(json, "threads", "options", 1, std::max(8, 4 * defaultThreads())))
+          : defaultThreads();
   return options;
 }
 
@@ -129,7 +120,8 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
   allocate(Arena::State, stateLayout_.bytes);
   std::vector<float> chunks(static_cast<size_t>(layout_.chunks() * 2));
   for (const ParameterSlot& slot : layout_.slots) {
-    writeParameter(slot, drawInitialValues(*slot.parameter, static_cast<uint64_t>(options.seed)));
+    writeParameter(slot,
+                   drawInitialValues(*slot.parameter, static_cast<uint64_t>(options.seed), options.threads));
     for (int64_t chunk = slot.offset / kChunkElements; chunk < slot.offset / kChunkElements + slot.chunks;
          ++chunk) {
       chunks[static_cast<size_t>(2 * chunk)] = slot.parameter->decay ? 1.0f : 0.0f;
@@ -184,7 +176,11 @@ const Program& Model::program(const ProgramRequest& request) {
 }
 
 void Model::configureTraining(TrainingOptions options) {
-  requireMemory(*device_, layout_.elements * 12, "gradients and moments", "use a smaller model");
+  const std::initializer_list<Arena> arenas = {Arena::Gradients, Arena::Moment1, Arena::Moment2};
+  int64_t wanted = 0;
+  for (Arena arena : arenas)
+    wanted += std::max<int64_t>(0, layout_.elements * 4 - state_[static_cast<int>(arena)].bytes());
+  requireMemory(*device_, wanted, "gradients and moments", "use a smaller model");
   ProgramRequest request;
   request.mode = Mode::Update;
   request.optimizer = options.optimizer;
@@ -193,8 +189,7 @@ void Model::configureTraining(TrainingOptions options) {
   request.scheduleSteps = static_cast<int64_t>(options.learningRates.size());
   update_ = std::make_unique<Program>(
       compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request));
-  for (Arena arena : {Arena::Gradients, Arena::Moment1, Arena::Moment2})
-    allocate(arena, layout_.elements * 4);
+  for (Arena arena : arenas) allocate(arena, layout_.elements * 4);
   allocate(Arena::Schedule, request.scheduleSteps * 4);
   device_->write(arena(Arena::Schedule), options.learningRates.data(), request.scheduleSteps * 4);
   training_ = std::move(options);
@@ -333,117 +328,6 @@ std::string Model::infoJson() const {
     info["parameters"].push_back({{"name", parameter.name}, {"shape", shape}, {"physicalShape", physical}});
   }
   return info.dump();
-}
-
-Session::Session(std::shared_ptr<Model> model, std::string_view text) : model_(std::move(model)) {
-  const Json json = parseJson(text, "the session's options");
-  onlyKeys(json, "session", {"rows", "cache", "temperatures", "seeds"});
-  rows_ = integerField(json, "rows", "session", 1, 1 << 20);
-  cache_ = integerField(json, "cache", "session", 1, 1 << 24);
-  const Json& temperatures = arrayField(json, "temperatures", "session", 1 << 20);
-  const Json& seeds = arrayField(json, "seeds", "session", 1 << 20);
-  if (static_cast<int64_t>(temperatures.size()) != rows_ || static_cast<int64_t>(seeds.size()) != rows_) {
-    fail(ErrorCode::Config,
-         "session.temperatures and session.seeds must have one entry for each of %lld rows",
-         static_cast<long long>(rows_));
-  }
-  ProgramRequest request;
-  request.mode = Mode::Decode;
-  request.rows = rows_;
-  request.cache = cache_;
-  const Program& decode = model_->program(request);
-  requireMemory(*model_->device_, decode.sessionBytes, "the sampler's keys and values",
-                "use fewer rows or a shorter cache");
-  memory_.reserve(model_->device_, decode.sessionBytes);
-  positions_.assign(static_cast<size_t>(rows_), 0);
-  std::vector<float> degrees;
-  std::vector<int64_t> streams;
-  for (int64_t row = 0; row < rows_; ++row) {
-    const Json& temperature = temperatures[static_cast<size_t>(row)];
-    const Json& seed = seeds[static_cast<size_t>(row)];
-    if (!temperature.is_number() || !(temperature.get<double>() >= 0) || !seed.is_number_integer()) {
-      fail(ErrorCode::Config, "session.temperatures must be numbers of at least 0, session.seeds integers");
-    }
-    degrees.push_back(temperature.get<float>());
-    streams.insert(streams.end(), {seed.get<int64_t>(), 0});
-  }
-  model_->device_->write(place(decode, "temperature"), degrees.data(), rows_ * 4);
-  model_->device_->write(place(decode, "stream"), streams.data(), rows_ * 16);
-}
-
-char* Session::place(const Program& program, const char* name) const {
-  for (const Value& value : program.values) {
-    if (value.arena == Arena::Session && value.name == name) return memory_.data() + value.offset;
-  }
-  fail(ErrorCode::Internal, "the session has no '%s'", name);
-}
-
-std::vector<int32_t> Session::step(Workplace& workplace, const Program& program) {
-  Bases bases = model_->bases();
-  prepare(workplace, program, bases);
-  bases[static_cast<int>(Arena::Session)] = memory_.data();
-  execute(*model_->device_, program, bases, model_->options_.threads, false, {}, nullptr, nullptr);
-  std::vector<int32_t> next(static_cast<size_t>(rows_));
-  model_->device_->read(next.data(), place(program, "next"), rows_ * 4);
-  for (int64_t row = 0; row < rows_; ++row) {
-    if (next[static_cast<size_t>(row)] < 0) {
-      fail(ErrorCode::Data,
-           "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
-           static_cast<long long>(row));
-    }
-  }
-  return next;
-}
-
-std::vector<int32_t> Session::prefill(Workplace& workplace, const HostTensor& tokens,
-                                      const std::vector<int32_t>& lengths) {
-  if (static_cast<int64_t>(lengths.size()) != rows_ || tokens.elements() == 0 ||
-      tokens.elements() % rows_ != 0) {
-    fail(ErrorCode::Data, "a prompt must be %lld rows of equal capacity with a length each",
-         static_cast<long long>(rows_));
-  }
-  ProgramRequest request;
-  request.mode = Mode::Prefill;
-  request.rows = rows_;
-  request.time = tokens.elements() / rows_;
-  request.cache = cache_;
-  const Program& program = model_->program(request);
-  for (int64_t row = 0; row < rows_; ++row) {
-    const int32_t length = lengths[static_cast<size_t>(row)], start = positions_[static_cast<size_t>(row)];
-    if (length < 1 || length > request.time || start + length > cache_) {
-      fail(ErrorCode::Data, "row %lld: a prompt of %d tokens after %d does not fit a cache of %lld positions",
-           static_cast<long long>(row), length, start, static_cast<long long>(cache_));
-    }
-  }
-  Bases bases = model_->bases();
-  prepare(workplace, program, bases);
-  upload(*model_->device_, program, model_->graph_, {{"tokens", tokens}},
-         bases[static_cast<int>(Arena::Inputs)]);
-  model_->device_->write(place(program, "lengths"), lengths.data(), rows_ * 4);
-  for (size_t row = 0; row < lengths.size(); ++row) positions_[row] += lengths[row];
-  started_ = true;
-  return step(workplace, program);
-}
-
-std::vector<int32_t> Session::decode(Workplace& workplace, int64_t steps) {
-  if (!started_) fail(ErrorCode::Data, "decode before prefill: a sequence needs a first token");
-  ProgramRequest request;
-  request.mode = Mode::Decode;
-  request.rows = rows_;
-  request.cache = cache_;
-  const Program& program = model_->program(request);
-  std::vector<int32_t> all;
-  for (int64_t i = 0; i < steps; ++i) {
-    for (int64_t row = 0; row < rows_; ++row) {
-      if (positions_[static_cast<size_t>(row)]++ >= cache_) {
-        fail(ErrorCode::Data, "row %lld: the cache of %lld positions is full", static_cast<long long>(row),
-             static_cast<long long>(cache_));
-      }
-    }
-    const std::vector<int32_t> next = step(workplace, program);
-    all.insert(all.end(), next.begin(), next.end());
-  }
-  return all;
 }
 
 }  // namespace tesserae

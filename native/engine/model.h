@@ -1,4 +1,4 @@
-// defines: Model, ModelOptions, TrainingOptions, StepResult, RunResult
+// defines: Model, ModelOptions, TrainingOptions, StepResult, RunResult, cudaIndex, defaultThreads
 #pragma once
 
 #include <list>
@@ -69,6 +69,8 @@ class Model {
   void setCounter(Counter counter, int64_t value);
 
   std::string infoJson() const;
+  // What training will hold: parameters, gradients and two moments.
+  int64_t stateBytes() const { return layout_.elements * 16; }
   const Graph& graph() const { return graph_; }
 
  private:
@@ -94,28 +96,6 @@ class Model {
   std::list<std::pair<std::string, std::unique_ptr<Program>>> programs_;  // most recently used first
   TrainingOptions training_;
   std::unique_ptr<Program> update_;
-};
-
-// Sequences that are being sampled from a model, which must outlive the session.
-class Session {
- public:
-  // options: {rows, cache, temperatures, seeds} as JSON. Throws ERR_CONFIG.
-  Session(std::shared_ptr<Model> model, std::string_view options);
-  // tokens: rows × time. Returns each row's next token.
-  std::vector<int32_t> prefill(Workplace& workplace, const HostTensor& tokens,
-                               const std::vector<int32_t>& lengths);
-  std::vector<int32_t> decode(Workplace& workplace, int64_t steps);
-  int64_t rows() const { return rows_; }
-
- private:
-  std::vector<int32_t> step(Workplace& workplace, const Program& program);
-  char* place(const Program& program, const char* name) const;
-
-  std::shared_ptr<Model> model_;
-  int64_t rows_, cache_;
-  DeviceArena memory_;
-  std::vector<int32_t> positions_;  // of each row in the cache, as the device counts them
-  bool started_ = false;
 };
 
 // The index in 'cuda:<index>'; −1 when the name is no CUDA device's.

@@ -95,7 +95,6 @@ struct Operation {
   std::vector<Alias> aliases =
       {};  // the output may take over the input's memory if nobody reads it afterwards
   std::vector<Absorption> absorbs = {};
-  bool usesRandom = false;  // reads the counters input for random numbers
 };
 
 bool isOptional(const std::string& slot);

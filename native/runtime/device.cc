@@ -15,15 +15,15 @@ class CpuDevice : public Device {
   DeviceKind kind() const override { return DeviceKind::CPU; }
   std::string name() const override { return "cpu"; }
   char* allocate(int64_t bytes) override {
-    const size_t rounded = static_cast<size_t>((bytes + 255) / 256 * 256);
-    char* memory = static_cast<char*>(std::aligned_alloc(256, rounded));
-    if (!memory) {
+    void* memory = nullptr;
+    // Not rounded up: memory checkers then see the first byte beyond.
+    if (posix_memalign(&memory, 256, static_cast<size_t>(bytes)) != 0) {
       fail(ErrorCode::OutOfMemory,
            "%.1f MiB of host memory could not be allocated; use a smaller batch or model",
-           static_cast<double>(rounded) / (1 << 20));
+           static_cast<double>(bytes) / (1 << 20));
     }
-    std::memset(memory, 0, rounded);
-    return memory;
+    std::memset(memory, 0, static_cast<size_t>(bytes));
+    return static_cast<char*>(memory);
   }
   void release(char* memory) noexcept override { std::free(memory); }
   int64_t available() const override { return availableMemory(); }
@@ -39,6 +39,14 @@ class CpuDevice : public Device {
 };
 
 }  // namespace
+
+void requireMemory(const Device& device, int64_t bytes, const char* what, const char* remedy) {
+  const int64_t available = device.available();
+  if (bytes <= available) return;
+  constexpr double MiB = 1 << 20;
+  fail(ErrorCode::OutOfMemory, "%s need %.0f MiB and %.0f MiB are available; %s", what,
+       static_cast<double>(bytes) / MiB, static_cast<double>(available) / MiB, remedy);
+}
 
 std::shared_ptr<Device> cpuDevice() { return std::make_shared<CpuDevice>(); }
 

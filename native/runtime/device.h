@@ -1,4 +1,4 @@
-// defines: DeviceKind, Device, DeviceArena, cpuDevice, cudaDevice
+// defines: DeviceKind, Device, DeviceArena, requireMemory, cpuDevice, cudaDevice
 #pragma once
 
 #include <cstdint>
@@ -29,6 +29,9 @@ class Device {
   virtual void synchronize() = 0;  // throws ERR_DEVICE for what failed since the last call
   virtual void* stream() const { return nullptr; }
 };
+
+// Throws an ERR_OUT_OF_MEMORY that tells what the memory would be for and what would make it less.
+void requireMemory(const Device& device, int64_t bytes, const char* what, const char* remedy);
 
 std::shared_ptr<Device> cpuDevice();
 // The device 'cuda:<index>', made current on the calling thread. Throws ERR_DEVICE when it is not there, or

@@ -12,7 +12,7 @@ int64_t dtypeSize(DType type);  // bytes an element
 const char* dtypeName(DType type);
 DType parseDType(std::string_view name);  // throws ERR_CONFIG
 
-// How a model computes (see docs: precision). It fixes the type of activations and of GEMM operands.
+// How a model computes . It fixes the type of activations and of GEMM operands.
 enum class Precision : uint8_t { FP32, TF32, FP16, BF16 };
 
 const char* precisionName(Precision precision);

@@ -21,8 +21,6 @@ const char* codeName(ErrorCode code) {
       return "ERR_BUSY";
     case ErrorCode::Disposed:
       return "ERR_DISPOSED";
-    case ErrorCode::NonFinite:
-      return "ERR_NON_FINITE";
     case ErrorCode::Internal:
       return "ERR_INTERNAL";
   }

@@ -6,7 +6,7 @@
 
 namespace tesserae {
 
-// The stable codes of native errors; lib/errors.ts has the same list.
+// The stable codes of native errors; lib/errors.ts has all.
 enum class ErrorCode {
   Config,       // ERR_CONFIG: a value in a Graph or in options
   Shape,        // ERR_SHAPE: axes that do not fit together
@@ -15,7 +15,6 @@ enum class ErrorCode {
   OutOfMemory,  // ERR_OUT_OF_MEMORY
   Busy,         // ERR_BUSY: a second call on an object that is running one
   Disposed,     // ERR_DISPOSED
-  NonFinite,    // ERR_NON_FINITE: a loss or gradient that is inf or NaN
   Internal,     // ERR_INTERNAL: a mistake in tesserae itself
 };
 

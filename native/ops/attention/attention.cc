@@ -109,15 +109,13 @@ void register_attention(OperationRegistry& registry) {
                 .infer = inferAttention,
                 .gradient = differentiateAttention,
                 .cost = forwardCost,
-                .workspace = forwardWorkspace,
-                .usesRandom = true});
+                .workspace = forwardWorkspace});
   registry.add({.name = "attention_backward",
                 .inputs = {"dy", "qkv", "y", "lse", "lengths?", "counters?*"},
                 .outputs = {"dqkv"},
                 .infer = inferBackward,
                 .cost = backwardCost,
-                .workspace = backwardWorkspace,
-                .usesRandom = true});
+                .workspace = backwardWorkspace});
 }
 
 }  // namespace tesserae

@@ -41,8 +41,7 @@ void register_dropout(OperationRegistry& registry) {
                 .infer = inferDropout,
                 .gradient = differentiateDropout,
                 .cost = dropoutCost,
-                .aliases = {{0, 0}},
-                .usesRandom = true});
+                .aliases = {{0, 0}}});
 }
 
 }  // namespace tesserae

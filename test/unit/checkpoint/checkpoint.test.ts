@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { findCheckpoint, loadModel, saveModel, type LoadedModel } from '../../../lib/checkpoint/checkpoint';
@@ -142,14 +142,24 @@ describe('saveModel and loadModel', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it('take the last checkpoint of a run', async () => {
+  it('take the checkpoint of a run that was written last', async () => {
     const model = await tinyModel();
-    for (const step of [9, 10, 1000, 200]) await saveModel(model, at(`checkpoint-${step}`), { step });
+    for (const step of [9, 1000, 200]) {
+      await saveModel(model, at(`checkpoint-${step}`), { step });
+      // A shorter run into the same folder; the clock of files is coarse.
+      const written = new Date(Date.UTC(2026, 0, 1, 0, 0, step === 200 ? 2 : 1));
+      await utimes(at(`checkpoint-${step}/model.safetensors`), written, written);
+    }
     await mkdir(at('checkpoint-5000'));
-    expect(await findCheckpoint(folder)).toBe(at('checkpoint-1000'));
-    expect((await load(folder)).step).toBe(1000);
+    expect(await findCheckpoint(folder)).toBe(at('checkpoint-200'));
+    expect((await load(folder)).step).toBe(200);
     await failureOf('ERR_CHECKPOINT', () => findCheckpoint(at('checkpoint-5000')));
     await failureOf('ERR_CHECKPOINT', () => findCheckpoint(at('none')));
+  });
+
+  it('say with a code that a folder cannot be made', async () => {
+    const model = await tinyModel();
+    await failureOf('ERR_CHECKPOINT', () => saveModel(model, '/dev/null/checkpoint'));
   });
 
   const damages: [string, RegExp, (directory: string) => Promise<void>][] = [

@@ -63,6 +63,11 @@ describe('openText', () => {
     ['a directory', async () => folder, /is a directory/],
     ['an empty file', () => file('empty.txt', ''), /is empty/],
     ['a binary file', () => file('b.bin', Uint8Array.of(65, 66, 0, 67)), /NUL byte at offset 2.*UTF-8/],
+    [
+      'text in another encoding',
+      () => file('latin1.txt', Uint8Array.of(99, 97, 102, 233)),
+      /is not UTF-8 text/,
+    ],
     ['a short text', () => file('short.txt', 'hello'), /has 5 tokens.*at least 170/],
   ])('refuses %s', async (_, make, message) => {
     const name = await make();

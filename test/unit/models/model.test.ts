@@ -22,6 +22,23 @@ describe('Model', () => {
     expect(model.config).toMatchObject({ nEmbd: 16, nInner: 64, isCausal: true });
   });
 
+  it('reads a row that lies in shared memory', async () => {
+    const model = await tinyModel();
+    const shared = new Int32Array(new SharedArrayBuffer(8));
+    shared.set([1, 2]);
+    expect((await model.logits(shared)).data).toEqual((await model.logits([[1, 2]])).data);
+  });
+
+  it('names row and position of an id out of range', async () => {
+    const model = await tinyModel();
+    const rows = [
+      [1, 2, 3],
+      [4, 99, 5],
+    ];
+    const { message } = await failureOf('ERR_DATA', () => model.logits(rows));
+    expect(message).toMatch(/tokens\[1\]\[1\] is 99/);
+  });
+
   it('starts from the seed alone', async () => {
     const logits = async (seed: number): Promise<number[]> => [
       ...(await (await tinyModel({}, { seed })).logits([[1, 2]])).data,

@@ -226,6 +226,16 @@ describe('Trainer', () => {
     expect(one.globalStep).toBe(1);
   });
 
+  it('leaves a trainer whole when another one was refused', async () => {
+    const first = await trainer();
+    const batch = { tokens: [[1, 2, 3]] };
+    const other = new Trainer(first.model, { arguments: ARGUMENTS, train: countingDataset() });
+    const running = first.step(batch);
+    await failureOf('ERR_BUSY', () => other.step(batch));
+    await running;
+    expect((await first.step(batch)).step).toBe(2);
+  });
+
   it('starts afresh on a model that another trainer trained', async () => {
     const first = await trainer();
     await first.train();
