@@ -98,8 +98,8 @@ Napi::Value createModel(const Napi::CallbackInfo& info) {
   const ModelOptions options = ModelOptions::parse(textArgument(info, 1));
   return environment(info.Env())
       .submit(info.Env(), options.device, nullptr, Napi::Object::New(info.Env()),
-              [=](Workplace& workplace) -> Completion {
-                auto model = std::make_shared<Model>(graph, options, workplace.device);
+              [=](DeviceContext& context) -> Completion {
+                auto model = std::make_shared<Model>(graph, options, context.device);
                 return [model, options](Napi::Env env, Napi::Object) {
                   auto* handle = new ModelHandle{model, options.device};
                   handle->bytes = model->stateBytes();
@@ -121,7 +121,7 @@ Napi::Value configureTraining(const Napi::CallbackInfo& info) {
       TrainingOptions::parse(textArgument(info, 1), {values, values + rates.elements()});
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, options](Workplace&) -> Completion {
+              [model = handle.model, options](DeviceContext&) -> Completion {
                 model->configureTraining(options);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
               });
@@ -136,8 +136,8 @@ Napi::Value trainStep(const Napi::CallbackInfo& info) {
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, result,
               [model = handle.model, rows, time,
-               batches = std::move(batches)](Workplace& workplace) -> Completion {
-                const StepResult step = model->trainStep(workplace, rows, time, batches);
+               batches = std::move(batches)](DeviceContext& context) -> Completion {
+                const StepResult step = model->trainStep(context, rows, time, batches);
                 return [step](Napi::Env env, Napi::Object result) -> Napi::Value {
                   const double values[] = {step.lossSum,      step.validTargets, step.gradNorm,
                                            step.learningRate, step.applied,      step.attemptedSteps,
@@ -155,8 +155,8 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   const RunOptions options = runOptions(textArgument(info, 3));
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, request, batch, options](Workplace& workplace) -> Completion {
-                auto result = std::make_shared<RunResult>(model->run(workplace, request, batch, options));
+              [model = handle.model, request, batch, options](DeviceContext& context) -> Completion {
+                auto result = std::make_shared<RunResult>(model->run(context, request, batch, options));
                 return [result](Napi::Env env, Napi::Object) { return runResultValue(env, *result); };
               });
 }
@@ -169,7 +169,7 @@ Napi::Value readTensor(const Napi::CallbackInfo& info) {
   const bool asInFiles = flagArgument(info, 4);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, into,
-              [model = handle.model, kind, name, length, asInFiles](Workplace&) -> Completion {
+              [model = handle.model, kind, name, length, asInFiles](DeviceContext&) -> Completion {
                 auto values = std::make_shared<std::vector<float>>(model->readTensor(kind, name, asInFiles));
                 if (values->size() != length)
                   fail(ErrorCode::Shape, "'%s' has %zu elements, not %zu", name.c_str(), values->size(),
@@ -190,7 +190,7 @@ Napi::Value writeTensor(const Napi::CallbackInfo& info) {
   const bool asInFiles = flagArgument(info, 4);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, kind, name, values, asInFiles](Workplace&) -> Completion {
+              [model = handle.model, kind, name, values, asInFiles](DeviceContext&) -> Completion {
                 model->writeTensor(kind, name, values, asInFiles);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
               });
@@ -201,15 +201,16 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   const Napi::Object into = info[1].As<Napi::Object>();
   requireArray(info, 1, napi_float64_array, 2);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, into, [model = handle.model](Workplace&) -> Completion {
-        const double attempted = static_cast<double>(model->counter(kAttempted)),
-                     applied = static_cast<double>(model->counter(kApplied));
-        return [=](Napi::Env env, Napi::Object into) -> Napi::Value {
-          const double values[] = {attempted, applied};
-          fill(into, values, sizeof values);
-          return env.Undefined();
-        };
-      });
+      .submit(info.Env(), handle.device, handle.busy, into,
+              [model = handle.model](DeviceContext&) -> Completion {
+                const double attempted = static_cast<double>(model->counter(kAttempted)),
+                             applied = static_cast<double>(model->counter(kApplied));
+                return [=](Napi::Env env, Napi::Object into) -> Napi::Value {
+                  const double values[] = {attempted, applied};
+                  fill(into, values, sizeof values);
+                  return env.Undefined();
+                };
+              });
 }
 
 Napi::Value writeCounters(const Napi::CallbackInfo& info) {
@@ -225,7 +226,7 @@ Napi::Value writeCounters(const Napi::CallbackInfo& info) {
   const int64_t attempted = static_cast<int64_t>(values[0]), applied = static_cast<int64_t>(values[1]);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, attempted, applied](Workplace&) -> Completion {
+              [model = handle.model, attempted, applied](DeviceContext&) -> Completion {
                 model->setCounter(kAttempted, attempted);
                 model->setCounter(kApplied, applied);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
@@ -238,7 +239,7 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
               [model = handle.model, device = handle.device, busy = handle.busy,
-               options](Workplace&) -> Completion {
+               options](DeviceContext&) -> Completion {
                 auto session = std::make_shared<Session>(model, options);
                 return [session, device, busy](Napi::Env env, Napi::Object) {
                   return wrap(env, new SessionHandle{session, device, busy}, kSessionTag);
@@ -257,9 +258,9 @@ Napi::Value prefill(const Napi::CallbackInfo& info) {
       .submit(info.Env(), handle.device, handle.busy, next,
               [session = handle.session, tokens = batch["tokens"],
                lengths = std::vector<int32_t>(first, first + lengths.elements()),
-               rows](Workplace& workplace) -> Completion {
+               rows](DeviceContext& context) -> Completion {
                 auto chosen =
-                    std::make_shared<std::vector<int32_t>>(session->prefill(workplace, tokens, lengths));
+                    std::make_shared<std::vector<int32_t>>(session->prefill(context, tokens, lengths));
                 if (chosen->size() != rows)
                   fail(ErrorCode::Internal, "the next tokens do not fit their array");
                 return [chosen](Napi::Env env, Napi::Object next) -> Napi::Value {
@@ -275,12 +276,12 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
   const size_t length = requireArray(info, 1, napi_int32_array, 1);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.busy, next,
-              [session = handle.session, length](Workplace& workplace) -> Completion {
+              [session = handle.session, length](DeviceContext& context) -> Completion {
                 const int64_t rows = session->rows();
                 if (static_cast<int64_t>(length) % rows != 0)
                   fail(ErrorCode::Internal, "the next tokens must be whole rows");
                 auto chosen = std::make_shared<std::vector<int32_t>>(
-                    session->decode(workplace, static_cast<int64_t>(length) / rows));
+                    session->decode(context, static_cast<int64_t>(length) / rows));
                 return [chosen](Napi::Env env, Napi::Object next) -> Napi::Value {
                   fill(next, chosen->data(), chosen->size() * sizeof(int32_t));
                   return env.Undefined();

@@ -84,10 +84,10 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
   open_.insert(pending);
   std::shared_ptr<Engine>& engine = engines_[device];
   if (!engine) engine = Engine::of(device);
-  engine->submit(this, [this, pending, device, work = std::move(work)](Workplace& workplace) {
+  engine->submit(this, [this, pending, device, work = std::move(work)](DeviceContext& context) {
     const auto run = [&] {
-      openDevice(workplace, device);
-      pending->completion = work(workplace);
+      openDevice(context, device);
+      pending->completion = work(context);
     };
     translate(run, pending->code, pending->message);
     toJs_.NonBlockingCall(pending,

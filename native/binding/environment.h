@@ -17,7 +17,7 @@ namespace tesserae {
 // the promise resolves to. It holds no JavaScript values itself: it may be destroyed on another thread.
 using Completion = std::function<Napi::Value(Napi::Env, Napi::Object kept)>;
 // Runs on the engine thread; may throw.
-using Work = std::function<Completion(Workplace&)>;
+using Work = std::function<Completion(DeviceContext&)>;
 
 // What one JavaScript environment (main thread or worker) holds of the process: its share of the engines and
 // the promises that are open.

@@ -22,9 +22,9 @@ std::shared_ptr<Engine> Engine::of(const std::string& device) {
   return engine;
 }
 
-void openDevice(Workplace& workplace, const std::string& name) {
-  if (workplace.device) return;
-  workplace.device = name == "cpu" ? cpuDevice() : cudaDevice(cudaIndex(name));
+void openDevice(DeviceContext& context, const std::string& name) {
+  if (context.device) return;
+  context.device = name == "cpu" ? cpuDevice() : cudaDevice(cudaIndex(name));
 #ifdef TESSERAE_CUDA
   if (name != "cpu") initializeGemm(cudaIndex(name));
 #endif
@@ -67,7 +67,7 @@ void Engine::loop() {
     queue_.pop_front();
     running_ = owner;
     lock.unlock();
-    job(workplace_);
+    job(context_);
     job = nullptr;  // what it holds goes before anybody is told that it ended
     lock.lock();
     running_ = nullptr;

@@ -18,7 +18,7 @@ namespace tesserae {
 // go.
 class Engine {
  public:
-  using Job = std::function<void(Workplace&)>;
+  using Job = std::function<void(DeviceContext&)>;
 
   // The engine of 'cpu' or 'cuda:<index>'. A job finds the device open, or fails with why it is not.
   static std::shared_ptr<Engine> of(const std::string& device);
@@ -26,7 +26,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Jobs must not throw; workplace.device is null until openDevice. `owner` names the environment they belong
+  // Jobs must not throw; context.device is null until openDevice. `owner` names the environment they belong
   // to.
   void submit(const void* owner, Job job);
   // Drops the owner's queued jobs and waits for the one that runs.
@@ -41,11 +41,11 @@ class Engine {
   std::deque<std::pair<const void*, Job>> queue_;
   const void* running_ = nullptr;
   bool ending_ = false;
-  Workplace workplace_;
+  DeviceContext context_;
   std::thread thread_;
 };
 
-// Opens the workplace's device if it is not open yet. Throws ERR_DEVICE.
-void openDevice(Workplace& workplace, const std::string& name);
+// Opens the context's device if it is not open yet. Throws ERR_DEVICE.
+void openDevice(DeviceContext& context, const std::string& name);
 
 }  // namespace tesserae

@@ -192,15 +192,15 @@ void upload(Device& device, const Program& program, const Graph& graph, const Ho
   }
 }
 
-void prepare(Workplace& workplace, const Program& program, Bases& bases) {
-  const std::pair<DeviceArena*, int64_t> arenas[] = {{&workplace.inputs, program.inputBytes},
-                                                     {&workplace.outputs, program.outputBytes},
-                                                     {&workplace.workspace, program.workspaceBytes}};
+void prepare(DeviceContext& context, const Program& program, Bases& bases) {
+  const std::pair<DeviceArena*, int64_t> arenas[] = {{&context.inputs, program.inputBytes},
+                                                     {&context.outputs, program.outputBytes},
+                                                     {&context.workspace, program.workspaceBytes}};
   int64_t wanted = 0;
   for (const auto& [arena, bytes] : arenas) {
     if (bytes > arena->bytes()) wanted += bytes;
   }
-  const int64_t available = wanted > 0 ? workplace.device->available() : 0;
+  const int64_t available = wanted > 0 ? context.device->available() : 0;
   if (wanted > available) {
     constexpr double MiB = 1 << 20;
     fail(ErrorCode::OutOfMemory,
@@ -211,10 +211,10 @@ void prepare(Workplace& workplace, const Program& program, Bases& bases) {
          wanted / MiB, program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB,
          available / MiB);
   }
-  for (const auto& [arena, bytes] : arenas) arena->reserve(workplace.device, bytes);
-  bases[static_cast<int>(Arena::Inputs)] = workplace.inputs.data();
-  bases[static_cast<int>(Arena::Outputs)] = workplace.outputs.data();
-  bases[static_cast<int>(Arena::Workspace)] = workplace.workspace.data();
+  for (const auto& [arena, bytes] : arenas) arena->reserve(context.device, bytes);
+  bases[static_cast<int>(Arena::Inputs)] = context.inputs.data();
+  bases[static_cast<int>(Arena::Outputs)] = context.outputs.data();
+  bases[static_cast<int>(Arena::Workspace)] = context.workspace.data();
 }
 
 void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add,

@@ -1,4 +1,4 @@
-// defines: Workplace, HostTensor, HostBatch, RunOptions, Tap, Timing, RunResult, Bases, execute
+// defines: DeviceContext, HostTensor, HostBatch, RunOptions, Tap, Timing, RunResult, Bases, execute
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@
 namespace tesserae {
 
 // A device and what Programs of all models on it share: they run in turn.
-struct Workplace {
+struct DeviceContext {
   std::shared_ptr<Device> device;
   DeviceArena inputs, outputs, workspace;
 };
@@ -52,14 +52,14 @@ using Bases = std::array<char*, kArenas>;
 // Copies a batch into the Program's inputs. Throws ERR_DATA for what is missing, misshapen or out of range.
 void upload(Device& device, const Program& program, const Graph& graph, const HostBatch& batch, char* inputs);
 
-// Runs a Program call by call. `add`: gradients and the loss are added to, not stored. The Workplace must be
-// large enough (prepare). Taps and timings are appended where asked for.
+// Runs a Program call by call. `add`: gradients and the loss are added to, not stored. The DeviceContext must
+// be large enough (prepare). Taps and timings are appended where asked for.
 void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add,
              const RunOptions& options, std::vector<Tap>* taps, std::vector<Timing>* timings);
 
-// Grows the Workplace for a Program; fills the bases of Inputs, Outputs and Workspace. Throws
+// Grows the DeviceContext for a Program; fills the bases of Inputs, Outputs and Workspace. Throws
 // ERR_OUT_OF_MEMORY before anything is allocated when the device has too little.
-void prepare(Workplace& workplace, const Program& program, Bases& bases);
+void prepare(DeviceContext& context, const Program& program, Bases& bases);
 
 // A value as the host sees it: logical shape without padding, 16-bit numbers widened.
 HostTensor download(Device& device, const Value& value, const Bases& bases);

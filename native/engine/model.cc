@@ -195,7 +195,7 @@ void Model::configureTraining(TrainingOptions options) {
   training_ = std::move(options);
 }
 
-StepResult Model::trainStep(Workplace& workplace, int64_t rows, int64_t time,
+StepResult Model::trainStep(DeviceContext& context, int64_t rows, int64_t time,
                             const std::vector<HostBatch>& microBatches) {
   if (!update_) fail(ErrorCode::Internal, "trainStep before configureTraining");
   if (microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
@@ -206,7 +206,7 @@ StepResult Model::trainStep(Workplace& workplace, int64_t rows, int64_t time,
   request.labelSmoothing = training_.labelSmoothing;
   const Program& micro = program(request);
   Bases bases = this->bases();
-  prepare(workplace, micro, bases);
+  prepare(context, micro, bases);
   char* inputs = bases[static_cast<int>(Arena::Inputs)];
   // Every batch is checked before the first one runs: a bad one must not leave half a step behind.
   for (size_t i = microBatches.size(); i-- > 0;) upload(*device_, micro, graph_, microBatches[i], inputs);
@@ -218,7 +218,7 @@ StepResult Model::trainStep(Workplace& workplace, int64_t rows, int64_t time,
     setCounter(kFirstSample, static_cast<int64_t>(i) * rows);
     execute(*device_, micro, bases, options_.threads, i > 0, {}, nullptr, nullptr);
   }
-  prepare(workplace, *update_, bases);
+  prepare(context, *update_, bases);
   execute(*device_, *update_, bases, options_.threads, false, {}, nullptr, nullptr);
   double loss[2];
   float norm[4];
@@ -233,7 +233,7 @@ StepResult Model::trainStep(Workplace& workplace, int64_t rows, int64_t time,
           static_cast<double>(counter(kApplied))};
 }
 
-RunResult Model::run(Workplace& workplace, const ProgramRequest& request, const HostBatch& batch,
+RunResult Model::run(DeviceContext& context, const ProgramRequest& request, const HostBatch& batch,
                      const RunOptions& options) {
   if (request.mode == Mode::Prefill || request.mode == Mode::Decode) {
     fail(ErrorCode::Config, "prefill and decode run in a sampling session");
@@ -241,7 +241,7 @@ RunResult Model::run(Workplace& workplace, const ProgramRequest& request, const 
   const Program& compiled = program(request);
   if (request.mode == Mode::Train) allocate(Arena::Gradients, layout_.elements * 4);
   Bases bases = this->bases();
-  prepare(workplace, compiled, bases);
+  prepare(context, compiled, bases);
   upload(*device_, compiled, graph_, batch, bases[static_cast<int>(Arena::Inputs)]);
   const float seed = static_cast<float>(1.0 / static_cast<double>(request.rows * request.time));
   writeState(stateLayout_.seed, &seed, 1);

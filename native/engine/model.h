@@ -53,10 +53,10 @@ class Model {
   // Allocates gradients and moments (kept when they are there) and compiles the update Program.
   void configureTraining(TrainingOptions options);
   // One optimizer step over micro-batches of one capacity.
-  StepResult trainStep(Workplace& workplace, int64_t rows, int64_t time,
+  StepResult trainStep(DeviceContext& context, int64_t rows, int64_t time,
                        const std::vector<HostBatch>& microBatches);
   // Compiles (or finds) a Program and runs it once, uncaptured.
-  RunResult run(Workplace& workplace, const ProgramRequest& request, const HostBatch& batch,
+  RunResult run(DeviceContext& context, const ProgramRequest& request, const HostBatch& batch,
                 const RunOptions& options);
 
   // kind: parameter, gradient, moment1, moment2; values in logical order, or as files have them (some

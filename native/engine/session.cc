@@ -48,9 +48,9 @@ char* Session::place(const Program& program, const char* name) const {
   fail(ErrorCode::Internal, "the session has no '%s'", name);
 }
 
-std::vector<int32_t> Session::step(Workplace& workplace, const Program& program) {
+std::vector<int32_t> Session::step(DeviceContext& context, const Program& program) {
   Bases bases = model_->bases();
-  prepare(workplace, program, bases);
+  prepare(context, program, bases);
   bases[static_cast<int>(Arena::Session)] = memory_.data();
   execute(*model_->device_, program, bases, model_->options_.threads, false, {}, nullptr, nullptr);
   std::vector<int32_t> next(static_cast<size_t>(rows_));
@@ -65,7 +65,7 @@ std::vector<int32_t> Session::step(Workplace& workplace, const Program& program)
   return next;
 }
 
-std::vector<int32_t> Session::prefill(Workplace& workplace, const HostTensor& tokens,
+std::vector<int32_t> Session::prefill(DeviceContext& context, const HostTensor& tokens,
                                       const std::vector<int32_t>& lengths) {
   if (static_cast<int64_t>(lengths.size()) != rows_ || tokens.elements() == 0 ||
       tokens.elements() % rows_ != 0) {
@@ -86,16 +86,16 @@ std::vector<int32_t> Session::prefill(Workplace& workplace, const HostTensor& to
     }
   }
   Bases bases = model_->bases();
-  prepare(workplace, program, bases);
+  prepare(context, program, bases);
   upload(*model_->device_, program, model_->graph_, {{"tokens", tokens}},
          bases[static_cast<int>(Arena::Inputs)]);
   model_->device_->write(place(program, "lengths"), lengths.data(), rows_ * 4);
   for (size_t row = 0; row < lengths.size(); ++row) positions_[row] += lengths[row];
   started_ = true;
-  return step(workplace, program);
+  return step(context, program);
 }
 
-std::vector<int32_t> Session::decode(Workplace& workplace, int64_t steps) {
+std::vector<int32_t> Session::decode(DeviceContext& context, int64_t steps) {
   if (!started_) fail(ErrorCode::Data, "decode before prefill: a sequence needs a first token");
   ProgramRequest request;
   request.mode = Mode::Decode;
@@ -110,7 +110,7 @@ std::vector<int32_t> Session::decode(Workplace& workplace, int64_t steps) {
              static_cast<long long>(cache_));
       }
     }
-    const std::vector<int32_t> next = step(workplace, program);
+    const std::vector<int32_t> next = step(context, program);
     all.insert(all.end(), next.begin(), next.end());
   }
   return all;

@@ -15,13 +15,13 @@ class Session {
   // options: {rows, cache, temperatures, seeds} as JSON. Throws ERR_CONFIG.
   Session(std::shared_ptr<Model> model, std::string_view options);
   // tokens: rows × time. Returns each row's next token.
-  std::vector<int32_t> prefill(Workplace& workplace, const HostTensor& tokens,
+  std::vector<int32_t> prefill(DeviceContext& context, const HostTensor& tokens,
                                const std::vector<int32_t>& lengths);
-  std::vector<int32_t> decode(Workplace& workplace, int64_t steps);
+  std::vector<int32_t> decode(DeviceContext& context, int64_t steps);
   int64_t rows() const { return rows_; }
 
  private:
-  std::vector<int32_t> step(Workplace& workplace, const Program& program);
+  std::vector<int32_t> step(DeviceContext& context, const Program& program);
   char* place(const Program& program, const char* name) const;
 
   std::shared_ptr<Model> model_;

@@ -109,8 +109,8 @@ class Case {
       if (!options.contains(key)) options[key] = value;
     }
     const ModelOptions modelOptions = ModelOptions::parse(options.dump());
-    openDevice(workplace_, modelOptions.device);
-    model_ = std::make_shared<Model>(field(json, "graph", "case").dump(), modelOptions, workplace_.device);
+    openDevice(context_, modelOptions.device);
+    model_ = std::make_shared<Model>(field(json, "graph", "case").dump(), modelOptions, context_.device);
     request_ = ProgramRequest::parse(field(json, "request", "case"));
   }
 
@@ -132,7 +132,7 @@ class Case {
     runOptions.poison = flagField(options, "poison", "run", false);
     runOptions.separate = flagField(options, "separate", "run", false);
     runOptions.timing = true;
-    const RunResult result = model_->run(workplace_, request_, batch, runOptions);
+    const RunResult result = model_->run(context_, request_, batch, runOptions);
     Json out = {{"case", json_.value("name", "")}, {"ok", true}, {"checks", Json::array()}};
     for (const auto& [name, expected] : expectations.items()) {
       const double error =
@@ -161,7 +161,7 @@ class Case {
     const int64_t repeat = json_.contains("repeat") ? integerField(json_, "repeat", "case", 1, 1000000) : 1;
     std::vector<std::vector<double>> samples(first.size());
     for (int64_t i = 0; i < repeat; ++i) {
-      const RunResult again = model_->run(workplace_, request_, batch, options);
+      const RunResult again = model_->run(context_, request_, batch, options);
       for (size_t j = 0; j < samples.size(); ++j) samples[j].push_back(again.timings[j].seconds);
     }
     Json seconds = Json::object();
@@ -176,7 +176,7 @@ class Case {
   }
 
   const Json& json_;
-  Workplace workplace_;
+  DeviceContext context_;
   std::shared_ptr<Model> model_;
   ProgramRequest request_;
 };
