@@ -156,31 +156,38 @@ void checkLengths(const GraphInput& input, int64_t time, const HostTensor& tenso
 
 }  // namespace
 
-void upload(Device& device, const Program& program, const Graph& graph, const HostBatch& batch,
-            char* inputs) {
+void checkBatch(const Program& program, const Graph& graph, const HostBatch& batch) {
   for (const auto& [name, tensor] : batch) {
     if (!graph.findInput(name)) fail(ErrorCode::Data, "the model has no input '%s'", name.c_str());
   }
-  std::vector<char> staged;
   // In the Graph's order: tokens come before the targets that are made of them.
-  for (const GraphInput& declared : graph.inputs) {
-    const auto used = program.inputs.find(declared.name);
+  for (const GraphInput& input : graph.inputs) {
+    const auto used = program.inputs.find(input.name);
     if (used == program.inputs.end()) continue;
-    const std::string& name = declared.name;
-    const Value& value = program.values[used->second];
-    const auto it = batch.find(name);
-    if (it == batch.end())
-      fail(ErrorCode::Data, "the batch has no '%s': %s", name.c_str(), value.spec.describe().c_str());
-    const HostTensor& tensor = it->second;
-    const GraphInput* input = &declared;
-    if (tensor.dtype != input->dtype || tensor.elements() != value.spec.logicalElements()) {
-      fail(ErrorCode::Data, "'%s' has %lld elements of %s; it must be %s", name.c_str(),
-           static_cast<long long>(tensor.elements()), dtypeName(tensor.dtype), value.spec.describe().c_str());
+    const TensorSpec& spec = program.values[used->second].spec;
+    const auto it = batch.find(input.name);
+    if (it == batch.end()) {
+      fail(ErrorCode::Data, "the batch has no '%s': %s", input.name.c_str(), spec.describe().c_str());
     }
-    if (input->below)
-      checkIds(*input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements(),
-               value.spec.axes.back().logical());
-    if (value.spec.axes.size() == 1 && !input->below) checkLengths(*input, program.request.time, tensor);
+    const HostTensor& tensor = it->second;
+    if (tensor.dtype != input.dtype || tensor.elements() != spec.logicalElements()) {
+      fail(ErrorCode::Data, "'%s' has %lld elements of %s; it must be %s", input.name.c_str(),
+           static_cast<long long>(tensor.elements()), dtypeName(tensor.dtype), spec.describe().c_str());
+    }
+    if (input.below) {
+      checkIds(input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements(),
+               spec.axes.back().logical());
+    } else if (spec.axes.size() == 1) {
+      checkLengths(input, program.request.time, tensor);
+    }
+  }
+}
+
+void upload(Device& device, const Program& program, const HostBatch& batch, char* inputs) {
+  std::vector<char> staged;
+  for (const auto& [name, id] : program.inputs) {
+    const Value& value = program.values[id];
+    const HostTensor& tensor = batch.at(name);
     staged.assign(static_cast<size_t>(value.spec.bytes()), 0);
     if (tensor.dtype == value.spec.dtype) {
       pack(value.spec, dtypeSize(value.spec.dtype), tensor.data.data(), staged.data());

@@ -49,8 +49,11 @@ struct Timing {
 // Where the arenas are in memory, by Arena.
 using Bases = std::array<char*, kArenas>;
 
-// Copies a batch into the Program's inputs. Throws ERR_DATA for what is missing, misshapen or out of range.
-void upload(Device& device, const Program& program, const Graph& graph, const HostBatch& batch, char* inputs);
+// Throws ERR_DATA for what a batch lacks, and for what is misshapen or out of range.
+void checkBatch(const Program& program, const Graph& graph, const HostBatch& batch);
+
+// Copies a batch that was checked into the Program's inputs.
+void upload(Device& device, const Program& program, const HostBatch& batch, char* inputs);
 
 // Runs a Program call by call. `add`: gradients and the loss are added to, not stored. The DeviceContext must
 // be large enough (prepare). Taps and timings are appended where asked for.

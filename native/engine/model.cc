@@ -114,7 +114,8 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
       graph_(parseGraph(graphText, options.padding)),
       layout_(makeLayout(graph_)),
       stateLayout_(layout_) {
-  requireMemory(*device_, layout_.elements * 6 + stateLayout_.bytes, "the parameters", "use a smaller model");
+  requireMemory(*device_, layout_.elements * (hasHalfCopy(options.precision) ? 6 : 4) + stateLayout_.bytes,
+                "the parameters", "use a smaller model");
   allocate(Arena::Parameters, layout_.elements * 4);
   if (hasHalfCopy(options.precision)) allocate(Arena::HalfCopy, layout_.elements * 2);
   allocate(Arena::State, stateLayout_.bytes);
@@ -209,12 +210,12 @@ StepResult Model::trainStep(DeviceContext& context, int64_t rows, int64_t time,
   prepare(context, micro, bases);
   char* inputs = bases[static_cast<int>(Arena::Inputs)];
   // Every batch is checked before the first one runs: a bad one must not leave half a step behind.
-  for (size_t i = microBatches.size(); i-- > 0;) upload(*device_, micro, graph_, microBatches[i], inputs);
+  for (const HostBatch& batch : microBatches) checkBatch(micro, graph_, batch);
   const double positions = static_cast<double>(rows * time) * static_cast<double>(microBatches.size());
   const float seed = static_cast<float>(1.0 / positions);
   writeState(stateLayout_.seed, &seed, 1);
   for (size_t i = 0; i < microBatches.size(); ++i) {
-    if (i > 0) upload(*device_, micro, graph_, microBatches[i], inputs);
+    upload(*device_, micro, microBatches[i], inputs);
     setCounter(kFirstSample, static_cast<int64_t>(i) * rows);
     execute(*device_, micro, bases, options_.threads, i > 0, {}, nullptr, nullptr);
   }
@@ -242,7 +243,8 @@ RunResult Model::run(DeviceContext& context, const ProgramRequest& request, cons
   if (request.mode == Mode::Train) allocate(Arena::Gradients, layout_.elements * 4);
   Bases bases = this->bases();
   prepare(context, compiled, bases);
-  upload(*device_, compiled, graph_, batch, bases[static_cast<int>(Arena::Inputs)]);
+  checkBatch(compiled, graph_, batch);
+  upload(*device_, compiled, batch, bases[static_cast<int>(Arena::Inputs)]);
   const float seed = static_cast<float>(1.0 / static_cast<double>(request.rows * request.time));
   writeState(stateLayout_.seed, &seed, 1);
   setCounter(kFirstSample, 0);

@@ -87,8 +87,9 @@ std::vector<int32_t> Session::prefill(DeviceContext& context, const HostTensor& 
   }
   Bases bases = model_->bases();
   prepare(context, program, bases);
-  upload(*model_->device_, program, model_->graph_, {{"tokens", tokens}},
-         bases[static_cast<int>(Arena::Inputs)]);
+  const HostBatch batch = {{"tokens", tokens}};
+  checkBatch(program, model_->graph_, batch);
+  upload(*model_->device_, program, batch, bases[static_cast<int>(Arena::Inputs)]);
   model_->device_->write(place(program, "lengths"), lengths.data(), rows_ * 4);
   for (size_t row = 0; row < lengths.size(); ++row) positions_[row] += lengths[row];
   started_ = true;
