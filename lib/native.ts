@@ -93,6 +93,13 @@ export interface NativeTrainingOptions {
   /** Global norm that gradients are clipped to; 0: no clipping. */
   readonly maxGradNorm: number;
   readonly labelSmoothing: number;
+  /** Dynamic loss scaling, by the rule of PyTorch's GradScaler. Default: none. */
+  readonly lossScaling?: {
+    readonly initScale: number;
+    readonly growthFactor: number;
+    readonly backoffFactor: number;
+    readonly growthInterval: number;
+  };
   /** Rate of each optimizer step, by applied steps; the last holds for all later ones. */
   readonly learningRates: Float32Array;
 }
@@ -109,6 +116,18 @@ export interface StepResult {
   readonly applied: boolean;
   readonly attemptedSteps: number;
   readonly appliedSteps: number;
+  /** What the next step's loss will be multiplied by; 1 without loss scaling. */
+  readonly lossScale: number;
+  /** Steps up to this one, without one between them that had a finite gradient. */
+  readonly skippedInRow: number;
+}
+
+/** What an operation call of a step took on the device. */
+export interface CallTiming {
+  readonly section: 'micro' | 'update';
+  readonly call: string;
+  readonly operation: string;
+  readonly seconds: number;
 }
 
 /** A tensor of the model's State. */
@@ -157,6 +176,8 @@ interface Addon {
   modelInfo(model: object): string;
   configureTraining(model: object, options: string, learningRates: Float32Array): Promise<void>;
   trainStep(model: object, request: string, batches: object[], result: Float64Array): Promise<void>;
+  profileStep(model: object, request: string, batches: object[], result: Float64Array): Promise<string>;
+  deviceStatistics(device: string, into: Float64Array): Promise<void>;
   run(
     model: object,
     request: string,
@@ -246,12 +267,24 @@ export function devices(): { name: string; kind: 'cpu' | 'cuda'; description: st
   return JSON.parse(sync((native) => native.devices())) as ReturnType<typeof devices>;
 }
 
+/**
+ * What a device has been asked for since it was opened: allocations of its memory (and of host memory that it copies
+ * from), and times that its thread waited for it.
+ */
+export async function deviceStatistics(
+  device: string,
+): Promise<{ allocations: number; synchronizations: number }> {
+  const into = new Float64Array(2);
+  await async((native) => native.deviceStatistics(device, into));
+  return { allocations: into[0] ?? 0, synchronizations: into[1] ?? 0 };
+}
+
 /** The plan of a training step as JSON text; `Plan` in lib/report/plan_table.ts is its type. */
 export function plan(graph: object, request: PlanRequest): unknown {
   return JSON.parse(sync((native) => native.plan(JSON.stringify(graph), JSON.stringify(request))));
 }
 
-/** A model in native memory. One call at a time: a second one while the first runs is ERR_BUSY. */
+/** A model in native memory. One call at a time (but for `trainStep`): a second one while the first runs is ERR_BUSY. */
 export class NativeModel {
   private constructor(
     private handle: object | undefined,
@@ -265,33 +298,37 @@ export class NativeModel {
     return new NativeModel(handle, JSON.parse(sync((native) => native.modelInfo(handle))) as ModelInfo);
   }
 
-  /** Allocates gradients and moments (kept when they are there) and sets the optimizer and its rates. */
+  /** Starts training anew: sets the optimizer, its rates and the loss scale; moments and counters become zero. */
   async configureTraining(options: NativeTrainingOptions): Promise<void> {
     const { learningRates, ...rest } = options;
     await async((native) => native.configureTraining(this.open(), JSON.stringify(rest), learningRates));
   }
 
   /**
-   * One optimizer step over micro-batches of one capacity (rows, time).
+   * One optimizer step over micro-batches of one capacity (rows, time). Two may be under way: a GPU then goes from one to
+   * the next without waiting for JavaScript. Resolves, in order, when the device is done with the step.
    */
   async trainStep(
     capacity: { rows: number; time: number },
     microBatches: readonly Batch[],
   ): Promise<StepResult> {
-    const result = new Float64Array(7);
+    const result = new Float64Array(STEP_RESULT);
     await async((native) =>
       native.trainStep(this.open(), JSON.stringify(capacity), [...microBatches], result),
     );
-    const at = (index: number): number => result[index] ?? NaN;
-    return {
-      lossSum: at(0),
-      validTargets: at(1),
-      gradNorm: at(2),
-      learningRate: at(3),
-      applied: at(4) === 1,
-      attemptedSteps: at(5),
-      appliedSteps: at(6),
-    };
+    return stepResult(result);
+  }
+
+  /** One optimizer step, each call of which is measured on the device, those of all micro-batches in order. */
+  async profileStep(
+    capacity: { rows: number; time: number },
+    microBatches: readonly Batch[],
+  ): Promise<{ result: StepResult; timings: readonly CallTiming[] }> {
+    const result = new Float64Array(STEP_RESULT);
+    const timings = await async((native) =>
+      native.profileStep(this.open(), JSON.stringify(capacity), [...microBatches], result),
+    );
+    return { result: stepResult(result), timings: JSON.parse(timings) as CallTiming[] };
   }
 
   /** Compiles (or finds) a program and runs it once, uncaptured. Outputs have logical shapes. */
@@ -391,6 +428,23 @@ export class NativeSession {
     if (!this.handle) throw new TesseraeError('ERR_DISPOSED', 'the sampling session was disposed');
     return this.handle;
   }
+}
+
+const STEP_RESULT = 9;
+
+function stepResult(values: Float64Array): StepResult {
+  const at = (index: number): number => values[index] ?? NaN;
+  return {
+    lossSum: at(0),
+    validTargets: at(1),
+    gradNorm: at(2),
+    learningRate: at(3),
+    applied: at(4) === 1,
+    attemptedSteps: at(5),
+    appliedSteps: at(6),
+    lossScale: at(7),
+    skippedInRow: at(8),
+  };
 }
 
 const arrayTypes = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;

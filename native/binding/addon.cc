@@ -18,13 +18,13 @@ namespace {
 struct ModelHandle {
   std::shared_ptr<Model> model;
   std::string device;
-  std::shared_ptr<bool> busy = std::make_shared<bool>(false);
+  std::shared_ptr<Usage> usage = std::make_shared<Usage>();
   int64_t bytes = 0;  // that the garbage collector was told of
 };
 struct SessionHandle {
   std::shared_ptr<Session> session;
   std::string device;
-  std::shared_ptr<bool> busy;  // the model's: its State is used by both
+  std::shared_ptr<Usage> usage;  // the model's: its State is used by both
 };
 
 constexpr napi_type_tag kModelTag = {0x7465737365726165, 1}, kSessionTag = {0x7465737365726165, 2};
@@ -54,11 +54,14 @@ SessionHandle& sessionOf(const Napi::CallbackInfo& info) {
 
 // Frees what a handle holds, and tells the garbage collector.
 void release(Napi::Env env, ModelHandle& handle) {
-  handle.model.reset();
+  if (!handle.model) return;
+  environment(env).discard(handle.device, std::move(handle.model));
   Napi::MemoryManagement::AdjustExternalMemory(env, -handle.bytes);
   handle.bytes = 0;
 }
-void release(Napi::Env, SessionHandle& handle) { handle.session.reset(); }
+void release(Napi::Env env, SessionHandle& handle) {
+  if (handle.session) environment(env).discard(handle.device, std::move(handle.session));
+}
 
 template <class Handle>
 Napi::Value wrap(Napi::Env env, Handle* handle, const napi_type_tag& tag) {
@@ -120,32 +123,70 @@ Napi::Value configureTraining(const Napi::CallbackInfo& info) {
   TrainingOptions options =
       TrainingOptions::parse(textArgument(info, 1), {values, values + rates.elements()});
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, options](DeviceContext&) -> Completion {
                 model->configureTraining(options);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
               });
 }
 
+// Sets a Float64Array to what a step measured.
+void fillStep(Napi::Object into, const StepResult& result) { fill(into, &result, sizeof result); }
+
 Napi::Value trainStep(const Napi::CallbackInfo& info) {
   const ModelHandle handle = modelOf(info);  // a copy: a getter of the batch may dispose of the model
   const auto [rows, time] = capacityArgument(info, 1);
   std::vector<HostBatch> batches = batchesArgument(info, 2);
   const Napi::Object result = info[3].As<Napi::Object>();
-  requireArray(info, 3, napi_float64_array, 7);
+  requireArray(info, 3, napi_float64_array, kStepResult);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, result,
+      .submit(
+          info.Env(), handle.device, handle.usage, result,
+          [model = handle.model, rows, time,
+           batches = std::move(batches)](DeviceContext& context) -> Completion {
+            return [step = model->enqueueStep(context, rows, time, batches)](
+                       Napi::Env env, Napi::Object result) -> Napi::Value {
+              fillStep(result, step->result());
+              return env.Undefined();
+            };
+          },
+          Use::Step);
+}
+
+Napi::Value profileStep(const Napi::CallbackInfo& info) {
+  const ModelHandle handle = modelOf(info);
+  const auto [rows, time] = capacityArgument(info, 1);
+  std::vector<HostBatch> batches = batchesArgument(info, 2);
+  const Napi::Object result = info[3].As<Napi::Object>();
+  requireArray(info, 3, napi_float64_array, kStepResult);
+  return environment(info.Env())
+      .submit(info.Env(), handle.device, handle.usage, result,
               [model = handle.model, rows, time,
                batches = std::move(batches)](DeviceContext& context) -> Completion {
-                const StepResult step = model->trainStep(context, rows, time, batches);
-                return [step](Napi::Env env, Napi::Object result) -> Napi::Value {
-                  const double values[] = {step.lossSum,      step.validTargets, step.gradNorm,
-                                           step.learningRate, step.applied,      step.attemptedSteps,
-                                           step.appliedSteps};
-                  fill(result, values, sizeof values);
-                  return env.Undefined();
+                const Model::Profile profile = model->profileStep(context, rows, time, batches);
+                const std::string timings = profileJson(profile);
+                return [step = profile.result, timings](Napi::Env env, Napi::Object result) -> Napi::Value {
+                  fillStep(result, step);
+                  return Napi::String::New(env, timings);
                 };
               });
+}
+
+Napi::Value deviceStatistics(const Napi::CallbackInfo& info) {
+  const std::string device = textArgument(info, 0);
+  const Napi::Object into = info[1].As<Napi::Object>();
+  requireArray(info, 1, napi_float64_array, 2);
+  return environment(info.Env())
+      .submit(info.Env(), device, nullptr, into, [](DeviceContext& context) -> Completion {
+        const DeviceStatistics& statistics = context.device->statistics();
+        const double allocations = static_cast<double>(statistics.allocations),
+                     synchronizations = static_cast<double>(statistics.synchronizations);
+        return [=](Napi::Env env, Napi::Object into) -> Napi::Value {
+          const double values[] = {allocations, synchronizations};
+          fill(into, values, sizeof values);
+          return env.Undefined();
+        };
+      });
 }
 
 Napi::Value run(const Napi::CallbackInfo& info) {
@@ -154,7 +195,7 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   const HostBatch batch = batchArgument(info[2]);
   const RunOptions options = runOptions(textArgument(info, 3));
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, request, batch, options](DeviceContext& context) -> Completion {
                 auto result = std::make_shared<RunResult>(model->run(context, request, batch, options));
                 return [result](Napi::Env env, Napi::Object) { return runResultValue(env, *result); };
@@ -168,7 +209,7 @@ Napi::Value readTensor(const Napi::CallbackInfo& info) {
   const size_t length = requireArray(info, 3, napi_float32_array, 0);
   const bool asInFiles = flagArgument(info, 4);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, into,
+      .submit(info.Env(), handle.device, handle.usage, into,
               [model = handle.model, kind, name, length, asInFiles](DeviceContext&) -> Completion {
                 auto values = std::make_shared<std::vector<float>>(model->readTensor(kind, name, asInFiles));
                 if (values->size() != length)
@@ -189,7 +230,7 @@ Napi::Value writeTensor(const Napi::CallbackInfo& info) {
   std::vector<float> values(first, first + from.elements());
   const bool asInFiles = flagArgument(info, 4);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, kind, name, values, asInFiles](DeviceContext&) -> Completion {
                 model->writeTensor(kind, name, values, asInFiles);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
@@ -201,7 +242,7 @@ Napi::Value readCounters(const Napi::CallbackInfo& info) {
   const Napi::Object into = info[1].As<Napi::Object>();
   requireArray(info, 1, napi_float64_array, 2);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, into,
+      .submit(info.Env(), handle.device, handle.usage, into,
               [model = handle.model](DeviceContext&) -> Completion {
                 const double attempted = static_cast<double>(model->counter(kAttempted)),
                              applied = static_cast<double>(model->counter(kApplied));
@@ -225,7 +266,7 @@ Napi::Value writeCounters(const Napi::CallbackInfo& info) {
   }
   const int64_t attempted = static_cast<int64_t>(values[0]), applied = static_cast<int64_t>(values[1]);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, attempted, applied](DeviceContext&) -> Completion {
                 model->setCounter(kAttempted, attempted);
                 model->setCounter(kApplied, applied);
@@ -237,12 +278,12 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
   const std::string options = textArgument(info, 1);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, info[0].As<Napi::Object>(),
-              [model = handle.model, device = handle.device, busy = handle.busy,
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
+              [model = handle.model, device = handle.device, usage = handle.usage,
                options](DeviceContext&) -> Completion {
                 auto session = std::make_shared<Session>(model, options);
-                return [session, device, busy](Napi::Env env, Napi::Object) {
-                  return wrap(env, new SessionHandle{session, device, busy}, kSessionTag);
+                return [session, device, usage](Napi::Env env, Napi::Object) {
+                  return wrap(env, new SessionHandle{session, device, usage}, kSessionTag);
                 };
               });
 }
@@ -255,7 +296,7 @@ Napi::Value prefill(const Napi::CallbackInfo& info) {
   const Napi::Object next = info[3].As<Napi::Object>();
   const size_t rows = requireArray(info, 3, napi_int32_array, 1);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, next,
+      .submit(info.Env(), handle.device, handle.usage, next,
               [session = handle.session, tokens = batch["tokens"],
                lengths = std::vector<int32_t>(first, first + lengths.elements()),
                rows](DeviceContext& context) -> Completion {
@@ -275,7 +316,7 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
   const Napi::Object next = info[1].As<Napi::Object>();
   const size_t length = requireArray(info, 1, napi_int32_array, 1);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.busy, next,
+      .submit(info.Env(), handle.device, handle.usage, next,
               [session = handle.session, length](DeviceContext& context) -> Completion {
                 const int64_t rows = session->rows();
                 if (static_cast<int64_t>(length) % rows != 0)
@@ -312,6 +353,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("modelInfo", exported<modelInfo>);
   add("configureTraining", exported<configureTraining>);
   add("trainStep", exported<trainStep>);
+  add("profileStep", exported<profileStep>);
+  add("deviceStatistics", exported<deviceStatistics>);
   add("run", exported<run>);
   add("readTensor", exported<readTensor>);
   add("writeTensor", exported<writeTensor>);

@@ -113,6 +113,21 @@ void fill(const Napi::Object& object, const void* data, size_t bytes) {
   if (to) std::memcpy(to, data, std::min(bytes, object.As<Napi::TypedArray>().ByteLength()));
 }
 
+std::string profileJson(const Model::Profile& profile) {
+  Json list = Json::array();
+  const auto add = [&](const char* section, const std::vector<Timing>& timings) {
+    for (const Timing& timing : timings) {
+      list.push_back({{"section", section},
+                      {"call", timing.call},
+                      {"operation", timing.operation},
+                      {"seconds", timing.seconds}});
+    }
+  };
+  add("micro", profile.micro);
+  add("update", profile.update);
+  return list.dump();
+}
+
 Napi::Value runResultValue(Napi::Env env, const RunResult& result) {
   Napi::Array buffers = Napi::Array::New(env);
   const auto describe = [&](const HostTensor& tensor) {

@@ -25,6 +25,8 @@ RunOptions runOptions(const std::string& json);
 
 // Copies into a typed array.
 void fill(const Napi::Object& array, const void* data, size_t bytes);
+// A list of { section, call, operation, seconds } as JSON.
+std::string profileJson(const Model::Profile& profile);
 // { meta: JSON text, data: ArrayBuffer[] }; lib/native.ts assembles tensors from them.
 Napi::Value runResultValue(Napi::Env env, const RunResult& result);
 

@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "engine/model.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -10,7 +11,8 @@ struct Environment::Pending {
   Environment* owner;
   Napi::Promise::Deferred deferred;
   Napi::ObjectReference kept;
-  std::shared_ptr<bool> busy;
+  std::shared_ptr<Usage> usage;
+  Use use;
   Completion completion;  // empty after a failure
   std::string code, message;
 };
@@ -70,30 +72,57 @@ Environment::~Environment() {
   for (Pending* pending : open_) delete pending;
 }
 
-Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std::shared_ptr<bool> busy,
-                                  Napi::Object kept, Work work) {
+Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std::shared_ptr<Usage> usage,
+                                  Napi::Object kept, Work work, Use use) {
   auto deferred = Napi::Promise::Deferred::New(env);
-  if (busy && *busy) {
-    deferred.Reject(failureValue(env, codeName(ErrorCode::Busy),
-                                 "another call on this model is running; await it before the next one"));
-    return deferred.Promise();
+  if (usage) {
+    const int most = use == Use::Step ? Model::kStepsAhead : 1;
+    if (usage->exclusive || usage->steps >= most) {
+      deferred.Reject(failureValue(env, codeName(ErrorCode::Busy),
+                                   "another call on this model is running; await it before the next one"));
+      return deferred.Promise();
+    }
+    if (use == Use::Step) {
+      ++usage->steps;
+    } else {
+      usage->exclusive = true;
+    }
   }
-  if (busy) *busy = true;
-  auto* pending = new Pending{this, deferred, Napi::Persistent(kept), std::move(busy), {}, {}, {}};
+  auto* pending = new Pending{this, deferred, Napi::Persistent(kept), std::move(usage), use, {}, {}, {}};
   if (open_.empty()) toJs_.Ref(env);
   open_.insert(pending);
   std::shared_ptr<Engine>& engine = engines_[device];
   if (!engine) engine = Engine::of(device);
-  engine->submit(this, [this, pending, device, work = std::move(work)](DeviceContext& context) {
+  Engine* const on = engine.get();
+  engine->submit(this, [this, on, pending, device, work = std::move(work)](DeviceContext& context) {
+    const auto finish = [this, pending] {
+      toJs_.NonBlockingCall(pending,
+                            [](Napi::Env jsEnv, Napi::Function, Pending* done) { deliver(jsEnv, done); });
+    };
+    bool later = false;
     const auto run = [&] {
       openDevice(context, device);
       pending->completion = work(context);
+      if (pending->use != Use::Step) return;
+      on->whenDone(this, [pending, finish](std::exception_ptr failure) {
+        const auto rethrow = [&] {
+          if (failure) std::rethrow_exception(failure);
+        };
+        translate(rethrow, pending->code, pending->message);
+        finish();
+      });
+      later = true;
     };
     translate(run, pending->code, pending->message);
-    toJs_.NonBlockingCall(pending,
-                          [](Napi::Env jsEnv, Napi::Function, Pending* done) { deliver(jsEnv, done); });
+    if (!later) finish();
   });
   return deferred.Promise();
+}
+
+void Environment::discard(const std::string& device, std::shared_ptr<void> object) {
+  std::shared_ptr<Engine>& engine = engines_[device];
+  if (!engine) engine = Engine::of(device);
+  engine->submit(this, [object = std::move(object)](DeviceContext&) {});
 }
 
 void Environment::deliver(Napi::Env env, Pending* pending) {
@@ -101,7 +130,13 @@ void Environment::deliver(Napi::Env env, Pending* pending) {
   Environment& owner = *pending->owner;
   owner.open_.erase(pending);
   if (owner.open_.empty()) owner.toJs_.Unref(env);
-  if (pending->busy) *pending->busy = false;
+  if (pending->usage) {
+    if (pending->use == Use::Step) {
+      --pending->usage->steps;
+    } else {
+      pending->usage->exclusive = false;
+    }
+  }
   Napi::HandleScope scope(env);
   Napi::Value result = env.Undefined();
   try {

@@ -1,4 +1,4 @@
-// defines: Environment, Completion
+// defines: Environment, Completion, Work, Usage, Use, failureValue, guarded
 #pragma once
 
 #include <napi.h>
@@ -19,6 +19,16 @@ using Completion = std::function<Napi::Value(Napi::Env, Napi::Object kept)>;
 // Runs on the engine thread; may throw.
 using Work = std::function<Completion(DeviceContext&)>;
 
+// What is under way on a model: training steps, or one call of any other kind.
+struct Usage {
+  int steps = 0;
+  bool exclusive = false;
+};
+enum class Use : uint8_t {
+  Exclusive,  // the work is done when its function returns
+  Step,       // it goes on until the device is done; Model::kStepsAhead of them may be under way
+};
+
 // What one JavaScript environment (main thread or worker) holds of the process: its share of the engines and
 // the promises that are open.
 class Environment {
@@ -29,10 +39,14 @@ class Environment {
   // Drops queued work and waits for what runs. Promises that are open stay so.
   void cancel();
 
-  // Queues work on a device's engine and returns its promise. `kept` stays referenced until it ends; `busy`,
-  // if given, is true until then, and a call that finds it true rejects with ERR_BUSY.
-  Napi::Promise submit(Napi::Env env, const std::string& device, std::shared_ptr<bool> busy,
-                       Napi::Object kept, Work work);
+  // Queues work on a device's engine and returns its promise. `kept` stays referenced until it ends. `usage`,
+  // if given, counts it until then; a call that does not go with what is under way rejects with ERR_BUSY.
+  Napi::Promise submit(Napi::Env env, const std::string& device, std::shared_ptr<Usage> usage,
+                       Napi::Object kept, Work work, Use use = Use::Exclusive);
+
+  // Lets go of an object on the engine thread, after the work that was queued before: freeing memory waits
+  // for the device, and JavaScript's thread must not.
+  void discard(const std::string& device, std::shared_ptr<void> object);
 
  private:
   struct Pending;

@@ -72,7 +72,11 @@ Program compile(const Graph& graph, const Layout& layout, Precision precision, D
     lowerUpdate(ir, request);
   } else {
     lower(ir, request);
-    if (request.mode == Mode::Train) differentiate(ir, request);
+    if (request.mode == Mode::Train) {
+      differentiate(ir, request);
+      ir.emit("advance_samples", "advance_samples", "advance_samples", {},
+              Attributes{}.with("rows", request.rows));
+    }
     removeDeadNodes(ir);
     if (request.rewrite) rewrite(ir);
     removeDeadNodes(ir);

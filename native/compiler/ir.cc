@@ -65,6 +65,9 @@ StateLayout::StateLayout(const Layout& layout) {
   loss = place(2 * 8);
   seed = place(4);
   norm = place(4 * 4);
+  scaler = place(kScaler * 8);
+  positions = place(8);
+  small = at;
   chunks = place(layout.chunks() * 2 * 4);
   bytes = at;
 }
@@ -110,6 +113,10 @@ ValueId Ir::stateValue(const std::string& name) {
   if (name == "loss") return once(name, {name, flat("loss", 2, DType::F64), Arena::State, state.loss});
   if (name == "seed") return once(name, {name, flat("seed", 1, DType::F32), Arena::State, state.seed});
   if (name == "norm") return once(name, {name, flat("norm", 4, DType::F32), Arena::State, state.norm});
+  if (name == "scaler")
+    return once(name, {name, flat("scaler", kScaler, DType::F64), Arena::State, state.scaler});
+  if (name == "positions")
+    return once(name, {name, flat("positions", 1, DType::F64), Arena::State, state.positions});
   if (name == "chunks") {
     return once(name, {name,
                        {{countAxis("chunk", layout.chunks()), countAxis("fields", 2)}, DType::F32},

@@ -55,7 +55,9 @@ struct Node {
 // Byte offsets in the State arena.
 struct StateLayout {
   explicit StateLayout(const Layout& layout);
-  int64_t counters, loss, seed, norm, chunks, bytes;
+  // The first `small` bytes hold what the host reads after each step.
+  int64_t counters, loss, seed, norm, scaler, positions, small;
+  int64_t chunks, bytes;
 };
 
 class Ir {
@@ -85,7 +87,8 @@ class Ir {
   ValueId parameter(const std::string& name);  // fp32 master; one value however often it is used
   ValueId halfCopy(const std::string& name);
   ValueId gradient(const std::string& name);
-  ValueId stateValue(const std::string& name);  // counters, loss, seed, norm, chunks, and the flat buffers
+  ValueId stateValue(const std::string& name);  // counters, loss, seed, norm, scaler, positions, chunks, and
+                                                // the flat buffers
   ValueId session(const std::string& name, TensorSpec spec);  // allocated at the first call with a name
 
   int producer(ValueId value) const;                // index of the node that writes it; −1

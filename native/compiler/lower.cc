@@ -1,5 +1,6 @@
 // Graph → forward calls. What differs between modes is decided here: dropout and label smoothing only train,
 // sampling attends to a cache and computes logits of the last position alone.
+#include <algorithm>
 #include <set>
 
 #include "compiler/passes.h"
@@ -32,6 +33,11 @@ class Lowering {
       }
     }
     const std::set<std::string> needed = ancestors(wanted);
+    const auto hasLoss = [&](const GraphNode& node) {
+      return node.op == "cross_entropy" && needed.count(node.name);
+    };
+    if (training_ && std::any_of(graph_.nodes.begin(), graph_.nodes.end(), hasLoss))
+      ir_.emit("loss_seed", "loss_seed", "loss_seed", {}, {});
     for (const GraphNode& node : graph_.nodes) {
       if (needed.count(node.name)) lowerNode(node);
     }
@@ -229,6 +235,8 @@ void lowerUpdate(Ir& ir, const ProgramRequest& request) {
            ir.stateValue("counters")},
           Attributes{}.with("maxGradNorm", request.maxGradNorm), {norm});
   ir.emit(request.optimizer, request.optimizer, "update", {}, request.optimizerAttributes);
+  if (request.lossScaleAttributes.has("growthFactor"))
+    ir.emit("loss_scale", "loss_scale", "update", {}, request.lossScaleAttributes);
   ir.emit("advance_counters", "advance_counters", "update", {}, {});
 }
 

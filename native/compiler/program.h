@@ -27,6 +27,7 @@ struct ProgramRequest {
   // Update only.
   std::string optimizer;
   Attributes optimizerAttributes;
+  Attributes lossScaleAttributes;  // empty without loss scaling
   double maxGradNorm = 0;
   int64_t scheduleSteps = 1;
 

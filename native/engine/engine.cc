@@ -55,7 +55,31 @@ void Engine::cancel(const void* owner) {
   queue_.erase(
       std::remove_if(queue_.begin(), queue_.end(), [&](const auto& entry) { return entry.first == owner; }),
       queue_.end());
-  changed_.wait(lock, [&] { return running_ != owner; });
+  changed_.wait(lock, [&] { return running_ != owner && callbacks_.count(owner) == 0; });
+}
+
+void Engine::whenDone(const void* owner, std::function<void(std::exception_ptr)> callback) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++callbacks_[owner];
+  }
+  const auto forget = [this, owner] {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (--callbacks_[owner] == 0) callbacks_.erase(owner);
+    }
+    changed_.notify_all();
+  };
+  try {
+    context_.device->whenDone([forget, callback = std::move(callback)](std::exception_ptr failure) mutable {
+      callback(failure);
+      callback = nullptr;
+      forget();
+    });
+  } catch (...) {
+    forget();
+    throw;
+  }
 }
 
 void Engine::loop() {

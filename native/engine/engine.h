@@ -3,7 +3,9 @@
 
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -29,7 +31,10 @@ class Engine {
   // Jobs must not throw; context.device is null until openDevice. `owner` names the environment they belong
   // to.
   void submit(const void* owner, Job job);
-  // Drops the owner's queued jobs and waits for the one that runs.
+  // From within a job: calls back, on any thread, when the device has done what was enqueued so far, with
+  // what failed or null.
+  void whenDone(const void* owner, std::function<void(std::exception_ptr)> callback);
+  // Drops the owner's queued jobs, and waits for the one that runs and for its callbacks.
   void cancel(const void* owner);
 
  private:
@@ -40,6 +45,7 @@ class Engine {
   std::condition_variable changed_;
   std::deque<std::pair<const void*, Job>> queue_;
   const void* running_ = nullptr;
+  std::map<const void*, int> callbacks_;  // to come, by owner
   bool ending_ = false;
   DeviceContext context_;
   std::thread thread_;

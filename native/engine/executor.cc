@@ -1,7 +1,6 @@
 #include "engine/executor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <memory>
 
@@ -32,11 +31,17 @@ TensorView viewOf(const TensorSpec& spec, void* data) {
   return view;
 }
 
-// 16-bit numbers as fp32, for hosts that have no type for them.
+// For hosts that have no type for them: 16-bit numbers as fp32, counters as fp64.
 HostTensor widened(HostTensor tensor) {
+  if (tensor.dtype == DType::I64) {
+    HostTensor wide{DType::F64, tensor.shape, std::vector<std::byte>(tensor.data.size())};
+    const auto* from = reinterpret_cast<const int64_t*>(tensor.data.data());
+    double* to = reinterpret_cast<double*>(wide.data.data());
+    for (int64_t i = 0; i < tensor.elements(); ++i) to[i] = static_cast<double>(from[i]);
+    return wide;
+  }
   if (dtypeSize(tensor.dtype) != 2) return tensor;
-  HostTensor wide{DType::F32, tensor.shape, {}};
-  wide.data.resize(tensor.data.size() * 2);
+  HostTensor wide{DType::F32, tensor.shape, std::vector<std::byte>(tensor.data.size() * 2)};
   const auto* from = reinterpret_cast<const uint16_t*>(tensor.data.data());
   float* to = reinterpret_cast<float*>(wide.data.data());
   for (int64_t i = 0; i < tensor.elements(); ++i) to[i] = fromHalf(from[i], tensor.dtype);
@@ -183,19 +188,18 @@ void checkBatch(const Program& program, const Graph& graph, const HostBatch& bat
   }
 }
 
-void upload(Device& device, const Program& program, const HostBatch& batch, char* inputs) {
-  std::vector<char> staged;
+void stage(const Program& program, const HostBatch& batch, char* staged) {
   for (const auto& [name, id] : program.inputs) {
     const Value& value = program.values[id];
     const HostTensor& tensor = batch.at(name);
-    staged.assign(static_cast<size_t>(value.spec.bytes()), 0);
+    char* to = staged + value.offset;
+    std::memset(to, 0, static_cast<size_t>(value.spec.bytes()));  // padding lanes
     if (tensor.dtype == value.spec.dtype) {
-      pack(value.spec, dtypeSize(value.spec.dtype), tensor.data.data(), staged.data());
+      pack(value.spec, dtypeSize(value.spec.dtype), tensor.data.data(), to);
     } else {  // floats for 16-bit activations
       const HostTensor narrow = narrowed(tensor, value.spec.dtype);
-      pack(value.spec, 2, narrow.data.data(), staged.data());
+      pack(value.spec, 2, narrow.data.data(), to);
     }
-    device.write(inputs + value.offset, staged.data(), value.spec.bytes());
   }
 }
 
@@ -218,18 +222,19 @@ void prepare(DeviceContext& context, const Program& program, Bases& bases) {
          wanted / MiB, program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB,
          available / MiB);
   }
-  for (const auto& [arena, bytes] : arenas) arena->reserve(context.device, bytes);
+  for (const auto& [arena, bytes] : arenas) arena->reserve(*context.device, bytes);
   bases[static_cast<int>(Arena::Inputs)] = context.inputs.data();
   bases[static_cast<int>(Arena::Outputs)] = context.outputs.data();
   bases[static_cast<int>(Arena::Workspace)] = context.workspace.data();
 }
 
 void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add,
-             const RunOptions& options, std::vector<Tap>* taps, std::vector<Timing>* timings) {
+             const RunOptions& options, const Observers& observers) {
   Memory memory(device, program, bases, options);
   std::vector<TensorView> inputs, outputs;
   std::unique_ptr<bool[]> accumulate(new bool[16]);
   const bool cuda = device.kind() == DeviceKind::CUDA;
+  if (observers.stopwatch) observers.stopwatch->mark();
   for (const Call& call : program.calls) {
     inputs.clear();
     outputs.clear();
@@ -245,23 +250,30 @@ void execute(Device& device, const Program& program, const Bases& bases, int thr
     if (!kernel)
       fail(ErrorCode::Device, "the operation '%s' has no kernel for %s", call.op->name.c_str(),
            device.name().c_str());
-    if (options.timing) device.synchronize();
-    const auto start = std::chrono::steady_clock::now();
     kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, memory.scratch(call),
             call.site, threads, device.stream(), program.precision});
-    if (options.timing) {
-      device.synchronize();
-      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-      timings->push_back({call.name, call.op->name, elapsed.count()});
-    }
-    for (size_t i = 0; options.tap && i < call.outputs.size(); ++i) {
+    if (observers.stopwatch) observers.stopwatch->mark();
+    for (size_t i = 0; observers.taps && i < call.outputs.size(); ++i) {
       if (call.outputs[i] == kAbsent) continue;
-      taps->push_back(
+      observers.taps->push_back(
           {call.name, call.op->name, slotName(call.op->outputs[i]),
            copyPhysical(device, program.values[call.outputs[i]], static_cast<const char*>(outputs[i].data))});
     }
   }
   memory.finish();
+}
+
+std::vector<Timing> timingsOf(const Program& program, Stopwatch& stopwatch) {
+  const std::vector<double> seconds = stopwatch.seconds();
+  std::vector<Timing> timings;
+  // Between two runs there is a mark too many: from the last call of one to the first of the next.
+  const size_t stride = program.calls.size() + 1;
+  for (size_t i = 0; i < seconds.size(); ++i) {
+    if (i % stride == program.calls.size()) continue;
+    const Call& call = program.calls[i % stride];
+    timings.push_back({call.name, call.op->name, seconds[i]});
+  }
+  return timings;
 }
 
 HostTensor download(Device& device, const Value& value, const Bases& bases) {

@@ -1,4 +1,5 @@
-// defines: DeviceContext, HostTensor, HostBatch, RunOptions, Tap, Timing, RunResult, Bases, execute
+// defines: DeviceContext, HostTensor, HostBatch, RunOptions, Tap, Timing, Observers, Bases, checkBatch,
+// stage, prepare, execute, timingsOf, download
 #pragma once
 
 #include <array>
@@ -30,9 +31,9 @@ struct HostTensor {
 using HostBatch = std::map<std::string, HostTensor>;
 
 struct RunOptions {
-  bool tap = false;     // hand out what every call wrote, physical lanes included
-  bool poison = false;  // fill workspace and outputs with NaN first
-  bool timing = false;
+  bool tap = false;       // hand out what every call wrote, physical lanes included
+  bool poison = false;    // fill workspace and outputs with NaN first
+  bool timing = false;    // measure each call
   bool separate = false;  // an allocation of its own for every buffer, for memory checkers
 };
 
@@ -46,19 +47,28 @@ struct Timing {
   double seconds;
 };
 
+// Who watches a run; null: nobody.
+struct Observers {
+  std::vector<Tap>* taps = nullptr;
+  Stopwatch* stopwatch = nullptr;  // a mark before the first call and one after each
+};
+
 // Where the arenas are in memory, by Arena.
 using Bases = std::array<char*, kArenas>;
 
 // Throws ERR_DATA for what a batch lacks, and for what is misshapen or out of range.
 void checkBatch(const Program& program, const Graph& graph, const HostBatch& batch);
 
-// Copies a batch that was checked into the Program's inputs.
-void upload(Device& device, const Program& program, const HostBatch& batch, char* inputs);
+// Writes a batch that was checked as it stands in the Program's inputs, `program.inputBytes` from `staged`.
+void stage(const Program& program, const HostBatch& batch, char* staged);
 
-// Runs a Program call by call. `add`: gradients and the loss are added to, not stored. The DeviceContext must
-// be large enough (prepare). Taps and timings are appended where asked for.
+// Enqueues a Program call by call. `add`: gradients and the loss are added to, not stored. The DeviceContext
+// must be large enough (prepare). Without options and taps nothing waits for the device.
 void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add,
-             const RunOptions& options, std::vector<Tap>* taps, std::vector<Timing>* timings);
+             const RunOptions& options = {}, const Observers& observers = {});
+
+// What a stopwatch found that watched one or more runs of a Program.
+std::vector<Timing> timingsOf(const Program& program, Stopwatch& stopwatch);
 
 // Grows the DeviceContext for a Program; fills the bases of Inputs, Outputs and Workspace. Throws
 // ERR_OUT_OF_MEMORY before anything is allocated when the device has too little.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
+#include <functional>
 
 #include "compiler/options.h"
 #include "engine/initialize.h"
@@ -68,43 +70,12 @@ ModelOptions ModelOptions::parse(std::string_view text) {
     fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU",
          precisionName(options.precision));
   }
-  if (options.precision == Precision::FP16) {
-    fail(ErrorCode::Device,
-         "precision 'fp16' needs loss scaling, which this version lacks: use bf16, tf32 or fp32");
-  }
   options.seed = integerField(json, "seed", "options", 0, int64_t{1} << 53);
   options.padding = parsePadding(json);
   options.threads =
       json.contains("threads")
           ? static_cast<int>(integerField(json, "threads", "options", 1, std::max(8, 4 * defaultThreads())))
           : defaultThreads();
-  return options;
-}
-
-TrainingOptions TrainingOptions::parse(std::string_view text, std::vector<float> learningRates) {
-  const Json json = parseJson(text, "the training options");
-  onlyKeys(json, "training", {"optimizer", "maxGradNorm", "labelSmoothing"});
-  const Json& optimizer = objectField(json, "optimizer", "training");
-  TrainingOptions options;
-  options.optimizer = textField(optimizer, "type", "training.optimizer");
-  if (options.optimizer != "adamw") {
-    fail(ErrorCode::Config, "training.optimizer.type '%s' is unknown: use adamw", options.optimizer.c_str());
-  }
-  onlyKeys(optimizer, "training.optimizer", {"type", "beta1", "beta2", "epsilon", "weightDecay"});
-  for (const char* name : {"beta1", "beta2", "epsilon", "weightDecay"}) {
-    options.optimizerAttributes =
-        options.optimizerAttributes.with(name, numberField(optimizer, name, "training.optimizer"));
-  }
-  options.maxGradNorm = numberField(json, "maxGradNorm", "training");
-  options.labelSmoothing = numberField(json, "labelSmoothing", "training");
-  if (learningRates.empty()) fail(ErrorCode::Config, "training.learningRates is empty");
-  for (size_t i = 0; i < learningRates.size(); ++i) {
-    if (!std::isfinite(learningRates[i]) || learningRates[i] < 0) {
-      fail(ErrorCode::Config, "training.learningRates[%zu] is %g; a rate must be finite and not negative", i,
-           learningRates[i]);
-    }
-  }
-  options.learningRates = std::move(learningRates);
   return options;
 }
 
@@ -131,9 +102,11 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
   }
   writeState(stateLayout_.chunks, chunks.data(), layout_.chunks() * 2);
   setCounter(kSeed, options.seed);
+  const double scaler[kScaler] = {1, 0, 0};
+  writeState(stateLayout_.scaler, scaler, kScaler);
 }
 
-void Model::allocate(Arena arena, int64_t bytes) { state_[static_cast<int>(arena)].reserve(device_, bytes); }
+void Model::allocate(Arena arena, int64_t bytes) { state_[static_cast<int>(arena)].reserve(*device_, bytes); }
 
 // Values in logical order, to the fp32 parameters and to their 16-bit copy.
 void Model::writeParameter(const ParameterSlot& slot, const std::vector<float>& values) {
@@ -146,92 +119,32 @@ void Model::writeParameter(const ParameterSlot& slot, const std::vector<float>& 
   device_->write(arena(Arena::HalfCopy) + slot.offset * 2, half.data(), slot.spec.bytes() / 2);
 }
 
-template <class T>
-void Model::writeState(int64_t offset, const T* values, int64_t count) {
-  device_->write(arena(Arena::State) + offset, values, count * static_cast<int64_t>(sizeof(T)));
-}
-
-template <class T>
-void Model::readState(int64_t offset, T* values, int64_t count) const {
-  device_->read(values, arena(Arena::State) + offset, count * static_cast<int64_t>(sizeof(T)));
-}
-
 Bases Model::bases() const {
   Bases bases{};
   for (int i = 0; i < kArenas; ++i) bases[i] = state_[i].data();
   return bases;
 }
 
-const Program& Model::program(const ProgramRequest& request) {
+Model::Compiled& Model::compiled(const ProgramRequest& request) {
   const std::string key = request.key();
   for (auto it = programs_.begin(); it != programs_.end(); ++it) {
-    if (it->first != key) continue;
+    if (it->key != key) continue;
     programs_.splice(programs_.begin(), programs_, it);
-    return *programs_.front().second;
+    return programs_.front();
   }
-  auto compiled = std::make_unique<Program>(
-      compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request));
-  programs_.emplace_front(key, std::move(compiled));
-  if (programs_.size() > kMostPrograms) programs_.pop_back();
-  return *programs_.front().second;
+  programs_.push_front(
+      {key, compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request)});
+  if (programs_.size() > kMostPrograms) {
+    device_->synchronize();  // its recording may be running
+    programs_.pop_back();
+  }
+  return programs_.front();
 }
 
-void Model::configureTraining(TrainingOptions options) {
-  const std::initializer_list<Arena> arenas = {Arena::Gradients, Arena::Moment1, Arena::Moment2};
-  int64_t wanted = 0;
-  for (Arena arena : arenas)
-    wanted += std::max<int64_t>(0, layout_.elements * 4 - state_[static_cast<int>(arena)].bytes());
-  requireMemory(*device_, wanted, "gradients and moments", "use a smaller model");
-  ProgramRequest request;
-  request.mode = Mode::Update;
-  request.optimizer = options.optimizer;
-  request.optimizerAttributes = options.optimizerAttributes;
-  request.maxGradNorm = options.maxGradNorm;
-  request.scheduleSteps = static_cast<int64_t>(options.learningRates.size());
-  update_ = std::make_unique<Program>(
-      compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request));
-  for (Arena arena : arenas) allocate(arena, layout_.elements * 4);
-  allocate(Arena::Schedule, request.scheduleSteps * 4);
-  device_->write(arena(Arena::Schedule), options.learningRates.data(), request.scheduleSteps * 4);
-  training_ = std::move(options);
-}
-
-StepResult Model::trainStep(DeviceContext& context, int64_t rows, int64_t time,
-                            const std::vector<HostBatch>& microBatches) {
-  if (!update_) fail(ErrorCode::Internal, "trainStep before configureTraining");
-  if (microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
-  ProgramRequest request;
-  request.mode = Mode::Train;
-  request.rows = rows;
-  request.time = time;
-  request.labelSmoothing = training_.labelSmoothing;
-  const Program& micro = program(request);
-  Bases bases = this->bases();
-  prepare(context, micro, bases);
-  char* inputs = bases[static_cast<int>(Arena::Inputs)];
-  // Every batch is checked before the first one runs: a bad one must not leave half a step behind.
-  for (const HostBatch& batch : microBatches) checkBatch(micro, graph_, batch);
-  const double positions = static_cast<double>(rows * time) * static_cast<double>(microBatches.size());
-  const float seed = static_cast<float>(1.0 / positions);
-  writeState(stateLayout_.seed, &seed, 1);
-  for (size_t i = 0; i < microBatches.size(); ++i) {
-    upload(*device_, micro, microBatches[i], inputs);
-    setCounter(kFirstSample, static_cast<int64_t>(i) * rows);
-    execute(*device_, micro, bases, options_.threads, i > 0, {}, nullptr, nullptr);
-  }
-  prepare(context, *update_, bases);
-  execute(*device_, *update_, bases, options_.threads, false, {}, nullptr, nullptr);
-  double loss[2];
-  float norm[4];
-  readState(stateLayout_.loss, loss, 2);
-  readState(stateLayout_.norm, norm, 4);
-  return {loss[0],
-          loss[1],
-          norm[0],
-          norm[3],
-          norm[2],
-          static_cast<double>(counter(kAttempted)),
-          static_cast<double>(counter(kApplied))};
+void Model::upload(const Program& program, const HostBatch& batch, const Bases& bases) {
+  std::vector<char> staged(static_cast<size_t>(program.inputBytes));
+  stage(program, batch, staged.data());
+  device_->write(bases[static_cast<int>(Arena::Inputs)], staged.data(), program.inputBytes);
 }
 
 RunResult Model::run(DeviceContext& context, const ProgramRequest& request, const HostBatch& batch,
@@ -244,12 +157,16 @@ RunResult Model::run(DeviceContext& context, const ProgramRequest& request, cons
   Bases bases = this->bases();
   prepare(context, compiled, bases);
   checkBatch(compiled, graph_, batch);
-  upload(*device_, compiled, batch, bases[static_cast<int>(Arena::Inputs)]);
-  const float seed = static_cast<float>(1.0 / static_cast<double>(request.rows * request.time));
-  writeState(stateLayout_.seed, &seed, 1);
+  upload(compiled, batch, bases);
+  const double positions = static_cast<double>(request.rows * request.time);
+  writeState(stateLayout_.positions, &positions, 1);
   setCounter(kFirstSample, 0);
+  positions_ = 0;
   RunResult result;
-  execute(*device_, compiled, bases, options_.threads, false, options, &result.taps, &result.timings);
+  const std::unique_ptr<Stopwatch> stopwatch = options.timing ? device_->stopwatch() : nullptr;
+  execute(*device_, compiled, bases, options_.threads, false, options,
+          {options.tap ? &result.taps : nullptr, stopwatch.get()});
+  if (stopwatch) result.timings = timingsOf(compiled, *stopwatch);
   for (const auto& [role, id] : compiled.outputs)
     result.outputs[role] = download(*device_, compiled.values[id], bases);
   return result;

@@ -1,6 +1,8 @@
-// defines: Model, ModelOptions, TrainingOptions, StepResult, RunResult, cudaIndex, defaultThreads
+// defines: Model, ModelOptions, TrainingOptions, StepResult, TrainingStep, RunResult, cudaIndex,
+// defaultThreads
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -25,14 +27,28 @@ struct TrainingOptions {
   std::string optimizer;
   Attributes optimizerAttributes;
   double maxGradNorm = 0, labelSmoothing = 0;
+  double initialLossScale = 1;
+  Attributes lossScaleAttributes;  // empty without loss scaling
   std::vector<float> learningRates;
 
   static TrainingOptions parse(std::string_view text, std::vector<float> learningRates);
 };
 
-// In the order that lib/native.ts reads it from a Float64Array.
+// In the order that lib/native.ts reads it from a Float64Array. lossScale and skippedInRow: after the step.
 struct StepResult {
-  double lossSum, validTargets, gradNorm, learningRate, applied, attemptedSteps, appliedSteps;
+  double lossSum, validTargets, gradNorm, learningRate, applied, attemptedSteps, appliedSteps, lossScale,
+      skippedInRow;
+};
+inline constexpr size_t kStepResult = sizeof(StepResult) / sizeof(double);
+
+// The host's memory of a training step that was enqueued: what the device reads from and writes to while the
+// step is under way.
+struct TrainingStep {
+  std::unique_ptr<HostBlock> inputs;  // of all micro-batches, one after the other
+  int64_t inputBytes = 0;
+  std::unique_ptr<HostBlock> state;  // the small values of State: written before the step, read after it
+  StateLayout layout;
+  StepResult result() const;  // once the device is done with the step
 };
 
 struct RunResult {
@@ -50,11 +66,21 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  // Allocates gradients and moments (kept when they are there) and compiles the update Program.
+  // Starts training anew: allocates gradients and moments, sets moments and counters to zero and the loss
+  // scale to its first value, compiles the update Program.
   void configureTraining(TrainingOptions options);
-  // One optimizer step over micro-batches of one capacity.
-  StepResult trainStep(DeviceContext& context, int64_t rows, int64_t time,
-                       const std::vector<HostBatch>& microBatches);
+  // Enqueues one optimizer step over micro-batches of one capacity; at most kStepsAhead may be under way.
+  // Nothing waits for the device, and once the capacity was seen twice nothing is allocated.
+  std::shared_ptr<const TrainingStep> enqueueStep(DeviceContext& context, int64_t rows, int64_t time,
+                                                  const std::vector<HostBatch>& microBatches);
+  static constexpr int kStepsAhead = 2;
+  // One optimizer step, each call of which is measured. Returns with the step done.
+  struct Profile {
+    StepResult result;
+    std::vector<Timing> micro, update;
+  };
+  Profile profileStep(DeviceContext& context, int64_t rows, int64_t time,
+                      const std::vector<HostBatch>& microBatches);
   // Compiles (or finds) a Program and runs it once, uncaptured.
   RunResult run(DeviceContext& context, const ProgramRequest& request, const HostBatch& batch,
                 const RunOptions& options);
@@ -75,14 +101,40 @@ class Model {
 
  private:
   friend class Session;
-  const Program& program(const ProgramRequest& request);
+  // A Program, and on a GPU the CUDA graphs that it was recorded as: one that stores gradients, one that
+  // adds.
+  struct Compiled {
+    std::string key;
+    Program program;
+    struct Recorded {
+      bool warm = false;  // has run once: libraries are loaded and kernels chosen
+      Bases bases{};
+      std::unique_ptr<Recording> recording;
+    } recorded[2];
+  };
+  Compiled& compiled(const ProgramRequest& request);
+  const Program& program(const ProgramRequest& request) { return compiled(request).program; }
+  Compiled& prepareStep(DeviceContext& context, int64_t rows, int64_t time,
+                        const std::vector<HostBatch>& microBatches, Bases& bases);
+  std::shared_ptr<TrainingStep> freeStep(int64_t inputBytes);
+  // Enqueues the step around what `enqueue` does for each Program.
+  using Enqueue = std::function<void(Compiled& compiled, const Bases& bases, bool add)>;
+  std::shared_ptr<TrainingStep> enqueueStep(DeviceContext& context, int64_t rows, int64_t time,
+                                            const std::vector<HostBatch>& microBatches,
+                                            const Enqueue& enqueue);
+  void enqueue(Compiled& compiled, const Bases& bases, bool add);
+  void upload(const Program& program, const HostBatch& batch, const Bases& bases);
   char* arena(Arena arena) const { return state_[static_cast<int>(arena)].data(); }
   void allocate(Arena arena, int64_t bytes);
   void writeParameter(const ParameterSlot& slot, const std::vector<float>& values);
   template <class T>
-  void writeState(int64_t offset, const T* values, int64_t count);
+  void writeState(int64_t offset, const T* values, int64_t count) {
+    device_->write(arena(Arena::State) + offset, values, count * static_cast<int64_t>(sizeof(T)));
+  }
   template <class T>
-  void readState(int64_t offset, T* values, int64_t count) const;
+  void readState(int64_t offset, T* values, int64_t count) const {
+    device_->read(values, arena(Arena::State) + offset, count * static_cast<int64_t>(sizeof(T)));
+  }
   Bases bases() const;
   const ParameterSlot& slot(const std::string& name) const;
   Arena arenaOf(const std::string& kind) const;
@@ -92,10 +144,12 @@ class Model {
   const Graph graph_;
   const Layout layout_;
   const StateLayout stateLayout_;
-  DeviceArena state_[kArenas];  // the arenas of State; the others stay empty
-  std::list<std::pair<std::string, std::unique_ptr<Program>>> programs_;  // most recently used first
+  DeviceArena state_[kArenas];    // the arenas of State; the others stay empty
+  std::list<Compiled> programs_;  // most recently used first
   TrainingOptions training_;
-  std::unique_ptr<Program> update_;
+  std::unique_ptr<Compiled> update_;
+  std::shared_ptr<TrainingStep> steps_[kStepsAhead];  // held by nobody else: free
+  double positions_ = 0;                              // of a step, as State has them; 0: unknown
 };
 
 // The index in 'cuda:<index>'; −1 when the name is no CUDA device's.

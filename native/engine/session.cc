@@ -24,7 +24,7 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text) : model_(s
   const Program& decode = model_->program(request);
   requireMemory(*model_->device_, decode.sessionBytes, "the sampler's keys and values",
                 "use fewer rows or a shorter cache");
-  memory_.reserve(model_->device_, decode.sessionBytes);
+  memory_.reserve(*model_->device_, decode.sessionBytes);
   positions_.assign(static_cast<size_t>(rows_), 0);
   std::vector<float> degrees;
   std::vector<int64_t> streams;
@@ -52,7 +52,7 @@ std::vector<int32_t> Session::step(DeviceContext& context, const Program& progra
   Bases bases = model_->bases();
   prepare(context, program, bases);
   bases[static_cast<int>(Arena::Session)] = memory_.data();
-  execute(*model_->device_, program, bases, model_->options_.threads, false, {}, nullptr, nullptr);
+  execute(*model_->device_, program, bases, model_->options_.threads, false);
   std::vector<int32_t> next(static_cast<size_t>(rows_));
   model_->device_->read(next.data(), place(program, "next"), rows_ * 4);
   for (int64_t row = 0; row < rows_; ++row) {
@@ -89,7 +89,7 @@ std::vector<int32_t> Session::prefill(DeviceContext& context, const HostTensor& 
   prepare(context, program, bases);
   const HostBatch batch = {{"tokens", tokens}};
   checkBatch(program, model_->graph_, batch);
-  upload(*model_->device_, program, batch, bases[static_cast<int>(Arena::Inputs)]);
+  model_->upload(program, batch, bases);
   model_->device_->write(place(program, "lengths"), lengths.data(), rows_ * 4);
   for (size_t row = 0; row < lengths.size(); ++row) positions_[row] += lengths[row];
   started_ = true;

@@ -1,4 +1,4 @@
-// defines: Extent, TensorView, KernelContext, Kernel
+// defines: Extent, TensorView, Counter, Scaler, KernelContext, Kernel
 // What a kernel sees of a call: plain data, no templates of the standard library (CPU kernels are compiled
 // once per instruction set into one binary, and a shared inline function would be linked from an arbitrary
 // one of them).
@@ -41,6 +41,14 @@ enum Counter : int64_t {
   kFirstSample = 2,  // index in the optimizer step of this micro-step's first row, over micro-steps and ranks
   kSeed = 3,         // of the model
   kCounters = 4,
+};
+
+// The State vector `scaler` (float64) of dynamic loss scaling.
+enum Scaler : int64_t {
+  kScale = 0,         // what the loss is multiplied by
+  kCleanSteps = 1,    // steps with a finite gradient since the scale last changed
+  kSkippedInRow = 2,  // steps without one since the last that had one
+  kScaler = 3,
 };
 
 struct KernelContext {

@@ -2,24 +2,88 @@
 // zero.
 #include <cuda_runtime_api.h>
 
+#include "runtime/cuda/check.h"
+#include "runtime/cuda/completions.h"
+#include "runtime/cuda/memory_range.h"
 #include "runtime/device.h"
 #include "runtime/devices.h"
-#include "runtime/error.h"
 
 namespace tesserae {
 
 namespace {
 
-void check(cudaError_t status, const char* what) {
-  if (status != cudaSuccess) fail(ErrorCode::Device, "%s failed: %s", what, cudaGetErrorString(status));
-}
+class CudaHostBlock : public HostBlock {
+ public:
+  explicit CudaHostBlock(int64_t bytes) {
+    cudaCheck(cudaHostAlloc(&data_, static_cast<size_t>(bytes), cudaHostAllocPortable),
+              "allocating host memory for copies");
+  }
+  ~CudaHostBlock() override { cudaFreeHost(data_); }
+  CudaHostBlock(const CudaHostBlock&) = delete;
+  CudaHostBlock& operator=(const CudaHostBlock&) = delete;
+  char* data() const override { return static_cast<char*>(data_); }
+
+ private:
+  void* data_ = nullptr;
+};
+
+class CudaGraph : public Recording {
+ public:
+  explicit CudaGraph(cudaGraph_t graph) {
+    cudaCheck(cudaGraphInstantiate(&executable_, graph, 0), "making a CUDA graph");
+  }
+  ~CudaGraph() override { cudaGraphExecDestroy(executable_); }
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
+  void launch(cudaStream_t stream) {
+    cudaCheck(cudaGraphLaunch(executable_, stream), "launching a CUDA graph");
+  }
+
+ private:
+  cudaGraphExec_t executable_ = nullptr;
+};
+
+// Marks may be recorded with the work around them: then they measure each replay.
+class CudaStopwatch : public Stopwatch {
+ public:
+  explicit CudaStopwatch(cudaStream_t stream) : stream_(stream) {}
+  ~CudaStopwatch() override {
+    for (cudaEvent_t event : events_) cudaEventDestroy(event);
+  }
+  CudaStopwatch(const CudaStopwatch&) = delete;
+  CudaStopwatch& operator=(const CudaStopwatch&) = delete;
+
+  void mark() override {
+    cudaEvent_t event = nullptr;
+    cudaCheck(cudaEventCreate(&event), "making an event");
+    events_.push_back(event);
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    cudaCheck(cudaStreamIsCapturing(stream_, &status), "asking whether work is recorded");
+    const bool recorded = status == cudaStreamCaptureStatusActive;
+    cudaCheck(
+        cudaEventRecordWithFlags(event, stream_, recorded ? cudaEventRecordExternal : cudaEventRecordDefault),
+        "marking a time");
+  }
+
+  std::vector<double> seconds() override {
+    std::vector<double> between;
+    if (!events_.empty()) cudaCheck(cudaEventSynchronize(events_.back()), "an operation on the GPU");
+    for (size_t i = 1; i < events_.size(); ++i) {
+      float milliseconds = 0;
+      cudaCheck(cudaEventElapsedTime(&milliseconds, events_[i - 1], events_[i]), "reading a time");
+      between.push_back(milliseconds / 1e3);
+    }
+    return between;
+  }
+
+ private:
+  const cudaStream_t stream_;
+  std::vector<cudaEvent_t> events_;
+};
 
 class CudaDevice : public Device {
  public:
-  explicit CudaDevice(int index) : index_(index) {
-    check(cudaSetDevice(index), "opening the device");
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
-  }
+  CudaDevice(int index, cudaStream_t stream) : index_(index), stream_(stream), completions_(index, stream) {}
   // Streams and the context go with the process: a static destructor may run after the driver's.
   DeviceKind kind() const override { return DeviceKind::CUDA; }
   std::string name() const override { return "cuda:" + std::to_string(index_); }
@@ -33,8 +97,9 @@ class CudaDevice : public Device {
            "%.1f MiB of GPU memory could not be allocated; use a smaller batch or model",
            static_cast<double>(bytes) / (1 << 20));
     }
-    check(status, "allocating GPU memory");
-    check(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream_), "clearing GPU memory");
+    cudaCheck(status, "allocating GPU memory");
+    ++statistics_.allocations;
+    cudaCheck(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream_), "clearing GPU memory");
     return static_cast<char*>(memory);
   }
 
@@ -46,39 +111,82 @@ class CudaDevice : public Device {
     cudaSetDevice(current);
   }
 
+  std::unique_ptr<MemoryRange> range() override {
+    return cudaRange(shared_from_this(), index_, stream_, statistics_.allocations);
+  }
+
+  std::unique_ptr<HostBlock> hostBlock(int64_t bytes) override {
+    ++statistics_.allocations;
+    return std::make_unique<CudaHostBlock>(bytes);
+  }
+
   int64_t available() const override {
     size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total), "asking for free GPU memory");
+    cudaCheck(cudaMemGetInfo(&free, &total), "asking for free GPU memory");
     return static_cast<int64_t>(free);
   }
 
   void write(void* to, const void* host, int64_t bytes) override {
-    transfer(to, host, bytes, cudaMemcpyHostToDevice);
+    if (bytes == 0) return;
+    upload(to, host, bytes);
+    synchronize();
   }
   void read(void* host, const void* from, int64_t bytes) override {
+    if (bytes == 0) return;
+    download(host, from, bytes);
+    synchronize();
+  }
+  void synchronize() override {
+    ++statistics_.synchronizations;
+    cudaCheck(cudaStreamSynchronize(stream_), "an operation on the GPU");
+  }
+
+  void upload(void* to, const void* host, int64_t bytes) override {
+    transfer(to, host, bytes, cudaMemcpyHostToDevice);
+  }
+  void download(void* host, const void* from, int64_t bytes) override {
     transfer(host, from, bytes, cudaMemcpyDeviceToHost);
   }
   void copy(void* to, const void* from, int64_t bytes) override {
-    if (bytes == 0) return;
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_),
-          "copying");
+    transfer(to, from, bytes, cudaMemcpyDeviceToDevice);
   }
   void fill(void* to, int byte, int64_t bytes) override {
-    if (bytes > 0) check(cudaMemsetAsync(to, byte, static_cast<size_t>(bytes), stream_), "filling");
+    if (bytes > 0) cudaCheck(cudaMemsetAsync(to, byte, static_cast<size_t>(bytes), stream_), "filling");
   }
-  void synchronize() override { check(cudaStreamSynchronize(stream_), "an operation on the GPU"); }
+
+  void whenDone(std::function<void(std::exception_ptr)> callback) override {
+    completions_.add(std::move(callback));
+  }
+
+  // Relaxed: kernels that run for the first time are loaded while they are recorded.
+  std::unique_ptr<Recording> record(const std::function<void()>& enqueue) override {
+    cudaCheck(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "recording a CUDA graph");
+    cudaGraph_t graph = nullptr;
+    std::exception_ptr failure;
+    try {
+      enqueue();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    const cudaError_t status = cudaStreamEndCapture(stream_, &graph);
+    const std::unique_ptr<CUgraph_st, cudaError_t (*)(cudaGraph_t)> owned(graph, cudaGraphDestroy);
+    if (failure) std::rethrow_exception(failure);
+    cudaCheck(status, "recording a CUDA graph");
+    return std::make_unique<CudaGraph>(graph);
+  }
+  void replay(Recording& recording) override { static_cast<CudaGraph&>(recording).launch(stream_); }
+
+  std::unique_ptr<Stopwatch> stopwatch() override { return std::make_unique<CudaStopwatch>(stream_); }
   void* stream() const override { return stream_; }
 
  private:
   void transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
-    if (bytes == 0) return;
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream_),
-          "copying between host and GPU");
-    synchronize();
+    if (bytes > 0) cudaCheck(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream_), "copying");
   }
 
   const int index_;
-  cudaStream_t stream_ = nullptr;
+  const cudaStream_t stream_;
+  CudaCompletions completions_;
 };
 
 }  // namespace
@@ -93,7 +201,10 @@ std::shared_ptr<Device> cudaDevice(int index) {
     fail(ErrorCode::Device, "the device 'cuda:%d' is not there: this machine has %d CUDA devices", index,
          count);
   }
-  return std::make_shared<CudaDevice>(index);
+  cudaCheck(cudaSetDevice(index), "opening the device");
+  cudaStream_t stream = nullptr;
+  cudaCheck(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+  return std::make_shared<CudaDevice>(index, stream);
 }
 
 std::string cudaDevicesJson() {

@@ -1,0 +1,218 @@
+// A model's training: the optimizer's State, and steps that are enqueued without waiting for the device.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "engine/model.h"
+#include "runtime/error.h"
+
+namespace tesserae {
+
+TrainingOptions TrainingOptions::parse(std::string_view text, std::vector<float> learningRates) {
+  const Json json = parseJson(text, "the training options");
+  onlyKeys(json, "training", {"optimizer", "maxGradNorm", "labelSmoothing", "lossScaling"});
+  const Json& optimizer = objectField(json, "optimizer", "training");
+  TrainingOptions options;
+  options.optimizer = textField(optimizer, "type", "training.optimizer");
+  if (options.optimizer != "adamw") {
+    fail(ErrorCode::Config, "training.optimizer.type '%s' is unknown: use adamw", options.optimizer.c_str());
+  }
+  onlyKeys(optimizer, "training.optimizer", {"type", "beta1", "beta2", "epsilon", "weightDecay"});
+  for (const char* name : {"beta1", "beta2", "epsilon", "weightDecay"}) {
+    options.optimizerAttributes =
+        options.optimizerAttributes.with(name, numberField(optimizer, name, "training.optimizer"));
+  }
+  options.maxGradNorm = numberField(json, "maxGradNorm", "training");
+  options.labelSmoothing = numberField(json, "labelSmoothing", "training");
+  if (json.contains("lossScaling")) {
+    const char* const where = "training.lossScaling";
+    const Json& scaling = objectField(json, "lossScaling", "training");
+    onlyKeys(scaling, where, {"initScale", "growthFactor", "backoffFactor", "growthInterval"});
+    options.initialLossScale = numberField(scaling, "initScale", where);
+    if (!(options.initialLossScale > 0 && options.initialLossScale <= 3.4e38)) {
+      fail(ErrorCode::Config, "%s.initScale is %g; it must be greater than 0 and finite in fp32", where,
+           options.initialLossScale);
+    }
+    options.lossScaleAttributes = {
+        {"growthFactor", numberField(scaling, "growthFactor", where)},
+        {"backoffFactor", numberField(scaling, "backoffFactor", where)},
+        {"growthInterval", integerField(scaling, "growthInterval", where, 1, int64_t{1} << 53)}};
+  }
+  if (learningRates.empty()) fail(ErrorCode::Config, "training.learningRates is empty");
+  for (size_t i = 0; i < learningRates.size(); ++i) {
+    if (!std::isfinite(learningRates[i]) || learningRates[i] < 0) {
+      fail(ErrorCode::Config, "training.learningRates[%zu] is %g; a rate must be finite and not negative", i,
+           learningRates[i]);
+    }
+  }
+  options.learningRates = std::move(learningRates);
+  return options;
+}
+
+void Model::configureTraining(TrainingOptions options) {
+  const std::initializer_list<Arena> arenas = {Arena::Gradients, Arena::Moment1, Arena::Moment2};
+  int64_t wanted = 0;
+  for (Arena arena : arenas)
+    wanted += std::max<int64_t>(0, layout_.elements * 4 - state_[static_cast<int>(arena)].bytes());
+  requireMemory(*device_, wanted, "gradients and moments", "use a smaller model");
+  ProgramRequest request;
+  request.mode = Mode::Update;
+  request.optimizer = options.optimizer;
+  request.optimizerAttributes = options.optimizerAttributes;
+  request.lossScaleAttributes = options.lossScaleAttributes;
+  request.maxGradNorm = options.maxGradNorm;
+  request.scheduleSteps = static_cast<int64_t>(options.learningRates.size());
+  auto update = std::make_unique<Compiled>(Compiled{
+      "update", compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request)});
+  for (Arena arena : arenas) allocate(arena, layout_.elements * 4);
+  for (Arena moment : {Arena::Moment1, Arena::Moment2}) device_->fill(arena(moment), 0, layout_.elements * 4);
+  allocate(Arena::Schedule, request.scheduleSteps * 4);
+  device_->write(arena(Arena::Schedule), options.learningRates.data(), request.scheduleSteps * 4);
+  setCounter(kAttempted, 0);
+  setCounter(kApplied, 0);
+  const double scaler[kScaler] = {options.initialLossScale, 0, 0};
+  writeState(stateLayout_.scaler, scaler, kScaler);
+  update_ = std::move(update);
+  training_ = std::move(options);
+}
+
+StepResult TrainingStep::result() const {
+  const char* small = state->data();
+  double loss[2], scaler[kScaler];
+  float norm[4];
+  int64_t counters[kCounters];
+  std::memcpy(loss, small + layout.loss, sizeof loss);
+  std::memcpy(norm, small + layout.norm, sizeof norm);
+  std::memcpy(scaler, small + layout.scaler, sizeof scaler);
+  std::memcpy(counters, small + layout.counters, sizeof counters);
+  return {loss[0],
+          loss[1],
+          norm[0],
+          norm[3],
+          norm[2],
+          static_cast<double>(counters[kAttempted]),
+          static_cast<double>(counters[kApplied]),
+          scaler[kScale],
+          scaler[kSkippedInRow]};
+}
+
+// One that no step under way uses.
+std::shared_ptr<TrainingStep> Model::freeStep(int64_t inputBytes) {
+  for (std::shared_ptr<TrainingStep>& step : steps_) {
+    if (!step) step.reset(new TrainingStep{nullptr, 0, device_->hostBlock(stateLayout_.small), stateLayout_});
+    if (step.use_count() > 1) continue;
+    if (step->inputBytes < inputBytes) {
+      step->inputs = device_->hostBlock(inputBytes);
+      step->inputBytes = inputBytes;
+    }
+    return step;
+  }
+  fail(ErrorCode::Busy, "%d steps of this model are under way; await one before the next", kStepsAhead);
+}
+
+// Everything that can fail for a mistake of the caller or for want of memory, before anything is enqueued.
+Model::Compiled& Model::prepareStep(DeviceContext& context, int64_t rows, int64_t time,
+                                    const std::vector<HostBatch>& microBatches, Bases& bases) {
+  if (!update_) fail(ErrorCode::Internal, "a training step before configureTraining");
+  if (microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
+  ProgramRequest request;
+  request.mode = Mode::Train;
+  request.rows = rows;
+  request.time = time;
+  request.labelSmoothing = training_.labelSmoothing;
+  Compiled& micro = compiled(request);
+  for (const HostBatch& batch : microBatches) checkBatch(micro.program, graph_, batch);
+  prepare(context, micro.program, bases);
+  prepare(context, update_->program, bases);
+  return micro;
+}
+
+std::shared_ptr<TrainingStep> Model::enqueueStep(DeviceContext& context, int64_t rows, int64_t time,
+                                                 const std::vector<HostBatch>& microBatches,
+                                                 const Enqueue& enqueue) {
+  Bases bases = this->bases();
+  Compiled& micro = prepareStep(context, rows, time, microBatches, bases);
+  const int64_t count = static_cast<int64_t>(microBatches.size()), bytes = micro.program.inputBytes;
+  const std::shared_ptr<TrainingStep> step = freeStep(bytes * count);
+  for (int64_t i = 0; i < count; ++i)
+    stage(micro.program, microBatches[static_cast<size_t>(i)], step->inputs->data() + i * bytes);
+  const double positions = static_cast<double>(rows * time * count);
+  char* const state = arena(Arena::State);
+  if (positions != positions_) {
+    const int64_t firstSample = stateLayout_.counters + kFirstSample * 8;
+    char* const small = step->state->data();
+    std::memcpy(small + stateLayout_.positions, &positions, 8);
+    std::memset(small + firstSample, 0, 8);
+    device_->upload(state + stateLayout_.positions, small + stateLayout_.positions, 8);
+    device_->upload(state + firstSample, small + firstSample, 8);
+  }
+  positions_ = 0;  // unknown, should what follows fail half-way
+  try {
+    for (int64_t i = 0; i < count; ++i) {
+      device_->upload(bases[static_cast<int>(Arena::Inputs)], step->inputs->data() + i * bytes, bytes);
+      enqueue(micro, bases, i > 0);
+    }
+    enqueue(*update_, bases, false);
+    device_->download(step->state->data(), state, stateLayout_.small);
+  } catch (...) {
+    device_->synchronize();  // what was enqueued reads the step's memory, which is free from now on
+    throw;
+  }
+  positions_ = positions;
+  return step;
+}
+
+std::shared_ptr<const TrainingStep> Model::enqueueStep(DeviceContext& context, int64_t rows, int64_t time,
+                                                       const std::vector<HostBatch>& microBatches) {
+  return enqueueStep(
+      context, rows, time, microBatches,
+      [&](Compiled& compiled, const Bases& bases, bool add) { enqueue(compiled, bases, add); });
+}
+
+// The first run is call by call: libraries load, cuBLASLt chooses its kernels. The second is recorded.
+void Model::enqueue(Compiled& compiled, const Bases& bases, bool add) {
+  Compiled::Recorded& recorded = compiled.recorded[add ? 1 : 0];
+  const auto run = [&] { execute(*device_, compiled.program, bases, options_.threads, add); };
+  if (recorded.warm && (!recorded.recording || recorded.bases != bases)) {
+    if (recorded.recording) device_->synchronize();  // it may be running
+    recorded.recording = device_->record(run);
+    recorded.bases = bases;
+  }
+  recorded.warm = true;
+  recorded.recording ? device_->replay(*recorded.recording) : run();
+}
+
+Model::Profile Model::profileStep(DeviceContext& context, int64_t rows, int64_t time,
+                                  const std::vector<HostBatch>& microBatches) {
+  Profile profile{};
+  std::vector<std::unique_ptr<Recording>> recordings;  // until the device is done with them
+  std::vector<std::unique_ptr<Stopwatch>> stopwatches;
+  const std::shared_ptr<TrainingStep> step =
+      enqueueStep(context, rows, time, microBatches, [&](Compiled& compiled, const Bases& bases, bool add) {
+        stopwatches.push_back(device_->stopwatch());
+        const auto run = [&] {
+          execute(*device_, compiled.program, bases, options_.threads, add, {},
+                  {.stopwatch = stopwatches.back().get()});
+        };
+        // Recorded, so that the device does not wait for the host between two calls.
+        recordings.push_back(device_->record(run));
+        recordings.back() ? device_->replay(*recordings.back()) : run();
+      });
+  device_->synchronize();
+  ProgramRequest request;
+  request.mode = Mode::Train;
+  request.rows = rows;
+  request.time = time;
+  request.labelSmoothing = training_.labelSmoothing;
+  const Program& micro = program(request);
+  for (size_t i = 0; i < stopwatches.size(); ++i) {
+    const bool last = i + 1 == stopwatches.size();
+    std::vector<Timing>& into = last ? profile.update : profile.micro;
+    for (Timing& timing : timingsOf(last ? update_->program : micro, *stopwatches[i]))
+      into.push_back(std::move(timing));
+  }
+  profile.result = step->result();
+  return profile;
+}
+
+}  // namespace tesserae

@@ -1,0 +1,26 @@
+#include "ops/attributes.h"
+#include "ops/loss_scale/rule.h"
+#include "ops/registry.h"
+
+namespace tesserae::TESSERAE_ISA {
+
+namespace {
+
+void lossSeed(const KernelContext& c) {
+  c.outputs[0].f32()[0] = static_cast<float>(c.inputs[0].f64()[kScale] / c.inputs[1].f64()[0]);
+}
+
+void lossScale(const KernelContext& c) {
+  const ScalerRule rule{c.attributes->number("growthFactor"), c.attributes->number("backoffFactor"),
+                        c.attributes->integer("growthInterval", 1)};
+  followingScaler(rule, c.inputs[1].f32()[0], c.outputs[0].f64());
+}
+
+}  // namespace
+
+void register_loss_scale_cpu(KernelRegistry& registry) {
+  registry.add("loss_seed", lossSeed);
+  registry.add("loss_scale", lossScale);
+}
+
+}  // namespace tesserae::TESSERAE_ISA

@@ -1,0 +1,37 @@
+#include "ops/attributes.h"
+#include "ops/cuda_support.cuh"
+#include "ops/loss_scale/rule.h"
+#include "ops/registry.h"
+
+namespace tesserae {
+
+namespace {
+
+__global__ void lossSeedKernel(const double* scaler, const double* positions, float* seed) {
+  seed[0] = static_cast<float>(scaler[kScale] / positions[0]);
+}
+
+__global__ void lossScaleKernel(double* scaler, const float* norm, ScalerRule rule) {
+  followingScaler(rule, norm[0], scaler);
+}
+
+void lossSeed(const KernelContext& c) {
+  lossSeedKernel<<<1, 1, 0, cudaStream(c)>>>(c.inputs[0].f64(), c.inputs[1].f64(), c.outputs[0].f32());
+  cudaCheckLaunch("loss_seed");
+}
+
+void lossScale(const KernelContext& c) {
+  const ScalerRule rule{c.attributes->number("growthFactor"), c.attributes->number("backoffFactor"),
+                        c.attributes->integer("growthInterval", 1)};
+  lossScaleKernel<<<1, 1, 0, cudaStream(c)>>>(c.outputs[0].f64(), c.inputs[1].f32(), rule);
+  cudaCheckLaunch("loss_scale");
+}
+
+}  // namespace
+
+void register_loss_scale_cuda(KernelRegistry& registry) {
+  registry.add("loss_seed", lossSeed);
+  registry.add("loss_scale", lossScale);
+}
+
+}  // namespace tesserae

@@ -1,0 +1,39 @@
+// defines: ScalerRule, followingScaler
+#pragma once
+
+#include "ops/kernel.h"
+
+#ifdef __CUDACC__
+#define TESSERAE_BOTH __host__ __device__
+#else
+#define TESSERAE_BOTH
+#endif
+
+namespace tesserae {
+
+struct ScalerRule {
+  double growthFactor, backoffFactor;
+  int64_t growthInterval;
+};
+
+// The scaler after a step whose gradient had this norm. A scale that growing would make infinite in fp32
+// stays, as in PyTorch.
+TESSERAE_BOTH __attribute__((always_inline)) static inline void followingScaler(const ScalerRule& rule,
+                                                                                float norm, double* scaler) {
+  constexpr double kLargest = 3.4028234663852886e38;
+  const bool finite = norm - norm == 0;
+  if (!finite) {
+    scaler[kScale] *= rule.backoffFactor;
+    scaler[kCleanSteps] = 0;
+    scaler[kSkippedInRow] += 1;
+    return;
+  }
+  scaler[kSkippedInRow] = 0;
+  scaler[kCleanSteps] += 1;
+  if (scaler[kCleanSteps] < static_cast<double>(rule.growthInterval)) return;
+  scaler[kCleanSteps] = 0;
+  const double grown = scaler[kScale] * rule.growthFactor;
+  if (grown <= kLargest) scaler[kScale] = grown;
+}
+
+}  // namespace tesserae
