@@ -2,6 +2,20 @@ import { z } from 'zod';
 import { parseConfig } from '../models/validation';
 import { LR_SCHEDULERS, learningRateSchedule, type LrSchedulerType } from './schedules';
 
+/** Dynamic loss scaling of fp16, by the rule of PyTorch's GradScaler; it is decided and applied on the device. */
+export interface LossScaling {
+  /** What the first loss is multiplied by, so that small gradients do not vanish in fp16. Default 65,536. */
+  readonly initScale?: number;
+  /** What the scale is multiplied by after growthInterval steps without an overflow; at least 1. Default 2. */
+  readonly growthFactor?: number;
+  /** What it is multiplied by after a step whose gradient was not finite, which is skipped; in (0, 1). Default 0.5. */
+  readonly backoffFactor?: number;
+  /** Default 2000 steps. */
+  readonly growthInterval?: number;
+  /** Training stops with `ERR_NON_FINITE` after so many skipped steps in a row. Default 25. */
+  readonly maxSkippedSteps?: number;
+}
+
 /** How to train. Names are Hugging Face's in camelCase. */
 export interface TrainingArguments {
   /** Optimizer steps, 1 to 10,000,000. */
@@ -30,13 +44,15 @@ export interface TrainingArguments {
   readonly warmupSteps?: number;
   /** Share of each target's probability that is spread over the vocabulary, in [0, 1). Default 0. */
   readonly labelSmoothing?: number;
+  /** Only for models in fp16, which always have it. */
+  readonly lossScaling?: LossScaling;
   /** Steps between evaluations; 0: at the end only. Default 0. */
   readonly evalSteps?: number;
   /** Batches of one evaluation, at most. Default 20. */
   readonly evalBatches?: number;
   /** Steps between checkpoints in outputDir; 0: at the end only. Default 0. */
   readonly saveSteps?: number;
-  /** Steps between `step` events. Default 1. */
+  /** Steps between `step` events; a GPU goes from step to step without waiting for JavaScript between them. Default 10. */
   readonly loggingSteps?: number;
   /** Decides which rows each step draws. Default 0. */
   readonly seed?: number;
@@ -45,11 +61,35 @@ export interface TrainingArguments {
 }
 
 /** Training arguments with every default filled in. */
-export type ResolvedTrainingArguments = Required<Omit<TrainingArguments, 'outputDir'>> &
-  Pick<TrainingArguments, 'outputDir'>;
+export type ResolvedTrainingArguments = Required<Omit<TrainingArguments, 'outputDir' | 'lossScaling'>> &
+  Pick<TrainingArguments, 'outputDir'> & {
+    /** Absent unless given: a model in fp16 then has the defaults. */
+    readonly lossScaling?: Required<LossScaling>;
+  };
 
 const steps = (what: string) => z.int().min(0).max(10_000_000).default(0).describe(what);
 const beta = (value: number, what: string) => z.number().min(0).lt(1).default(value).describe(what);
+
+const lossScalingSchema = z.strictObject({
+  initScale: z
+    .number()
+    .gt(0)
+    .max(2 ** 127)
+    .default(65_536)
+    .describe('The first scale'),
+  growthFactor: z
+    .number()
+    .min(1)
+    .max(2 ** 64)
+    .default(2)
+    .describe('How much the scale grows'),
+  backoffFactor: z.number().gt(0).lt(1).default(0.5).describe('How much it shrinks after an overflow'),
+  growthInterval: z.int().min(1).default(2000).describe('Steps without overflow after which it grows'),
+  maxSkippedSteps: z.int().min(1).default(25).describe('Skipped steps in a row that end training'),
+});
+
+/** The loss scaling of a model in fp16 that was given none. */
+export const DEFAULT_LOSS_SCALING: Required<LossScaling> = lossScalingSchema.parse({});
 
 /** Validates TrainingArguments and fills in the defaults that depend on nothing else. */
 export const trainingArgumentsSchema = z.strictObject({
@@ -76,10 +116,11 @@ export const trainingArgumentsSchema = z.strictObject({
     .describe('The rate at the end (default: a tenth for cosine, 0 for linear)'),
   warmupSteps: steps('Steps in which the rate rises'),
   labelSmoothing: z.number().min(0).lt(1).default(0).describe('Share of probability that is spread evenly'),
+  lossScaling: lossScalingSchema.optional().describe('Dynamic loss scaling of fp16'),
   evalSteps: steps('Steps between evaluations; 0: at the end only'),
   evalBatches: z.int().min(1).max(1_000_000).default(20).describe('Batches of one evaluation, at most'),
   saveSteps: steps('Steps between checkpoints; 0: at the end only'),
-  loggingSteps: z.int().min(1).max(10_000_000).default(1).describe('Steps between reports'),
+  loggingSteps: z.int().min(1).max(10_000_000).default(10).describe('Steps between reports'),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows are drawn'),
   outputDir: z.string().min(1).optional().describe('Folder of checkpoints'),
 });
@@ -115,14 +156,19 @@ export const trainingSynonyms = {
  * @throws TesseraeError `ERR_CONFIG` with `details.path`.
  */
 export function resolveTrainingArguments(options: TrainingArguments, at = ''): ResolvedTrainingArguments {
-  const { minLearningRate, outputDir, ...given } = parseConfig(trainingArgumentsSchema, options, {
-    at,
-    synonyms: trainingSynonyms,
-  });
+  const { minLearningRate, outputDir, lossScaling, ...given } = parseConfig(
+    trainingArgumentsSchema,
+    options,
+    {
+      at,
+      synonyms: trainingSynonyms,
+    },
+  );
   return {
     ...given,
     minLearningRate: minLearningRate ?? (given.lrScheduler === 'cosine' ? given.learningRate / 10 : 0),
     ...(outputDir === undefined ? {} : { outputDir }),
+    ...(lossScaling === undefined ? {} : { lossScaling }),
   };
 }
 

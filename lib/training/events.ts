@@ -15,7 +15,9 @@ export interface StepEvent {
   /** Tokens so far. */
   readonly tokens: number;
   /** Steps so far that changed nothing, because a gradient was not finite in fp16. */
-  readonly skipped: number;
+  readonly skippedSteps: number;
+  /** What the next step's loss will be multiplied by; only in fp16. */
+  readonly lossScale?: number;
 }
 
 /** What an evaluation found. */
@@ -85,4 +87,6 @@ export interface StepMetrics {
   readonly tokens: number;
   /** False when the step changed nothing, because a gradient was not finite in fp16. */
   readonly applied: boolean;
+  /** What the next step's loss will be multiplied by; only in fp16. */
+  readonly lossScale?: number;
 }

@@ -2,7 +2,7 @@ import { TesseraeError } from '../errors';
 import { packBatch, type Capacity, type PackedBatch, type TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import type { StepResult } from '../native';
-import { ratesOf, type ResolvedTrainingArguments } from './arguments';
+import { DEFAULT_LOSS_SCALING, ratesOf, type LossScaling, type ResolvedTrainingArguments } from './arguments';
 
 /** What one optimizer step did. */
 export interface OptimizationStep extends StepResult {
@@ -16,15 +16,24 @@ const owners = new WeakMap<Model, Optimization>();
 /** Applies optimizer steps to a model: sets the optimizer up at the first one and checks what comes back. */
 export class Optimization {
   private ready: Promise<void> | undefined;
+  private readonly scaling: Required<LossScaling> | undefined;
 
   constructor(
     private readonly model: Model,
     private readonly args: ResolvedTrainingArguments,
     private readonly rates = ratesOf(args),
-  ) {}
+  ) {
+    if (model.precision === 'fp16') this.scaling = args.lossScaling ?? DEFAULT_LOSS_SCALING;
+    else if (args.lossScaling)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        `lossScaling is for models in fp16, but this one computes in ${model.precision}: leave it out`,
+        { details: { path: 'lossScaling' } },
+      );
+  }
 
   /**
-   * One step over micro-batches.
+   * One step over micro-batches. Two may be under way, the second of which starts without knowing how the first ended.
    *
    * @param step - its number, from 1, for messages.
    * @param capacity - the programs'; default: what the batches need.
@@ -53,15 +62,20 @@ export class Optimization {
         'ERR_BUSY',
         'another trainer has trained this model since: its optimizer is no longer this one; create a new Trainer',
       );
-    this.ready ??= this.configure().catch((error: unknown) => {
-      this.ready = undefined;
-      throw error;
-    });
+    if (!this.ready) {
+      const before = owners.get(this.model);
+      owners.set(this.model, this);
+      this.ready = this.configure().catch((error: unknown) => {
+        this.ready = undefined;
+        if (before) owners.set(this.model, before);
+        throw error;
+      });
+    }
     return this.ready;
   }
 
   private async configure(): Promise<void> {
-    const { native, graph } = this.model;
+    const { native } = this.model;
     const { args } = this;
     await native.configureTraining({
       optimizer: {
@@ -74,38 +88,47 @@ export class Optimization {
       maxGradNorm: args.maxGradNorm,
       labelSmoothing: args.labelSmoothing,
       learningRates: this.rates,
+      ...(this.scaling === undefined ? {} : { lossScaling: withoutLimit(this.scaling) }),
     });
-    owners.set(this.model, this);
-    if ((await native.counters()).attempted === 0) return;
-    // An earlier trainer's moments and schedule are not this one's.
-    const sizes = new Map(native.info.parameters.map(({ name, shape }) => [name, shape]));
-    for (const { name, trainable } of graph.parameters) {
-      if (trainable === false) continue;
-      const zeros = new Float32Array((sizes.get(name) ?? []).reduce((a, b) => a * b, 1));
-      await native.writeTensor('moment1', name, zeros);
-      await native.writeTensor('moment2', name, zeros);
-    }
-    await native.setCounters({ attempted: 0, applied: 0 });
   }
 
   private check(result: StepResult, step: number): void {
-    const { lossSum, validTargets, gradNorm, learningRate, applied } = result;
+    const { lossSum, validTargets, gradNorm, learningRate, applied, lossScale, skippedInRow } = result;
     if (validTargets === 0)
       throw new TesseraeError('ERR_DATA', `no target of step ${step} has a loss: all are ignored`, {
         details: { step },
       });
     const loss = lossSum / validTargets;
-    // Under fp16's dynamic loss scaling a gradient may overflow now and then: that step is skipped.
-    const overflow = this.model.precision === 'fp16' && !applied && Number.isFinite(loss);
-    if ((Number.isFinite(loss) && Number.isFinite(gradNorm)) || overflow) return;
+    const rate = Number(learningRate.toPrecision(4));
+    const details = { step, loss, gradNorm, learningRate };
+    if (this.scaling && !applied && Number.isFinite(loss)) {
+      // An overflow of fp16: the scale was halved, and the next step may fit.
+      if (skippedInRow < this.scaling.maxSkippedSteps) return;
+      throw new TesseraeError(
+        'ERR_NON_FINITE',
+        `${skippedInRow} steps in a row up to step ${step} were skipped, because their gradients were not finite in fp16 ` +
+          `though the loss scale fell to ${lossScale} (loss ${loss.toPrecision(4)}, learning rate ${rate}). Lower ` +
+          `learningRate, lengthen warmupSteps, or train in bf16`,
+        { details: { ...details, lossScale, skippedInRow } },
+      );
+    }
+    if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return;
     const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
     throw new TesseraeError(
       'ERR_NON_FINITE',
-      `the ${what} at step ${step} (learning rate ${Number(learningRate.toPrecision(4))}): the step was not applied. ` +
+      `the ${what} at step ${step} (learning rate ${rate}): the step was not applied. ` +
         `Lower learningRate, lengthen warmupSteps, or clip more with maxGradNorm`,
-      { details: { step, loss, gradNorm, learningRate } },
+      { details },
     );
   }
+}
+
+/** What the device needs of it: how many skipped steps are too many is decided here. */
+function withoutLimit({
+  maxSkippedSteps: _,
+  ...scaling
+}: Required<LossScaling>): Omit<Required<LossScaling>, 'maxSkippedSteps'> {
+  return scaling;
 }
 
 /** Packs micro-batches for one capacity: that given, or the least that holds each of them. */

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { saveModel } from '../checkpoint/checkpoint';
 import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
-import type { TrainingBatch } from '../models/inputs';
+import type { Capacity, TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import {
   resolveTrainingArguments,
@@ -14,6 +14,23 @@ import { evaluateModel } from './evaluation';
 import type { EvaluationResult, StepMetrics, TrainerCallback, TrainerEvent, TrainResult } from './events';
 import { Optimization, type OptimizationStep } from './optimization';
 import { Throughput } from './throughput';
+
+/** Optimizer steps that may be under way at a time. */
+const STEPS_AHEAD = 2;
+
+/** What a stretch of steps is made with. */
+interface Segment {
+  readonly queue: BatchQueue;
+  readonly capacity: Capacity;
+  readonly speed: Throughput;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** What the loss was over a stretch of steps, and how its last one ended. */
+interface SegmentResult {
+  readonly interval: { readonly lossSum: number; readonly validTargets: number };
+  readonly last: OptimizationStep;
+}
 
 /** What a trainer works with. */
 export interface TrainerOptions {
@@ -53,6 +70,8 @@ export class Trainer {
   private running = false;
   /** The call that is at work on the model now. */
   private working: string | undefined;
+  /** Calls of `step()` that have not ended. */
+  private stepsUnderWay = 0;
 
   /**
    * @throws TesseraeError `ERR_CONFIG` for a wrong argument, or a dataset that the model can't learn from: rows longer
@@ -77,8 +96,9 @@ export class Trainer {
    *
    * @param options.signal - checked between steps: when it is aborted the promise rejects with its reason, after the
    * step in flight; nothing is saved then, and `save()` may be called.
-   * @throws TesseraeError `ERR_NON_FINITE` when a loss or gradient is not finite, `ERR_OUT_OF_MEMORY` when a step does
-   * not fit, `ERR_BUSY` when a run is under way, whatever a dataset or a callback throws.
+   * @throws TesseraeError `ERR_NON_FINITE` when a loss or gradient is not finite (in fp16: when too many steps in a row
+   * were skipped), `ERR_OUT_OF_MEMORY` when a step does not fit, `ERR_BUSY` when a run is under way, whatever a dataset or
+   * a callback throws. The step after the one that failed may have been under way: it is finished and counts.
    */
   async train({ signal }: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
     const events = this.run(signal);
@@ -99,7 +119,8 @@ export class Trainer {
   }
 
   /**
-   * One optimizer step over one batch, or over micro-batches whose gradients are summed, for loops of your own.
+   * One optimizer step over one batch, or over micro-batches whose gradients are summed, for loops of your own. A GPU
+   * stays busy if the next step is called before this one is awaited: two may be under way.
    *
    * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for a batch that the model can't read, `ERR_NON_FINITE` for a loss
    * or gradient that is not finite (nothing is applied then), `ERR_OUT_OF_MEMORY`, `ERR_BUSY`.
@@ -110,18 +131,24 @@ export class Trainer {
    */
   async step(batches: TrainingBatch | readonly TrainingBatch[]): Promise<StepMetrics> {
     if (this.running) throw busy('step', 'a run');
-    const list = isList(batches) ? batches : [batches];
-    const { lossSum, validTargets, gradNorm, learningRate, applied } = await this.exclusive('step', () =>
-      this.apply(list),
-    );
-    return {
-      step: this.steps,
-      loss: lossSum / validTargets,
-      gradNorm,
-      learningRate,
-      tokens: validTargets,
-      applied,
-    };
+    if (this.working !== undefined && this.working !== 'step') throw busy('step', this.working);
+    this.working = 'step';
+    const number = this.steps + ++this.stepsUnderWay;
+    try {
+      const done = await this.apply(isList(batches) ? batches : [batches], number);
+      const { lossSum, validTargets, gradNorm, learningRate, applied } = done;
+      return {
+        step: number,
+        loss: lossSum / validTargets,
+        gradNorm,
+        learningRate,
+        tokens: validTargets,
+        applied,
+        ...this.lossScaleOf(done),
+      };
+    } finally {
+      if (--this.stepsUnderWay === 0) this.working = undefined;
+    }
   }
 
   /**
@@ -205,37 +232,38 @@ export class Trainer {
       maxSteps,
     });
     const speed = new Throughput();
-    let interval = { lossSum: 0, validTargets: 0 };
+    let sum = { lossSum: 0, validTargets: 0 };
     let loss = NaN;
     let evaluation: EvaluationResult | undefined;
     let checkpoint: string | undefined;
+    const every = (count: number, step: number): boolean => count > 0 && step % count === 0;
+    const reports = (step: number): boolean =>
+      step >= maxSteps || [loggingSteps, evalSteps, saveSteps].some((count) => every(count, step));
 
-    while (this.steps < maxSteps && !this.stopRequested) {
-      signal?.throwIfAborted();
-      const stepStarted = performance.now();
-      const done = await this.exclusive('train', async () =>
-        this.apply(await queue.take(this.steps), capacity),
+    while (!this.isLast()) {
+      const { interval, last } = await this.exclusive('train', () =>
+        this.stepsUntil(reports, { queue, capacity, speed, signal }),
       );
-      speed.add(done.tokens, (performance.now() - stepStarted) / 1000);
-      interval = {
-        lossSum: interval.lossSum + done.lossSum,
-        validTargets: interval.validTargets + done.validTargets,
+      sum = {
+        lossSum: sum.lossSum + interval.lossSum,
+        validTargets: sum.validTargets + interval.validTargets,
       };
       const step = this.steps;
-      const due = (every: number): boolean => every > 0 && step % every === 0;
+      const due = (count: number): boolean => every(count, step);
       if (due(loggingSteps) || this.isLast()) {
-        loss = interval.lossSum / interval.validTargets;
-        interval = { lossSum: 0, validTargets: 0 };
+        loss = sum.lossSum / sum.validTargets;
+        sum = { lossSum: 0, validTargets: 0 };
         yield* this.emit({
           type: 'step',
           step,
           loss,
-          gradNorm: done.gradNorm,
-          learningRate: done.learningRate,
+          gradNorm: last.gradNorm,
+          learningRate: last.learningRate,
           tokensPerSecond: speed.tokensPerSecond,
           etaSeconds: speed.etaSeconds(maxSteps - step),
           tokens: this.tokens,
-          skipped: this.skipped,
+          skippedSteps: this.skipped,
+          ...this.lossScaleOf(last),
         });
       }
       if (evaluationSet && (due(evalSteps) || this.isLast())) {
@@ -258,6 +286,42 @@ export class Trainer {
     };
   }
 
+  /**
+   * Steps up to the next that something is reported after. A second one is enqueued while the first is under way, so that
+   * a GPU need not wait; whoever looks at a report finds the model as it was at that step.
+   */
+  private async stepsUntil(reports: (step: number) => boolean, segment: Segment): Promise<SegmentResult> {
+    const { queue, capacity, speed, signal } = segment;
+    const underWay: Promise<OptimizationStep>[] = [];
+    const interval = { lossSum: 0, validTargets: 0 };
+    let step = this.steps;
+    let before = performance.now();
+    const finishFirst = async (): Promise<OptimizationStep> => {
+      const done = (await underWay[0]) as OptimizationStep;
+      void underWay.shift();
+      interval.lossSum += done.lossSum;
+      interval.validTargets += done.validTargets;
+      const now = performance.now();
+      speed.add(done.tokens, (now - before) / 1000);
+      before = now;
+      return done;
+    };
+    try {
+      do {
+        signal?.throwIfAborted();
+        const batches = await queue.take(step);
+        const next = this.apply(batches, ++step, capacity);
+        void next.catch(() => undefined); // reported when its turn comes
+        underWay.push(next);
+        if (underWay.length === STEPS_AHEAD && !reports(step)) await finishFirst();
+      } while (!reports(step) && !this.stopRequested);
+      while (underWay.length > 1) await finishFirst();
+      return { interval, last: await finishFirst() };
+    } finally {
+      await Promise.allSettled(underWay);
+    }
+  }
+
   private isLast(): boolean {
     return this.stopRequested || this.steps >= this.arguments.maxSteps;
   }
@@ -273,13 +337,18 @@ export class Trainer {
 
   private async apply(
     batches: readonly TrainingBatch[],
-    capacity?: { rows: number; time: number },
+    number: number,
+    capacity?: Capacity,
   ): Promise<OptimizationStep> {
-    const done = await this.optimization.step(batches, this.steps + 1, capacity);
+    const done = await this.optimization.step(batches, number, capacity);
     this.steps++;
     this.tokens += done.tokens;
     if (!done.applied) this.skipped++;
     return done;
+  }
+
+  private lossScaleOf({ lossScale }: OptimizationStep): { lossScale?: number } {
+    return this.model.precision === 'fp16' ? { lossScale } : {};
   }
 
   private async exclusive<T>(call: string, work: () => Promise<T>): Promise<T> {

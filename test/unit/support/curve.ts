@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Graph } from '../../../lib/graph/graph';
-import type { Batch, NativeModel } from '../../../lib/native';
+import type { Batch, NativeModel, NativeTrainingOptions } from '../../../lib/native';
 
 const folder = path.resolve(__dirname, '../../fixtures');
 
@@ -66,7 +66,11 @@ export function batchOfStep(step: number, from = 0, to = curve.batches.shape[1])
 }
 
 /** Gives a model the fixture's weights and optimizer. */
-export async function startCurve(model: NativeModel, graph: Graph): Promise<void> {
+export async function startCurve(
+  model: NativeModel,
+  graph: Graph,
+  lossScaling?: NativeTrainingOptions['lossScaling'],
+): Promise<void> {
   for (const { name } of model.info.parameters) {
     await model.writeTensor('parameter', name, initialWeight(graph, name));
   }
@@ -82,6 +86,7 @@ export async function startCurve(model: NativeModel, graph: Graph): Promise<void
     maxGradNorm: t.max_grad_norm,
     labelSmoothing: 0,
     learningRates: Float32Array.from(curve.learning_rates),
+    ...(lossScaling === undefined ? {} : { lossScaling }),
   });
 }
 

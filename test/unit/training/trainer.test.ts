@@ -5,13 +5,14 @@ import { Trainer, type TrainerOptions } from '../../../lib/training/trainer';
 import type { TrainingArguments } from '../../../lib/training/arguments';
 import type { TrainerEvent } from '../../../lib/training/events';
 import { loadModel } from '../../../lib/checkpoint/checkpoint';
+import type { Dataset } from '../../../lib/data/dataset';
 import type { Model } from '../../../lib/models/model';
 import { failureOf } from '../support/errors';
 import { countingDataset, disposeModels, tinyModel } from '../support/tiny_model';
 
 afterEach(disposeModels);
 
-const ARGUMENTS: TrainingArguments = { maxSteps: 6, batchSize: 2, learningRate: 1e-2 };
+const ARGUMENTS: TrainingArguments = { maxSteps: 6, batchSize: 2, learningRate: 1e-2, loggingSteps: 1 };
 
 async function trainer(
   args: Partial<TrainingArguments> = {},
@@ -20,6 +21,15 @@ async function trainer(
   const model = await tinyModel();
   return new Trainer(model, { arguments: { ...ARGUMENTS, ...args }, train: countingDataset(), ...options });
 }
+
+/** The dataset's batches, but for one step in which no target counts. */
+const spoiled =
+  (dataset: Dataset, at: number): Dataset['batch'] =>
+  async (draw) => {
+    const batch = await dataset.batch(draw);
+    const rows = batch.tokens as readonly (readonly number[])[];
+    return draw.step === at ? { ...batch, targets: rows.map((row) => Array.from(row, () => -100)) } : batch;
+  };
 
 const names = (events: readonly TrainerEvent[]): string[] =>
   events.map((event) => `${event.type} ${event.step}`);
@@ -90,7 +100,11 @@ describe('Trainer', () => {
         'end 5',
       ]);
       expect(heard).toEqual(events);
-      expect(events[0]).toMatchObject({ tokens: 32, skipped: 0, learningRate: expect.any(Number) as number });
+      expect(events[0]).toMatchObject({
+        tokens: 32,
+        skippedSteps: 0,
+        learningRate: expect.any(Number) as number,
+      });
       expect(await readdir(outputDir)).toEqual(['checkpoint-3', 'checkpoint-5']);
       const { model, step } = await loadModel(outputDir, { device: 'cpu', threads: 1 });
       expect(step).toBe(5);
@@ -211,6 +225,75 @@ describe('Trainer', () => {
     const losses: number[] = [];
     for await (const event of one) if (event.type === 'step') losses.push((await one.evaluate()).loss);
     expect(losses).toHaveLength(2);
+  });
+
+  it('reports each tenth step and the last, with the mean loss since, and the same losses as step by step', async () => {
+    const losses = async (loggingSteps: number): Promise<[number, number][]> => {
+      const seen: [number, number][] = [];
+      for await (const event of await trainer({ maxSteps: 12, loggingSteps }))
+        if (event.type === 'step') seen.push([event.step, event.loss]);
+      return seen;
+    };
+    const single = (await losses(1)).map(([, loss]) => loss);
+    const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+    const [first, second, ...rest] = await losses(10);
+    expect(rest).toEqual([]);
+    expect(first?.[0]).toBe(10);
+    expect(second?.[0]).toBe(12);
+    expect(first?.[1]).toBeCloseTo(mean(single.slice(0, 10)), 6);
+    expect(second?.[1]).toBeCloseTo(mean(single.slice(10)), 6);
+  });
+
+  it('shows the model as it was at the step of an event, though steps are enqueued ahead', async () => {
+    const one = await trainer({ maxSteps: 6, loggingSteps: 4 });
+    for await (const event of one) {
+      expect(one.globalStep).toBe(event.step);
+      expect(await one.model.native.counters()).toEqual({ attempted: event.step, applied: event.step });
+    }
+  });
+
+  it('stops between two events without losing a step', async () => {
+    const one = await trainer({ maxSteps: 50, loggingSteps: 50 });
+    const running = one.train();
+    await new Promise((resolve) => setImmediate(resolve));
+    one.stop();
+    const { reason, step } = await running;
+    expect(reason).toBe('stopped');
+    expect(step).toBeLessThan(50);
+    expect(one.globalStep).toBe(step);
+    expect(await one.model.native.counters()).toEqual({ attempted: step, applied: step });
+    expect((await one.train()).step).toBe(50);
+  });
+
+  it('lets two calls of step() be under way, and refuses a third', async () => {
+    const one = await trainer();
+    const batch = { tokens: [[1, 2, 3]] };
+    await one.step(batch);
+    const [second, third] = [one.step(batch), one.step(batch)];
+    await failureOf('ERR_BUSY', () => one.step(batch));
+    await failureOf('ERR_BUSY', () => one.train());
+    expect([(await second).step, (await third).step]).toEqual([2, 3]);
+    expect(one.globalStep).toBe(3);
+    expect((await one.step(batch)).step).toBe(4);
+  });
+
+  it('finishes the step that was under way when the one before it failed', async () => {
+    const train = countingDataset();
+    const one = await trainer(
+      { maxSteps: 5, loggingSteps: 5 },
+      { train: { ...train, batch: spoiled(train, 1) } },
+    );
+    const { details } = await failureOf('ERR_DATA', () => one.train());
+    expect(details['step']).toBe(2);
+    const { attempted } = await one.model.native.counters();
+    expect(attempted).toBe(3);
+    expect(one.globalStep).toBe(2); // the steps that had a loss
+    await expect(one.train()).resolves.toMatchObject({ reason: 'maxSteps', step: 5 });
+  });
+
+  it('has loss scaling for models in fp16 alone', async () => {
+    const { details } = await failureOf('ERR_CONFIG', () => trainer({ lossScaling: {} }));
+    expect(details['path']).toBe('lossScaling');
   });
 
   it('names the step of a loss that is not finite', async () => {
