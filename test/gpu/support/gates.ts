@@ -8,6 +8,7 @@ import { expectClose, fp32Tolerance, relativeError } from '../../unit/support/co
 import { runNative, runOracle, SEED, type CaseOptions } from '../../unit/support/native';
 import { isHalf, roundTo } from '../../unit/support/rounding';
 import { attention16, expectFlash } from './attention16';
+import { rounded } from './rounded';
 
 /** The GPU that tests run on; without one their first call fails with the reason. */
 export const gpu = devices().find(({ kind }) => kind === 'cuda')?.name ?? 'cuda:0';
@@ -34,30 +35,6 @@ const productSum = 1e-5;
 const fp32Sum = 1e-4;
 const statistics = 1e-5;
 const meanLoss = 1e-5;
-
-/** x and residual in steps of 1/32 (bf16) or 1/256, below 4: their sum is a number of the type, and rounds to itself. */
-const grid = (precision: 'bf16' | 'fp16') => {
-  const steps = precision === 'bf16' ? 32 : 256;
-  return (value: number): number => Math.max(-3.5, Math.min(3.5, Math.round(value * steps) / steps));
-};
-
-/** The case on inputs, and parameters of matrix products, that the precision's type holds exactly. */
-export function rounded(one: OperationCase, precision: Precision): OperationCase {
-  const [node] = one.graph.nodes;
-  const isProduct = node!.op === 'linear';
-  if (precision === 'tf32' && !isProduct) return one;
-  const isInput = (name: string): boolean => one.graph.inputs.some((input) => input.name === name);
-  const round =
-    isHalf(precision) && node!.inputs['residual'] !== undefined ? grid(precision) : roundTo[precision];
-  const floats = new Set([...one.differentiable, 'dy'].filter((name) => isInput(name) || isProduct));
-  const given = [...one.given].map(([name, value]): [string, Tensor] => [
-    name,
-    floats.has(name)
-      ? { shape: value.shape, data: value.data.map(name === 'dy' ? roundTo[precision] : round) }
-      : value,
-  ]);
-  return { ...one, given: new Map(given) };
-}
 
 /** ‖round(exact) − exact‖ / ‖exact‖ */
 const floorOf = (exact: ArrayLike<number>, precision: Precision): number =>
