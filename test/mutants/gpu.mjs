@@ -4,6 +4,10 @@ const curve = (precision, microBatches = 1) => ({
   gate: 'test/gpu/model.test.ts',
   only: `50 steps in ${precision} with ${microBatches} micro-batches follow PyTorch`,
 });
+const overflow = {
+  gate: 'test/gpu/model.test.ts',
+  only: 'fp16: a gradient that overflows skips the step, halves the scale and leaves no other trace',
+};
 const operation = (name) => ({ gate: 'test/gpu/operations.test.ts', only: name });
 
 export const gpuMutants = [
@@ -27,6 +31,27 @@ export const gpuMutants = [
     search: 'beta2 = a.number("beta2");',
     replace: 'beta2 = a.number("beta2") + 0.001;',
     ...curve('fp32'),
+  },
+  {
+    name: 'a skipped step advances Adam',
+    file: 'native/ops/advance_counters/cuda.cu',
+    search: 'counters[kApplied] += norm[kApply] != 0 ? 1 : 0;',
+    replace: 'counters[kApplied] += 1;',
+    ...overflow,
+  },
+  {
+    name: 'the scale of the loss stays in the gradient',
+    file: 'native/ops/gradient_norm/cuda.cu',
+    search: '1 / (seed * valid)',
+    replace: '1 / valid',
+    ...overflow,
+  },
+  {
+    name: 'an overflow does not skip the step',
+    file: 'native/ops/gradient_norm/cuda.cu',
+    search: 'isfinite(rounded) && valid > 0',
+    replace: 'valid > 0',
+    ...overflow,
   },
   {
     name: 'the 16-bit causal mask lets a query see the next key',

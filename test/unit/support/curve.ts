@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Graph } from '../../../lib/graph/graph';
-import type { Batch, NativeModel } from '../../../lib/native';
+import type { Batch, NativeModel, NativeTrainingOptions } from '../../../lib/native';
 
 const folder = path.resolve(__dirname, '../../fixtures');
 
@@ -65,8 +65,15 @@ export function batchOfStep(step: number, from = 0, to = curve.batches.shape[1])
   return { tokens, targets };
 }
 
-/** Gives a model the fixture's weights and optimizer. */
-export async function startCurve(model: NativeModel, graph: Graph): Promise<void> {
+/** PyTorch's defaults. */
+export const lossScaling = { initScale: 2 ** 16, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000 };
+
+/** Gives a model the fixture's weights and optimizer, and loss scaling where it computes in fp16. */
+export async function startCurve(
+  model: NativeModel,
+  graph: Graph,
+  options: Partial<NativeTrainingOptions> = {},
+): Promise<void> {
   for (const { name } of model.info.parameters) {
     await model.writeTensor('parameter', name, initialWeight(graph, name));
   }
@@ -82,6 +89,8 @@ export async function startCurve(model: NativeModel, graph: Graph): Promise<void
     maxGradNorm: t.max_grad_norm,
     labelSmoothing: 0,
     learningRates: Float32Array.from(curve.learning_rates),
+    ...(model.info.precision === 'fp16' ? { lossScaling } : {}),
+    ...options,
   });
 }
 
