@@ -12,9 +12,9 @@ namespace {
 
 // Passed alike: handles are pointers to structures there and void* here, enumerations have the size of ours.
 template <class A, class B>
-constexpr bool kAlike = sizeof(A) == sizeof(B) && alignof(A) == alignof(B) &&
-                        std::is_pointer_v<A> == std::is_pointer_v<B> &&
-                        std::is_floating_point_v<A> == std::is_floating_point_v<B>;
+constexpr bool kAlike =
+    sizeof(A) == sizeof(B) && alignof(A) == alignof(B) &&
+    std::is_pointer_v<A> == std::is_pointer_v<B>&& std::is_floating_point_v<A> == std::is_floating_point_v<B>;
 
 template <class R, class... A, class S, class... B>
 constexpr bool sameCall(R (*)(A...), S (*)(B...)) {
@@ -66,10 +66,10 @@ static_assert(cublaslt::kSuccess == CUBLAS_STATUS_SUCCESS);
 static_assert(sizeof(cublaslt::MatmulAlgo) == sizeof(cublasLtMatmulAlgo_t));
 static_assert(alignof(cublaslt::MatmulAlgo) == alignof(cublasLtMatmulAlgo_t));
 static_assert(sizeof(cublaslt::MatmulHeuristicResult) == sizeof(cublasLtMatmulHeuristicResult_t));
-#define TESSERAE_SAME_PLACE(field)                                        \
-  static_assert(offsetof(cublaslt::MatmulHeuristicResult, field) ==       \
+#define TESSERAE_SAME_PLACE(field)                                      \
+  static_assert(offsetof(cublaslt::MatmulHeuristicResult, field) ==     \
                     offsetof(cublasLtMatmulHeuristicResult_t, field) && \
-                sizeof(cublaslt::MatmulHeuristicResult::field) ==         \
+                sizeof(cublaslt::MatmulHeuristicResult::field) ==       \
                     sizeof(cublasLtMatmulHeuristicResult_t::field))
 TESSERAE_SAME_PLACE(algo);
 TESSERAE_SAME_PLACE(workspaceSize);

@@ -56,7 +56,7 @@ export function sanitizerCases(device: string, precision: Precision): Record<str
   const options = {
     model: { device, precision },
     run: { poison: false, separate: true },
-    tolerance: tolerances[precision],
+    tolerance: () => tolerances[precision],
     repeat: 1,
   };
   const whole = {

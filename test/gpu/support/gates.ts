@@ -77,12 +77,13 @@ export async function checkOnGpu(
   }
 }
 
-function tolerance(
+/** How far a result may be from the exact one, in relative Frobenius norm. */
+export function tolerance(
   one: OperationCase,
   name: string,
   exact: Tensor,
   precision: Precision,
-  { slack = 1 }: Pick<CaseOptions, 'slack'>,
+  { slack = 1 }: Pick<CaseOptions, 'slack'> = {},
 ): number {
   const op = one.graph.nodes[0]!.op;
   const isParameter = one.graph.parameters.some((parameter) => parameter.name === name);

@@ -1,4 +1,5 @@
 import type { Precision } from '../../../lib/native';
+import type { Tensor } from '../../oracles/tensor';
 import { NODE, type OperationCase } from './cases';
 import { fp32Tolerance } from './compare';
 import { runOracle, SEED } from './native';
@@ -8,8 +9,8 @@ export interface CaseFileOptions {
   readonly model?: { readonly device: string; readonly precision: Precision };
   /** Default as the unit tests run: poisoned memory, an allocation for each buffer. */
   readonly run?: { readonly poison: boolean; readonly separate: boolean };
-  /** Relative error of each result. Default what fp32 arithmetic may leave. */
-  readonly tolerance?: number;
+  /** Relative error of a result: `value`, or the gradient of what has that name. Default what fp32 arithmetic may leave. */
+  readonly tolerance?: (name: string, exact: Tensor) => number;
   /** How often the case runs again for the timing. Default 3. */
   readonly repeat?: number;
 }
@@ -19,8 +20,11 @@ export function caseFile(one: OperationCase, options: CaseFileOptions = {}): Rec
   const isInput = (name: string): boolean => one.graph.inputs.some((input) => input.name === name);
   const oracle = runOracle(one);
   const output = 'loss' in one.graph.outputs ? 'loss' : 'y';
-  const tolerance = options.tolerance ?? fp32Tolerance(one.terms);
-  const values = (data: ArrayLike<number>) => ({ values: Array.from(data), tolerance });
+  const tolerance = options.tolerance ?? (() => fp32Tolerance(one.terms));
+  const expected = (name: string, exact: Tensor) => ({
+    values: Array.from(exact.data),
+    tolerance: tolerance(name, exact),
+  });
   const given = (wanted: (name: string) => boolean) =>
     Object.fromEntries(
       [...one.given].filter(([name]) => wanted(name)).map(([name, { data }]) => [name, Array.from(data)]),
@@ -42,9 +46,9 @@ export function caseFile(one: OperationCase, options: CaseFileOptions = {}): Rec
     inputs: given(isInput),
     parameters: given((name) => !isInput(name)),
     expected: {
-      [output]: values(oracle.values.get(NODE)!.data),
+      [output]: expected('value', oracle.values.get(NODE)!),
       ...Object.fromEntries(
-        one.differentiable.map((name) => [`d(${name})`, values(oracle.gradients.get(name)!.data)]),
+        one.differentiable.map((name) => [`d(${name})`, expected(name, oracle.gradients.get(name)!)]),
       ),
     },
   };
