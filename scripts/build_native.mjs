@@ -32,6 +32,10 @@ function cmakeJs(command) {
     '--log-level',
     'warn',
     ...(options.debug ? ['--debug'] : []),
+    // For npm run ledger.
+    ...(options.cuda
+      ? [`--CDCMAKE_CUDA_COMPILER_LAUNCHER=${process.execPath};${root}/scripts/ptxas_record.mjs`]
+      : []),
   ];
   const { status } = spawnSync(process.execPath, [cli, command, ...flags], {
     stdio: 'inherit',

@@ -11,7 +11,7 @@ namespace tesserae {
 
 namespace {
 
-char* allocateZeroed(int64_t bytes) {
+char* allocateAligned(int64_t bytes) {
   void* memory = nullptr;
   // Not rounded up: memory checkers then see the first byte beyond.
   if (posix_memalign(&memory, 256, static_cast<size_t>(bytes)) != 0) {
@@ -19,8 +19,13 @@ char* allocateZeroed(int64_t bytes) {
          "%.1f MiB of host memory could not be allocated; use a smaller batch or model",
          static_cast<double>(bytes) / (1 << 20));
   }
-  std::memset(memory, 0, static_cast<size_t>(bytes));
   return static_cast<char*>(memory);
+}
+
+char* allocateZeroed(int64_t bytes) {
+  char* memory = allocateAligned(bytes);
+  std::memset(memory, 0, static_cast<size_t>(bytes));
+  return memory;
 }
 
 class CpuRange : public MemoryRange {
@@ -72,7 +77,7 @@ class CpuDevice : public Device {
   std::string name() const override { return "cpu"; }
   char* allocate(int64_t bytes) override {
     ++statistics_.allocations;
-    return allocateZeroed(bytes);
+    return allocateAligned(bytes);
   }
   void release(char* memory) noexcept override { std::free(memory); }
   std::unique_ptr<MemoryRange> range() override { return std::make_unique<CpuRange>(); }

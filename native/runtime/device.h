@@ -58,7 +58,8 @@ class Device : public std::enable_shared_from_this<Device> {
   virtual DeviceKind kind() const = 0;
   virtual std::string name() const = 0;  // as users write it: "cpu", "cuda:0"
 
-  // Zeroed memory in an allocation of its own, aligned to 256 bytes. Throws ERR_OUT_OF_MEMORY.
+  // Memory that nobody wrote, in an allocation of its own, aligned to 256 bytes: for memory checkers. Throws
+  // ERR_OUT_OF_MEMORY.
   virtual char* allocate(int64_t bytes) = 0;
   virtual void release(char* memory) noexcept = 0;
   // An empty range; it keeps the device alive.

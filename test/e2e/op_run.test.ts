@@ -2,19 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { runGraph } from '../oracles/graph';
-import { atStart } from '../oracles/philox';
-import { tensor } from '../oracles/tensor';
-import {
-  attentionCase,
-  crossEntropyCase,
-  layerNormCase,
-  linearCase,
-  NODE,
-  type OperationCase,
-} from '../unit/support/cases';
-import { fp32Tolerance } from '../unit/support/compare';
-import { SEED } from '../unit/support/native';
+import { caseFile } from '../unit/support/case_file';
+import { attentionCase, crossEntropyCase, layerNormCase, linearCase } from '../unit/support/cases';
 
 const RUNNER = path.resolve(__dirname, '../../build/op_run');
 
@@ -46,47 +35,6 @@ function run(...contents: unknown[]): { code: number | null; lines: Line[] } {
   return { code: status, lines };
 }
 
-/** The case as the runner reads it: inputs, and what the fp64 oracle expects of its value and gradients. */
-function caseFile(one: OperationCase): Record<string, unknown> {
-  const isInput = (name: string): boolean => one.graph.inputs.some((input) => input.name === name);
-  const seed = one.given.get('dy') ?? tensor([1], [1 / (one.rows * one.time)]);
-  const oracle = runGraph(one.graph, one.given, new Map([[NODE, seed]]), {
-    train: true,
-    random: atStart(SEED),
-    labelSmoothing: 0,
-  });
-  const output = 'loss' in one.graph.outputs ? 'loss' : 'y';
-  const tolerance = fp32Tolerance(one.terms);
-  const values = (data: ArrayLike<number>) => ({ values: Array.from(data), tolerance });
-  const given = (wanted: (name: string) => boolean) =>
-    Object.fromEntries(
-      [...one.given].filter(([name]) => wanted(name)).map(([name, { data }]) => [name, Array.from(data)]),
-    );
-  return {
-    name: one.name,
-    graph: one.graph,
-    model: { seed: SEED },
-    request: {
-      mode: 'train',
-      rows: one.rows,
-      time: one.time,
-      outputs: [output],
-      ...(output === 'loss' ? {} : { seeds: { y: 'dy' } }),
-      gradientsOf: one.differentiable.filter(isInput),
-    },
-    run: { poison: true, separate: true },
-    repeat: 3,
-    inputs: given(isInput),
-    parameters: given((name) => !isInput(name)),
-    expected: {
-      [output]: values(oracle.values.get(NODE)!.data),
-      ...Object.fromEntries(
-        one.differentiable.map((name) => [`d(${name})`, values(oracle.gradients.get(name)!.data)]),
-      ),
-    },
-  };
-}
-
 const layerNorm = layerNormCase({ rows: 3, time: 5, nEmbd: 61, bias: true });
 
 test('the runner was built', () => {
@@ -100,7 +48,7 @@ test('cases agree with the oracles, value and gradients', () => {
     attentionCase({ rows: 2, time: 19, heads: 3, headDim: 20, causal: true }),
     crossEntropyCase({ rows: 3, time: 7, vocabSize: 250, ignored: true }),
   ];
-  const { code, lines } = run(...cases.map(caseFile));
+  const { code, lines } = run(...cases.map((one) => caseFile(one)));
   expect(lines.map(({ ok, case: name }) => ({ ok, name }))).toEqual(
     cases.map(({ name }) => ({ ok: true, name })),
   );

@@ -34,7 +34,7 @@ test('fp16 through forced overflows has the trace of PyTorch’s GradScaler', as
     growthInterval: growth_interval,
   };
   await withModel(graph, { device: gpu, precision: 'fp16' }, async (model) => {
-    await startCurve(model, graph, scaling);
+    await startCurve(model, graph, { lossScaling: scaling });
     const steps = [];
     let applied = 0;
     for (let step = 0; step < trace.steps.length; step++) {

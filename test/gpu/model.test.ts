@@ -1,7 +1,8 @@
 import { gpt2 } from '../../lib/models/gpt2';
 import { fromHuggingFace } from '../../lib/models/gpt2_config';
-import { devices, type Precision } from '../../lib/native';
-import { curve, distances, followCurve, startCurve } from '../unit/support/curve';
+import { devices, type NativeModel, type Precision } from '../../lib/native';
+import { expectClose } from '../unit/support/compare';
+import { batchOfStep, curve, distances, followCurve, lossScaling, startCurve } from '../unit/support/curve';
 import { withModel } from '../unit/support/native';
 
 const graph = gpt2(fromHuggingFace(curve.config).config);
@@ -14,6 +15,8 @@ test.each<[Precision, number, number]>([
   ['tf32', 1, 1e-3],
   ['bf16', 1, 3e-3],
   ['bf16', 2, 3e-3],
+  ['fp16', 1, 3e-3],
+  ['fp16', 2, 3e-3],
 ])('50 steps in %s with %d micro-batches follow PyTorch', async (precision, microBatches, tolerance) => {
   await withModel(graph, { device, precision }, async (model) => {
     await startCurve(model, graph);
@@ -22,14 +25,80 @@ test.each<[Precision, number, number]>([
   });
 });
 
-test.each<Precision>(['fp32', 'bf16'])('two runs in %s give the same bits', async (precision) => {
-  const run = () =>
-    withModel(graph, { device, precision }, async (model) => {
+test.each<Precision>(['fp32', 'tf32', 'bf16', 'fp16'])(
+  'two runs in %s give the same bits',
+  async (precision) => {
+    const run = () =>
+      withModel(graph, { device, precision }, async (model) => {
+        await startCurve(model, graph);
+        const { losses, norms } = await followCurve(model, 2);
+        return { losses, norms, head: await model.readTensor('parameter', 'transformer.wte.weight') };
+      });
+    expect(await run()).toEqual(await run());
+  },
+);
+
+const time = curve.batches.shape[2] - 1;
+const rows = curve.training.batch_size;
+
+/** Tensors of one kind, by parameter. */
+async function tensors(
+  model: NativeModel,
+  kind: 'parameter' | 'gradient' | 'moment1' | 'moment2',
+): Promise<Map<string, Float32Array>> {
+  const read = new Map<string, Float32Array>();
+  for (const { name } of model.info.parameters) read.set(name, await model.readTensor(kind, name));
+  return read;
+}
+
+test('gradients of micro-batches add up to that of the whole batch', async () => {
+  const gradients = (microBatches: number) =>
+    withModel(graph, { device }, async (model) => {
       await startCurve(model, graph);
-      const { losses, norms } = await followCurve(model, 2);
-      return { losses, norms, head: await model.readTensor('parameter', 'transformer.wte.weight') };
+      const part = rows / microBatches;
+      const batches = Array.from({ length: microBatches }, (_, i) =>
+        batchOfStep(0, i * part, (i + 1) * part),
+      );
+      await model.trainStep({ rows: part, time }, batches);
+      return tensors(model, 'gradient');
     });
-  expect(await run()).toEqual(await run());
+  const whole = await gradients(1);
+  // fp32 sums in another order.
+  for (const [name, gradient] of await gradients(4)) expectClose(name, gradient, whole.get(name)!, 1e-6);
+});
+
+test('fp16: a gradient that overflows skips the step, halves the scale and leaves no other trace', async () => {
+  const batch = batchOfStep(0);
+  const trained = (initScale: number) =>
+    withModel(graph, { device, precision: 'fp16' }, async (model) => {
+      await startCurve(model, graph, { lossScaling: { ...lossScaling, initScale } });
+      let scale = initScale;
+      let skipped = 0;
+      for (;;) {
+        const result = await model.trainStep({ rows, time }, [batch]);
+        expect(result.attemptedSteps).toBe(skipped + 1);
+        if (result.applied) {
+          expect(result).toMatchObject({ appliedSteps: 1, lossScale: scale, skippedInRow: 0 });
+          expect(result.learningRate).toBe(curve.learning_rates[0]);
+          const state = [];
+          for (const kind of ['parameter', 'moment1', 'moment2'] as const)
+            state.push(await tensors(model, kind));
+          return { scale, skipped, norm: result.gradNorm, state };
+        }
+        skipped++;
+        scale /= 2;
+        expect(result).toMatchObject({ appliedSteps: 0, lossScale: scale, skippedInRow: skipped });
+        expect(skipped).toBeLessThan(20);
+      }
+    });
+  // The loss's gradient itself, 2³⁰ over the positions, is beyond fp16.
+  const overflowing = await trained(2 ** 30);
+  expect(overflowing.skipped).toBeGreaterThan(2);
+  const clean = await trained(overflowing.scale);
+  expect(clean.skipped).toBe(0);
+  expect(overflowing.state).toEqual(clean.state);
+  // The norm is that of the gradient without the scale; rounding in fp16 moves it by less than a hundredth.
+  expect(Math.abs(clean.norm / curve.grad_norms[0]! - 1)).toBeLessThan(0.01);
 });
 
 test('initial weights are those of the CPU', async () => {

@@ -1,5 +1,9 @@
 // npm run test:mutants: plants one bug after another in a copy of the tree and expects a gate to fail. A gate that lets
 // one through, a bug whose place is gone, and a gate that fails without a bug are failures.
+//   npm run test:mutants                    bugs of the CPU
+//   npm run test:mutants -- --gpu           bugs of the GPU; needs nvcc and a GPU, unless
+//   npm run test:mutants -- --build FOLDER  builds the addons of those bugs where nvcc is, and
+//   npm run test:mutants -- --judge FOLDER  judges them where the GPU is, in a tree of the same sources
 //
 // The copy lies in the system's folder for temporary files and is kept, so that only what changed is built again.
 import { spawnSync } from 'node:child_process';
@@ -16,8 +20,16 @@ import {
 } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
 
-import { mutants } from './mutants.mjs';
+import { gpuMutants } from './gpu.mjs';
+import { mutants as cpuMutants } from './mutants.mjs';
+
+const { values: options } = parseArgs({
+  options: { gpu: { type: 'boolean', default: false }, build: { type: 'string' }, judge: { type: 'string' } },
+});
+const gpu = options.gpu || options.build !== undefined || options.judge !== undefined;
+const mutants = gpu ? gpuMutants : cpuMutants;
 
 const root = path.resolve(import.meta.dirname, '../..');
 const place = createHash('sha256').update(root).digest('hex').slice(0, 12);
@@ -66,21 +78,27 @@ function run(command, args) {
   const { status, stdout, stderr } = spawnSync(command, args, {
     cwd: copy,
     encoding: 'utf8',
-    env: { ...process.env, TESSERAE_CUDA: '0', FORCE_COLOR: '0' },
+    env: { ...process.env, TESSERAE_CUDA: gpu ? '1' : '0', FORCE_COLOR: '0' },
   });
   return { ok: status === 0, output: `${stdout}${stderr}` };
 }
 
-const build = () => run('cmake', ['--build', 'build', '--target', 'tesserae']);
-const test = (gates, only) =>
+const buildFolder = gpu ? 'build-cuda' : 'build';
+const build = () => run('cmake', ['--build', buildFolder, '--target', 'tesserae']);
+// `pattern`: of the names of the tests to run; all without it.
+const test = (gates, pattern) =>
   run(process.execPath, [
     path.join(root, 'node_modules/jest/bin/jest.js'),
     '--selectProjects',
-    'unit',
-    ...(only === undefined ? [] : ['--testNamePattern', only]),
+    ...(gpu ? ['gpu', '--runInBand'] : ['unit']),
+    ...(pattern === undefined ? [] : ['--testNamePattern', pattern]),
     '--runTestsByPath',
     ...gates,
   ]);
+
+function escaped(text) {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
 
 function stop(message, output = '') {
   console.error(output.slice(-6000));
@@ -89,14 +107,19 @@ function stop(message, output = '') {
 }
 
 // A bug has to change the text, in one place that is still there.
-function plant({ name, file, search, replace }) {
-  const full = path.join(copy, file);
-  const text = readFileSync(full, 'utf8');
+function requirePlace({ name, file, search }) {
+  const text = readFileSync(path.join(copy, file), 'utf8');
   const found = text.split(search).length - 1;
   if (found !== 1) stop(`'${name}': ${file} has the text ${found} times, not once:\n${search}`);
+  return text;
+}
+
+function plant(mutant) {
+  const full = path.join(copy, mutant.file);
+  const text = requirePlace(mutant);
   writeFileSync(
     full,
-    text.replace(search, () => replace),
+    text.replace(mutant.search, () => mutant.replace),
   );
   return () => writeFileSync(full, text);
 }
@@ -104,37 +127,114 @@ function plant({ name, file, search, replace }) {
 const seconds = (since) => `${((Date.now() - since) / 1000).toFixed(0).padStart(3)} s`;
 const started = Date.now();
 
-synchronise();
-for (const mutant of mutants) plant(mutant)();
-if (!existsSync(path.join(copy, 'build/build.ninja')) && !existsSync(path.join(copy, 'build/Makefile'))) {
-  const configured = run(process.execPath, ['scripts/build_native.mjs']);
-  if (!configured.ok) stop('The tree could not be built.', configured.output);
+/** Builds the copy as it is: the addon of a mutant where one is planted. */
+function prepareBuild() {
+  synchronise();
+  // Machine code for one chip alone.
+  if (gpu) {
+    const file = path.join(copy, 'cmake/TesseraeCuda.cmake');
+    const text = readFileSync(file, 'utf8');
+    const single = text.replace(
+      /-gencode=arch=compute_80,code=sm_80\s+(-gencode=\S+,code=sm_90) .*?\)/s,
+      '$1)',
+    );
+    if (single === text) stop('cmake/TesseraeCuda.cmake no longer lists its chips as expected.');
+    writeFileSync(file, single);
+  }
+  mutants.forEach(requirePlace);
+  const configured = ['build.ninja', 'Makefile'].some((file) =>
+    existsSync(path.join(copy, buildFolder, file)),
+  );
+  if (!configured) {
+    const first = run(process.execPath, ['scripts/build_native.mjs', ...(gpu ? ['--cuda'] : [])]);
+    if (!first.ok) stop('The tree could not be built.', first.output);
+  }
+  const clean = build();
+  if (!clean.ok) stop('The tree could not be built.', clean.output);
 }
-const clean = build();
-if (!clean.ok) stop('The tree could not be built.', clean.output);
-const healthy = test([...new Set(mutants.map(({ gate }) => gate))]);
-if (!healthy.ok) stop('A gate fails without any bug.', healthy.output);
-console.log(`${seconds(started)}  built, and every gate passes without a bug`);
 
-const survivors = [];
-for (const mutant of mutants) {
-  const since = Date.now();
+/** Calls `use` while a mutant is planted and built. */
+function withMutant(mutant, use) {
   const heal = plant(mutant);
-  let result = { ok: true, output: '' };
   try {
-    if (mutant.file.startsWith('native/')) result = build();
-    if (!result.ok) stop(`'${mutant.name}' does not compile.`, result.output);
-    result = test([mutant.gate], mutant.only);
+    if (mutant.file.startsWith('native/')) {
+      const built = build();
+      if (!built.ok) stop(`'${mutant.name}' does not compile.`, built.output);
+    }
+    return use();
   } finally {
     heal();
   }
-  if (result.output.includes('Test suite failed to run'))
-    stop(`'${mutant.name}' is no bug but an error.`, result.output);
-  if (result.ok) survivors.push(mutant);
-  console.log(`${seconds(since)}  ${result.ok ? 'SURVIVED' : 'killed  '}  ${mutant.name}`);
 }
-console.log(
-  `${mutants.length - survivors.length} mutants killed of ${mutants.length} in ${seconds(started).trim()}`,
-);
-for (const { name, gate } of survivors) console.error(`${gate} does not notice: ${name}`);
-process.exitCode = survivors.length > 0 ? 1 : 0;
+
+const addonOf = (folder, index) => path.join(folder, `${index}.node`);
+const HEALTHY = 'healthy';
+
+/** The first half of --gpu: the addons of all mutants, and the one of no mutant. */
+function buildInto(folder) {
+  mkdirSync(folder, { recursive: true });
+  prepareBuild();
+  const addon = path.join(copy, buildFolder, 'Release/tesserae.node');
+  cpSync(addon, addonOf(folder, HEALTHY));
+  for (const [index, mutant] of mutants.entries()) {
+    const since = Date.now();
+    withMutant(mutant, () => cpSync(addon, addonOf(folder, index)));
+    console.log(`${seconds(since)}  built  ${mutant.name}`);
+  }
+}
+
+/** Gives the tests of the copy an addon. */
+function install(addon) {
+  const place = path.join(copy, 'build/Release/tesserae.node');
+  mkdirSync(path.dirname(place), { recursive: true });
+  // A new file: processes that still map the old one keep it.
+  rmSync(place, { force: true });
+  cpSync(addon, place);
+}
+
+/** Whether the gates pass without a bug, then the mutants that none of them noticed. */
+function judge(testOf) {
+  const healthy = testOf(HEALTHY);
+  if (!healthy.ok) stop('A gate fails without any bug.', healthy.output);
+  console.log(`${seconds(started)}  every gate passes without a bug`);
+  const survivors = [];
+  for (const [index, mutant] of mutants.entries()) {
+    const since = Date.now();
+    const result = testOf(index);
+    if (result.output.includes('Test suite failed to run'))
+      stop(`'${mutant.name}' is no bug but an error.`, result.output);
+    if (result.ok) survivors.push(mutant);
+    console.log(`${seconds(since)}  ${result.ok ? 'SURVIVED' : 'killed  '}  ${mutant.name}`);
+  }
+  console.log(
+    `${mutants.length - survivors.length} mutants killed of ${mutants.length} in ${seconds(started).trim()}`,
+  );
+  for (const { name, gate } of survivors) console.error(`${gate} does not notice: ${name}`);
+  process.exitCode = survivors.length > 0 ? 1 : 0;
+}
+
+// The named tests alone where every mutant names one.
+const named = mutants.every(({ only }) => only !== undefined);
+const healthyGates = () =>
+  test(
+    [...new Set(mutants.map(({ gate }) => gate))],
+    ...(named ? [[...new Set(mutants.map(({ only }) => escaped(only)))].join('|')] : []),
+  );
+const gateOf = ({ gate, only }) => test([gate], ...(only === undefined ? [] : [escaped(only)]));
+
+if (gpu) {
+  const folder = options.build ?? options.judge ?? path.join(copy, 'mutants');
+  if (options.judge === undefined) buildInto(folder);
+  if (options.build === undefined) {
+    synchronise();
+    judge((index) => {
+      install(addonOf(folder, index));
+      return index === HEALTHY ? healthyGates() : gateOf(mutants[index]);
+    });
+  }
+} else {
+  prepareBuild();
+  judge((index) =>
+    index === HEALTHY ? healthyGates() : withMutant(mutants[index], () => gateOf(mutants[index])),
+  );
+}

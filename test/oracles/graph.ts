@@ -9,7 +9,7 @@ import { linear, linearBackward } from './linear';
 import { logSoftmax, logSoftmaxBackward } from './log_softmax';
 import { positionEmbedding, positionEmbeddingBackward } from './position_embedding';
 import type { RandomState } from './philox';
-import { add, tensor, type Tensor } from './tensor';
+import { add, map, tensor, type Tensor } from './tensor';
 
 /** A node with its tensors, as an operation's oracle sees it. */
 interface Call {
@@ -35,6 +35,11 @@ export interface RunOptions {
   readonly train: boolean;
   readonly random: RandomState;
   readonly labelSmoothing?: number;
+  /**
+   * Rounds every value and gradient but losses and gradients of parameters: what a plain program does that keeps its
+   * tensors in a 16-bit type and computes exactly between them.
+   */
+  readonly round?: (value: number) => number;
 }
 
 const operations: Readonly<Record<string, (call: Call) => Outcome>> = {
@@ -137,13 +142,16 @@ export function runGraph(
   options: RunOptions,
 ): GraphRun {
   const values = new Map(given);
+  const { round } = options;
+  const rounded = (x: Tensor): Tensor => (round ? map(x, round) : x);
+  const parameters = new Set(graph.parameters.map(({ name }) => name));
   const lastFactors = factorsOfLastAxes(graph);
   const backwards: { node: NodeSpec; outcome: Outcome }[] = [];
   for (const node of graph.nodes) {
     const oracle = operations[node.op];
     if (!oracle) throw new Error(`no oracle for the operation ${node.op}`);
     const outcome = oracle(callOf(node, values, lastFactors, options));
-    values.set(node.name, outcome.value);
+    values.set(node.name, node.op === 'cross_entropy' ? outcome.value : rounded(outcome.value));
     backwards.push({ node, outcome });
   }
   const gradients = new Map(seeds);
@@ -152,9 +160,11 @@ export function runGraph(
     if (!dy) continue;
     const flows = outcome.backward(dy);
     for (const [slot, name] of Object.entries(node.inputs)) {
-      const gradient = flows[slot];
+      const flow = flows[slot];
+      if (!flow) continue;
       const before = gradients.get(name);
-      if (gradient) gradients.set(name, before ? add(before, gradient) : gradient);
+      const sum = before ? add(before, flow) : flow;
+      gradients.set(name, parameters.has(name) ? sum : rounded(sum));
     }
   }
   return { values, gradients };

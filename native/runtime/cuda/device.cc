@@ -99,7 +99,6 @@ class CudaDevice : public Device {
     }
     cudaCheck(status, "allocating GPU memory");
     ++statistics_.allocations;
-    cudaCheck(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream_), "clearing GPU memory");
     return static_cast<char*>(memory);
   }
 

@@ -71,6 +71,12 @@ class CaseBuilder {
     return this.g.input(name, axes, { dtype: 'int32', below, ...(ignored === undefined ? {} : { ignored }) });
   }
 
+  node = (op: string, name: string, inputs: NodeSpec['inputs']): string => this.g.node(op, name, inputs);
+
+  /** The values of an input or a parameter, to change. */
+  values = (name: string): Float64Array => this.given.get(name)!.data;
+  chance = (share: number): boolean => this.random.uniform() < share;
+
   randomIds = (below: number): Tensor => this.random.ids(this.leading, below);
   randomLengths = (): Tensor =>
     this.random.tensor([this.sizes.rows], () => this.random.integer(this.sizes.time + 1));
@@ -201,15 +207,58 @@ export function logSoftmaxCase(sizes: Sizes & { vocabSize: number }): OperationC
   return b.build('log_softmax', { x }, {}, { axis, size: sizes.vocabSize }, sizes.vocabSize);
 }
 
-/** A loss over logits that are an input; `ignored` targets of four in ten when there are any. */
-export function crossEntropyCase(sizes: Sizes & { vocabSize: number; ignored: boolean }): OperationCase {
+/**
+ * A loss over logits that are an input; `ignored` targets of four in ten when there are any. `extreme`: rows around −80,
+ * 0 and +80 in turn, and every second target is the largest logit, whose gradient p − 1 cancels.
+ */
+export function crossEntropyCase(
+  sizes: Sizes & { vocabSize: number; ignored: boolean; extreme?: boolean },
+): OperationCase {
   const b = new CaseBuilder(label('cross_entropy', sizes), sizes);
-  const axis = b.axis('vocab', vocabulary(sizes.vocabSize));
-  const logits = b.input('logits', axis, sizes.vocabSize, true);
-  const chosen = b.randomIds(sizes.vocabSize);
+  const { vocabSize } = sizes;
+  const axis = b.axis('vocab', vocabulary(vocabSize));
+  const logits = b.input('logits', axis, vocabSize, true);
+  const chosen = b.randomIds(vocabSize);
   // The first target stays valid: a batch without one has no mean.
   const values = chosen.data.map((id, i) => (sizes.ignored && i > 0 && (id * 7 + i) % 10 < 4 ? -100 : id));
-  const targets = b.ids('targets', [BATCH, TIME], { ...chosen, data: values }, sizes.vocabSize, -100);
-  const inputs = { logits, targets };
-  return b.build('cross_entropy', inputs, { ignoreIndex: -100 }, 'loss', sizes.vocabSize);
+  if (sizes.extreme) {
+    const z = b.values('logits');
+    for (let row = 0; row < values.length; row++) {
+      const of = z.subarray(row * vocabSize, (row + 1) * vocabSize);
+      of.forEach((value, i) => (of[i] = Math.fround(value + 80 * ((row % 3) - 1))));
+      if (row % 2 === 1) values[row] = of.indexOf(Math.max(...of));
+    }
+  }
+  const targets = b.ids('targets', [BATCH, TIME], { ...chosen, data: values }, vocabSize, -100);
+  return b.build('cross_entropy', { logits, targets }, { ignoreIndex: -100 }, 'loss', vocabSize);
+}
+
+/**
+ * The output layer and its loss, which a rewrite rule makes one operation. x and weight are small multiples of 1/2 and
+ * 1/16, mostly zeros, so that 16-bit types hold each logit: what they round is the gradient alone.
+ */
+export function linearCrossEntropyCase(
+  sizes: Sizes & { vocabSize: number; nEmbd: number; ignored: boolean },
+): OperationCase {
+  const b = new CaseBuilder(label('linear_cross_entropy', sizes), sizes);
+  const { vocabSize, nEmbd } = sizes;
+  const vocab = b.axis('vocab', vocabulary(vocabSize));
+  const embd = b.axis('embd', width(nEmbd));
+  const x = b.input('x', embd, nEmbd);
+  const weight = b.parameter('weight', [vocab, embd], [vocabSize, nEmbd]);
+  // 16 terms that are not zero, each at most 1 · 1/4 in steps of 1/32: a sum of at most 4 has eight bits.
+  const kept = Math.min(1, 16 / nEmbd);
+  const grid = (values: Float64Array, step: number, most: number, share: number): void =>
+    values.forEach((value, i) => {
+      const steps = Math.max(-most, Math.min(most, Math.round(value * most)));
+      values[i] = b.chance(share) ? steps * step : 0;
+    });
+  grid(b.values('x'), 1 / 2, 2, kept);
+  grid(b.values('weight'), 1 / 16, 4, 1);
+  const chosen = b.randomIds(vocabSize);
+  const values = chosen.data.map((id, i) => (sizes.ignored && i > 0 && (id * 7 + i) % 10 < 4 ? -100 : id));
+  const targets = b.ids('targets', [BATCH, TIME], { ...chosen, data: values }, vocabSize, -100);
+  const logits = b.node('linear', 'head', { x, weight });
+  const terms = Math.max(nEmbd, vocabSize, sizes.rows * sizes.time);
+  return b.build('cross_entropy', { logits, targets }, { ignoreIndex: -100 }, 'loss', terms);
 }

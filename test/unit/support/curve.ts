@@ -65,11 +65,14 @@ export function batchOfStep(step: number, from = 0, to = curve.batches.shape[1])
   return { tokens, targets };
 }
 
-/** Gives a model the fixture's weights and optimizer. */
+/** PyTorch's defaults. */
+export const lossScaling = { initScale: 2 ** 16, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000 };
+
+/** Gives a model the fixture's weights and optimizer, and loss scaling where it computes in fp16. */
 export async function startCurve(
   model: NativeModel,
   graph: Graph,
-  lossScaling?: NativeTrainingOptions['lossScaling'],
+  options: Partial<NativeTrainingOptions> = {},
 ): Promise<void> {
   for (const { name } of model.info.parameters) {
     await model.writeTensor('parameter', name, initialWeight(graph, name));
@@ -86,7 +89,8 @@ export async function startCurve(
     maxGradNorm: t.max_grad_norm,
     labelSmoothing: 0,
     learningRates: Float32Array.from(curve.learning_rates),
-    ...(lossScaling === undefined ? {} : { lossScaling }),
+    ...(model.info.precision === 'fp16' ? { lossScaling } : {}),
+    ...options,
   });
 }
 

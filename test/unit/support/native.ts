@@ -1,7 +1,13 @@
 import type { Graph } from '../../../lib/graph/graph';
-import { NativeModel, type Batch, type NativeModelOptions, type Precision } from '../../../lib/native';
+import {
+  NativeModel,
+  type Batch,
+  type NativeModelOptions,
+  type Precision,
+  type RunResult,
+} from '../../../lib/native';
 import { atStart } from '../../oracles/philox';
-import { runGraph } from '../../oracles/graph';
+import { runGraph, type GraphRun } from '../../oracles/graph';
 import { tensor, type Tensor } from '../../oracles/tensor';
 import { NODE, type OperationCase } from './cases';
 import { expectClose, fp32Tolerance } from './compare';
@@ -23,8 +29,6 @@ export interface CaseOptions {
   /** Default 'cpu' and 'fp32'. */
   readonly device?: string;
   readonly precision?: Precision;
-  /** Relative error allowed, in place of what fp32 arithmetic may leave. */
-  readonly tolerance?: number;
 }
 
 /** Creates a fp32 model on the CPU, on one thread, and passes it on; disposes it in the end. */
@@ -72,12 +76,16 @@ export async function readParameters(model: NativeModel, graph: Graph): Promise<
   return read;
 }
 
-/** What a case computes natively: its value and gradients by name. */
+/** What a case computes natively: its value, gradients by name, and what each call wrote where `tap` asks for it. */
 export async function runNative(
   one: OperationCase,
-  options: CaseOptions = {},
-): Promise<{ value: ArrayLike<number>; gradients: ReadonlyMap<string, ArrayLike<number>> }> {
-  const { threads, padding, rewrite, labelSmoothing, separate } = options;
+  options: CaseOptions & { readonly tap?: boolean } = {},
+): Promise<{
+  value: ArrayLike<number>;
+  gradients: ReadonlyMap<string, ArrayLike<number>>;
+  taps: RunResult['taps'];
+}> {
+  const { threads, padding, rewrite, labelSmoothing, separate, tap } = options;
   const model = {
     ...(threads === undefined ? {} : { threads }),
     ...(padding === undefined ? {} : { padding }),
@@ -89,7 +97,7 @@ export async function runNative(
     const isInput = (name: string): boolean => one.graph.inputs.some((input) => input.name === name);
     const output = 'loss' in one.graph.outputs ? 'loss' : 'y';
     const differentiable = options.eval ? [] : one.differentiable;
-    const { outputs } = await native.run(
+    const { outputs, taps } = await native.run(
       {
         mode: options.eval ? 'eval' : 'train',
         rows: one.rows,
@@ -101,7 +109,11 @@ export async function runNative(
         ...(rewrite === undefined ? {} : { rewrite }),
       },
       batchOf(one.graph, one.given),
-      { poison: true, ...(separate === undefined ? {} : { separate }) },
+      {
+        poison: true,
+        ...(separate === undefined ? {} : { separate }),
+        ...(tap === undefined ? {} : { tap }),
+      },
     );
     const gradients = new Map<string, ArrayLike<number>>();
     for (const name of differentiable) {
@@ -110,21 +122,29 @@ export async function runNative(
         : await native.readTensor('gradient', name);
       gradients.set(name, gradient);
     }
-    return { value: outputs[output]!.data, gradients };
+    return { value: outputs[output]!.data, gradients, taps };
+  });
+}
+
+/** What a case's oracles compute. */
+export function runOracle(
+  one: OperationCase,
+  options: Pick<CaseOptions, 'eval' | 'labelSmoothing'> = {},
+): GraphRun {
+  // The gradient of a loss starts from one over the positions of the batch.
+  const seed = one.given.get('dy') ?? tensor([1], [1 / (one.rows * one.time)]);
+  return runGraph(one.graph, one.given, new Map([[NODE, seed]]), {
+    train: !options.eval,
+    random: atStart(SEED),
+    labelSmoothing: options.labelSmoothing ?? 0,
   });
 }
 
 /** Runs a case natively and by its oracle: value and every gradient have to agree to fp32 rounding. */
 export async function checkCase(one: OperationCase, options: CaseOptions = {}): Promise<void> {
-  // The gradient of a loss starts from one over the positions of the batch.
-  const seed = one.given.get('dy') ?? tensor([1], [1 / (one.rows * one.time)]);
-  const oracle = runGraph(one.graph, one.given, new Map([[NODE, seed]]), {
-    train: !options.eval,
-    random: atStart(SEED),
-    labelSmoothing: options.labelSmoothing ?? 0,
-  });
+  const oracle = runOracle(one, options);
   const native = await runNative(one, options);
-  const tolerance = options.tolerance ?? fp32Tolerance(one.terms) * (options.slack ?? 1);
+  const tolerance = fp32Tolerance(one.terms) * (options.slack ?? 1);
   expectClose('value', native.value, oracle.values.get(NODE)!.data, tolerance);
   for (const name of native.gradients.keys()) {
     expectClose(`d(${name})`, native.gradients.get(name)!, oracle.gradients.get(name)!.data, tolerance);

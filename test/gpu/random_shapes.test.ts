@@ -1,0 +1,64 @@
+import fc from 'fast-check';
+import type { Precision } from '../../lib/native';
+import {
+  activationCase,
+  addCase,
+  attentionCase,
+  crossEntropyCase,
+  dropoutCase,
+  embeddingCase,
+  layerNormCase,
+  linearCase,
+  positionEmbeddingCase,
+  type OperationCase,
+} from '../unit/support/cases';
+import { checkOnGpu } from './support/gates';
+
+/**
+ * Shapes that nobody chose. Their number and seed are fixed, so that a run is the same each time; what fails is printed
+ * with the seed and the smallest sizes that still fail.
+ */
+const runs = { numRuns: 12, seed: 20_240_229 };
+
+const upTo = (most: number, least = 1): fc.Arbitrary<number> => fc.integer({ min: least, max: most });
+const sizes = { rows: upTo(4), time: upTo(150) };
+
+const operations: Readonly<Record<string, fc.Arbitrary<OperationCase>>> = {
+  linear: fc.record({ ...sizes, nIn: upTo(300), nOut: upTo(300), bias: fc.boolean() }).map(linearCase),
+  activation: fc
+    .record({ ...sizes, nEmbd: upTo(300), name: fc.constantFrom('gelu', 'gelu_new', 'silu', 'tanh') })
+    .map(activationCase),
+  layer_norm: fc
+    .record({ ...sizes, nEmbd: upTo(3000, 16), bias: fc.boolean(), residual: fc.boolean() })
+    .map((s) => layerNormCase({ ...s, time: Math.ceil(s.time / 10) })),
+  attention: fc
+    .record({
+      rows: upTo(3),
+      time: upTo(150),
+      heads: upTo(3),
+      headDim: upTo(128).map((half) => 2 * half),
+      causal: fc.boolean(),
+      lengths: fc.boolean(),
+    })
+    .map(attentionCase),
+  embedding: fc
+    .record({ ...sizes, vocabSize: upTo(700), nEmbd: upTo(300), addend: fc.boolean() })
+    .map(embeddingCase),
+  position_embedding: fc
+    .record({ ...sizes, nEmbd: upTo(100) })
+    .map((s) => positionEmbeddingCase({ ...s, positions: s.time + 1 })),
+  add: fc.record({ ...sizes, nEmbd: upTo(300) }).map(addCase),
+  dropout: fc.record({ ...sizes, nEmbd: upTo(300), p: fc.constantFrom(0.1, 0.5) }).map(dropoutCase),
+  cross_entropy: fc
+    .record({ rows: upTo(4), time: upTo(40), vocabSize: upTo(3000, 2), ignored: fc.boolean() })
+    .map(crossEntropyCase),
+};
+
+describe.each<Precision>(['fp32', 'tf32', 'bf16', 'fp16'])('%s', (precision) => {
+  test.each(Object.entries(operations))('%s', async (_, cases) => {
+    await fc.assert(
+      fc.asyncProperty(cases, (one) => checkOnGpu(one, precision)),
+      runs,
+    );
+  });
+});

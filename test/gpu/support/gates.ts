@@ -1,0 +1,205 @@
+import { devices, type Precision, type RunResult } from '../../../lib/native';
+import type { GraphRun } from '../../oracles/graph';
+import { linearBackward } from '../../oracles/linear';
+import { atStart } from '../../oracles/philox';
+import { tensor, type Tensor } from '../../oracles/tensor';
+import { NODE, type OperationCase } from '../../unit/support/cases';
+import { expectClose, fp32Tolerance, relativeError } from '../../unit/support/compare';
+import { runNative, runOracle, SEED, type CaseOptions } from '../../unit/support/native';
+import { isHalf, roundTo } from '../../unit/support/rounding';
+import { attention16, expectFlash } from './attention16';
+import { rounded } from './rounded';
+
+/** The GPU that tests run on; without one their first call fails with the reason. */
+export const gpu = devices().find(({ kind }) => kind === 'cuda')?.name ?? 'cuda:0';
+
+// How far a result in a 16-bit type may be from the exact one, in multiples of its rounding floor: the error of the
+// oracle's own result, rounded. Operations compute in fp32 and round once; they differ by fp32 arithmetic (1e-6 to
+// 1e-5, against a floor of 1.7e-3 in bf16 and 2.1e-4 in fp16) and by the functions that a GPU approximates.
+const floors: Readonly<Record<string, number>> = {
+  linear: 1.1,
+  activation: 1.15,
+  layer_norm: 1.2, // the mean is subtracted in fp32
+  cross_entropy: 1.2, // p − 1 cancels
+};
+const plainFloor = 1.1;
+
+// Beyond these a matrix product with fp32 sums has a bug, whatever its operands: 1.15 times the floor of normals.
+// Tensors with fewer elements than the second number have floors that differ too much from it.
+const productCaps = { bf16: 1.9e-3, fp16: 2.4e-4 } as const;
+const productCapElements = 4096;
+
+// fp32 sums of exact products. Tensor cores cut the sums' last bits off instead of rounding, cuBLAS's too.
+const productSum = 1e-5;
+// Other fp32 results of 16-bit inputs: gradients of biases, of norms and of tables, statistics.
+const fp32Sum = 1e-4;
+const statistics = 1e-5;
+const meanLoss = 1e-5;
+
+/** ‖round(exact) − exact‖ / ‖exact‖ */
+const floorOf = (exact: ArrayLike<number>, precision: Precision): number =>
+  relativeError(Float64Array.from(exact, roundTo[precision]), exact);
+
+function outputOf(taps: RunResult['taps'], output: string): ArrayLike<number> | undefined {
+  return taps.find((tap) => tap.output === output && tap.call.startsWith(NODE))?.value.data;
+}
+
+/** Compares a case on the GPU with its oracles, at the gates of its precision. Memory is poisoned. */
+export async function checkOnGpu(
+  source: OperationCase,
+  precision: Precision,
+  options: Pick<CaseOptions, 'eval' | 'labelSmoothing' | 'slack'> = {},
+): Promise<void> {
+  const one = rounded(source, precision);
+  const oracle = runOracle(one, options);
+  const native = await runNative(one, { ...options, device: gpu, precision, tap: true });
+  const op = one.graph.nodes.find(({ name }) => name === NODE)!.op;
+  const exact = (name: string): Tensor =>
+    name === 'value' ? oracle.values.get(NODE)! : oracle.gradients.get(name)!;
+  const results = new Map([['value', native.value], ...native.gradients]);
+
+  if (op === 'cross_entropy') {
+    // The sum of a loss in nats and the number of targets that count: their mean, absolutely.
+    const [sum, valid] = [exact('value').data[0]!, exact('value').data[1]!];
+    expect(native.value[1]).toBe(valid);
+    expect(Math.abs(native.value[0]! - sum) / valid).toBeLessThanOrEqual(meanLoss);
+    results.delete('value');
+  }
+  if (op === 'attention' && !options.eval) checkLse(one, outputOf(native.taps, 'lse'), options.slack ?? 1);
+  if (op === 'layer_norm' && !options.eval) checkStatistics(one, native.taps);
+  if (op === 'attention' && isHalf(precision)) {
+    checkFlash(one, oracle, results, precision);
+    return;
+  }
+  for (const [name, result] of results) {
+    const what = name === 'value' ? 'value' : `d(${name})`;
+    expectClose(what, result, exact(name).data, tolerance(one, name, exact(name), precision, options));
+  }
+}
+
+/** How far a result may be from the exact one, in relative Frobenius norm. */
+export function tolerance(
+  one: OperationCase,
+  name: string,
+  exact: Tensor,
+  precision: Precision,
+  { slack = 1 }: Pick<CaseOptions, 'slack'> = {},
+): number {
+  const op = one.graph.nodes[0]!.op;
+  const isParameter = one.graph.parameters.some((parameter) => parameter.name === name);
+  const isLoss = 'loss' in one.graph.outputs;
+  // The order of sums and fused multiply-adds differ from the CPU's, so four times its bound.
+  if (precision === 'fp32' || (precision === 'tf32' && op !== 'linear')) {
+    return 4 * fp32Tolerance(one.terms) * slack;
+  }
+  if (op === 'linear' && isLoss) return linearCrossEntropyTolerance(one, name, precision);
+  if (precision === 'tf32') return productSum;
+  if (isParameter) return op === 'linear' && name === 'weight' ? productSum : fp32Sum;
+  const floor = (floors[op] ?? plainFloor) * floorOf(exact.data, precision);
+  const isCapped = op === 'linear' && exact.data.length >= productCapElements;
+  return isCapped ? Math.min(floor, productCaps[precision]) : floor;
+}
+
+/**
+ * The output layer and its loss round the gradient of the logits on its way to the gradients of x and of the weight:
+ * 1.2 times what that alone does to them. In tf32 twice that, because tensor cores cut bits off that rounding would keep.
+ */
+function linearCrossEntropyTolerance(one: OperationCase, name: string, precision: Precision): number {
+  const oracle = runOracle(one);
+  const round = roundTo[precision];
+  const dlogits = oracle.gradients.get('head')!;
+  const [x, weight] = [one.given.get('x')!, one.given.get('weight')!];
+  const emulated = linearBackward({ ...dlogits, data: dlogits.data.map(round) }, x, weight);
+  const result =
+    name === 'x' ? emulated.dx.data.map(isHalf(precision) ? round : (value) => value) : emulated.dweight.data;
+  return (precision === 'tf32' ? 2 : 1.2) * relativeError(result, oracle.gradients.get(name)!.data);
+}
+
+function attentionSettings(one: OperationCase) {
+  const node = one.graph.nodes[0]!;
+  const packed = one.graph.axes.find(({ name }) => name === 'qkv')!;
+  const p = Number(node.attributes?.['dropout'] ?? 0);
+  return {
+    heads: packed.factors[1]!.size,
+    headDim: packed.factors[2]!.size,
+    causal: node.attributes?.['causal'] === true,
+    lengths: one.given.get('lengths'),
+    dropout: p > 0 ? { p, site: NODE, random: atStart(SEED) } : undefined,
+  };
+}
+
+function checkFlash(
+  one: OperationCase,
+  oracle: GraphRun,
+  results: ReadonlyMap<string, ArrayLike<number>>,
+  precision: Precision,
+): void {
+  const settings = attentionSettings(one);
+  const round = roundTo[precision];
+  const plain = attention16(one.given.get('qkv')!, one.given.get('dy')!, round, settings);
+  expectFlash('value', results.get('value')!, oracle.values.get(NODE)!.data, plain.y.data, round);
+  const dqkv = results.get('qkv');
+  if (!dqkv) return;
+  const width = settings.heads * settings.headDim;
+  const exact = oracle.gradients.get('qkv')!.data;
+  for (const [part, name] of ['dq', 'dk', 'dv'].entries()) {
+    const of = (all: ArrayLike<number>): number[] =>
+      Array.from(all).filter((_, i) => Math.floor(i / width) % 3 === part);
+    expectFlash(name, of(dqkv), of(exact), of(plain.dqkv.data), round);
+  }
+}
+
+/**
+ * ln Σ eˢ of each query, −∞ where a query sees no key: within 1e-5, or that part of it, because fp32 holds a score of
+ * some hundreds to no better.
+ */
+function checkLse(one: OperationCase, lse: ArrayLike<number> | undefined, slack: number): void {
+  if (!lse) throw new Error('attention handed out no lse');
+  const { heads, headDim, causal, lengths } = attentionSettings(one);
+  const qkv = one.given.get('qkv')!.data;
+  const at = (b: number, t: number, part: number, h: number): number =>
+    (((b * one.time + t) * 3 + part) * heads + h) * headDim;
+  const scale = Number(one.graph.nodes[0]!.attributes?.['scale'] ?? 1 / Math.sqrt(headDim));
+  for (let i = 0; i < one.rows * heads * one.time; i++) {
+    const [b, h, q] = [Math.floor(i / one.time / heads), Math.floor(i / one.time) % heads, i % one.time];
+    const length = lengths ? lengths.data[b]! : one.time;
+    const keys = q >= length ? 0 : causal ? q + 1 : length;
+    const scores = Float64Array.from({ length: keys }, (_, k) => {
+      let sum = 0;
+      for (let d = 0; d < headDim; d++) sum += qkv[at(b, q, 0, h) + d]! * qkv[at(b, k, 1, h) + d]!;
+      return scale * sum;
+    });
+    const largest = scores.reduce((a, s) => Math.max(a, s), -Infinity);
+    const expected =
+      keys > 0 ? largest + Math.log(scores.reduce((a, s) => a + Math.exp(s - largest), 0)) : -Infinity;
+    const close =
+      keys === 0
+        ? lse[i] === expected
+        : Math.abs(lse[i]! - expected) <= statistics * slack * Math.max(1, Math.abs(expected));
+    if (!close) throw new Error(`lse of row ${b}, head ${h}, query ${q} is ${lse[i]}, expected ${expected}`);
+  }
+}
+
+/** Mean and 1/σ of each row, which only the backward pass shows otherwise. */
+function checkStatistics(one: OperationCase, taps: RunResult['taps']): void {
+  const [mean, rstd] = [outputOf(taps, 'mean'), outputOf(taps, 'rstd')];
+  if (!mean || !rstd) throw new Error('layer_norm handed out no statistics');
+  const x = one.given.get('x')!;
+  const residual = one.given.get('residual');
+  const columns = x.shape.at(-1)!;
+  const epsilon = Number(one.graph.nodes[0]!.attributes?.['epsilon']);
+  const rows = x.data.length / columns;
+  const means = tensor([rows], new Float64Array(rows));
+  const rstds = tensor([rows], new Float64Array(rows));
+  for (let row = 0; row < rows; row++) {
+    const of = Float64Array.from({ length: columns }, (_, i) => {
+      const at = row * columns + i;
+      return x.data[at]! + (residual ? residual.data[at]! : 0);
+    });
+    const m = of.reduce((a, value) => a + value, 0) / columns;
+    means.data[row] = m;
+    rstds.data[row] = 1 / Math.sqrt(of.reduce((a, value) => a + (value - m) ** 2, 0) / columns + epsilon);
+  }
+  expectClose('mean', mean, means.data, statistics);
+  expectClose('rstd', rstd, rstds.data, statistics);
+}

@@ -1,0 +1,126 @@
+// Seeded bugs of the GPU: as mutants.mjs, but in CUDA code and in what only GPUs run. The gates are tests of test/gpu.
+
+const curve = (precision, microBatches = 1) => ({
+  gate: 'test/gpu/model.test.ts',
+  only: `50 steps in ${precision} with ${microBatches} micro-batches follow PyTorch`,
+});
+const overflow = {
+  gate: 'test/gpu/model.test.ts',
+  only: 'fp16: a gradient that overflows skips the step, halves the scale and leaves no other trace',
+};
+const operation = (name) => ({ gate: 'test/gpu/operations.test.ts', only: name });
+
+export const gpuMutants = [
+  {
+    name: 'the optimizer leaves the 16-bit copy stale',
+    file: 'native/ops/adamw/cuda.cu',
+    search: 'if constexpr (kHalf) {',
+    replace: 'if constexpr (false) {',
+    ...curve('bf16'),
+  },
+  {
+    name: 'no weight decay',
+    file: 'native/ops/adamw/cuda.cu',
+    search: 'static_cast<float>(1 - rate * settings.weightDecay * chunkTable[2 * chunk])',
+    replace: '1',
+    ...curve('fp32'),
+  },
+  {
+    name: 'β2 is off by 0.001',
+    file: 'native/ops/adamw/cuda.cu',
+    search: 'beta2 = a.number("beta2");',
+    replace: 'beta2 = a.number("beta2") + 0.001;',
+    ...curve('fp32'),
+  },
+  {
+    name: 'a skipped step advances Adam',
+    file: 'native/ops/advance_counters/cuda.cu',
+    search: 'counters[kApplied] += norm[kApply] != 0 ? 1 : 0;',
+    replace: 'counters[kApplied] += 1;',
+    ...overflow,
+  },
+  {
+    name: 'the scale of the loss stays in the gradient',
+    file: 'native/ops/gradient_norm/cuda.cu',
+    search: '1 / (seed * valid)',
+    replace: '1 / valid',
+    ...overflow,
+  },
+  {
+    name: 'an overflow does not skip the step',
+    file: 'native/ops/gradient_norm/cuda.cu',
+    search: 'isfinite(rounded) && valid > 0',
+    replace: 'valid > 0',
+    ...overflow,
+  },
+  {
+    name: 'the 16-bit causal mask lets a query see the next key',
+    file: 'native/ops/attention/sm80_forward.cuh',
+    search: '(a.causal && column > row + e / 2 * 8)',
+    replace: '(a.causal && column > row + 1 + e / 2 * 8)',
+    ...operation('bf16 attention rows=2 time=67 heads=1 headDim=8 causal=true'),
+  },
+  {
+    name: 'the values of two heads are swapped',
+    file: 'native/ops/attention/problem.cuh',
+    search: 'which * width + static_cast<int64_t>(h) * a.head',
+    replace: 'which * width + static_cast<int64_t>(which == 2 ? h ^ 1 : h) * a.head',
+    ...operation('fp16 attention rows=1 time=200 heads=2 headDim=68 causal=true'),
+  },
+  {
+    name: 'attention divides by √D of the padded head',
+    file: 'native/ops/attention/cuda.cu',
+    search: 'std::sqrt(static_cast<double>(qkv.factors[4].logical))',
+    replace: 'std::sqrt(static_cast<double>(qkv.factors[4].physical))',
+    ...operation('bf16 attention rows=2 time=67 heads=2 headDim=20 causal=false'),
+  },
+  {
+    name: 'all heads of a row have the same dropout mask',
+    file: 'native/ops/attention/problem.cuh',
+    search: 's.firstRow = static_cast<uint32_t>(h) * static_cast<uint32_t>(a.time);',
+    replace: 's.firstRow = 0;',
+    ...operation('bf16 attention rows=2 time=33 heads=2 headDim=32 causal=true dropout=0.2'),
+  },
+  {
+    name: 'padded logits count in the softmax',
+    file: 'native/ops/cross_entropy/rows.cuh',
+    search: 'if (column + j >= s.vocabulary) {',
+    replace: 'if (column + j >= s.columns) {',
+    ...operation('bf16 cross_entropy rows=3 time=7 vocabSize=250 ignored=true'),
+  },
+  {
+    name: 'the variance of layer norm counts padding lanes',
+    file: 'native/ops/layer_norm/cuda.cu',
+    search: 'column + i < logical ? v[k][i] - m : 0.0f',
+    replace: 'v[k][i] - m',
+    ...operation('fp16 layer_norm rows=3 time=43 nEmbd=31 bias=true residual=true'),
+  },
+  {
+    name: 'the cubic term of GELU is off by a thousandth',
+    file: 'native/ops/activation/functions.cuh',
+    search: 'return k * b * (1.0f + 0.044715f * b * b);',
+    replace: 'return k * b * (1.0f + 0.04476f * b * b);',
+    ...operation('fp32 activation rows=3 time=43 nEmbd=37 name=gelu_new'),
+  },
+  {
+    name: 'the gradient of a token that fills several segments loses parts',
+    file: 'native/ops/embedding/cuda.cu',
+    search: 'at < positions && keys[at] == key; at += kSegment',
+    replace: 'at < positions && keys[at] == key && at < after + kSegment; at += kSegment',
+    ...operation('fp16 embedding rows=1 time=1025 vocabSize=2 nEmbd=264'),
+  },
+  {
+    name: 'products in fp32 run in TF32',
+    file: 'native/ops/cuda_gemm.cu',
+    search: 'cublaslt::CUBLAS_COMPUTE_32F_PEDANTIC);',
+    replace: 'cublaslt::CUBLAS_COMPUTE_32F_FAST_TF32);',
+    ...operation('fp32 linear rows=2 time=113 nIn=545 nOut=203 bias=true'),
+  },
+  {
+    name: 'the second micro-batch stores its gradient in place of adding it',
+    file: 'native/ops/linear/cuda.cu',
+    search: 'call.beta = c.accumulate[0] ? 1.0f : 0.0f;',
+    replace: 'call.beta = 0.0f;',
+    ...curve('fp32', 4),
+  },
+];
