@@ -2,30 +2,59 @@
 //   node benchmarks/run.mjs > lines.jsonl && node benchmarks/report.mjs < lines.jsonl
 import { readFileSync, writeFileSync } from 'node:fs';
 
-const results = readFileSync(0, 'utf8')
+const number = (value) => Math.round(value).toLocaleString('en-US');
+const milliseconds = (seconds) => (seconds === undefined ? '' : (seconds * 1000).toFixed(1));
+const share = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`;
+
+/** A table by the kind of result. */
+const tables = {
+  speed({ unit, rows }) {
+    const base = Math.max(...rows.filter(({ name }) => name !== 'tesserae').map(({ median }) => median));
+    return [
+      `| | median ${unit} | 10th – 90th percentile | samples | times the best peer |`,
+      '| --- | ---: | ---: | ---: | ---: |',
+      ...rows.map(({ name, median, low, high, samples }) => {
+        const ratio = name === 'tesserae' && Number.isFinite(base) ? `**${(median / base).toFixed(2)}**` : '';
+        return `| ${name} | ${number(median)} | ${number(low)} – ${number(high)} | ${samples} | ${ratio} |`;
+      }),
+    ];
+  },
+  profile({ peer, rows, step }) {
+    const total = (of) => rows.reduce((sum, row) => sum + (of(row) ?? 0), 0);
+    const [own, theirs] = [total(({ seconds }) => seconds), total(({ peerSeconds }) => peerSeconds)];
+    return [
+      `| | tesserae, ms | share | roofline, ms | ${peer}, ms | share |`,
+      '| --- | ---: | ---: | ---: | ---: | ---: |',
+      ...rows.map(
+        ({ name, seconds, plannedSeconds, peerSeconds }) =>
+          `| ${name} | ${milliseconds(seconds)} | ${share(seconds, own)} | ${milliseconds(plannedSeconds)} | ` +
+          `${milliseconds(peerSeconds)} | ${share(peerSeconds, theirs)} |`,
+      ),
+      `| sum of the kernels | ${milliseconds(own)} | | ${milliseconds(step.plannedSeconds)} | ${milliseconds(theirs)} | |`,
+      `| a step as it runs | ${milliseconds(step.seconds)} | | | ${milliseconds(step.peerSeconds)} | |`,
+    ];
+  },
+  memory({ rows }) {
+    return [
+      '| | planned, MiB | driver, MiB | planned ÷ driver |',
+      '| --- | ---: | ---: | ---: |',
+      ...rows.map(
+        ({ name, planned, driver }) =>
+          `| ${name} | ${number(planned)} | ${number(driver)} | ${(planned / driver).toFixed(3)} |`,
+      ),
+    ];
+  },
+};
+
+const sections = readFileSync(0, 'utf8')
   .split('\n')
   .filter((line) => line.startsWith('{'))
-  .map((line) => JSON.parse(line));
-
-const number = (value) => Math.round(value).toLocaleString('en-US');
-const sections = results.map(({ title, work, unit, machine, rows }) => {
-  const base = Math.max(...rows.filter(({ name }) => name !== 'tesserae').map(({ median }) => median));
-  const table = rows.map(({ name, median, low, high, samples }) => {
-    const ratio = name === 'tesserae' && Number.isFinite(base) ? `**${(median / base).toFixed(2)}**` : '';
-    return `| ${name} | ${number(median)} | ${number(low)} – ${number(high)} | ${samples} | ${ratio} |`;
+  .map((line) => JSON.parse(line))
+  .map((result) => {
+    const { title, work, machine } = result;
+    const taken = `${machine.name}, clocks ${machine.clocksMHz.join(' to ')} MHz, Node ${machine.node}, ${machine.date}.`;
+    return [`## ${title}`, '', `${work}.`, '', ...tables[result.kind](result), '', taken].join('\n');
   });
-  return [
-    `## ${title}`,
-    '',
-    `${work}.`,
-    '',
-    `| | median ${unit} | 10th – 90th percentile | samples | times the best peer |`,
-    '| --- | ---: | ---: | ---: | ---: |',
-    ...table,
-    '',
-    `${machine.name}, clocks ${machine.clocksMHz.join(' to ')} MHz, Node ${machine.node}, ${machine.date}.`,
-  ].join('\n');
-});
 
 const head = `# Results
 

@@ -1,8 +1,10 @@
-// Runs benchmark suites (cpu_step unless named; gpt2_step and deep_step need a GPU) and prints one JSON line each;
+// Runs benchmark suites (cpu_step unless named; all others need a GPU) and prints one JSON line each;
 // `node benchmarks/report.mjs` makes RESULTS.md of such lines.
 //   node benchmarks/run.mjs [suite …] [--python python3] [--samples 20]
 import { parseArgs } from 'node:util';
-import { run, suites } from './training_step.mjs';
+import * as memory from './memory.mjs';
+import * as stepProfile from './step_profile.mjs';
+import * as trainingStep from './training_step.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -12,10 +14,20 @@ const { values, positionals } = parseArgs({
   },
 });
 
+const suites = {
+  ...Object.fromEntries(
+    trainingStep.suites.map((suite) => [suite, (options) => trainingStep.run(suite, options)]),
+  ),
+  step_profile: stepProfile.run,
+  memory: memory.run,
+};
+
 for (const suite of positionals.length > 0 ? positionals : ['cpu_step']) {
-  if (!suites.includes(suite)) {
-    console.error(`unknown suite '${suite}': use ${suites.join(', ')}`);
+  if (!Object.hasOwn(suites, suite)) {
+    console.error(`unknown suite '${suite}': use ${Object.keys(suites).join(', ')}`);
     process.exit(2);
   }
-  console.log(JSON.stringify(await run(suite, { python: values.python, samples: Number(values.samples) })));
+  console.log(
+    JSON.stringify(await suites[suite]({ python: values.python, samples: Number(values.samples) })),
+  );
 }

@@ -2,8 +2,13 @@
 // sample is one step, batch given.
 import { Model, Trainer } from 'tesserae';
 import { machine, measure, peer } from './lib/measure.mjs';
+import { configOf, deep, gpt2, randomBatch, small } from './lib/models.mjs';
 
-const noDropout = { residPdrop: 0, embdPdrop: 0, attnPdrop: 0 };
+const gpu = { device: 'cuda', threads: 1 };
+const gpt2Step = { ...gpu, rows: 32, shape: gpt2 };
+const deepStep = { ...gpu, rows: 128, shape: deep };
+const gpt2Title = 'Training step of GPT-2 124M on one GPU';
+const deepTitle = 'Training step of 22 layers of 544 (17 heads) on one GPU';
 
 const cases = {
   cpu_step: {
@@ -12,39 +17,20 @@ const cases = {
     precision: 'fp32',
     threads: 2,
     rows: 32,
-    shape: { vocabSize: 256, nPositions: 128, nEmbd: 128, nLayer: 5, nHead: 4 },
+    shape: small,
   },
-  gpt2_step: {
-    title: 'Training step of GPT-2 124M on one GPU, bf16',
-    device: 'cuda',
-    precision: 'bf16',
-    threads: 1,
-    rows: 32,
-    shape: { vocabSize: 50257, nPositions: 1024, nEmbd: 768, nLayer: 12, nHead: 12 },
-  },
-  deep_step: {
-    title: 'Training step of 22 layers of 544 (17 heads) on one GPU, bf16',
-    device: 'cuda',
-    precision: 'bf16',
-    threads: 1,
-    rows: 128,
-    shape: { vocabSize: 256, nPositions: 200, nEmbd: 544, nLayer: 22, nHead: 17 },
-  },
+  gpt2_step: { title: `${gpt2Title}, bf16`, precision: 'bf16', ...gpt2Step },
+  gpt2_step_fp16: { title: `${gpt2Title}, fp16`, precision: 'fp16', ...gpt2Step },
+  deep_step: { title: `${deepTitle}, bf16`, precision: 'bf16', ...deepStep },
+  deep_step_fp16: { title: `${deepTitle}, fp16`, precision: 'fp16', ...deepStep },
 };
 
 export const suites = Object.keys(cases);
 
 async function tesserae({ device, precision, threads, rows, shape }) {
-  const model = await Model.create(
-    { type: 'gpt2', ...shape, ...noDropout },
-    { device, precision, seed: 1, threads },
-  );
+  const model = await Model.create(configOf(shape), { device, precision, seed: 1, threads });
   const trainer = new Trainer(model, { arguments: { maxSteps: 1000, learningRate: 1e-4 } });
-  const random = () =>
-    Array.from({ length: rows }, () =>
-      Int32Array.from({ length: shape.nPositions }, () => Math.floor(Math.random() * shape.vocabSize)),
-    );
-  const batch = { tokens: random(), targets: random() };
+  const batch = randomBatch(rows, shape);
   return {
     name: 'tesserae',
     async sample() {
@@ -72,8 +58,9 @@ export async function run(suite, { python, samples }) {
   const tokens = rows * shape.nPositions;
   return {
     suite,
+    kind: 'speed',
     title,
-    work: `GPT-2 form, ${shape.nLayer} layers, d ${shape.nEmbd}, ${shape.nHead} heads, vocabulary ${shape.vocabSize}, ${rows} × ${shape.nPositions} tokens a step, AdamW, clipping`,
+    work: `GPT-2 form, ${shape.nLayer} layers, d ${shape.nEmbd}, ${shape.nHead} heads, vocabulary ${shape.vocabSize}, ${rows} × ${shape.nPositions} tokens a step, AdamW, clipping${precision === 'fp16' ? ', dynamic loss scaling' : ''}`,
     unit: 'tokens/s',
     machine: machine(device),
     precision,

@@ -262,8 +262,8 @@ async function async<T>(call: (native: Addon) => Promise<T>): Promise<T> {
   }
 }
 
-/** Devices that this build and machine offer. */
-export function devices(): { name: string; kind: 'cpu' | 'cuda'; description: string }[] {
+/** Devices that this build and machine offer; `chip` is what `plan` calls it, absent for one that it does not know. */
+export function devices(): { name: string; kind: 'cpu' | 'cuda'; chip?: string; description: string }[] {
   return JSON.parse(sync((native) => native.devices())) as ReturnType<typeof devices>;
 }
 

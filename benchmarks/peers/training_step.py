@@ -49,8 +49,8 @@ class GPT2(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.view(-1))
 
 
-def main():
-    case, mode = json.loads(sys.argv[1]), sys.argv[2]
+def make_step(case, mode):
+    """One training step as PyTorch users write it, waiting for its end."""
     shape, device = case["shape"], case["device"]
     # PyTorch users pad the vocabulary by hand, and give tensor cores fp32 where it costs nothing.
     padded = {**shape, "vocabSize": (shape["vocabSize"] + 63) // 64 * 64}
@@ -66,18 +66,31 @@ def main():
     forward = torch.compile(model) if mode == "compile" else model
     size = (case["rows"], shape["nPositions"])
     tokens, targets = (torch.randint(0, shape["vocabSize"], size, device=device) for _ in range(2))
-    mixed = case["precision"] == "bf16"
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(case["precision"])
+    scaler = torch.amp.GradScaler(device) if half == torch.float16 else None
 
     def step():
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed):
+        with torch.autocast(device, dtype=half or torch.bfloat16, enabled=half is not None):
             loss = forward(tokens, targets)
-        loss.backward()
+        (scaler.scale(loss) if scaler else loss).backward()
+        if scaler:
+            scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        if scaler:
+            scaler.step(optimizer)
+            scaler.update()
+        else:
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if device == "cuda":
             torch.cuda.synchronize()
 
+    return step
+
+
+def main():
+    case, mode = json.loads(sys.argv[1]), sys.argv[2]
+    step = make_step(case, mode)
     step()  # compiles
     print(json.dumps({"name": f"PyTorch {torch.__version__} {mode}"}), flush=True)
     for _ in sys.stdin:

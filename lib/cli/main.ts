@@ -20,6 +20,8 @@ interface TrainOptions {
   outputDir?: string;
   device: string;
   threads?: number;
+  precision?: Precision;
+  profile?: true;
   json?: true;
 }
 
@@ -83,6 +85,14 @@ const device = (): Option =>
 const threads = (): Option =>
   new Option('--threads <n>', 'threads on the CPU (default: all processors)').argParser(integer(1));
 
+const precision = (): Option =>
+  new Option('--precision <mode>', 'arithmetic (default: bf16 on a GPU, fp32 on the CPU)').choices([
+    'fp32',
+    'tf32',
+    'fp16',
+    'bf16',
+  ]);
+
 /** The program; `done` gets the exit code of the command that ran. */
 function program(done: (code: number) => void): Command {
   const { version } = JSON.parse(readFileSync(path.resolve(__dirname, '../../package.json'), 'utf8')) as {
@@ -127,22 +137,35 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
     .option('--output-dir <folder>', 'instead of training.outputDir')
     .addOption(device())
     .addOption(threads())
-    .option('--json', 'print events as JSON lines on standard output')
+    .addOption(precision())
+    .option(
+      '--profile',
+      'measure some steps, operation by operation, instead of training; leaves profile.svg',
+    )
+    .option('--json', 'print events as JSON lines on standard output, or the profile as JSON')
     .addHelpText(
       'after',
       `
 Examples:
   $ tesserae train config.json
-  $ tesserae train config.json --max-steps 50 --output-dir runs/trial`,
+  $ tesserae train config.json --max-steps 50 --output-dir runs/trial
+  $ tesserae train config.json --profile`,
     )
     .action(async (file: string, options: TrainOptions) => {
-      const { device: on, threads: count, json, outputDir, ...rest } = options;
+      const { device: on, threads: count, precision: mode, profile, json, outputDir, ...rest } = options;
       const overrides = {
         ...rest,
         ...(outputDir === undefined ? {} : { outputDir: path.resolve(outputDir) }),
       };
-      const command = { overrides, device: on, json: json ?? false };
-      done(await train(file, count === undefined ? command : { ...command, threads: count }));
+      const command = {
+        overrides,
+        device: on,
+        ...(count === undefined ? {} : { threads: count }),
+        ...(mode === undefined ? {} : { precision: mode }),
+        json: json ?? false,
+        profile: profile ?? false,
+      };
+      done(await train(file, command));
     });
 
   root
@@ -173,7 +196,7 @@ Example:
     )
     .argument('<config>', 'JSON file; only its model is needed')
     .option('--chip <name>', 'the chip to plan for, such as h100, a100 or cpu')
-    .addOption(new Option('--precision <mode>', 'arithmetic').choices(['fp32', 'tf32', 'fp16', 'bf16']))
+    .addOption(precision())
     .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
     .option(
       '--memory <size>',

@@ -2,6 +2,7 @@ import pc from 'picocolors';
 import { openText, type TextData } from '../data/text';
 import type { Device } from '../models/device';
 import { Model } from '../models/model';
+import type { Precision } from '../native';
 import { formatCount, formatDuration } from '../report/format';
 import { RunReport } from '../report/run_report';
 import { Sampler } from '../sampling/sampler';
@@ -9,6 +10,7 @@ import type { TrainResult } from '../training/events';
 import { Trainer } from '../training/trainer';
 import { readTrainableRun, type SamplingConfig } from './config';
 import { Interrupt, INTERRUPTED } from './interrupt';
+import { profile } from './profile';
 import { safeFor, shownPath } from './terminal';
 
 /** What the command line says beside the configuration. */
@@ -17,10 +19,13 @@ export interface TrainCommand {
   readonly overrides: Readonly<Record<string, unknown>>;
   readonly device: string;
   readonly threads?: number;
+  readonly precision?: Precision;
   readonly json: boolean;
+  /** Measure some steps instead of training. */
+  readonly profile: boolean;
 }
 
-/** `tesserae train`: trains a model on text, and leaves metrics, a loss curve and a checkpoint. Gives the exit code. */
+/** `tesserae train`: trains a model on text, and leaves metrics, a loss curve and a checkpoint; with `--profile`, measures it. Gives the exit code. */
 export async function train(file: string, command: TrainCommand): Promise<number> {
   const run = await readTrainableRun(file, command.overrides);
   await using data = await openText(run.data.text, {
@@ -31,7 +36,13 @@ export async function train(file: string, command: TrainCommand): Promise<number
     device: command.device as Device,
     seed: run.training.seed ?? 0,
     ...(command.threads === undefined ? {} : { threads: command.threads }),
+    ...(command.precision === undefined ? {} : { precision: command.precision }),
   });
+  if (command.profile) {
+    if (!command.json) process.stderr.write(`${describe(model, data)}\n`);
+    await profile(model, data.train, { training: run.training, json: command.json });
+    return 0;
+  }
   const trainer = new Trainer(model, {
     arguments: run.training,
     train: data.train,

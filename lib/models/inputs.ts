@@ -5,6 +5,9 @@ import { types } from 'node:util';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Batch } from '../native';
+import { Capacities, type Capacity } from './capacities';
+
+export type { Capacity };
 
 /**
  * Ids by row: an array of rows, or one Int32Array that holds rows of equal length one after the other (`rows` of the
@@ -41,12 +44,6 @@ export interface InputContract {
   readonly config: { readonly nPositions: number; readonly isEncoder: boolean };
 }
 
-/** Rows of the batch and positions of a row that a program is compiled for. */
-export interface Capacity {
-  readonly rows: number;
-  readonly time: number;
-}
-
 export interface PackedBatch {
   readonly capacity: Capacity;
   readonly inputs: Batch;
@@ -54,32 +51,28 @@ export interface PackedBatch {
   readonly lengths: readonly number[];
 }
 
-/** Times are rounded up to multiples of this, so that batches of many lengths share few programs. */
-const TIME_MULTIPLE = 32;
-
 type Row = readonly number[] | Int32Array;
 
 /**
  * Packs a batch for `model`.
  *
  * @param options.targets - whether the program reads targets.
- * @param options.capacity - the program's; default: the batch's rows, and its longest row rounded up to a multiple of
- * 32, at most nPositions.
+ * @param options.capacity - the program's, or those to choose from; default: the batch's rows, and its longest row
+ * rounded up to a multiple of 32, at most nPositions.
  * @throws TesseraeError `ERR_DATA` for an empty batch or row, a row that is too long, ids that are not integers, inputs
  * that are missing or that the model does not have; `ERR_SHAPE` for inputs that do not fit the tokens.
  */
 export function packBatch(
   model: InputContract,
   batch: TrainingBatch,
-  options: { targets: boolean; capacity?: Capacity },
+  options: { targets: boolean; capacity?: Capacity | Capacities },
 ): PackedBatch {
   const tokens = tokenRows(batch, model.config.nPositions);
   const lengths = tokens.map((row) => row.length);
   const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
-  const capacity = options.capacity ?? {
-    rows: lengths.length,
-    time: Math.min(Math.ceil(longest / TIME_MULTIPLE) * TIME_MULTIPLE, model.config.nPositions),
-  };
+  const given = options.capacity ?? new Capacities(model.config.nPositions);
+  const capacity =
+    given instanceof Capacities ? given.holding({ rows: lengths.length, time: longest }) : given;
   if (tokens.length > capacity.rows || longest > capacity.time)
     throw new TesseraeError(
       'ERR_SHAPE',

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { NativeModel, type Precision } from '../native';
 import type { Graph } from '../graph/graph';
+import { Capacities } from './capacities';
 import { pickDevice, type Device } from './device';
 import { buildGraph, resolveModelConfig, type ModelConfig, type ResolvedModelConfig } from './families';
 import { packBatch, type ExtraInputs, type TokenRows } from './inputs';
@@ -50,6 +51,7 @@ export class Model {
   readonly device: string;
   /** Why `device: 'auto'` took the CPU; absent otherwise. */
   readonly fallbackReason?: string;
+  private readonly capacities: Capacities;
 
   private constructor(
     /** The configuration with every default filled in. */
@@ -61,6 +63,7 @@ export class Model {
     fallbackReason: string | undefined,
   ) {
     this.device = native.info.device;
+    this.capacities = new Capacities(config.nPositions);
     if (fallbackReason !== undefined) this.fallbackReason = fallbackReason;
     const trained = new Set(
       graph.parameters.filter(({ trainable }) => trainable !== false).map(({ name }) => name),
@@ -134,7 +137,11 @@ export class Model {
     tokens: TokenRows,
     extra: ExtraInputs,
   ): Promise<FloatTensor> {
-    const { capacity, inputs, lengths } = packBatch(this, { tokens, ...extra }, { targets: false });
+    const { capacity, inputs, lengths } = packBatch(
+      this,
+      { tokens, ...extra },
+      { targets: false, capacity: this.capacities },
+    );
     const time = lengths[0] ?? 0;
     const unequal = lengths.findIndex((length) => length !== time);
     if (unequal >= 0)
@@ -153,9 +160,9 @@ export class Model {
   }
 }
 
-/** The first `wanted` values of every `stride`. */
+/** The first `wanted` values of every `stride`, for so many rows. */
 function cutRows(data: Float32Array, rows: number, stride: number, wanted: number): Float32Array {
-  if (stride === wanted) return data;
+  if (data.length === rows * wanted) return data;
   const cut = new Float32Array(rows * wanted);
   for (let r = 0; r < rows; r++) cut.set(data.subarray(r * stride, r * stride + wanted), r * wanted);
   return cut;

@@ -2,6 +2,7 @@ import asciichart from 'asciichart';
 import { scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
 import { createColors } from 'picocolors';
+import { svgDocument } from './svg';
 
 /** One point of a loss curve: the loss, in nats, after `step` optimizer steps. */
 export interface LossPoint {
@@ -64,12 +65,7 @@ export function lossCurveSvg(
       `<text x="${right - 78}" y="${top + 10 + 20 * i}" dy="0.32em">${name}</text>`,
   );
 
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" ` +
-      'font-family="system-ui, sans-serif" font-size="12" fill="#333">',
-    `<title>${escapeXml(title)}</title>`,
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
-    `<text x="${left}" y="26" font-size="16" font-weight="600">${escapeXml(title)}</text>`,
+  return svgDocument({ width: WIDTH, height: HEIGHT, title, left }, [
     ...yTicks,
     ...xTicks,
     `<line x1="${left}" x2="${right}" y1="${bottom}" y2="${bottom}" stroke="#333"/>`,
@@ -81,9 +77,7 @@ export function lossCurveSvg(
     ...(training.length > 0 ? [curve(training, TRAINING)] : []),
     ...(evaluations.length > 0 ? [curve(evaluations, VALIDATION), ...marks] : []),
     ...legend,
-    '</svg>',
-    '',
-  ].join('\n');
+  ]);
 }
 
 /** How a curve is drawn in a terminal. */
@@ -172,14 +166,3 @@ function extent(values: readonly number[]): [number, number] {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }
-
-const XML: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&apos;',
-};
-
-const escapeXml = (text: string): string =>
-  text.replace(/[&<>"']/g, (character) => XML[character] ?? character);

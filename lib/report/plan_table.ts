@@ -145,11 +145,14 @@ function shapes(call: PlannedCall, all: boolean): string {
   return `${call.inputs.map(show).join(', ')} → ${call.outputs.map(show).join(', ')}`;
 }
 
+/** The name that a call shares with those of the other blocks: `h.*` for `h.0`, `h.1`, …. */
+export const blockName = (name: string): string => name.replace(/\.\d+(?=\.|$)/g, '.*');
+
 /** Joins the calls of repeated blocks (`h.0`, `h.1`, …) that do the same work, in the order of the first of each. */
 function group(calls: readonly PlannedCall[]): CallGroup[] {
   const groups = new Map<string, CallGroup>();
   for (const call of calls) {
-    const name = call.name.replace(/\.\d+(?=\.|$)/g, '.*');
+    const name = blockName(call.name);
     const work = [call.matrixFlops, call.vectorFlops, call.bytes, call.seconds, call.bound];
     const key = JSON.stringify([name, call.operation, work, call.outputs.map(({ shape }) => shape)]);
     const known = groups.get(key);

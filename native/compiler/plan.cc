@@ -1,7 +1,6 @@
 #include "compiler/plan.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "compiler/compile.h"
 #include "compiler/options.h"
@@ -11,6 +10,13 @@
 namespace tesserae {
 
 namespace {
+
+// Memory of a CUDA process beside its arenas: the context with the code of our kernels, cuBLASLt with the
+// code of its own, and a node of a CUDA graph for each call.
+constexpr int64_t kContextBytes = int64_t{500} << 20, kCublasLtBytes = int64_t{40} << 20,
+                  kGraphCallBytes = 16 << 10;
+
+constexpr int kThreads = 2;  // of a CPU: some of its kernels have a workspace for each
 
 struct Roofline {
   double seconds;
@@ -29,8 +35,7 @@ class Planner {
   Planner(std::string_view graphText, std::string_view requestText)
       : request_(parseJson(requestText, "the plan's request")) {
     onlyKeys(request_, "plan",
-             {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding",
-              "labelSmoothing"});
+             {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding"});
     chip_ = &findChip(request_.contains("chip") ? textField(request_, "chip", "plan") : "cpu");
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
                                                 : (chip_->cuda ? Precision::BF16 : Precision::FP32);
@@ -46,7 +51,7 @@ class Planner {
   }
 
   std::string json() {
-    const Program micro = compileMicro(rows_), update = compileUpdate();
+    const Program micro = compileMicro(), update = compileUpdate();
     Json out;
     out["chip"] = chip_->name;
     out["chipDescription"] = chip_->description;
@@ -66,27 +71,28 @@ class Planner {
       out["calls"].push_back(describe("update", update, call));
       seconds += roofline(call, *chip_, precision_).seconds;
     }
-    const std::vector<std::pair<const char*, int64_t>> owners = memory(micro, update);
-    int64_t total = 0;
-    for (const auto& [owner, bytes] : owners) {
-      out["memory"].push_back({{"owner", owner}, {"bytes", bytes}});
-      total += bytes;
-    }
-    out["totalBytes"] = total;
+    const std::vector<MemoryOwner> driver = driverMemory(micro, update);
+    std::vector<MemoryOwner> owners = trainingMemory(layout_, micro, update);
+    owners.insert(owners.end(), driver.begin(), driver.end());
+    for (const MemoryOwner& owner : owners)
+      out["memory"].push_back({{"owner", owner.name}, {"bytes", owner.bytes}});
+    out["totalBytes"] = totalBytes(owners);
     out["padding"] = padding();
     out["stepSeconds"] = seconds;
     out["tokensPerSecond"] = static_cast<double>(rows_ * time_ * accumulation_) / seconds;
-    out["largestBatch"] = {{"memoryBytes", memory_}, {"rows", largestBatch(update)}};
+    const int64_t available = static_cast<int64_t>(memory_) - totalBytes(driver);
+    out["largestBatch"] = {{"memoryBytes", memory_},
+                           {"rows", largestRows(graph_, layout_, micro, update, kThreads, available)}};
     return out.dump();
   }
 
  private:
-  Program compileMicro(int64_t rows) const {
+  Program compileMicro() const {
     ProgramRequest request;
     request.mode = Mode::Train;
-    request.rows = rows;
+    request.rows = rows_;
     request.time = time_;
-    return compile(graph_, layout_, precision_, device_, 2, request);
+    return compile(graph_, layout_, precision_, device_, kThreads, request);
   }
 
   Program compileUpdate() const {
@@ -95,38 +101,14 @@ class Planner {
     request.optimizer = "adamw";
     request.optimizerAttributes = {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weightDecay", 0.1}};
     request.maxGradNorm = 1;
-    return compile(graph_, layout_, precision_, device_, 2, request);
+    return compile(graph_, layout_, precision_, device_, kThreads, request);
   }
 
-  std::vector<std::pair<const char*, int64_t>> memory(const Program& micro, const Program& update) const {
-    const int64_t flat = layout_.elements * 4;
-    return {{"parameters", flat},
-            {"halfCopy", hasHalfCopy(precision_) ? layout_.elements * 2 : 0},
-            {"gradients", flat},
-            {"moments", 2 * flat},
-            {"state", StateLayout(layout_).bytes},
-            {"inputs", micro.inputBytes},
-            {"workspace", std::max(micro.workspaceBytes, update.workspaceBytes)}};
-  }
-
-  // By bisection: memory grows with the rows.
-  int64_t largestBatch(const Program& update) const {
-    const auto fits = [&](int64_t rows) {
-      int64_t total = 0;
-      for (const auto& [owner, bytes] : memory(compileMicro(rows), update)) total += bytes;
-      return static_cast<double>(total) <= memory_;
-    };
-    if (!fits(1)) return 0;
-    int64_t low = 1, high = 2;
-    while (high < (1 << 20) && fits(high)) {
-      low = high;
-      high *= 2;
-    }
-    while (high - low > 1) {
-      const int64_t middle = (low + high) / 2;
-      (fits(middle) ? low : high) = middle;
-    }
-    return low;
+  // What a process takes beside its arenas once it trains; a CPU's libraries take nothing worth telling.
+  std::vector<MemoryOwner> driverMemory(const Program& micro, const Program& update) const {
+    if (!chip_->cuda) return {};
+    const int64_t calls = static_cast<int64_t>(micro.calls.size() + update.calls.size());
+    return {{"context", kContextBytes}, {"cublasLt", kCublasLtBytes}, {"graphs", calls * kGraphCallBytes}};
   }
 
   Json parameters() const {

@@ -1,4 +1,4 @@
-// defines: Chip, findChip, chips
+// defines: Chip, findChip, chipOf, chips
 #pragma once
 
 #include <string>
@@ -12,6 +12,7 @@ namespace tesserae {
 struct Chip {
   const char* name;
   const char* description;
+  const char* device;       // what its driver calls it; null for the CPU
   double fp32, tf32, half;  // matrix products by precision (fp16 and bf16 run at the same rate)
   double vector;            // fp32 arithmetic outside matrix products
   double bandwidth;
@@ -22,5 +23,7 @@ struct Chip {
 
 const std::vector<Chip>& chips();
 const Chip& findChip(const std::string& name);  // throws ERR_CONFIG listing the names
+// The chip of a GPU, by what its driver calls it; null when it is not in the table.
+const Chip* chipOf(const std::string& device);
 
 }  // namespace tesserae

@@ -5,7 +5,7 @@
 namespace tesserae {
 
 std::string devicesJson() {
-  std::string list = R"([{"name":"cpu","kind":"cpu","description":")" +
+  std::string list = R"([{"name":"cpu","kind":"cpu","chip":"cpu","description":")" +
                      std::to_string(std::thread::hardware_concurrency()) + R"( processors"})";
 #ifdef TESSERAE_CUDA
   const std::string cuda = cudaDevicesJson();

@@ -115,6 +115,30 @@ describe('train', () => {
   });
 });
 
+describe('train --profile', () => {
+  it('tells where the time goes, draws it, and leaves the run as it was', () => {
+    const before = readdirSync(path.join(folder, 'runs', 'run')).sort();
+    const { code, out, err } = tesserae('train', config, '--profile', '--device', 'cpu', '--threads', '1');
+    expect({ code, err }).toMatchObject({ code: 0 });
+    expect(err).toMatch(/^gpt2 · /);
+    expect(out).toMatch(/transformer\.h\.\*\.mlp\.c_fc +linear +2 .* % +compute\n/);
+    expect(out).toMatch(/adamw +1 /);
+    expect(out).toMatch(/GEMM +[\d.]+ [mµ]s +[\d.]+ % +█+░*\n/);
+    expect(out).toMatch(/a step in training +[\d.]+ m?s, [\d.]+ k tokens\/s\n/);
+    expect(out).toMatch(/picture +runs\/run\/profile\.svg\n$/);
+    expect(readdirSync(path.join(folder, 'runs', 'run')).sort()).toEqual([...before, 'profile.svg'].sort());
+  });
+
+  it('prints JSON', () => {
+    const { code, out, err } = tesserae(
+      ...['train', config, '--profile', '--json', '--device', 'cpu', '--output-dir', 'profiled'],
+    );
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(JSON.parse(out)).toMatchObject({ chip: 'cpu', rows: 4, time: 32, precision: 'fp32' });
+    expect(readdirSync(path.join(folder, 'profiled'))).toEqual(['profile.svg']);
+  });
+});
+
 describe('sample', () => {
   it('continues the prompt, the same way for the same seed', () => {
     const ask = (seed: string): string => {
@@ -183,6 +207,12 @@ describe('mistakes', () => {
     ['an unknown command', ['trian'], 2, /unknown command 'trian'/],
     ['an unknown option', ['train', 'run.json', '--steps'], 2, /unknown option '--steps'/],
     ['a device that is not there', ['train', 'run.json', '--device', 'cuda:77'], 1, /^error ERR_DEVICE: /],
+    [
+      'a precision that the CPU lacks',
+      ['train', 'run.json', '--device', 'cpu', '--precision', 'bf16'],
+      1,
+      /^error ERR_DEVICE: the CPU computes in fp32/,
+    ],
     ['a device that is none', ['train', 'run.json', '--device', 'tpu'], 1, /^error ERR_CONFIG: device 'tpu'/],
   ])('%s', (_what, args, expected, message) => {
     const { code, out, err } = tesserae(...args);

@@ -2,6 +2,7 @@
 // zero.
 #include <cuda_runtime_api.h>
 
+#include "runtime/chips.h"
 #include "runtime/cuda/check.h"
 #include "runtime/cuda/completions.h"
 #include "runtime/cuda/memory_range.h"
@@ -214,8 +215,11 @@ std::string cudaDevicesJson() {
     cudaDeviceProp properties;
     if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
     if (!list.empty()) list += ",";
-    list += R"({"name":"cuda:)" + std::to_string(i) + R"(","kind":"cuda","description":")" + properties.name +
-            R"(, sm_)" + std::to_string(properties.major) + std::to_string(properties.minor) + R"("})";
+    const Chip* chip = chipOf(properties.name);
+    list += R"({"name":"cuda:)" + std::to_string(i) + R"(","kind":"cuda",)" +
+            (chip ? R"("chip":")" + std::string(chip->name) + R"(",)" : "") + R"("description":")" +
+            properties.name + R"(, sm_)" + std::to_string(properties.major) +
+            std::to_string(properties.minor) + R"("})";
   }
   return list;
 }

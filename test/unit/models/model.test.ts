@@ -63,6 +63,15 @@ describe('Model', () => {
     shorter.data.forEach((value, i) => expect(value).toBeCloseTo(data[i] ?? NaN, 5));
   });
 
+  it('gives the rows that were asked for where the program has room for more', async () => {
+    const model = await tinyModel();
+    const rows = [[1], [2], [3]];
+    const { data } = await model.logits(rows);
+    const two = await model.logits(rows.slice(0, 2));
+    expect(two.shape).toEqual([2, 1, 32]);
+    expect(two.data).toEqual(data.slice(0, 2 * 32));
+  });
+
   it('gives log-probabilities of the same logits', async () => {
     const model = await tinyModel();
     const logits = await model.logits([[1, 2]]);

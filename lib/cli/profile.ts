@@ -1,0 +1,102 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Dataset } from '../data/dataset';
+import { packBatch } from '../models/inputs';
+import type { Model } from '../models/model';
+import { devices, plan as planGraph } from '../native';
+import type { Plan } from '../report/plan_table';
+import { makeProfile, type OperationTiming, type Profile } from '../report/profile';
+import { profileSvg } from '../report/profile_svg';
+import { profileText } from '../report/profile_text';
+import type { TrainingArguments } from '../training/arguments';
+import { Trainer } from '../training/trainer';
+import { shownPath } from './terminal';
+
+const WARM_UP_STEPS = 5;
+/** What is measured ends after so many steps, or after the first one that ends later than this. */
+const MEASURED_STEPS = 20;
+const MEASURED_SECONDS = 10;
+/** Steps that are run operation by operation; each call's time is the median. */
+const PROFILED_STEPS = 5;
+
+/** `tesserae train --profile`: prints where the time of a training step goes, and draws it to profile.svg. */
+export async function profile(
+  model: Model,
+  train: Dataset,
+  run: { readonly training: TrainingArguments & { readonly outputDir: string }; readonly json: boolean },
+): Promise<void> {
+  const { outputDir, ...args } = run.training;
+  const measured = await profileTraining(model, train, args);
+  await mkdir(outputDir, { recursive: true });
+  const picture = path.join(outputDir, 'profile.svg');
+  const title = `${path.basename(outputDir)}: a training step on ${measured.device}, ${measured.precision}`;
+  await writeFile(picture, profileSvg(measured, { title }));
+  process.stdout.write(
+    run.json
+      ? `${JSON.stringify(measured, null, 2)}\n`
+      : `\n${profileText(measured)}\npicture                ${shownPath(picture)}\n`,
+  );
+}
+
+/**
+ * Measures training steps on the dataset: first as they run in training, then operation by operation. The model is
+ * trained by that.
+ *
+ * @param args - how to train; nothing is evaluated or saved.
+ */
+export async function profileTraining(
+  model: Model,
+  train: Dataset,
+  args: Omit<TrainingArguments, 'outputDir'>,
+): Promise<Profile> {
+  const maxSteps = Math.max(args.maxSteps, WARM_UP_STEPS + MEASURED_STEPS);
+  const trainer = new Trainer(model, { arguments: { ...args, maxSteps, loggingSteps: 1 }, train });
+  const stepSeconds = await secondsOfStep(trainer);
+
+  const { batchSize: rows, gradientAccumulationSteps, seed } = trainer.arguments;
+  const capacity = { rows, time: train.blockSize };
+  const runs: (readonly OperationTiming[])[] = [];
+  const started = performance.now();
+  while (runs.length < PROFILED_STEPS && (runs.length === 0 || secondsSince(started) < MEASURED_SECONDS)) {
+    const step = trainer.globalStep + runs.length;
+    const batches = await Promise.all(
+      Array.from({ length: gradientAccumulationSteps }, (_, microStep) =>
+        train.batch({ seed, step, microStep, rows }),
+      ),
+    );
+    const inputs = batches.map((batch) => packBatch(model, batch, { targets: true, capacity }).inputs);
+    runs.push((await model.native.profileStep(capacity, inputs)).timings);
+  }
+
+  const device = devices().find(({ name }) => name === model.device);
+  const request = { ...capacity, gradientAccumulationSteps, precision: model.precision };
+  return makeProfile({
+    device: model.device,
+    deviceDescription: device?.description ?? '',
+    ...capacity,
+    gradientAccumulationSteps,
+    precision: model.precision,
+    stepSeconds,
+    runs,
+    ...(device?.chip === undefined
+      ? {}
+      : { plan: planGraph(model.graph, { ...request, chip: device.chip }) as Plan }),
+  });
+}
+
+/** The mean over steps that follow each other as in training, after some that warm up. */
+async function secondsOfStep(trainer: Trainer): Promise<number> {
+  let started = 0;
+  let seconds = NaN;
+  for await (const event of trainer) {
+    if (event.type !== 'step') continue;
+    const steps = event.step - WARM_UP_STEPS;
+    if (steps === 0) started = performance.now();
+    if (steps <= 0) continue;
+    seconds = secondsSince(started) / steps;
+    if (steps >= MEASURED_STEPS || secondsSince(started) >= MEASURED_SECONDS) break;
+  }
+  return seconds;
+}
+
+const secondsSince = (start: number): number => (performance.now() - start) / 1000;
