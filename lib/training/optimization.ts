@@ -1,4 +1,5 @@
 import { TesseraeError } from '../errors';
+import { Capacities } from '../models/capacities';
 import { packBatch, type Capacity, type PackedBatch, type TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import type { StepResult } from '../native';
@@ -16,6 +17,7 @@ const owners = new WeakMap<Model, Optimization>();
 /** Applies optimizer steps to a model: sets the optimizer up at the first one and checks what comes back. */
 export class Optimization {
   private ready: Promise<void> | undefined;
+  private readonly capacities: Capacities;
   private readonly scaling: Required<LossScaling> | undefined;
 
   constructor(
@@ -23,6 +25,7 @@ export class Optimization {
     private readonly args: ResolvedTrainingArguments,
     private readonly rates = ratesOf(args),
   ) {
+    this.capacities = new Capacities(model.config.nPositions);
     if (model.precision === 'fp16') this.scaling = args.lossScaling ?? DEFAULT_LOSS_SCALING;
     else if (args.lossScaling)
       throw new TesseraeError(
@@ -36,14 +39,14 @@ export class Optimization {
    * One step over micro-batches. Two may be under way, the second of which starts without knowing how the first ended.
    *
    * @param step - its number, from 1, for messages.
-   * @param capacity - the programs'; default: what the batches need.
+   * @param capacity - the program's; default: one of at most eight, for which batches of other sizes are padded.
    * @throws TesseraeError `ERR_NON_FINITE` for a loss or a gradient that is not finite, and `ERR_DATA` when no target has
    * a loss; in both cases the weights are as before.
    */
   async step(
     batches: readonly TrainingBatch[],
     step: number,
-    capacity?: Capacity,
+    capacity: Capacity | Capacities = this.capacities,
   ): Promise<OptimizationStep> {
     const packed = packAlike(this.model, batches, capacity);
     await this.prepare();
@@ -131,20 +134,24 @@ function withoutLimit({
   return scaling;
 }
 
-/** Packs micro-batches for one capacity: that given, or the least that holds each of them. */
-function packAlike(model: Model, batches: readonly TrainingBatch[], capacity?: Capacity): PackedBatch[] {
+/** Packs micro-batches for one capacity: that given, or one of those given that holds each of them. */
+function packAlike(
+  model: Model,
+  batches: readonly TrainingBatch[],
+  capacity: Capacity | Capacities,
+): PackedBatch[] {
   if (batches.length === 0)
     throw new TesseraeError('ERR_DATA', 'a step needs at least one batch, but none was given');
-  const pack = (batch: TrainingBatch, into?: Capacity): PackedBatch =>
-    packBatch(model, batch, { targets: true, ...(into === undefined ? {} : { capacity: into }) });
-  const packed = batches.map((batch) => pack(batch, capacity));
-  const common = {
-    rows: Math.max(...packed.map((one) => one.capacity.rows)),
-    time: Math.max(...packed.map((one) => one.capacity.time)),
-  };
-  return packed.map((one, i) => {
-    const batch = batches[i];
-    const fits = one.capacity.rows === common.rows && one.capacity.time === common.time;
-    return fits || !batch ? one : pack(batch, common);
+  const pack = (into?: Capacity): PackedBatch[] =>
+    batches.map((batch) =>
+      packBatch(model, batch, { targets: true, ...(into === undefined ? {} : { capacity: into }) }),
+    );
+  if (!(capacity instanceof Capacities)) return pack(capacity);
+  const packed = pack();
+  const common = capacity.holding({
+    rows: Math.max(...packed.map(({ lengths }) => lengths.length)),
+    time: Math.max(...packed.flatMap(({ lengths }) => lengths)),
   });
+  const fits = packed.every(({ capacity: { rows, time } }) => rows === common.rows && time === common.time);
+  return fits ? packed : pack(common);
 }

@@ -116,6 +116,7 @@ class Model {
   const Program& program(const ProgramRequest& request) { return compiled(request).program; }
   Compiled& prepareStep(DeviceContext& context, int64_t rows, int64_t time,
                         const std::vector<HostBatch>& microBatches, Bases& bases);
+  void requireMemory(const DeviceContext& context, const Program& micro) const;
   std::shared_ptr<TrainingStep> freeStep(int64_t inputBytes);
   // Enqueues the step around what `enqueue` does for each Program.
   using Enqueue = std::function<void(Compiled& compiled, const Bases& bases, bool add)>;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "compiler/plan.h"
 #include "engine/model.h"
 #include "runtime/error.h"
 
@@ -54,7 +55,7 @@ void Model::configureTraining(TrainingOptions options) {
   int64_t wanted = 0;
   for (Arena arena : arenas)
     wanted += std::max<int64_t>(0, layout_.elements * 4 - state_[static_cast<int>(arena)].bytes());
-  requireMemory(*device_, wanted, "gradients and moments", "use a smaller model");
+  tesserae::requireMemory(*device_, wanted, "gradients and moments", "use a smaller model");
   ProgramRequest request;
   request.mode = Mode::Update;
   request.optimizer = options.optimizer;
@@ -122,9 +123,26 @@ Model::Compiled& Model::prepareStep(DeviceContext& context, int64_t rows, int64_
   request.labelSmoothing = training_.labelSmoothing;
   Compiled& micro = compiled(request);
   for (const HostBatch& batch : microBatches) checkBatch(micro.program, graph_, batch);
+  requireMemory(context, micro.program);
   prepare(context, micro.program, bases);
   prepare(context, update_->program, bases);
   return micro;
+}
+
+// Throws the plan's table where the step's arenas can't grow to what it needs.
+void Model::requireMemory(const DeviceContext& context, const Program& micro) const {
+  const Program& update = update_->program;
+  const std::pair<const DeviceArena*, int64_t> shared[] = {
+      {&context.inputs, std::max(micro.inputBytes, update.inputBytes)},
+      {&context.outputs, std::max(micro.outputBytes, update.outputBytes)},
+      {&context.workspace, std::max(micro.workspaceBytes, update.workspaceBytes)}};
+  if (std::all_of(std::begin(shared), std::end(shared),
+                  [](const auto& entry) { return entry.second <= entry.first->bytes(); }))
+    return;
+  int64_t held = 0;
+  for (const DeviceArena& arena : state_) held += arena.bytes();
+  for (const auto& [arena, bytes] : shared) held += arena->bytes();
+  requireTrainingMemory(graph_, layout_, micro, update, options_.threads, device_->available() + held);
 }
 
 std::shared_ptr<TrainingStep> Model::enqueueStep(DeviceContext& context, int64_t rows, int64_t time,
