@@ -62,10 +62,10 @@ export const gpuMutants = [
   },
   {
     name: 'the values of two heads are swapped',
-    file: 'native/ops/attention/problem.cuh',
-    search: 'which * width + static_cast<int64_t>(h) * a.head',
-    replace: 'which * width + static_cast<int64_t>(which == 2 ? h ^ 1 : h) * a.head',
-    ...operation('fp16 attention rows=1 time=200 heads=2 headDim=68 causal=true'),
+    file: 'native/ops/attention/plain.cuh',
+    search: 'const float *k = qkv + headOffset(a, b, h, 1), *v = qkv + headOffset(a, b, h, 2);',
+    replace: 'const float *k = qkv + headOffset(a, b, h, 1), *v = qkv + headOffset(a, b, h ^ 1, 2);',
+    ...operation('fp32 attention rows=1 time=200 heads=2 headDim=68 causal=true'),
   },
   {
     name: 'attention divides by √D of the padded head',
@@ -75,11 +75,11 @@ export const gpuMutants = [
     ...operation('bf16 attention rows=2 time=67 heads=2 headDim=20 causal=false'),
   },
   {
-    name: 'all heads of a row have the same dropout mask',
-    file: 'native/ops/attention/problem.cuh',
-    search: 's.firstRow = static_cast<uint32_t>(h) * static_cast<uint32_t>(a.time);',
-    replace: 's.firstRow = 0;',
-    ...operation('bf16 attention rows=2 time=33 heads=2 headDim=32 causal=true dropout=0.2'),
+    name: 'dropout of attention uses the mask of the next query',
+    file: 'native/ops/attention/plain.cuh',
+    search: 's.keptOfFour(key / 4, query)',
+    replace: 's.keptOfFour(key / 4, query + 1)',
+    ...operation('fp32 attention rows=2 time=33 heads=2 headDim=32 causal=true dropout=0.2'),
   },
   {
     name: 'padded logits count in the softmax',
@@ -114,7 +114,7 @@ export const gpuMutants = [
     file: 'native/ops/cuda_gemm.cu',
     search: 'cublaslt::CUBLAS_COMPUTE_32F_PEDANTIC);',
     replace: 'cublaslt::CUBLAS_COMPUTE_32F_FAST_TF32);',
-    ...operation('fp32 linear rows=2 time=113 nIn=545 nOut=203 bias=true'),
+    ...operation('fp32 linear rows=1 time=113 nIn=545 nOut=203 bias=true'),
   },
   {
     name: 'the second micro-batch stores its gradient in place of adding it',

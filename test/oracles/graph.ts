@@ -1,6 +1,7 @@
 import type { Attribute, FactorSpec, Graph, NodeSpec } from '../../lib/graph/graph';
 import { activation, activationBackward } from './activation';
 import { attention, attentionBackward } from './attention';
+import { attention16 } from './attention16';
 import { crossEntropy, crossEntropyBackward } from './cross_entropy';
 import { dropout } from './dropout';
 import { embedding, embeddingBackward } from './embedding';
@@ -9,7 +10,7 @@ import { linear, linearBackward } from './linear';
 import { logSoftmax, logSoftmaxBackward } from './log_softmax';
 import { positionEmbedding, positionEmbeddingBackward } from './position_embedding';
 import type { RandomState } from './philox';
-import { add, map, tensor, type Tensor } from './tensor';
+import { add, map, tensor, zerosOf, type Tensor } from './tensor';
 
 /** A node with its tensors, as an operation's oracle sees it. */
 interface Call {
@@ -36,8 +37,8 @@ export interface RunOptions {
   readonly random: RandomState;
   readonly labelSmoothing?: number;
   /**
-   * Rounds every value and gradient but losses and gradients of parameters: what a plain program does that keeps its
-   * tensors in a 16-bit type and computes exactly between them.
+   * Rounds every value and gradient but losses and gradients of parameters, and what attention makes on its way: what a
+   * plain program does that keeps its tensors in a 16-bit type and computes exactly between them.
    */
   readonly round?: (value: number) => number;
 }
@@ -80,6 +81,15 @@ const operations: Readonly<Record<string, (call: Call) => Outcome>> = {
       lengths: c.optional('lengths'),
       dropout: c.options.train && p > 0 ? { p, site: c.name, random: c.options.random } : undefined,
     };
+    const { round } = c.options;
+    if (round) {
+      const [B, T] = c.input('qkv').shape as [number, number];
+      const run = (dy: Tensor) => attention16(c.input('qkv'), dy, round, options);
+      return {
+        value: run(zerosOf([B, T, heads * headDim])).y,
+        backward: (dy) => ({ qkv: run(dy).dqkv }),
+      };
+    }
     return {
       value: attention(c.input('qkv'), options),
       backward: (dy) => ({ qkv: attentionBackward(dy, c.input('qkv'), options) }),

@@ -1,4 +1,5 @@
 import { devices, type Precision, type RunResult } from '../../../lib/native';
+import { attention16 } from '../../oracles/attention16';
 import type { GraphRun } from '../../oracles/graph';
 import { linearBackward } from '../../oracles/linear';
 import { atStart } from '../../oracles/philox';
@@ -7,7 +8,7 @@ import { NODE, type OperationCase } from '../../unit/support/cases';
 import { expectClose, fp32Tolerance, relativeError } from '../../unit/support/compare';
 import { runNative, runOracle, SEED, type CaseOptions } from '../../unit/support/native';
 import { isHalf, roundTo } from '../../unit/support/rounding';
-import { attention16, expectFlash } from './attention16';
+import { expectFlash } from './flash';
 import { rounded } from './rounded';
 
 /** The GPU that tests run on; without one their first call fails with the reason. */

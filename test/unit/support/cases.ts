@@ -96,7 +96,7 @@ class CaseBuilder {
     const node = this.g.node(op, NODE, inputs, attributes);
     const { name, given, differentiable } = this;
     const graph = this.g.build(out === 'loss' ? { loss: node } : { y: node });
-    return { name, graph, ...this.sizes, given, differentiable, terms };
+    return { graph, ...this.sizes, name, given, differentiable, terms };
   }
 }
 

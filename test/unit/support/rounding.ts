@@ -1,21 +1,29 @@
 import type { Precision } from '../../../lib/native';
 
+const float = new Float32Array(1);
+const bits = new Uint32Array(float.buffer);
+
 /**
- * Rounds to nearest, ties to even, in a binary type with `fraction` bits after the leading one and `least` as the
- * exponent of its smallest normal number; what is beyond `largest` becomes infinite.
+ * Rounds an fp32 number (to which fp64 is rounded first, as kernels do) to nearest, ties to even, in a binary type with
+ * `fraction` bits after the leading one and `least` as the exponent of its smallest normal number; what is beyond
+ * `largest` becomes infinite.
  */
-const nearest =
-  (fraction: number, least: number, largest: number) =>
-  (value: number): number => {
-    if (value === 0 || !Number.isFinite(value)) return value;
-    const quantum = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(value))), least) - fraction);
-    const steps = value / quantum; // exact: quantum is a power of two
-    const below = Math.floor(steps);
-    const rest = steps - below;
-    const up = rest > 0.5 || (rest === 0.5 && below % 2 !== 0);
-    const rounded = (below + (up ? 1 : 0)) * quantum;
+const nearest = (fraction: number, least: number, largest: number) => {
+  const normal = 2 ** least;
+  // Adding it leaves no bit below that of the smallest number.
+  const magic = 1.5 * 2 ** (52 + least - fraction);
+  const dropped = 23 - fraction;
+  const half = 2 ** (dropped - 1) - 1;
+  const kept = ~(2 ** dropped - 1);
+  return (value: number): number => {
+    if (!Number.isFinite(value)) return value;
+    if (Math.abs(value) < normal) return value + magic - magic;
+    float[0] = value;
+    bits[0] = (bits[0]! + half + ((bits[0]! >>> dropped) & 1)) & kept;
+    const rounded = float[0];
     return Math.abs(rounded) > largest ? Math.sign(rounded) * Infinity : rounded;
   };
+};
 
 /** Rounds to the type that activations have in fp16 and bf16, and matrix operands in tf32. */
 export const roundTo: Readonly<Record<Precision, (value: number) => number>> = {
