@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Dataset } from '../data/dataset';
+import { TesseraeError } from '../errors';
 import { packBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import { devices, plan as planGraph } from '../native';
@@ -13,9 +14,11 @@ import { Trainer } from '../training/trainer';
 import { shownPath } from './terminal';
 
 const WARM_UP_STEPS = 5;
-/** What is measured ends after so many steps, or after the first one that ends later than this. */
+/** What is measured ends after so many steps, or with the first report after so many seconds. */
 const MEASURED_STEPS = 20;
 const MEASURED_SECONDS = 10;
+/** Steps between reports, at most: between them the next step starts before the last one has ended. */
+const MOST_LOGGING_STEPS = 10;
 /** Steps that are run operation by operation; each call's time is the median. */
 const PROFILED_STEPS = 5;
 
@@ -49,8 +52,9 @@ export async function profileTraining(
   train: Dataset,
   args: Omit<TrainingArguments, 'outputDir'>,
 ): Promise<Profile> {
-  const maxSteps = Math.max(args.maxSteps, WARM_UP_STEPS + MEASURED_STEPS);
-  const trainer = new Trainer(model, { arguments: { ...args, maxSteps, loggingSteps: 1 }, train });
+  const loggingSteps = Math.min(args.loggingSteps ?? MOST_LOGGING_STEPS, MOST_LOGGING_STEPS);
+  const maxSteps = Math.max(args.maxSteps, WARM_UP_STEPS + MEASURED_STEPS + 2 * loggingSteps);
+  const trainer = new Trainer(model, { arguments: { ...args, maxSteps, loggingSteps }, train });
   const stepSeconds = await secondsOfStep(trainer);
 
   const { batchSize: rows, gradientAccumulationSteps, seed } = trainer.arguments;
@@ -86,17 +90,15 @@ export async function profileTraining(
 
 /** The mean over steps that follow each other as in training, after some that warm up. */
 async function secondsOfStep(trainer: Trainer): Promise<number> {
-  let started = 0;
-  let seconds = NaN;
+  let start: { readonly step: number; readonly at: number } | undefined;
   for await (const event of trainer) {
-    if (event.type !== 'step') continue;
-    const steps = event.step - WARM_UP_STEPS;
-    if (steps === 0) started = performance.now();
-    if (steps <= 0) continue;
-    seconds = secondsSince(started) / steps;
-    if (steps >= MEASURED_STEPS || secondsSince(started) >= MEASURED_SECONDS) break;
+    if (event.type !== 'step' || event.step < WARM_UP_STEPS) continue;
+    start ??= { step: event.step, at: performance.now() };
+    const steps = event.step - start.step;
+    const seconds = secondsSince(start.at);
+    if (steps > 0 && (steps >= MEASURED_STEPS || seconds >= MEASURED_SECONDS)) return seconds / steps;
   }
-  return seconds;
+  throw new TesseraeError('ERR_INTERNAL', 'training ended before its steps were measured');
 }
 
 const secondsSince = (start: number): number => (performance.now() - start) / 1000;

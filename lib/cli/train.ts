@@ -25,7 +25,10 @@ export interface TrainCommand {
   readonly profile: boolean;
 }
 
-/** `tesserae train`: trains a model on text, and leaves metrics, a loss curve and a checkpoint; with `--profile`, measures it. Gives the exit code. */
+/**
+ * `tesserae train`: trains a model on text, and leaves metrics, a loss curve and a checkpoint; with `--profile`, measures
+ * some steps and leaves a picture. Gives the exit code.
+ */
 export async function train(file: string, command: TrainCommand): Promise<number> {
   const run = await readTrainableRun(file, command.overrides);
   await using data = await openText(run.data.text, {

@@ -100,6 +100,9 @@ class Planner {
     request.mode = Mode::Update;
     request.optimizer = "adamw";
     request.optimizerAttributes = {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weightDecay", 0.1}};
+    if (precision_ == Precision::FP16)
+      request.lossScaleAttributes = {
+          {"growthFactor", 2.0}, {"backoffFactor", 0.5}, {"growthInterval", int64_t{2000}}};
     request.maxGradNorm = 1;
     return compile(graph_, layout_, precision_, device_, kThreads, request);
   }

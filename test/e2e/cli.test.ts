@@ -18,7 +18,15 @@ beforeAll(() => {
   config = write('run.json', {
     model: { type: 'gpt2', nPositions: 32, nEmbd: 32, nLayer: 2, nHead: 2, residPdrop: 0, attnPdrop: 0 },
     data: { text: 'book.txt' },
-    training: { maxSteps: 5, batchSize: 4, learningRate: 1e-3, evalSteps: 2, evalBatches: 2, seed: 3 },
+    training: {
+      maxSteps: 5,
+      batchSize: 4,
+      learningRate: 1e-3,
+      loggingSteps: 1,
+      evalSteps: 2,
+      evalBatches: 2,
+      seed: 3,
+    },
     sampling: { prompt: 'the ', maxNewTokens: 20 },
   });
 });
