@@ -116,7 +116,9 @@ void Model::writeParameter(const ParameterSlot& slot, const std::vector<float>& 
   device_->write(arena(Arena::Parameters) + slot.offset * 4, physical.data(), slot.spec.bytes());
   if (!hasHalfCopy(options_.precision)) return;
   std::vector<uint16_t> half(physical.size());
-  for (size_t i = 0; i < half.size(); ++i) half[i] = toHalf(physical[i], activationType(options_.precision));
+  const DType type = activationType(options_.precision);
+#pragma omp parallel for schedule(static) num_threads(options_.threads)
+  for (size_t i = 0; i < half.size(); ++i) half[i] = toHalf(physical[i], type);
   device_->write(arena(Arena::HalfCopy) + slot.offset * 2, half.data(), slot.spec.bytes() / 2);
 }
 
