@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
   const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kQueries;
   const int warpRow = warp * 16 * kRowTiles, warpFirst = first + warpRow;
   const int length = lengthOf(a, b);
-  const int64_t stride = static_cast<int64_t>(3) * a.heads * a.head;
+  const int stride = 3 * a.heads * a.head;
   const T* qkv = static_cast<const T*>(a.qkv);
   const T *keyRows = qkv + headOffset(a, b, h, 1), *valueRows = qkv + headOffset(a, b, h, 2);
   const int seen = first >= length ? 0 : (a.causal && first + kQueries < length ? first + kQueries : length);
@@ -175,9 +175,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
     }
   }
   __syncwarp();
-  storeRows<16 * kRowTiles, kHead, kHead>(
-      queryTile + warpRow * kStride, static_cast<T*>(a.y) + headOffset(a, b, h),
-      static_cast<int64_t>(a.heads) * a.head, warpFirst, a.time, a.head, 0);
+  storeRows<16 * kRowTiles, kHead, kHead>(queryTile + warpRow * kStride,
+                                          static_cast<T*>(a.y) + headOffset(a, b, h), a.heads * a.head,
+                                          warpFirst, a.time, a.head, 0);
 }
 
 template <class T, int kHead, bool kDropout>

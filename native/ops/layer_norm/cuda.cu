@@ -97,7 +97,8 @@ __global__ void __launch_bounds__(kThreads)
 
 // dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + addend, g = dy * weight. A block takes every
 // gridDim.x-th group of rows and keeps its part of dweight = Σ dy * xhat and dbias = Σ dy in registers; it
-// ends in partial: (gridDim.x, 2, columns), null where neither is asked for. dx may be dy or addend.
+// ends in partial: (gridDim.x, 2, columns), null where neither is asked for. dx may be dy or addend: a row is
+// read by those who write it, before they do.
 template <class T, int kLanes, int kVectors>
 __global__ void __launch_bounds__(kThreads)
     backwardKernel(const T* dy, const T* x, const float* weight, const float* mean, const float* rstd,
@@ -107,19 +108,39 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ float shared[kRows > 1 ? kVectors * 32 * kVector : kWarps];
   const int lane = threadIdx.x % kLanes;
   const float inverse = 1.0f / static_cast<float>(logical);
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kRows;
   float dw[kVectors][kVector] = {}, db[kVectors][kVector] = {};
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kRows + threadIdx.x / kLanes; row < rows;
-       row += static_cast<int64_t>(gridDim.x) * kRows) {
+  // A row as it is in memory. Where registers allow the next one is on its way while one is computed.
+  constexpr bool kAhead = sizeof(T) == 2;
+  struct Row {
+    Packed<T> dy[kVectors], x[kVectors], addend[kVectors];
+    float mean, rstd;
+  };
+  const auto load = [&](Row& to, int64_t row) {
     const int64_t offset = row * columns;
-    Packed<T> g[kVectors], in[kVectors];
 #pragma unroll
     for (int k = 0; k < kVectors; ++k) {
       const int32_t column = (k * kLanes + lane) * kVector;
       if (column >= columns) continue;
-      g[k] = loadPacked(dy + offset + column);
-      in[k] = loadPacked(x + offset + column);
+      to.dy[k] = loadPacked(dy + offset + column);
+      to.x[k] = loadPacked(x + offset + column);
+      if (addend) to.addend[k] = loadPacked(addend + offset + column);
     }
-    const float m = mean[row], r = rstd[row];
+    to.mean = mean[row];
+    to.rstd = rstd[row];
+  };
+  Row next;
+  int64_t row = static_cast<int64_t>(blockIdx.x) * kRows + threadIdx.x / kLanes;
+  if (kAhead && row < rows) load(next, row);
+  for (; row < rows; row += step) {
+    Row now;
+    if constexpr (kAhead) {
+      now = next;
+      if (row + step < rows) load(next, row + step);
+    } else {
+      load(now, row);
+    }
+    const float m = now.mean, r = now.rstd;
     float sumG = 0, sumGX = 0;
 #pragma unroll
     for (int k = 0; k < kVectors; ++k) {
@@ -129,7 +150,7 @@ __global__ void __launch_bounds__(kThreads)
       loadVector(weight + column, w);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {  // dy and weight are zero in padding lanes
-        const float d = toFloat(g[k].v[i]), xhat = (toFloat(in[k].v[i]) - m) * r, gw = d * w[i];
+        const float d = toFloat(now.dy[k].v[i]), xhat = (toFloat(now.x[k].v[i]) - m) * r, gw = d * w[i];
         sumG += gw;
         sumGX += gw * xhat;
         dw[k][i] += d * xhat;
@@ -146,18 +167,12 @@ __global__ void __launch_bounds__(kThreads)
       loadVector(weight + column, w);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {
-        const float xhat = (toFloat(in[k].v[i]) - m) * r;
-        out[i] = r * (toFloat(g[k].v[i]) * w[i] - meanG - xhat * meanGX);
+        const float xhat = (toFloat(now.x[k].v[i]) - m) * r;
+        out[i] = r * (toFloat(now.dy[k].v[i]) * w[i] - meanG - xhat * meanGX);
+        if (addend) out[i] += toFloat(now.addend[k].v[i]);
+        out[i] = column + i < logical ? out[i] : 0.0f;
       }
-      if (addend) {
-        float around[kVector];
-        loadVector(addend + offset + column, around);
-#pragma unroll
-        for (int i = 0; i < kVector; ++i) out[i] += around[i];
-      }
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) out[i] = column + i < logical ? out[i] : 0.0f;
-      storeVector(dx + offset + column, out);
+      storeVector(dx + row * columns + column, out);
     }
   }
   if (!partial) return;
@@ -220,8 +235,9 @@ __global__ void __launch_bounds__(kThreads)
   out[column] = (which ? addBias : addWeight) ? out[column] + sum : sum;
 }
 
-// Calls f(lanes, vectors) with the constants for rows of so many columns.
-template <class F>
+// Calls f(lanes, vectors) with the constants for rows of so many columns: a warp's up to 32 kWarpVectors
+// vectors.
+template <int kWarpVectors, class F>
 void dispatchWidth(const char* operation, int64_t columns, F&& f) {
   requireVectors(operation, columns);
   const int64_t vectors = columns / kVector;
@@ -231,6 +247,10 @@ void dispatchWidth(const char* operation, int64_t columns, F&& f) {
   if (vectors <= 64) return f(warp, std::integral_constant<int, 2>{});
   if (vectors <= 96) return f(warp, std::integral_constant<int, 3>{});
   if (vectors <= 128) return f(warp, std::integral_constant<int, 4>{});
+  if constexpr (kWarpVectors > 4) {
+    if (vectors <= 192) return f(warp, std::integral_constant<int, 6>{});
+    if (vectors <= 256) return f(warp, std::integral_constant<int, 8>{});
+  }
   if (vectors <= kThreads) return f(block, std::integral_constant<int, 1>{});
   if (vectors <= 2 * kThreads) return f(block, std::integral_constant<int, 2>{});
   if (vectors <= 4 * kThreads) return f(block, std::integral_constant<int, 4>{});
@@ -245,7 +265,7 @@ void layerNorm(const KernelContext& c) {
   requireTypes("layer_norm", DType::F32, {&weight, &bias, &mean, &rstd});
   dispatchActivationType(x.dtype, "layer_norm", [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    dispatchWidth("layer_norm", x.columns, [&](auto lanes, auto vectors) {
+    dispatchWidth<8>("layer_norm", x.columns, [&](auto lanes, auto vectors) {
       constexpr int kLanes = decltype(lanes)::value, kVectors = decltype(vectors)::value;
       const unsigned blocks = static_cast<unsigned>(divideUp(x.rows, kThreads / kLanes));
       forwardKernel<T, kLanes, kVectors><<<blocks, kThreads, 0, cudaStream(c)>>>(
@@ -271,7 +291,7 @@ void layerNormBackward(const KernelContext& c) {
   int64_t blocks = 0;
   dispatchActivationType(x.dtype, name, [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    dispatchWidth(name, x.columns, [&](auto lanes, auto vectors) {
+    dispatchWidth<4>(name, x.columns, [&](auto lanes, auto vectors) {
       constexpr int kLanes = decltype(lanes)::value, kVectors = decltype(vectors)::value;
       const auto kernel = backwardKernel<T, kLanes, kVectors>;
       blocks = divideUp(x.rows, kThreads / kLanes);
