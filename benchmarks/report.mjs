@@ -1,6 +1,7 @@
 // JSON lines of benchmarks/run.mjs on standard input → benchmarks/RESULTS.md.
 //   node benchmarks/run.mjs > lines.jsonl && node benchmarks/report.mjs < lines.jsonl
 import { readFileSync, writeFileSync } from 'node:fs';
+import { table as bandwidthTable } from './operations.mjs';
 
 const results = readFileSync(0, 'utf8')
   .split('\n')
@@ -8,20 +9,27 @@ const results = readFileSync(0, 'utf8')
   .map((line) => JSON.parse(line));
 
 const number = (value) => Math.round(value).toLocaleString('en-US');
-const sections = results.map(({ title, work, unit, machine, rows }) => {
+const speedTable = ({ unit, rows }) => {
   const base = Math.max(...rows.filter(({ name }) => name !== 'tesserae').map(({ median }) => median));
   const table = rows.map(({ name, median, low, high, samples }) => {
     const ratio = name === 'tesserae' && Number.isFinite(base) ? `**${(median / base).toFixed(2)}**` : '';
     return `| ${name} | ${number(median)} | ${number(low)} – ${number(high)} | ${samples} | ${ratio} |`;
   });
   return [
+    `| | median ${unit} | 10th – 90th percentile | samples | times the best peer |`,
+    '| --- | ---: | ---: | ---: | ---: |',
+    ...table,
+  ];
+};
+
+const sections = results.map((result) => {
+  const { kind, title, work, machine } = result;
+  return [
     `## ${title}`,
     '',
     `${work}.`,
     '',
-    `| | median ${unit} | 10th – 90th percentile | samples | times the best peer |`,
-    '| --- | ---: | ---: | ---: | ---: |',
-    ...table,
+    ...(kind === 'bandwidth' ? bandwidthTable : speedTable)(result),
     '',
     `${machine.name}, clocks ${machine.clocksMHz.join(' to ')} MHz, Node ${machine.node}, ${machine.date}.`,
   ].join('\n');

@@ -185,29 +185,37 @@ __device__ __forceinline__ void storeVector(T* to, const float (&from)[kVector])
 // --- Reductions
 // ---------------------------------------------------------------------------------------------
 
-// Every lane gets the result. The exchange is symmetric, so all lanes hold the same bits.
-template <class T>
+// The lanes of the group of kLanes neighbours that a thread is in. Other groups may have gone.
+template <int kLanes>
+__device__ __forceinline__ unsigned groupMask() {
+  if constexpr (kLanes == 32) return 0xffffffffu;
+  return ((1u << kLanes % 32) - 1) << (threadIdx.x % 32 / kLanes * kLanes);
+}
+
+// Of each kLanes neighbouring lanes, every one of which gets the result. The exchange is symmetric, so all of
+// them hold the same bits.
+template <int kLanes = 32, class T>
 __device__ __forceinline__ T warpSum(T x) {
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(groupMask<kLanes>(), x, offset);
   return x;
 }
 
-template <class T>
+template <int kLanes = 32, class T>
 __device__ __forceinline__ T warpMax(T x) {
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-    const T other = __shfl_xor_sync(0xffffffffu, x, offset);
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) {
+    const T other = __shfl_xor_sync(groupMask<kLanes>(), x, offset);
     x = other > x ? other : x;
   }
   return x;
 }
 
-// Over the kThreads threads of a block (all must call); every thread gets the result. `shared` holds kThreads
-// / 32 elements and may be used again at once.
+// Over the kThreads threads of a block, or as many neighbouring lanes (all must call); every thread gets the
+// result. `shared` holds kThreads / 32 elements and may be used again at once.
 template <int kThreads, class T>
 __device__ __forceinline__ T blockSum(T x, T* shared) {
-  x = warpSum(x);
+  x = warpSum<(kThreads < 32 ? kThreads : 32)>(x);
   if constexpr (kThreads > 32) {
     __syncthreads();  // readers of an earlier reduction are done
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
@@ -221,7 +229,7 @@ __device__ __forceinline__ T blockSum(T x, T* shared) {
 
 template <int kThreads, class T>
 __device__ __forceinline__ T blockMax(T x, T* shared) {
-  x = warpMax(x);
+  x = warpMax<(kThreads < 32 ? kThreads : 32)>(x);
   if constexpr (kThreads > 32) {
     __syncthreads();
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;

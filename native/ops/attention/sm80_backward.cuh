@@ -43,8 +43,8 @@ template <class T, int kHead, int kColumns, int kRowTiles, int kOthers, int kSta
 __global__ void __launch_bounds__(kAttentionThreads) attentionBackward(AttentionArguments a, int tiles) {
   constexpr int kStride = kHead + 8, kWarpRows = 16 * kRowTiles, kRows = kWarpRows * kWarps;
   constexpr int kOtherTile = kOthers * kStride;
-  constexpr int kSteps = kRowTiles > 1 ? (kKeysOwn ? 1 : 4)
-                                       : (kHead > 96 ? 2 : kHead / 16);  // unrolled as far as registers allow
+  constexpr int kSteps =  // unrolled as far as registers allow
+      kRowTiles > 1 ? (kKeysOwn ? 1 : 4) : (kHead > 96 ? 2 : kHead / 16);
   extern __shared__ __align__(16) char shared[];
   T* ownFirst = reinterpret_cast<T*>(shared);   // K or Q (kRows, kStride)
   T* ownSecond = ownFirst + kRows * kStride;    // V or dO
@@ -107,14 +107,12 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionBackward(Attention
   float sumsP[kRowTiles][kKeysOwn ? kColumns / 8 : 1][4] = {};  // dV
 
   for (int block = start; block < blocks; ++block) {
+    waitCopies<0>();
+    __syncthreads();  // the stage is there for all, and all are done with the one before
     if constexpr (kStages > 1) {
       if (block + 1 < blocks) load(block + 1);
       commitCopies();
-      waitCopies<1>();
-    } else {
-      waitCopies<0>();
     }
-    __syncthreads();
     const int at = block * kOthers;
     const T *tileX = otherTiles + block % kStages * 2 * kOtherTile, *tileY = tileX + kOtherTile;
     const float* columnLse = statistics + block % kStages * 2 * kOthers;
@@ -195,8 +193,8 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionBackward(Attention
         }
       }
     }
-    __syncthreads();  // the stage may be filled again
     if constexpr (kStages == 1) {
+      __syncthreads();
       if (block + 1 < blocks) load(block + 1);
       commitCopies();
     }
@@ -236,8 +234,10 @@ void launchBackwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   constexpr int kColumns = kKeysOwn && kHead > 128 ? kHead / 2 : kHead;
   constexpr int kRowTiles = kHead <= 64 && !kDropout ? 2 : 1;
   // 2 kRowTiles kOthers registers hold scores and their gradients, kRowTiles kColumns or half of it the sums.
-  constexpr int kOthers =
-      kHead > 128 ? 16 : (kHead > 64 || kDropout || (kKeysOwn && kRowTiles * kHead == 128) ? 32 : 64);
+  constexpr int kOthers = kHead > 128                ? 16
+                          : kHead > 64 || kDropout   ? 32
+                          : kRowTiles * kHead == 128 ? (kKeysOwn ? 32 : 48)
+                                                     : 64;
   constexpr int kStages = kHead <= 128 ? 2 : 1;
   constexpr int kRows = 16 * kRowTiles * kWarps;
   constexpr int kBytes = (2 * kRows + kStages * 2 * kOthers) * (kHead + 8) * static_cast<int>(sizeof(T)) +

@@ -1,7 +1,7 @@
 // defines: CudaLoss, cudaLoss, RowStatistics, rowStatistics, storeLoss, storeRowGradient, sumLosses,
 // dispatchRowThreads, rowOfThread, rowBlocks, kLossThreads
 // Cross-entropy of rows on a GPU, shared by cross_entropy and linear_cross_entropy. A row belongs to kRow
-// threads: a warp, or a block of kLossThreads where rows are long. For cuda.cu files only.
+// threads: a block of kLossThreads, or a warp or part of one where rows are short. For cuda.cu files only.
 #pragma once
 
 #include <cfloat>
@@ -38,6 +38,7 @@ inline CudaLoss cudaLoss(const Attributes& attributes, int64_t rows, int64_t voc
 // Calls f with the number of threads of a row as a constant.
 template <class F>
 void dispatchRowThreads(int64_t columns, F&& f) {
+  if (columns <= 512) return f(std::integral_constant<int, 8>{});
   if (columns <= 2048) return f(std::integral_constant<int, 32>{});
   f(std::integral_constant<int, kLossThreads>{});
 }

@@ -234,32 +234,25 @@ __global__ void __launch_bounds__(kSegmentThreads)
 __global__ void __launch_bounds__(32)
     runKernel(const uint32_t* keys, uint32_t positions, uint32_t vocabulary, int32_t columns,
               const float* partial, float* dweight, bool accumulate) {
-  constexpr int kAhead = 8;  // parts in flight: a frequent id has many
-  const uint32_t first = blockIdx.x * kSegment, after = first + kSegment;
+  const uint32_t segment = blockIdx.x, first = segment * kSegment, segments = gridDim.x;
   const int32_t column = static_cast<int32_t>(blockIdx.y * 32 + threadIdx.x) * kVector;
-  if (after >= positions || column >= columns) return;
-  const uint32_t key = keys[after - 1];
-  if (key == vocabulary || keys[after] != key) return;
+  if (segment + 1 == segments || column >= columns) return;
+  const uint32_t key = keys[first + kSegment - 1];
+  const auto enters = [&](uint32_t s) { return s < segments && keys[s * kSegment] == key; };
+  if (key == vocabulary || !enters(segment + 1)) return;
   if (keys[first] == key && first > 0 && keys[first - 1] == key) return;  // an earlier segment's run
+  // The last segment that the run enters: in growing steps, then in halves.
+  uint32_t last = segment + 1, step = 1;
+  for (; enters(last + step); step *= 2) last += step;
+  for (; step > 0; step /= 2) last += enters(last + step) ? step : 0;
   float sum[kVector];
-  loadVector(partial + (static_cast<int64_t>(blockIdx.x) * 2 + 1) * columns + column, sum);
-  bool runs = true;
-  for (uint32_t at = after; runs; at += kAhead * kSegment) {
-    bool part[kAhead];
-    Packed<float> v[kAhead];
+  loadVector(partial + (static_cast<int64_t>(segment) * 2 + 1) * columns + column, sum);
+#pragma unroll 16
+  for (uint32_t s = segment + 1; s <= last; ++s) {
+    float v[kVector];
+    loadVector(partial + static_cast<int64_t>(s) * 2 * columns + column, v);
 #pragma unroll
-    for (int j = 0; j < kAhead; ++j) {
-      const uint32_t here = at + j * kSegment;
-      part[j] = here < positions && keys[here] == key;
-      if (part[j]) v[j] = loadPacked(partial + static_cast<int64_t>(here / kSegment) * 2 * columns + column);
-    }
-#pragma unroll
-    for (int j = 0; j < kAhead; ++j) {
-      runs = part[j];
-      if (!runs) break;
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) sum[i] += v[j].v[i];
-    }
+    for (int i = 0; i < kVector; ++i) sum[i] += v[i];
   }
   float* to = dweight + static_cast<int64_t>(key) * columns + column;
   if (accumulate) {
