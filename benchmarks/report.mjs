@@ -1,6 +1,7 @@
 // JSON lines of benchmarks/run.mjs on standard input → benchmarks/RESULTS.md.
 //   node benchmarks/run.mjs > lines.jsonl && node benchmarks/report.mjs < lines.jsonl
 import { readFileSync, writeFileSync } from 'node:fs';
+import { table as bandwidth } from './operations.mjs';
 
 const number = (value) => Math.round(value).toLocaleString('en-US');
 const milliseconds = (seconds) => (seconds === undefined ? '' : (seconds * 1000).toFixed(1));
@@ -8,6 +9,7 @@ const share = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`;
 
 /** A table by the kind of result. */
 const tables = {
+  bandwidth,
   speed({ unit, rows }) {
     const base = Math.max(...rows.filter(({ name }) => name !== 'tesserae').map(({ median }) => median));
     return [

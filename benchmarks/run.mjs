@@ -3,6 +3,7 @@
 //   node benchmarks/run.mjs [suite …] [--python python3] [--samples 20]
 import { parseArgs } from 'node:util';
 import * as memory from './memory.mjs';
+import * as operations from './operations.mjs';
 import * as stepProfile from './step_profile.mjs';
 import * as trainingStep from './training_step.mjs';
 
@@ -18,6 +19,7 @@ const suites = {
   ...Object.fromEntries(
     trainingStep.suites.map((suite) => [suite, (options) => trainingStep.run(suite, options)]),
   ),
+  operations: (options) => operations.run('operations', options),
   step_profile: stepProfile.run,
   memory: memory.run,
 };

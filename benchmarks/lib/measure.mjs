@@ -34,7 +34,7 @@ export async function measure(subjects, { warmup = 5, samples = 20 } = {}) {
 }
 
 /**
- * A subject in another process that answers each line on its input with its seconds on a line: the protocol of the
+ * A subject in another process that answers each line on its input with its seconds, as JSON, on a line: the protocol of the
  * scripts in benchmarks/peers. Its first line says that it is ready and how it describes itself.
  */
 export async function peer(command, args, environment = {}) {
@@ -56,7 +56,7 @@ export async function peer(command, args, environment = {}) {
     name,
     async sample() {
       child.stdin.write('\n');
-      return Number(await next());
+      return JSON.parse(await next());
     },
     close() {
       child.stdin.end();

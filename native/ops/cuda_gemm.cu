@@ -265,6 +265,7 @@ using PlanKey = std::tuple<int,                         // device
                            int64_t, int64_t, int64_t,   // strides
                            DType, DType, bool, bool,    // of A and C; TF32; bias
                            bool, int64_t,               // beta; workspace
+                           GemmFusion, bool,            // fusion; aux
                            int64_t, int64_t, int64_t>;  // alignment of A, B, C
 
 // cuBLASLt is column-major: it computes Cᵀ (n, m) = op(B)ᵀ op(A)ᵀ, so its first matrix is our B.
@@ -301,6 +302,8 @@ class Library {
                       bias != nullptr,
                       call.beta != 0,
                       workspaceBytes,
+                      call.fusion,
+                      call.aux != nullptr,
                       alignmentOf(call.a.data),
                       alignmentOf(call.b.data),
                       alignmentOf(call.c.data)};
@@ -309,6 +312,7 @@ class Library {
     if (missing) plan = makePlan(handle, call, bias, workspaceBytes);
     if (!plan.usable) return false;
     if (bias) set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (call.aux) set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, call.aux);
     const cublaslt::Status status =
         lt_.matmul(handle, plan.description, &call.alpha, call.b.data, plan.first, call.a.data, plan.second,
                    &call.beta, call.c.data, plan.result, call.c.data, plan.result, &plan.algorithm, workspace,
@@ -345,6 +349,20 @@ class Library {
     return it->second;
   }
 
+  static cublaslt::Epilogue epilogueOf(const GemmCall& call, const void* bias) {
+    switch (call.fusion) {
+      case GemmFusion::GeluNew:
+        if (call.aux)
+          return bias ? cublaslt::CUBLASLT_EPILOGUE_GELU_AUX_BIAS : cublaslt::CUBLASLT_EPILOGUE_GELU_AUX;
+        return bias ? cublaslt::CUBLASLT_EPILOGUE_GELU_BIAS : cublaslt::CUBLASLT_EPILOGUE_GELU;
+      case GemmFusion::GeluNewSlope:
+        return cublaslt::CUBLASLT_EPILOGUE_DGELU;
+      case GemmFusion::None:
+        break;
+    }
+    return bias ? cublaslt::CUBLASLT_EPILOGUE_BIAS : cublaslt::CUBLASLT_EPILOGUE_DEFAULT;
+  }
+
   // A layout of a row-major (rows, columns) matrix as cuBLASLt sees it: column-major (columns, rows).
   bool makeLayout(cublaslt::MatrixLayout* layout, const GemmMatrix& matrix, int64_t rows, int64_t columns) {
     return lt_.matrixLayoutCreate(layout, typeOf(matrix.dtype), static_cast<uint64_t>(columns),
@@ -370,8 +388,7 @@ class Library {
     cublaslt::MatmulPreference preference = nullptr;
     const cublaslt::Transposition first = s.transB ? cublaslt::CUBLAS_OP_T : cublaslt::CUBLAS_OP_N,
                                   second = s.transA ? cublaslt::CUBLAS_OP_T : cublaslt::CUBLAS_OP_N;
-    const cublaslt::Epilogue epilogue =
-        bias ? cublaslt::CUBLASLT_EPILOGUE_BIAS : cublaslt::CUBLASLT_EPILOGUE_DEFAULT;
+    const cublaslt::Epilogue epilogue = epilogueOf(call, bias);
     // Parts of a split product are added in order, in fp32, or the product is not split.
     const uint32_t reduction = cublaslt::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     const auto alignment = [](const void* pointer) { return static_cast<uint32_t>(alignmentOf(pointer)); };
@@ -381,6 +398,9 @@ class Library {
         set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_TRANSB, second) &&
         set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue) &&
         (!bias || set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)) &&
+        (!call.aux ||
+         (set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, call.aux) &&
+          set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, call.c.stride))) &&
         makeLayout(&plan.first, call.b, s.transB ? s.n : s.k, s.transB ? s.k : s.n) &&
         makeLayout(&plan.second, call.a, s.transA ? s.k : s.m, s.transA ? s.m : s.k) &&
         makeLayout(&plan.result, call.c, s.m, s.n) &&
@@ -464,11 +484,16 @@ void gemm(CUstream_st* stream, const GemmCall& call) {
   if (s.m <= 0 || s.n <= 0) return;
   const bool types = call.a.dtype == call.b.dtype && dtypeSize(call.a.dtype) <= 4 &&
                      (call.c.dtype == DType::F32 || call.c.dtype == call.a.dtype);
-  if (!types) {
+  if (!types || call.fusion != GemmFusion::None) {
     fail(ErrorCode::Internal, "gemm: no kernel multiplies %s by %s into %s", dtypeName(call.a.dtype),
          dtypeName(call.b.dtype), dtypeName(call.c.dtype));
   }
   if (!libraryGemm(stream, call)) ownGemm(stream, call);
+}
+
+bool fusedGemm(CUstream_st* stream, const GemmCall& call) {
+  const GemmShape& s = call.shape;
+  return s.m > 0 && s.n > 0 && dtypeSize(call.c.dtype) == 2 && libraryGemm(stream, call);
 }
 
 void initializeGemm(int device) {

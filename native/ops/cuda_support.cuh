@@ -1,7 +1,8 @@
-// defines: cudaCheckLaunch, cudaStream, divideUp, toFloat, fromFloat, loadVector, storeVector, kVector,
-// warpSum, warpMax, blockSum, blockMax, TypeTag, dispatchActivationType, requireVectors, requireTypes,
-// residentBlocks What the kernels of cuda.cu files share. Reductions add in an order that depends on the
-// launch's shape alone: results repeat bit for bit on a chip.
+// defines: cudaCheckLaunch, cudaStream, divideUp, toFloat, fromFloat, Packed, loadPacked, storePacked,
+// loadVector, storeVector, kVector, exponential2, exponential, reciprocal, clampKeepingNaN, warpSum, warpMax,
+// blockSum, blockMax, TypeTag, dispatchActivationType, requireVectors, requireTypes, residentBlocks What the
+// kernels of cuda.cu files share. Reductions add in an order that depends on the launch's shape alone:
+// results repeat bit for bit on a chip.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -97,6 +98,35 @@ inline void requireTypes(const char* operation, DType type, std::initializer_lis
   }
 }
 
+// --- Functions
+// ----------------------------------------------------------------------------------------------
+
+// 2^x by the special function unit, which expf and division go around: relative error 2^-22; results below
+// 2^-126 are zero. Infinities and NaN come out as they should.
+__device__ __forceinline__ float exponential2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// e^x: the rounding of x log2(e) adds |x| 2^-24 to the relative error.
+__device__ __forceinline__ float exponential(float x) { return exponential2(x * 1.44269504f); }
+
+// 1 / x by the same unit: within one unit in the last place; zero where the result would be below 2^-126.
+__device__ __forceinline__ float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// x between the bounds; NaN stays NaN.
+__device__ __forceinline__ float clampKeepingNaN(float x, float low, float high) {
+  float y;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(low));
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(y), "f"(high));
+  return y;
+}
+
 // --- Vectors
 // ------------------------------------------------------------------------------------------------
 
@@ -130,6 +160,14 @@ __device__ __forceinline__ Packed<T> loadPacked(const T* from) {
 }
 
 template <class T>
+__device__ __forceinline__ void storePacked(T* to, const Packed<T>& packed) {
+  const uint4* words = reinterpret_cast<const uint4*>(&packed);
+  uint4* target = reinterpret_cast<uint4*>(to);
+#pragma unroll
+  for (int i = 0; i < static_cast<int>(sizeof(packed) / sizeof(uint4)); ++i) target[i] = words[i];
+}
+
+template <class T>
 __device__ __forceinline__ void loadVector(const T* from, float (&to)[kVector]) {
   const Packed<T> packed = loadPacked(from);
 #pragma unroll
@@ -141,38 +179,43 @@ __device__ __forceinline__ void storeVector(T* to, const float (&from)[kVector])
   Packed<T> packed;
 #pragma unroll
   for (int i = 0; i < kVector; ++i) packed.v[i] = fromFloat<T>(from[i]);
-  const uint4* words = reinterpret_cast<const uint4*>(&packed);
-  uint4* target = reinterpret_cast<uint4*>(to);
-#pragma unroll
-  for (int i = 0; i < static_cast<int>(sizeof(packed) / sizeof(uint4)); ++i) target[i] = words[i];
+  storePacked(to, packed);
 }
 
 // --- Reductions
 // ---------------------------------------------------------------------------------------------
 
-// Every lane gets the result. The exchange is symmetric, so all lanes hold the same bits.
-template <class T>
+// The lanes of the group of kLanes neighbours that a thread is in. Other groups may have gone.
+template <int kLanes>
+__device__ __forceinline__ unsigned groupMask() {
+  if constexpr (kLanes == 32) return 0xffffffffu;
+  return ((1u << kLanes % 32) - 1) << (threadIdx.x % 32 / kLanes * kLanes);
+}
+
+// Of each kLanes neighbouring lanes, every one of which gets the result. The exchange is symmetric, so all of
+// them hold the same bits.
+template <int kLanes = 32, class T>
 __device__ __forceinline__ T warpSum(T x) {
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(groupMask<kLanes>(), x, offset);
   return x;
 }
 
-template <class T>
+template <int kLanes = 32, class T>
 __device__ __forceinline__ T warpMax(T x) {
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-    const T other = __shfl_xor_sync(0xffffffffu, x, offset);
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) {
+    const T other = __shfl_xor_sync(groupMask<kLanes>(), x, offset);
     x = other > x ? other : x;
   }
   return x;
 }
 
-// Over the kThreads threads of a block (all must call); every thread gets the result. `shared` holds kThreads
-// / 32 elements and may be used again at once.
+// Over the kThreads threads of a block, or as many neighbouring lanes (all must call); every thread gets the
+// result. `shared` holds kThreads / 32 elements and may be used again at once.
 template <int kThreads, class T>
 __device__ __forceinline__ T blockSum(T x, T* shared) {
-  x = warpSum(x);
+  x = warpSum<(kThreads < 32 ? kThreads : 32)>(x);
   if constexpr (kThreads > 32) {
     __syncthreads();  // readers of an earlier reduction are done
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
@@ -186,7 +229,7 @@ __device__ __forceinline__ T blockSum(T x, T* shared) {
 
 template <int kThreads, class T>
 __device__ __forceinline__ T blockMax(T x, T* shared) {
-  x = warpMax(x);
+  x = warpMax<(kThreads < 32 ? kThreads : 32)>(x);
   if constexpr (kThreads > 32) {
     __syncthreads();
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;

@@ -5,33 +5,51 @@
 #include <type_traits>
 
 #include "ops/activation/functions.h"
+#include "ops/cuda_support.cuh"
 
 namespace tesserae {
 
-// sigmoid(x) and its derivative, the latter without the cancellation in 1 - sigmoid(x). e^-x is kept finite.
+// sigmoid(x) and its derivative, the latter without the cancellation in 1 - sigmoid(x). e^-x is kept finite,
+// and so that 1 + e^-x has a reciprocal.
 __device__ __forceinline__ float cudaSigmoid(float x, float* slope) {
-  const float e = expf(x < -88.0f ? 88.0f : -x), s = 1.0f / (1.0f + e);
+  const float e = exponential(-clampKeepingNaN(x, -87.0f, 87.0f)), s = reciprocal(1.0f + e);
   *slope = (e * s) * s;
   return s;
 }
 
-// 2u with 0.5 (1 + tanh(u)) = sigmoid(2u) in gelu_new, and its derivative. Beyond |x| = 20 the sigmoid is 0
+// 2u with 0.5 (1 + tanh(u)) = sigmoid(2u) in gelu_new, and its derivative. Beyond |x| = 10 the sigmoid is 0
 // or 1; NaN stays NaN.
 __device__ __forceinline__ float cudaGeluNewArgument(float x, float* slope) {
   const float k = 2.0f * 0.797884561f;  // 2 √(2/π)
-  const float b = x < -20.0f ? -20.0f : (x > 20.0f ? 20.0f : x);
-  *slope = k * (1.0f + 3.0f * 0.044715f * b * b);
-  return k * b * (1.0f + 0.044715f * b * b);
+  const float b = clampKeepingNaN(x, -10.0f, 10.0f), square = b * b;
+  *slope = k * (1.0f + 3.0f * 0.044715f * square);
+  return k * b * (1.0f + 0.044715f * square);
 }
 
-// Φ(x), the normal distribution function: by erfc, exact in the tail too.
-__device__ __forceinline__ float cudaNormalCdf(float x) { return 0.5f * erfcf(-0.707106781f * x); }
+// Φ(x), the normal distribution function, and its derivative. Φ(-|x|) = e^(-x²/2) g(t) / (|x| + c) with
+// t = 1 - 2c / (|x| + c) and c = 3 √2: the polynomial g was fitted to √½ erfcx(|x| / √2) (|x| / √2 + 3) for
+// |x| up to 13 with a relative error of 1.3e-7, so that the tail is exact too. erfcf takes three times as
+// long.
+__device__ __forceinline__ float cudaNormalCdf(float x, float* slope) {
+  const float c = 4.24264069f, r = reciprocal(fabsf(x) + c), t = fmaf(-2.0f * c, r, 1.0f);
+  float g = 0.00207154988f;
+  g = fmaf(g, t, -0.00115548295f);
+  g = fmaf(g, t, -0.0189807042f);
+  g = fmaf(g, t, 0.084597744f);
+  g = fmaf(g, t, -0.219529167f);
+  g = fmaf(g, t, 0.417347461f);
+  g = fmaf(g, t, -0.624654353f);
+  g = fmaf(g, t, 0.75943768f);
+  const float e = exponential(-0.5f * x * x), tail = g * r * e;
+  *slope = e * 0.398942280f;  // 1 / √(2π)
+  return x < 0.0f ? tail : 1.0f - tail;
+}
 
 // f(x)
 template <ActivationFunction F>
 __device__ __forceinline__ float cudaActivate(float x) {
   float unused;
-  if constexpr (F == ActivationFunction::Gelu) return x * cudaNormalCdf(x);
+  if constexpr (F == ActivationFunction::Gelu) return x * cudaNormalCdf(x, &unused);
   if constexpr (F == ActivationFunction::GeluNew)
     return x * cudaSigmoid(cudaGeluNewArgument(x, &unused), &unused);
   if constexpr (F == ActivationFunction::Relu) return x < 0.0f ? 0.0f : x;  // NaN stays NaN
@@ -44,7 +62,9 @@ __device__ __forceinline__ float cudaActivate(float x) {
 template <ActivationFunction F>
 __device__ __forceinline__ float cudaActivationSlope(float x) {
   if constexpr (F == ActivationFunction::Gelu) {
-    return cudaNormalCdf(x) + x * expf(-0.5f * x * x) * 0.398942280f;  // 1 / √(2π)
+    float density;
+    const float below = cudaNormalCdf(x, &density);
+    return below + x * density;
   }
   if constexpr (F == ActivationFunction::GeluNew) {
     float inner, outer;

@@ -38,6 +38,7 @@ void inferAttention(InferContext& c) {
     c.require(lengths.axes.size() == 1 && lengths.axes[0].fits(qkv.axes[0]) && lengths.dtype == DType::I32,
               "lengths must be an int32 for each row of the batch, not " + lengths.describe());
   }
+  c.require(c.attributes().number("scale", 1) > 0, "scale must be greater than 0");
   const double dropout = c.attributes().number("dropout", 0);
   c.require(dropout >= 0 && dropout < 1,
             "dropout must be at least 0 and below 1, not " + std::to_string(dropout));

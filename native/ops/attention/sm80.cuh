@@ -1,4 +1,4 @@
-// defines: loadRows, storeRows, keptOfRows, keptOfColumns, exponential2, launchForward16, launchBackward16,
+// defines: loadRows, storeRows, keptOfRows, keptOfColumns, launchForward16, launchBackward16,
 // dispatchHead
 // What the tensor-core kernels of attention share. For .cu files only.
 #pragma once
@@ -12,19 +12,11 @@ namespace tesserae {
 
 inline constexpr int kWarps = 4, kAttentionThreads = 32 * kWarps;
 
-// 2^x for x ≤ 0; below 2^-126 it is zero.
-__device__ __forceinline__ float exponential2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 // Rows first..first + kRows - 1 of a head, `from` being its row 0, into a tile (kRows, kHead + 8): an odd
 // number of 16-byte words a row, so that ldmatrix reads eight rows from different banks. Rows from `limit`
 // on and columns beyond the head are zero.
 template <int kRows, int kHead, class T>
-__device__ __forceinline__ void loadRows(T* tile, const T* from, int64_t stride, int first, int limit,
-                                         int head) {
+__device__ __forceinline__ void loadRows(T* tile, const T* from, int stride, int first, int limit, int head) {
   constexpr int kChunks = kHead / 8;
 #pragma unroll
   for (int i = 0; i < (kRows * kChunks + kAttentionThreads - 1) / kAttentionThreads; ++i) {
@@ -32,21 +24,21 @@ __device__ __forceinline__ void loadRows(T* tile, const T* from, int64_t stride,
               column = index % kChunks * 8;
     if (kRows * kChunks % kAttentionThreads && index >= kRows * kChunks) break;
     const bool inside = first + row < limit && column < head;
-    copyAsync16(tile + row * (kHead + 8) + column, inside ? from + (first + row) * stride + column : from,
-                inside);
+    copyAsync16(tile + row * (kHead + 8) + column,
+                inside ? from + static_cast<int64_t>(first + row) * stride + column : from, inside);
   }
 }
 
 // A warp's rows of a tile (rows, kHead + 8), columns `column`..column + kColumns - 1, to rows first… of a
 // head, `to` being its row 0; not from row `limit` on.
 template <int kRows, int kHead, int kColumns, class T>
-__device__ __forceinline__ void storeRows(const T* tile, T* to, int64_t stride, int first, int limit,
-                                          int head, int column) {
+__device__ __forceinline__ void storeRows(const T* tile, T* to, int stride, int first, int limit, int head,
+                                          int column) {
   constexpr int kChunks = kColumns / 8;
   for (int index = threadIdx.x % 32; index < kRows * kChunks; index += 32) {
     const int row = index / kChunks, at = column + index % kChunks * 8;
     if (first + row >= limit || at >= head) continue;
-    *reinterpret_cast<uint4*>(to + (first + row) * stride + at) =
+    *reinterpret_cast<uint4*>(to + static_cast<int64_t>(first + row) * stride + at) =
         *reinterpret_cast<const uint4*>(tile + row * (kHead + 8) + at);
   }
 }

@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
   const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kQueries;
   const int warpRow = warp * 16 * kRowTiles, warpFirst = first + warpRow;
   const int length = lengthOf(a, b);
-  const int64_t stride = static_cast<int64_t>(3) * a.heads * a.head;
+  const int stride = 3 * a.heads * a.head;
   const T* qkv = static_cast<const T*>(a.qkv);
   const T *keyRows = qkv + headOffset(a, b, h, 1), *valueRows = qkv + headOffset(a, b, h, 2);
   const int seen = first >= length ? 0 : (a.causal && first + kQueries < length ? first + kQueries : length);
@@ -51,13 +51,14 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
   }
 
   for (int block = 0; block < blocks; ++block) {
+    waitCopies<0>();
+    __syncthreads();  // the stage is there for all, and all are done with the one that is filled now
     if (block + 1 < blocks) load(block + 1);
     commitCopies();
-    waitCopies<1>();
-    __syncthreads();
     const int key = block * kKeys;
     const T *keys = keyTiles + block % 2 * 2 * kKeyTile, *values = keys + kKeyTile;
-    const bool beyond = a.causal && key > warpFirst + 16 * kRowTiles - 1;  // none of the warp's queries
+    const bool beyond =  // all of the warp's queries
+        warpFirst >= length || (a.causal && key > warpFirst + 16 * kRowTiles - 1);
     if (!beyond) {
       float scores[kRowTiles][kKeys / 8][4] = {};
 #pragma unroll kSteps
@@ -83,25 +84,29 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
         const int row = warpFirst + i * 16 + g;
-        float highest[2] = {maximum[i][0], maximum[i][1]};
+        if (masked) {
+#pragma unroll
+          for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+              const int column = key + n * 8 + 2 * t + e % 2;
+              if (column >= length || (a.causal && column > row + e / 2 * 8)) scores[i][n][e] = -INFINITY;
+            }
+          }
+        }
+        float highest[2] = {-INFINITY, -INFINITY};
 #pragma unroll
         for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            float score = scores[i][n][e] * toLog2;
-            if (masked) {
-              const int column = key + n * 8 + 2 * t + e % 2;
-              if (column >= length || (a.causal && column > row + e / 2 * 8)) score = -INFINITY;
-            }
-            scores[i][n][e] = score;
-            highest[e / 2] = fmaxf(highest[e / 2], score);
-          }
+          for (int e = 0; e < 4; ++e) highest[e / 2] = fmaxf(highest[e / 2], scores[i][n][e]);
         }
+        // Every query that counts sees key 0, so that from the first block on the maximum is a number.
         float correction[2];
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
           highest[r] = fmaxf(highest[r], __shfl_xor_sync(0xffffffffu, highest[r], 1));
           highest[r] = fmaxf(highest[r], __shfl_xor_sync(0xffffffffu, highest[r], 2));
+          highest[r] = fmaxf(maximum[i][r], highest[r] * toLog2);
           correction[r] = exponential2(maximum[i][r] - highest[r]);
           maximum[i][r] = highest[r];
           total[i][r] *= correction[r];
@@ -110,7 +115,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
         for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
-            const float p = exponential2(scores[i][n][e] - highest[e / 2]);
+            const float p = exponential2(fmaf(scores[i][n][e], toLog2, -highest[e / 2]));
             scores[i][n][e] = p;
             total[i][e / 2] += p;
           }
@@ -128,10 +133,13 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
           fragmentP[i][n][2] = packPair<T>(scores[i][2 * n + 1][0], scores[i][2 * n + 1][1]);
           fragmentP[i][n][3] = packPair<T>(scores[i][2 * n + 1][2], scores[i][2 * n + 1][3]);
         }
+        // Most blocks raise no maximum.
+        if (__any_sync(0xffffffffu, correction[0] != 1.0f || correction[1] != 1.0f)) {
 #pragma unroll
-        for (int n = 0; n < kHead / 8; ++n) {
+          for (int n = 0; n < kHead / 8; ++n) {
 #pragma unroll
-          for (int e = 0; e < 4; ++e) sums[i][n][e] *= correction[e / 2];
+            for (int e = 0; e < 4; ++e) sums[i][n][e] *= correction[e / 2];
+          }
         }
       }
 #pragma unroll
@@ -148,7 +156,6 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
         }
       }
     }
-    __syncthreads();  // the stage may be filled again
   }
 
   // The warp's own rows of queryTile take the result on its way to 16-byte stores.
@@ -175,9 +182,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
     }
   }
   __syncwarp();
-  storeRows<16 * kRowTiles, kHead, kHead>(
-      queryTile + warpRow * kStride, static_cast<T*>(a.y) + headOffset(a, b, h),
-      static_cast<int64_t>(a.heads) * a.head, warpFirst, a.time, a.head, 0);
+  storeRows<16 * kRowTiles, kHead, kHead>(queryTile + warpRow * kStride,
+                                          static_cast<T*>(a.y) + headOffset(a, b, h), a.heads * a.head,
+                                          warpFirst, a.time, a.head, 0);
 }
 
 template <class T, int kHead, bool kDropout>

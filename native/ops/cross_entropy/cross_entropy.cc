@@ -47,7 +47,7 @@ Cost forwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]
 Cost backwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]->physicalElements()}; }
 
 int64_t forwardWorkspace(const CallShape& c, DeviceKind device, int) {
-  if (device == DeviceKind::CUDA) return rowsOf(*c.inputs[0]) * static_cast<int64_t>(sizeof(double));
+  if (device == DeviceKind::CUDA) return cudaLossBytes(rowsOf(*c.inputs[0]));
   return lossBlocks(rowsOf(*c.inputs[0])) * 2 * static_cast<int64_t>(sizeof(double));
 }
 

@@ -12,40 +12,23 @@ __global__ void __launch_bounds__(kLossThreads)
   __shared__ float shared[kLossThreads / 32];
   const int64_t row = rowOfThread<kRow>();
   if (row >= s.rows) return;
-  const int64_t target = targets[row];
+  const int32_t target = targets[row];
   if (target == s.ignoreIndex && !lse) return;
-  const T* z = logits + row * s.columns;
-  const RowStatistics r = rowStatistics<kRow>(s, z, shared);
-  if (threadIdx.x % kRow > 0) return;
-  if (lse) lse[row] = r.maximum + logf(r.sum);
-  const bool valid = target >= 0 && target < s.vocabulary;
-  losses[row] = rowLoss(s, r, valid ? toFloat(z[target]) : NAN);
+  const RowStatistics r =
+      rowStatistics<kRow>(s, logits + row * s.columns, target, static_cast<T*>(nullptr), shared);
+  storeLoss<kRow>(s, r, target, losses + row);
+  if (lse && threadIdx.x % kRow == 0) lse[row] = r.maximum + logf(r.sum);
 }
 
-// dlogits may be the memory of logits: a thread writes what it alone has read.
+// dlogits may be the memory of logits.
 template <class T, int kRow>
 __global__ void __launch_bounds__(kLossThreads)
     gradientRows(CudaLoss s, const T* logits, const int32_t* targets, const float* lse, const float* seeds,
                  T* dlogits) {
   const int64_t row = rowOfThread<kRow>();
   if (row >= s.rows) return;
-  const int64_t target = targets[row];
-  const bool valid = target >= 0 && target < s.vocabulary && target != s.ignoreIndex;
-  const float seed = seeds[0], denominator = valid ? lse[row] : 0.0f;
-  const float uniform = seed * s.smoothing / static_cast<float>(s.vocabulary);
-  const float chosen = seed * (1.0f - s.smoothing);
-  for (int64_t column = threadIdx.x % kRow * kVector; column < s.columns; column += kRow * kVector) {
-    float v[kVector] = {};
-    if (valid) {
-      loadVector(logits + row * s.columns + column, v);
-#pragma unroll
-      for (int j = 0; j < kVector; ++j) {
-        v[j] = column + j < s.vocabulary ? seed * expf(v[j] - denominator) - uniform : 0.0f;
-        if (column + j == target) v[j] -= chosen;
-      }
-    }
-    storeVector(dlogits + row * s.columns + column, v);
-  }
+  storeRowGradient<kRow>(s, logits + row * s.columns, dlogits + row * s.columns, lse[row], seeds[0], seeds[0],
+                         targets[row]);
 }
 
 void crossEntropy(const KernelContext& c) {
@@ -53,7 +36,7 @@ void crossEntropy(const KernelContext& c) {
   const int32_t* targets = c.inputs[1].i32();
   requireVectors("cross_entropy", logits.columns);
   const CudaLoss s = cudaLoss(*c.attributes, logits.rows, logits.logicalColumns, logits.columns);
-  double* losses = static_cast<double*>(c.workspace);  // (rows)
+  double* losses = static_cast<double*>(c.workspace);  // cudaLossBytes(rows)
   dispatchActivationType(logits.dtype, "cross_entropy", [&](auto tag) {
     using T = typename decltype(tag)::Type;
     dispatchRowThreads(s.columns, [&](auto constant) {
@@ -63,9 +46,8 @@ void crossEntropy(const KernelContext& c) {
     });
   });
   cudaCheckLaunch("cross_entropy");
-  sumRowLosses<1024><<<1, 1024, 0, cudaStream(c)>>>(losses, targets, s.rows, s.ignoreIndex, c.accumulate[0],
-                                                    c.outputs[0].f64());
-  cudaCheckLaunch("cross_entropy");
+  sumLosses(cudaStream(c), losses, targets, s.rows, s.ignoreIndex, c.accumulate[0], c.outputs[0].f64(),
+            "cross_entropy");
 }
 
 void crossEntropyBackward(const KernelContext& c) {

@@ -1,4 +1,4 @@
-// defines: kLossRows, lossBlocks
+// defines: kLossRows, lossBlocks, kCudaLossBlocks, cudaLossBytes
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,13 @@ inline constexpr int64_t kLossRows = 32;
 
 __attribute__((always_inline)) static inline int64_t lossBlocks(int64_t rows) {
   return (rows + kLossRows - 1) / kLossRows;
+}
+
+// On a GPU: a double for the loss of each row, then two for each block that sums them.
+inline constexpr int64_t kCudaLossBlocks = 128;
+
+inline int64_t cudaLossBytes(int64_t rows) {
+  return (rows + 2 * kCudaLossBlocks) * static_cast<int64_t>(sizeof(double));
 }
 
 }  // namespace tesserae

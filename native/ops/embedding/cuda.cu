@@ -13,7 +13,9 @@ constexpr int kBins = EmbeddingSort::kBins;
 constexpr int kTile = EmbeddingSort::kTile;
 constexpr int kGroups = kTile / kSortThreads;  // groups of 32 positions, one after the other, of a warp
 constexpr int kSegment = EmbeddingSort::kSegment;
+constexpr int kSegmentThreads = 128;
 constexpr unsigned kAll = 0xffffffffu;
+constexpr uint32_t kNoKey = 0xffffffffu;
 
 // y[row] = weight[ids[row]] + addend[row]; eight columns a thread. y may be addend.
 template <class T, class W>
@@ -98,6 +100,7 @@ __global__ void __launch_bounds__(kSortThreads)
   __syncthreads();
 
   uint32_t before = 0, total = 0;  // of this thread's bin: in earlier tiles, in all
+#pragma unroll 8
   for (uint32_t tile = 0; tile < gridDim.x; ++tile) {
     const uint32_t count = histogram[tile * kBins + bin];
     before += tile < blockIdx.x ? count : 0;
@@ -137,59 +140,88 @@ __global__ void __launch_bounds__(kSortThreads)
   }
 }
 
-__device__ __forceinline__ void writeRow(float* to, float (&sum)[kVector], bool accumulate) {
-  if (accumulate) {
-    float old[kVector];
-    loadVector(to, old);
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) sum[i] += old[i];
+// Rows of the table that no position has become zero: a lane looks a row up among the sorted keys, then its
+// warp writes those of its 32 rows that are not there.
+__global__ void __launch_bounds__(kSegmentThreads)
+    zeroAbsentKernel(const uint32_t* keys, uint32_t positions, uint32_t vocabulary, int32_t tableRows,
+                     int32_t columns, float* dweight) {
+  const int lane = threadIdx.x % 32;
+  const int32_t first = static_cast<int32_t>(blockIdx.x * kSegmentThreads + threadIdx.x) - lane;
+  const uint32_t row = static_cast<uint32_t>(first + lane);
+  uint32_t low = 0, high = positions;  // the first key that is not less than the row lies in [low, high]
+  while (low < high) {
+    const uint32_t middle = (low + high) / 2;
+    if (keys[middle] < row) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
-  storeVector(to, sum);
+  // The key `vocabulary` stands for ids out of range, not for the first row of padding.
+  const bool absent = first + lane < tableRows && (row >= vocabulary || low == positions || keys[low] != row);
+  const float zero[kVector] = {};
+  for (unsigned left = __ballot_sync(kAll, absent); left != 0; left &= left - 1) {
+    float* to = dweight + static_cast<int64_t>(first + __ffs(left) - 1) * columns;
+    for (int32_t column = lane * kVector; column < columns; column += 32 * kVector)
+      storeVector(to + column, zero);
+  }
 }
 
 // A warp sums 8 × 32 columns of the rows of a segment of sorted positions, in order. Runs of one id that lie
 // in the segment go to the table; the parts of those that it shares with its neighbours go to `partial`.
-template <class T>
-__global__ void __launch_bounds__(32)
+template <class T, bool kAccumulate>
+__global__ void __launch_bounds__(kSegmentThreads)
     segmentKernel(const T* dy, const uint32_t* keys, const uint32_t* values, uint32_t positions,
-                  uint32_t vocabulary, int32_t columns, float* partial, float* dweight, bool accumulate) {
-  constexpr int kAhead = 8;  // rows in flight
-  const uint32_t first = blockIdx.x * kSegment;
-  const int count = static_cast<int>(positions - first < kSegment ? positions - first : kSegment);
-  __shared__ uint32_t key[kSegment + 1];  // and the one after, or what no key is
-  __shared__ uint32_t value[kSegment];
-  for (int i = threadIdx.x; i <= count; i += 32) {
-    key[i] = first + i < positions ? keys[first + i] : ~0u;
-    if (i < count) value[i] = values[first + i];
-  }
-  __syncwarp();
-  const int32_t column = static_cast<int32_t>(blockIdx.y * 32 + threadIdx.x) * kVector;
-  if (column >= columns) return;
-  float* entering = partial + static_cast<int64_t>(blockIdx.x) * 2 * columns + column;
+                  uint32_t vocabulary, int32_t columns, float* partial, float* dweight) {
+  constexpr int kAhead =
+      kAccumulate ? 4 : 8;  // rows of dy, and those of the table that they add to, in flight
+  const int lane = threadIdx.x % 32;
+  const uint32_t segment = blockIdx.x * (kSegmentThreads / 32) + threadIdx.x / 32, first = segment * kSegment;
+  if (first >= positions) return;
+  const bool mine = first + lane < positions;
+  const uint32_t key = mine ? keys[first + lane] : kNoKey, value = mine ? values[first + lane] : 0;
+  const uint32_t before = first > 0 ? keys[first - 1] : kNoKey;
+  const uint32_t after = first + kSegment < positions ? keys[first + kSegment] : kNoKey;
+  const uint32_t below = __shfl_down_sync(kAll, key, 1), next = lane < 31 ? below : after;
+  const unsigned ends = __ballot_sync(kAll, next != key);                    // where a run of one id ends
+  const int count = __popc(__ballot_sync(kAll, mine && key != vocabulary));  // ids out of range stand last
+  bool entered = before == __shfl_sync(kAll, key, 0);                        // by a run of the segment before
+  const int32_t column = static_cast<int32_t>(blockIdx.y * 32 + lane) * kVector;
+  const bool inside = column < columns;
+  float* entering = partial + static_cast<int64_t>(segment) * 2 * columns + column;
   float* leaving = entering + columns;
-  bool entered = first > 0 && keys[first - 1] == key[0];
   float sum[kVector] = {};
   for (int start = 0; start < count; start += kAhead) {
     Packed<T> rows[kAhead];
+    Packed<float> table[kAhead];
+    float* to[kAhead];
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
-      if (start + j < count && key[start + j] != vocabulary)
-        rows[j] = loadPacked(dy + static_cast<int64_t>(value[start + j]) * columns + column);
+      const int i = start + j;
+      const uint32_t position = __shfl_sync(kAll, value, i % 32);
+      to[j] = dweight + static_cast<int64_t>(__shfl_sync(kAll, key, i % 32)) * columns + column;
+      if (i >= count || !inside) continue;
+      rows[j] = loadPacked(dy + static_cast<int64_t>(position) * columns + column);
+      if (kAccumulate && ends >> i & 1u) table[j] = loadPacked(to[j]);
     }
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
       const int i = start + j;
-      if (i >= count || key[i] == vocabulary) break;  // ids out of range stand last
+      if (i >= count || !inside) break;
 #pragma unroll
       for (int k = 0; k < kVector; ++k) sum[k] += toFloat(rows[j].v[k]);
-      const bool ends = key[i + 1] != key[i];
-      if (!ends && i + 1 < count) continue;
+      const bool end = ends >> i & 1u;
+      if (!end && i + 1 < kSegment) continue;
       if (entered) {
         storeVector(entering, sum);
-      } else if (!ends) {
+      } else if (!end) {
         storeVector(leaving, sum);
       } else {
-        writeRow(dweight + static_cast<int64_t>(key[i]) * columns + column, sum, accumulate);
+        if constexpr (kAccumulate) {
+#pragma unroll
+          for (int k = 0; k < kVector; ++k) sum[k] += table[j].v[k];
+        }
+        storeVector(to[j], sum);
       }
       entered = false;
 #pragma unroll
@@ -202,21 +234,34 @@ __global__ void __launch_bounds__(32)
 __global__ void __launch_bounds__(32)
     runKernel(const uint32_t* keys, uint32_t positions, uint32_t vocabulary, int32_t columns,
               const float* partial, float* dweight, bool accumulate) {
-  const uint32_t first = blockIdx.x * kSegment, after = first + kSegment;
+  const uint32_t segment = blockIdx.x, first = segment * kSegment, segments = gridDim.x;
   const int32_t column = static_cast<int32_t>(blockIdx.y * 32 + threadIdx.x) * kVector;
-  if (after >= positions || column >= columns) return;
-  const uint32_t key = keys[after - 1];
-  if (key == vocabulary || keys[after] != key) return;
+  if (segment + 1 == segments || column >= columns) return;
+  const uint32_t key = keys[first + kSegment - 1];
+  const auto enters = [&](uint32_t s) { return s < segments && keys[s * kSegment] == key; };
+  if (key == vocabulary || !enters(segment + 1)) return;
   if (keys[first] == key && first > 0 && keys[first - 1] == key) return;  // an earlier segment's run
+  // The last segment that the run enters: in growing steps, then in halves.
+  uint32_t last = segment + 1, step = 1;
+  for (; enters(last + step); step *= 2) last += step;
+  for (; step > 0; step /= 2) last += enters(last + step) ? step : 0;
   float sum[kVector];
-  loadVector(partial + (static_cast<int64_t>(blockIdx.x) * 2 + 1) * columns + column, sum);
-  for (uint32_t at = after; at < positions && keys[at] == key; at += kSegment) {
+  loadVector(partial + (static_cast<int64_t>(segment) * 2 + 1) * columns + column, sum);
+#pragma unroll 16
+  for (uint32_t s = segment + 1; s <= last; ++s) {
     float v[kVector];
-    loadVector(partial + static_cast<int64_t>(at / kSegment) * 2 * columns + column, v);
+    loadVector(partial + static_cast<int64_t>(s) * 2 * columns + column, v);
 #pragma unroll
     for (int i = 0; i < kVector; ++i) sum[i] += v[i];
   }
-  writeRow(dweight + static_cast<int64_t>(key) * columns + column, sum, accumulate);
+  float* to = dweight + static_cast<int64_t>(key) * columns + column;
+  if (accumulate) {
+    float old[kVector];
+    loadVector(to, old);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) sum[i] += old[i];
+  }
+  storeVector(to, sum);
 }
 
 void embedding(const KernelContext& c) {
@@ -257,10 +302,6 @@ void embeddingBackward(const KernelContext& c) {
   const auto words = [&](int64_t offset) { return reinterpret_cast<uint32_t*>(workspace + offset); };
   float* partial = reinterpret_cast<float*>(workspace + plan.partial);
 
-  if (!c.accumulate[0]) {
-    cudaMemsetAsync(dweight.data, 0, static_cast<size_t>(dweight.elements) * sizeof(float), stream);
-    cudaCheckLaunch(name);
-  }
   const unsigned tiles = static_cast<unsigned>(plan.tiles);
   SortInput input{ids.i32(), nullptr, nullptr, vocabulary};
   for (int pass = 0; pass < plan.passes; ++pass) {
@@ -272,17 +313,23 @@ void embeddingBackward(const KernelContext& c) {
     cudaCheckLaunch(name);
     input = {nullptr, words(plan.keys[to]), words(plan.values[to]), vocabulary};
   }
-  const dim3 grid(static_cast<unsigned>(plan.segments),
-                  static_cast<unsigned>(divideUp(columns, 32 * kVector)));
+  if (!c.accumulate[0]) {
+    const int32_t tableRows = static_cast<int32_t>(dweight.rows);
+    zeroAbsentKernel<<<static_cast<unsigned>(divideUp(tableRows, kSegmentThreads)), kSegmentThreads, 0,
+                       stream>>>(input.keys, positions, vocabulary, tableRows, columns, dweight.f32());
+    cudaCheckLaunch(name);
+  }
+  const unsigned columnBlocks = static_cast<unsigned>(divideUp(columns, 32 * kVector));
+  const dim3 segments(static_cast<unsigned>(divideUp(plan.segments, kSegmentThreads / 32)), columnBlocks);
   dispatchActivationType(dy.dtype, name, [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    segmentKernel<T><<<grid, 32, 0, stream>>>(static_cast<const T*>(dy.data), input.keys, input.values,
-                                              positions, vocabulary, columns, partial, dweight.f32(),
-                                              c.accumulate[0]);
+    const auto kernel = c.accumulate[0] ? segmentKernel<T, true> : segmentKernel<T, false>;
+    kernel<<<segments, kSegmentThreads, 0, stream>>>(static_cast<const T*>(dy.data), input.keys, input.values,
+                                                     positions, vocabulary, columns, partial, dweight.f32());
   });
   cudaCheckLaunch(name);
-  runKernel<<<grid, 32, 0, stream>>>(input.keys, positions, vocabulary, columns, partial, dweight.f32(),
-                                     c.accumulate[0]);
+  runKernel<<<dim3(static_cast<unsigned>(plan.segments), columnBlocks), 32, 0, stream>>>(
+      input.keys, positions, vocabulary, columns, partial, dweight.f32(), c.accumulate[0]);
   cudaCheckLaunch(name);
 }
 

@@ -42,11 +42,10 @@ Cost forwardCost(const CallShape& c) {
           .extraBytes = elements * dtypeSize(weight.dtype) - static_cast<double>(weight.bytes())};
 }
 
-// The table is there for its shape; each row of dy reads and writes one row of the gradient.
+// The table is there for its shape: dy is read and the gradient written.
 Cost backwardCost(const CallShape& c) {
-  const double elements = static_cast<double>(c.inputs[1]->physicalElements());
-  return {.vectorFlops = elements,
-          .extraBytes = 2 * sizeof(float) * elements - static_cast<double>(c.inputs[2]->bytes())};
+  return {.vectorFlops = static_cast<double>(c.inputs[1]->physicalElements()),
+          .extraBytes = -static_cast<double>(c.inputs[2]->bytes())};
 }
 
 int64_t backwardWorkspace(const CallShape& c, DeviceKind device, int) {

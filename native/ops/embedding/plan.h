@@ -10,8 +10,8 @@ namespace tesserae {
 struct EmbeddingSort {
   static constexpr int kDigitBits = 9;  // of an id, sorted by in one pass: two passes up to 262,143 ids
   static constexpr int kBins = 1 << kDigitBits;
-  static constexpr int64_t kTile = 2048;    // positions that a block sorts
-  static constexpr int64_t kSegment = 128;  // sorted positions that one warp sums
+  static constexpr int64_t kTile = 1024;   // positions that a block sorts
+  static constexpr int64_t kSegment = 32;  // sorted positions that one warp sums, a lane knowing each
 
   EmbeddingSort(int64_t positions, int64_t vocabulary, int64_t columns)
       : tiles((positions + kTile - 1) / kTile), segments((positions + kSegment - 1) / kSegment) {

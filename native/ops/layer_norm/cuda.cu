@@ -95,104 +95,79 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + addend, g = dy * weight. A block takes every
-// gridDim.x-th group of rows and keeps its part of dweight = Σ dy * xhat and dbias = Σ dy in registers; it
-// ends in partial: (gridDim.x, 2, columns), null where neither is asked for. dx may be dy or addend.
-template <class T, int kLanes, int kVectors>
-__global__ void __launch_bounds__(kThreads)
+// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + addend, g = dy * weight. A thread has eight columns, a
+// block as many threads as a row has vectors; it takes every gridDim.x-th group of kGroup rows, all of which
+// are on their way at a time, and keeps its part of dweight = Σ dy * xhat and dbias = Σ dy in registers. They
+// end in partial: (gridDim.x, 2, columns), null where neither is asked for. dx may be dy or addend.
+template <class T, int kGroup, int kMostThreads>
+__global__ void __launch_bounds__(kMostThreads)
     backwardKernel(const T* dy, const T* x, const float* weight, const float* mean, const float* rstd,
                    const T* addend, T* dx, float* partial, int64_t rows, int32_t columns, int32_t logical) {
-  constexpr int kRows = kThreads / kLanes;
-  // First for reductions within a row, then for those between the rows of a block.
-  __shared__ float shared[kRows > 1 ? kVectors * 32 * kVector : kWarps];
-  const int lane = threadIdx.x % kLanes;
+  // Sums of g and g * xhat by row and warp, twice: a warp may be a group ahead of another.
+  __shared__ float shared[2][32][2 * kGroup];
+  const int warps = static_cast<int>(blockDim.x) / 32, warp = threadIdx.x / 32;
+  const int32_t column = static_cast<int32_t>(threadIdx.x) * kVector;
+  const bool inside = column < columns;
   const float inverse = 1.0f / static_cast<float>(logical);
-  float dw[kVectors][kVector] = {}, db[kVectors][kVector] = {};
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kRows + threadIdx.x / kLanes; row < rows;
-       row += static_cast<int64_t>(gridDim.x) * kRows) {
-    const int64_t offset = row * columns;
-    Packed<T> g[kVectors], in[kVectors];
+  float w[kVector] = {}, dw[kVector] = {}, db[kVector] = {};
+  if (inside) loadVector(weight + column, w);
+  int turn = 0;
+  for (int64_t first = static_cast<int64_t>(blockIdx.x) * kGroup; first < rows;
+       first += static_cast<int64_t>(gridDim.x) * kGroup, turn ^= 1) {
+    Packed<T> g[kGroup], in[kGroup], around[kGroup];
+    float m[kGroup], r[kGroup], sums[2 * kGroup];
 #pragma unroll
-    for (int k = 0; k < kVectors; ++k) {
-      const int32_t column = (k * kLanes + lane) * kVector;
-      if (column >= columns) continue;
-      g[k] = loadPacked(dy + offset + column);
-      in[k] = loadPacked(x + offset + column);
+    for (int i = 0; i < kGroup; ++i) {
+      const bool here = inside && first + i < rows;
+      const int64_t at = (first + i) * columns + column;
+      g[i] = here ? loadPacked(dy + at) : Packed<T>{};
+      in[i] = here ? loadPacked(x + at) : Packed<T>{};
+      around[i] = here && addend ? loadPacked(addend + at) : Packed<T>{};
+      m[i] = first + i < rows ? mean[first + i] : 0.0f;
+      r[i] = first + i < rows ? rstd[first + i] : 0.0f;
     }
-    const float m = mean[row], r = rstd[row];
-    float sumG = 0, sumGX = 0;
 #pragma unroll
-    for (int k = 0; k < kVectors; ++k) {
-      const int32_t column = (k * kLanes + lane) * kVector;
-      if (column >= columns) continue;
-      float w[kVector];
-      loadVector(weight + column, w);
+    for (int i = 0; i < kGroup; ++i) {
+      float sumG = 0, sumGX = 0;
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) {  // dy and weight are zero in padding lanes
-        const float d = toFloat(g[k].v[i]), xhat = (toFloat(in[k].v[i]) - m) * r, gw = d * w[i];
+      for (int j = 0; j < kVector; ++j) {  // dy and weight are zero in padding lanes
+        const float d = toFloat(g[i].v[j]), xhat = (toFloat(in[i].v[j]) - m[i]) * r[i], gw = d * w[j];
         sumG += gw;
         sumGX += gw * xhat;
-        dw[k][i] += d * xhat;
-        db[k][i] += d;
+        dw[j] += d * xhat;
+        db[j] += d;
       }
+      sums[2 * i] = warpSum(sumG);
+      sums[2 * i + 1] = warpSum(sumGX);
     }
-    const float meanG = rowSum<kLanes>(sumG, shared) * inverse;
-    const float meanGX = rowSum<kLanes>(sumGX, shared) * inverse;
+    if (threadIdx.x % 32 == 0) {
 #pragma unroll
-    for (int k = 0; k < kVectors; ++k) {
-      const int32_t column = (k * kLanes + lane) * kVector;
-      if (column >= columns) continue;
-      float w[kVector], out[kVector];
-      loadVector(weight + column, w);
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) {
-        const float xhat = (toFloat(in[k].v[i]) - m) * r;
-        out[i] = r * (toFloat(g[k].v[i]) * w[i] - meanG - xhat * meanGX);
-      }
-      if (addend) {
-        float around[kVector];
-        loadVector(addend + offset + column, around);
-#pragma unroll
-        for (int i = 0; i < kVector; ++i) out[i] += around[i];
-      }
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) out[i] = column + i < logical ? out[i] : 0.0f;
-      storeVector(dx + offset + column, out);
+      for (int i = 0; i < 2 * kGroup; ++i) shared[turn][warp][i] = sums[i];
     }
-  }
-  if (!partial) return;
-  float* to = partial + static_cast<int64_t>(blockIdx.x) * 2 * columns;
+    __syncthreads();
 #pragma unroll
-  for (int which = 0; which < 2; ++which) {
-    if constexpr (kRows == 1) {
+    for (int i = 0; i < 2 * kGroup; ++i) {
+      sums[i] = shared[turn][0][i];
+      for (int other = 1; other < warps; ++other) sums[i] += shared[turn][other][i];
+    }
 #pragma unroll
-      for (int k = 0; k < kVectors; ++k) {
-        const int32_t column = (k * kLanes + lane) * kVector;
-        if (column < columns) storeVector(to + which * columns + column, which ? db[k] : dw[k]);
+    for (int i = 0; i < kGroup; ++i) {
+      if (!inside || first + i >= rows) continue;
+      const float meanG = sums[2 * i] * inverse, meanGX = sums[2 * i + 1] * inverse;
+      float out[kVector];
+#pragma unroll
+      for (int j = 0; j < kVector; ++j) {
+        const float xhat = (toFloat(in[i].v[j]) - m[i]) * r[i];
+        const float value = r[i] * (toFloat(g[i].v[j]) * w[j] - meanG - xhat * meanGX);
+        out[j] = column + j < logical ? value + toFloat(around[i].v[j]) : 0.0f;
       }
-    } else {
-      // The warps add theirs in turn. Elements are interleaved, so that lanes meet different banks.
-      for (int warp = 0; warp < kRows; ++warp) {
-        if (static_cast<int>(threadIdx.x) / 32 == warp) {
-#pragma unroll
-          for (int k = 0; k < kVectors; ++k) {
-#pragma unroll
-            for (int i = 0; i < kVector; ++i) {
-              float& slot = shared[(k * kVector + i) * 32 + lane];
-              const float mine = which ? db[k][i] : dw[k][i];
-              slot = warp ? slot + mine : mine;
-            }
-          }
-        }
-        __syncthreads();
-      }
-      for (int32_t column = threadIdx.x; column < columns; column += kThreads) {
-        const int32_t vector = column / kVector, k = vector / 32, i = column % kVector;
-        to[which * columns + column] = shared[(k * kVector + i) * 32 + vector % 32];
-      }
-      __syncthreads();
+      storeVector(dx + (first + i) * columns + column, out);
     }
   }
+  if (!partial || !inside) return;
+  float* to = partial + static_cast<int64_t>(blockIdx.x) * 2 * columns + column;
+  storeVector(to, dw);
+  storeVector(to + columns, db);
 }
 
 // out[column] = Σ over blocks of partial: 32 columns a block, whose eight warps add an eighth of the partial
@@ -220,10 +195,19 @@ __global__ void __launch_bounds__(kThreads)
   out[column] = (which ? addBias : addWeight) ? out[column] + sum : sum;
 }
 
-// Calls f(lanes, vectors) with the constants for rows of so many columns.
+// A row is at most a block's: 1,024 threads with eight columns each.
+void requireWidth(const char* operation, int64_t columns) {
+  constexpr int64_t kMostColumns = 1024 * kVector;
+  if (columns > kMostColumns) {
+    fail(ErrorCode::Config, "%s: rows of %lld elements are wider than the %lld that the CUDA kernel takes",
+         operation, static_cast<long long>(columns), static_cast<long long>(kMostColumns));
+  }
+}
+
+// Calls f(lanes, vectors) with the constants for rows of so many columns. Two tensors of a wide row take a
+// whole block's registers.
 template <class F>
-void dispatchWidth(const char* operation, int64_t columns, F&& f) {
-  requireVectors(operation, columns);
+void dispatchWidth(int64_t columns, bool residual, F&& f) {
   const int64_t vectors = columns / kVector;
   const std::integral_constant<int, 32> warp{};
   const std::integral_constant<int, kThreads> block{};
@@ -231,11 +215,10 @@ void dispatchWidth(const char* operation, int64_t columns, F&& f) {
   if (vectors <= 64) return f(warp, std::integral_constant<int, 2>{});
   if (vectors <= 96) return f(warp, std::integral_constant<int, 3>{});
   if (vectors <= 128) return f(warp, std::integral_constant<int, 4>{});
+  if (vectors <= 256 && !residual) return f(warp, std::integral_constant<int, 8>{});
   if (vectors <= kThreads) return f(block, std::integral_constant<int, 1>{});
   if (vectors <= 2 * kThreads) return f(block, std::integral_constant<int, 2>{});
-  if (vectors <= 4 * kThreads) return f(block, std::integral_constant<int, 4>{});
-  fail(ErrorCode::Config, "%s: rows of %lld elements are wider than the %d that the CUDA kernel takes",
-       operation, static_cast<long long>(columns), 4 * kThreads * kVector);
+  f(block, std::integral_constant<int, 4>{});
 }
 
 void layerNorm(const KernelContext& c) {
@@ -243,9 +226,11 @@ void layerNorm(const KernelContext& c) {
   const TensorView &y = c.outputs[0], &sum = c.outputs[1], &mean = c.outputs[2], &rstd = c.outputs[3];
   requireTypes("layer_norm", x.dtype, {&residual, &y, &sum});
   requireTypes("layer_norm", DType::F32, {&weight, &bias, &mean, &rstd});
+  requireVectors("layer_norm", x.columns);
+  requireWidth("layer_norm", x.columns);
   dispatchActivationType(x.dtype, "layer_norm", [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    dispatchWidth("layer_norm", x.columns, [&](auto lanes, auto vectors) {
+    dispatchWidth(x.columns, residual.data != nullptr, [&](auto lanes, auto vectors) {
       constexpr int kLanes = decltype(lanes)::value, kVectors = decltype(vectors)::value;
       const unsigned blocks = static_cast<unsigned>(divideUp(x.rows, kThreads / kLanes));
       forwardKernel<T, kLanes, kVectors><<<blocks, kThreads, 0, cudaStream(c)>>>(
@@ -269,20 +254,26 @@ void layerNormBackward(const KernelContext& c) {
   const bool sums = dweight.data || dbias.data;
   float* partial = sums ? static_cast<float*>(c.workspace) : nullptr;
   int64_t blocks = 0;
+  const int threads = static_cast<int>(divideUp(columns / kVector, 32) * 32);
+  requireVectors(name, x.columns);
+  requireWidth(name, x.columns);
   dispatchActivationType(x.dtype, name, [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    dispatchWidth(name, x.columns, [&](auto lanes, auto vectors) {
-      constexpr int kLanes = decltype(lanes)::value, kVectors = decltype(vectors)::value;
-      const auto kernel = backwardKernel<T, kLanes, kVectors>;
-      blocks = divideUp(x.rows, kThreads / kLanes);
-      const int64_t resident = residentBlocks(kernel, kThreads, name);
-      if (blocks > resident) blocks = resident;
-      if (blocks > kNormBlocks) blocks = kNormBlocks;
-      kernel<<<static_cast<unsigned>(blocks), kThreads, 0, cudaStream(c)>>>(
-          static_cast<const T*>(dy.data), static_cast<const T*>(x.data), weight.f32(), mean.f32(), rstd.f32(),
-          static_cast<const T*>(addend.data), static_cast<T*>(dx.data), partial, x.rows, columns,
-          static_cast<int32_t>(x.logicalColumns));
-    });
+    constexpr int kFew = 256;  // threads that have the registers for rows in groups
+#ifndef LN_GROUP
+#define LN_GROUP 4
+#endif
+    constexpr int kGroup = sizeof(T) == 2 ? LN_GROUP : 2;
+    const bool grouped = threads <= kFew;
+    const auto kernel = grouped ? backwardKernel<T, kGroup, kFew> : backwardKernel<T, 1, 1024>;
+    blocks = divideUp(x.rows, grouped ? kGroup : 1);
+    const int64_t resident = residentBlocks(kernel, threads, name);
+    if (blocks > resident) blocks = resident;
+    if (blocks > kNormBlocks) blocks = kNormBlocks;
+    kernel<<<static_cast<unsigned>(blocks), threads, 0, cudaStream(c)>>>(
+        static_cast<const T*>(dy.data), static_cast<const T*>(x.data), weight.f32(), mean.f32(), rstd.f32(),
+        static_cast<const T*>(addend.data), static_cast<T*>(dx.data), partial, x.rows, columns,
+        static_cast<int32_t>(x.logicalColumns));
   });
   cudaCheckLaunch(name);
   if (!sums) return;

@@ -7,6 +7,6 @@
 namespace tesserae {
 
 // Most blocks of the backward kernel, each of which leaves a row of partial sums of dweight and of dbias.
-inline constexpr int64_t kNormBlocks = 528;
+inline constexpr int64_t kNormBlocks = 1056;
 
 }  // namespace tesserae

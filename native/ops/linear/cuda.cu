@@ -143,8 +143,15 @@ void linear(const KernelContext& c) {
   GemmCall call = product(c, {.transB = true, .m = x.rows, .n = y.columns, .k = x.columns}, matrixOf(x),
                           weightAs(c, weight, x.dtype, "linear"), {sum.data, sum.dtype, y.columns});
   call.bias = bias.f32();
-  gemm(cudaStream(c), call);
   const ActivationFunction function = parseActivation(c.attributes->text("activation"));
+  if (function == ActivationFunction::GeluNew) {
+    GemmCall fused = call;
+    fused.fusion = GemmFusion::GeluNew;
+    fused.aux = pre.data;
+    fused.c.data = y.data;
+    if (fusedGemm(cudaStream(c), fused)) return;
+  }
+  gemm(cudaStream(c), call);
   if (function == ActivationFunction::None && !pre.data) return;
   dispatchActivationType(y.dtype, "linear", [&](auto tag) {
     using T = typename decltype(tag)::Type;
@@ -163,10 +170,17 @@ void linearInputGradient(const KernelContext& c) {
   requireVectors("linear_input_gradient", dy.columns);
   requireVectors("linear_input_gradient", dx.columns);
   requireTypes("linear_input_gradient", dy.dtype, {&dx, &pre});
-  gemm(cudaStream(c), product(c, {.m = dy.rows, .n = dx.columns, .k = dy.columns}, matrixOf(dy),
-                              weightAs(c, weight, dy.dtype, "linear_input_gradient"), matrixOf(dx)));
-  if (!pre.data) return;
-  const ActivationFunction function = parseActivation(c.attributes->text("activation"));
+  GemmCall call = product(c, {.m = dy.rows, .n = dx.columns, .k = dy.columns}, matrixOf(dy),
+                          weightAs(c, weight, dy.dtype, "linear_input_gradient"), matrixOf(dx));
+  const ActivationFunction function =
+      pre.data ? parseActivation(c.attributes->text("activation")) : ActivationFunction::None;
+  if (function == ActivationFunction::GeluNew) {
+    GemmCall fused = call;
+    fused.fusion = GemmFusion::GeluNewSlope;
+    fused.aux = pre.data;
+    if (fusedGemm(cudaStream(c), fused)) return;
+  }
+  gemm(cudaStream(c), call);
   if (function == ActivationFunction::None) return;
   dispatchActivationType(dx.dtype, "linear_input_gradient", [&](auto tag) {
     using T = typename decltype(tag)::Type;

@@ -8,51 +8,42 @@ namespace tesserae {
 namespace {
 
 // Rows of logits (rows, V→Vp) become seed (softmax - (1 - ε) onehot - ε / V) in place, zero where the target
-// does not count; without seeds they stay. losses (rows)
+// does not count; without seeds they stay. losses (rows). Where a row fits, it waits in shared memory for its
+// statistics, and is read and written once.
 template <class T, int kRow>
 __global__ void __launch_bounds__(kLossThreads)
-    replaceByGradient(CudaLoss s, T* logits, const int32_t* targets, const float* seeds, double* losses) {
+    replaceByGradient(CudaLoss s, bool stashed, T* logits, const int32_t* targets, const float* seeds,
+                      double* losses) {
   __shared__ float shared[kLossThreads / 32];
+  extern __shared__ __align__(16) char stash[];
   const int64_t row = rowOfThread<kRow>();
   if (row >= s.rows) return;
-  const int64_t target = targets[row];
+  const int32_t target = targets[row];
   T* z = logits + row * s.columns;
-  const int64_t first = threadIdx.x % kRow * kVector;
-  if (target == s.ignoreIndex) {
-    const float zero[kVector] = {};
-    for (int64_t column = first; seeds && column < s.columns; column += kRow * kVector) {
-      storeVector(z + column, zero);
-    }
-    return;
-  }
-  const bool valid = target >= 0 && target < s.vocabulary;
-  const float chosen = valid ? toFloat(z[target]) : NAN;
-  const RowStatistics r = rowStatistics<kRow>(s, z, shared);
-  if (threadIdx.x % kRow == 0) losses[row] = rowLoss(s, r, chosen);
+  T* copy = stashed ? reinterpret_cast<T*>(stash) : nullptr;
+  const RowStatistics r = rowStatistics<kRow>(s, z, target, copy, shared);
+  storeLoss<kRow>(s, r, target, losses + row);
   if (!seeds) return;
-  // All have read the target's logit. A row is a warp or a whole block.
-  if constexpr (kRow == 32) {
-    __syncwarp();
-  } else {
-    __syncthreads();
+  storeRowGradient<kRow>(s, copy ? copy : z, z, r.maximum, seeds[0] / r.sum, seeds[0], target);
+}
+
+// Two blocks with a row each share the 227 KB of a multiprocessor of Hopper, 163 KB of an A100; less than
+// 48 KB needs no leave of the driver.
+template <class T, int kRow>
+void launchReplaceByGradient(const CudaLoss& s, T* logits, const int32_t* targets, const float* seeds,
+                             double* losses, cudaStream_t stream) {
+  constexpr int64_t kMostBytes = 112 << 10;
+  const auto kernel = replaceByGradient<T, kRow>;
+  const int64_t rowBytes = s.columns * static_cast<int64_t>(sizeof(T));
+  int bytes = kRow > 32 && seeds && rowBytes <= kMostBytes ? static_cast<int>(rowBytes) : 0;
+  if (bytes > 0 &&
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
+    cudaGetLastError();  // a GPU with less: the row is read twice
+    bytes = 0;
   }
-  const float seed = seeds[0], scale = valid ? seed / r.sum : 0.0f;
-  const float uniform = valid ? seed * s.smoothing / static_cast<float>(s.vocabulary) : 0.0f;
-  const float peak = seed * (1.0f - s.smoothing);
-  // From the end, which is still in the cache.
-  const int64_t stride = kRow * kVector;
-  for (int64_t column = first + (s.columns - 1) / stride * stride; column >= 0; column -= stride) {
-    if (column >= s.columns) continue;
-    float v[kVector];
-    loadVector(z + column, v);
-#pragma unroll
-    for (int j = 0; j < kVector; ++j) {
-      // A row without a valid target gives zero, whatever its logits are.
-      v[j] = valid && column + j < s.vocabulary ? scale * expf(v[j] - r.maximum) - uniform : 0.0f;
-      if (valid && column + j == target) v[j] -= peak;
-    }
-    storeVector(z + column, v);
-  }
+  kernel<<<rowBlocks<kRow>(s.rows), kLossThreads, bytes, stream>>>(s, bytes > 0, logits, targets, seeds,
+                                                                   losses);
+  cudaCheckLaunch("linear_cross_entropy");
 }
 
 template <class T>
@@ -105,10 +96,8 @@ void run(const KernelContext& c) {
     const CudaLoss s = cudaLoss(*c.attributes, count, weight.factors[0].logical, columns);
     dispatchRowThreads(columns, [&](auto constant) {
       constexpr int kRow = decltype(constant)::value;
-      replaceByGradient<T, kRow><<<rowBlocks<kRow>(count), kLossThreads, 0, cudaStream(c)>>>(
-          s, z, targets + first, seeds, losses + first);
+      launchReplaceByGradient<T, kRow>(s, z, targets + first, seeds, losses + first, cudaStream(c));
     });
-    cudaCheckLaunch(operation);
     if (dx.data) {
       call.shape = {.m = count, .n = width, .k = columns};
       call.a = logits;
@@ -126,9 +115,8 @@ void run(const KernelContext& c) {
     }
   }
   const int64_t ignoreIndex = c.attributes->integer("ignoreIndex", -100);
-  sumRowLosses<1024><<<1, 1024, 0, cudaStream(c)>>>(losses, targets, rows, ignoreIndex, c.accumulate[0],
-                                                    c.outputs[0].f64());
-  cudaCheckLaunch(operation);
+  sumLosses(cudaStream(c), losses, targets, rows, ignoreIndex, c.accumulate[0], c.outputs[0].f64(),
+            operation);
 }
 
 void linearCrossEntropy(const KernelContext& c) {

@@ -41,7 +41,7 @@ __attribute__((always_inline)) static inline LinearCrossEntropyPlan planLinearCr
 }
 
 // On a GPU. Workspace: that of the products, a copy of the weight where it has another type than the
-// activations, logits (panelRows, columns), then the rows' losses as doubles.
+// activations, logits (panelRows, columns), then the losses as doubles (cudaLossBytes).
 struct CudaLinearCrossEntropyPlan {
   int64_t panelRows, panels;
   int64_t weightOffset, logitsOffset, lossOffset;  // in bytes
@@ -62,7 +62,7 @@ inline CudaLinearCrossEntropyPlan planCudaLinearCrossEntropy(int64_t rows, int64
   p.weightOffset = kGemmWorkspaceBytes;
   p.logitsOffset = p.weightOffset + (copyWeight ? align(columns * width * elementBytes) : 0);
   p.lossOffset = p.logitsOffset + align(p.panelRows * columns * elementBytes);
-  p.bytes = p.lossOffset + rows * static_cast<int64_t>(sizeof(double));
+  p.bytes = p.lossOffset + cudaLossBytes(rows);
   return p;
 }
 
