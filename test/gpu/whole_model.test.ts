@@ -97,14 +97,14 @@ async function check(graph: Graph, source: ReadonlyMap<string, Tensor>, precisio
   const loss = errors.filter(({ name }) => name === 'loss');
   const unit = precision === 'bf16' ? 2 ** -8 : 2 ** -11;
   expect(loss.filter(({ error }) => !(error <= unit))).toEqual([]);
-  // Both programs throw the same dice, a dozen times for a small tensor (2.8 was seen at most); over all tensors together
-  // the errors are the same to a quarter.
+  // Both programs throw the same dice, a dozen times for the smallest tensors (2.8 was seen at most); over all tensors of
+  // such small models the errors' mean squares were seen in a ratio of 0.74 to 1.25.
   const rest = errors.filter(({ name }) => name !== 'loss');
   expect(rest.filter((e) => !(e.error <= 3.5 * e.plain))).toEqual([]);
   const meanSquare = (of: (e: (typeof errors)[0]) => number): number =>
     rest.reduce((sum, e) => sum + of(e) ** 2, 0) / rest.length;
   const ratio = Math.sqrt(meanSquare(({ error }) => error) / meanSquare(({ plain: floor }) => floor));
-  expect(ratio).toBeLessThanOrEqual(1.25);
+  expect(ratio).toBeLessThanOrEqual(1.5);
 }
 
 describe.each<Precision>(['fp32', 'tf32', 'bf16', 'fp16'])('%s', (precision) => {
