@@ -57,7 +57,12 @@ const trainer = new Trainer(model, {
     outputDir: directory,
   },
 });
-const report = await RunReport.create({ directory, maxSteps, title: 'A byte-level GPT reads Moby-Dick' });
+const report = await RunReport.create({
+  directory,
+  maxSteps,
+  title: 'A byte-level GPT reads Moby-Dick',
+  follow: trainer,
+});
 let result;
 for await (const event of trainer) {
   report.add(event); // the progress bar, metrics.jsonl, and what the loss curve is drawn from

@@ -52,7 +52,7 @@ export async function train(file: string, command: TrainCommand): Promise<number
     evaluation: data.validation,
   });
   const { outputDir: directory, maxSteps } = run.training;
-  const report = await RunReport.create({ directory, maxSteps, progress: !command.json });
+  const report = await RunReport.create({ directory, maxSteps, progress: !command.json, follow: trainer });
   using interrupt = new Interrupt(
     () => {
       trainer.stop();

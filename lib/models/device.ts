@@ -29,7 +29,7 @@ export function pickDevice(wanted: string, available: typeof devices = devices):
   const reason =
     gpus.length > 0
       ? `this machine's GPUs are ${gpus.map(({ name }) => name).join(', ')}`
-      : 'this build found no CUDA device on this machine';
+      : 'this build found no CUDA device of sm_80 or newer on this machine';
   if (wanted === 'auto') return { device: 'cpu', fallbackReason: reason };
   throw new TesseraeError(
     'ERR_DEVICE',

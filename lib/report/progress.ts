@@ -29,6 +29,7 @@ export class TrainingProgress {
   private readonly interval: number;
   private readonly bar: SingleBar | undefined;
   private state: ProgressState | undefined;
+  private step = 0;
   private lastLine = Date.now();
 
   constructor({ total, stream = process.stderr, intervalSeconds = 10 }: ProgressOptions) {
@@ -48,16 +49,15 @@ export class TrainingProgress {
     });
   }
 
-  /** Takes in the state after a step. */
+  /** Takes in what is known after a step. */
   update(state: ProgressState): void {
     this.state = state;
-    if (this.bar) {
-      if (this.bar.isActive) this.bar.update(state.step, { text: this.describe(state) });
-      else this.draw();
-    } else if (Date.now() - this.lastLine >= this.interval) {
-      this.lastLine = Date.now();
-      this.stream.write(`step ${this.describe(state)}\n`);
-    }
+    this.show(state.step);
+  }
+
+  /** Shows that the run has come to a step of which nothing else is known. */
+  advance(step: number): void {
+    if (step !== this.step) this.show(step);
   }
 
   /** Writes a line that stays, above the bar. */
@@ -73,12 +73,26 @@ export class TrainingProgress {
     this.bar?.stop();
   }
 
-  private draw(): void {
-    if (this.state) this.bar?.start(this.total, this.state.step, { text: this.describe(this.state) });
+  private show(step: number): void {
+    this.step = step;
+    if (this.bar) {
+      if (this.bar.isActive) this.bar.update(step, { text: this.describe() });
+      else this.draw();
+    } else if (Date.now() - this.lastLine >= this.interval) {
+      this.lastLine = Date.now();
+      this.stream.write(`step ${this.describe()}\n`);
+    }
   }
 
-  private describe({ step, loss, tokensPerSecond, etaSeconds }: ProgressState): string {
-    const rate = `${formatCount(tokensPerSecond)} tokens/s`;
-    return `${step}/${this.total} · loss ${loss.toFixed(4)} · ${rate} · ${formatDuration(etaSeconds)} left`;
+  private draw(): void {
+    if (this.step > 0) this.bar?.start(this.total, this.step, { text: this.describe() });
+  }
+
+  private describe(): string {
+    const done = `${this.step}/${this.total}`;
+    if (!this.state) return done;
+    const { step, loss, tokensPerSecond, etaSeconds } = this.state;
+    const left = step < this.total ? (etaSeconds * (this.total - this.step)) / (this.total - step) : 0;
+    return `${done} · loss ${loss.toFixed(4)} · ${formatCount(tokensPerSecond)} tokens/s · ${formatDuration(left)} left`;
   }
 }

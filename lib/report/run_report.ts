@@ -13,6 +13,8 @@ export type ReportedEvent =
   | { readonly type: 'save'; readonly step: number; readonly path: string }
   | { readonly type: 'end'; readonly step: number };
 
+const REFRESH_MILLISECONDS = 100;
+
 /** What is reported of a run, and where. */
 export interface RunReportOptions {
   /** Folder of metrics.jsonl and loss.svg; made when it isn't there. */
@@ -23,13 +25,15 @@ export interface RunReportOptions {
   readonly title?: string;
   /** Whether progress is shown on standard error. Default true. */
   readonly progress?: boolean;
+  /** Whose steps the progress shows between events, ten times a second: the trainer. Default: those of events alone. */
+  readonly follow?: { readonly globalStep: number };
 }
 
 /**
  * Shows a run's progress on standard error, writes its events to metrics.jsonl as they come, and draws its loss curve.
  *
  * @example
- * const report = await RunReport.create({ directory: 'runs/book', maxSteps: 1000 });
+ * const report = await RunReport.create({ directory: 'runs/book', maxSteps: 1000, follow: trainer });
  * for await (const event of trainer) report.add(event);
  * await report.close();
  * console.log(report.lossCurve());
@@ -37,12 +41,20 @@ export interface RunReportOptions {
 export class RunReport {
   private readonly training: LossPoint[] = [];
   private readonly validation: LossPoint[] = [];
+  private readonly timer: NodeJS.Timeout | undefined;
 
   private constructor(
     private readonly options: RunReportOptions,
     private readonly metrics: MetricsFile,
     private readonly progress: TrainingProgress | undefined,
-  ) {}
+  ) {
+    const { follow } = options;
+    if (!progress || !follow) return;
+    const began = follow.globalStep;
+    this.timer = setInterval(() => {
+      if (follow.globalStep > began) progress.advance(follow.globalStep);
+    }, REFRESH_MILLISECONDS).unref();
+  }
 
   /** Makes the folder and starts metrics.jsonl anew. */
   static async create(options: RunReportOptions): Promise<RunReport> {
@@ -90,6 +102,7 @@ export class RunReport {
 
   /** Removes the progress bar. */
   hide(): void {
+    clearInterval(this.timer);
     this.progress?.stop();
   }
 

@@ -13,6 +13,8 @@ namespace tesserae {
 
 namespace {
 
+constexpr int kLeastMajor = 8;  // compute capability: sm_80
+
 class CudaHostBlock : public HostBlock {
  public:
   explicit CudaHostBlock(int64_t bytes) {
@@ -91,14 +93,7 @@ class CudaDevice : public Device {
 
   char* allocate(int64_t bytes) override {
     void* memory = nullptr;
-    const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes));
-    if (status == cudaErrorMemoryAllocation) {
-      cudaGetLastError();  // the error would otherwise be reported again by the next call
-      fail(ErrorCode::OutOfMemory,
-           "%.1f MiB of GPU memory could not be allocated; use a smaller batch or model",
-           static_cast<double>(bytes) / (1 << 20));
-    }
-    cudaCheck(status, "allocating GPU memory");
+    cudaCheck(cudaMalloc(&memory, static_cast<size_t>(bytes)), "allocating GPU memory");
     ++statistics_.allocations;
     return static_cast<char*>(memory);
   }
@@ -201,6 +196,13 @@ std::shared_ptr<Device> cudaDevice(int index) {
     fail(ErrorCode::Device, "the device 'cuda:%d' is not there: this machine has %d CUDA devices", index,
          count);
   }
+  int major = 0, minor = 0;
+  cudaCheck(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index), "asking what a GPU is");
+  cudaCheck(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index), "asking what a GPU is");
+  if (major < kLeastMajor) {
+    fail(ErrorCode::Device, "the device 'cuda:%d' is sm_%d%d; this build needs sm_%d0 or newer", index, major,
+         minor, kLeastMajor);
+  }
   cudaCheck(cudaSetDevice(index), "opening the device");
   cudaStream_t stream = nullptr;
   cudaCheck(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
@@ -213,7 +215,7 @@ std::string cudaDevicesJson() {
   std::string list;
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp properties;
-    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
+    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess || properties.major < kLeastMajor) continue;
     if (!list.empty()) list += ",";
     const Chip* chip = chipOf(properties.name);
     list += R"({"name":"cuda:)" + std::to_string(i) + R"(","kind":"cuda",)" +

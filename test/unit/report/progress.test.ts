@@ -48,6 +48,21 @@ it('draws a bar on a terminal, at most ten times a second', () => {
   expect(drawn.length).toBeLessThanOrEqual(12);
 });
 
+it('moves on between the events, with what the last one told', () => {
+  const screen = new Screen(false);
+  const progress = new TrainingProgress({ total: 100, stream: screen, intervalSeconds: 0 });
+  progress.advance(1);
+  progress.update(state(10));
+  progress.advance(10); // nothing new
+  progress.advance(55);
+  progress.stop();
+  expect(screen.text).toBe(
+    'step 1/100\n' +
+      'step 10/100 · loss 2.5000 · 21.3 k tokens/s · 1m 05s left\n' +
+      'step 55/100 · loss 2.5000 · 21.3 k tokens/s · 33s left\n',
+  );
+});
+
 it('keeps lines above the bar, and leaves no timer behind', () => {
   const screen = new Screen(true);
   const progress = new TrainingProgress({ total: 10, stream: screen });
