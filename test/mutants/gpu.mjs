@@ -105,8 +105,8 @@ export const gpuMutants = [
   {
     name: 'the gradient of a token that fills several segments loses parts',
     file: 'native/ops/embedding/cuda.cu',
-    search: 's = segment + 1; s <= last; ++s',
-    replace: 's = segment + 1; s < last; ++s',
+    search: 'storeVector(entering, sum);',
+    replace: 'storeVector(leaving, sum);',
     ...operation('fp16 embedding rows=1 time=1025 vocabSize=2 nEmbd=264'),
   },
   {
