@@ -84,8 +84,8 @@ export const gpuMutants = [
   {
     name: 'padded logits count in the softmax',
     file: 'native/ops/cross_entropy/rows.cuh',
-    search: 'if (column + j >= s.vocabulary) {',
-    replace: 'if (column + j >= s.columns) {',
+    search: 'v[j] = column + j < s.vocabulary ? v[j] : -INFINITY;',
+    replace: 'v[j] = column + j < s.columns ? v[j] : -INFINITY;',
     ...operation('bf16 cross_entropy rows=3 time=7 vocabSize=250 ignored=true'),
   },
   {
@@ -98,22 +98,22 @@ export const gpuMutants = [
   {
     name: 'the cubic term of GELU is off by a thousandth',
     file: 'native/ops/activation/functions.cuh',
-    search: 'return k * b * (1.0f + 0.044715f * b * b);',
-    replace: 'return k * b * (1.0f + 0.04476f * b * b);',
+    search: 'return k * b * (1.0f + 0.044715f * square);',
+    replace: 'return k * b * (1.0f + 0.04476f * square);',
     ...operation('fp32 activation rows=3 time=43 nEmbd=37 name=gelu_new'),
   },
   {
     name: 'the gradient of a token that fills several segments loses parts',
     file: 'native/ops/embedding/cuda.cu',
-    search: 'at < positions && keys[at] == key; at += kSegment',
-    replace: 'at < positions && keys[at] == key && at < after + kSegment; at += kSegment',
+    search: 'storeVector(entering, sum);',
+    replace: 'storeVector(leaving, sum);',
     ...operation('fp16 embedding rows=1 time=1025 vocabSize=2 nEmbd=264'),
   },
   {
     name: 'products in fp32 run in TF32',
     file: 'native/ops/cuda_gemm.cu',
-    search: 'cublaslt::CUBLAS_COMPUTE_32F_PEDANTIC);',
-    replace: 'cublaslt::CUBLAS_COMPUTE_32F_FAST_TF32);',
+    search: 'cublaslt::CUBLAS_COMPUTE_32F_PEDANTIC',
+    replace: 'cublaslt::CUBLAS_COMPUTE_32F_FAST_TF32',
     ...operation('fp32 linear rows=1 time=113 nIn=545 nOut=203 bias=true'),
   },
   {
