@@ -14,7 +14,7 @@ namespace {
 // Memory of a CUDA process beside its arenas, measured on an H100 (driver 580) and taken over for other
 // chips: the context with the code of our kernels; cuBLASLt; the CUDA graphs of a step, the same for 228
 // calls and for 409.
-constexpr int64_t kContextBytes = int64_t{529} << 20, kCublasLtBytes = int64_t{2} << 20,
+constexpr int64_t kContextBytes = int64_t{525} << 20, kCublasLtBytes = int64_t{2} << 20,
                   kGraphBytes = int64_t{2} << 20;
 
 constexpr int kThreads = 2;  // of a CPU: some of its kernels have a workspace for each
