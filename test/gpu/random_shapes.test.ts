@@ -16,9 +16,9 @@ import { checkOnGpu } from './support/gates';
 
 /**
  * Shapes that nobody chose. Their number and seed are fixed, so that a run is the same each time; what fails is printed
- * with the seed and the smallest sizes that still fail.
+ * with the seed and the smallest sizes that still fail, as far as they were found in the time of one test.
  */
-const runs = { numRuns: 8, seed: 20_240_229 };
+const runs = { numRuns: 5, seed: 20_240_229, interruptAfterTimeLimit: 40_000 };
 
 const upTo = (most: number, least = 1): fc.Arbitrary<number> => fc.integer({ min: least, max: most });
 const sizes = { rows: upTo(4), time: upTo(150) };
@@ -33,9 +33,9 @@ const operations: Readonly<Record<string, fc.Arbitrary<OperationCase>>> = {
     .map((s) => layerNormCase({ ...s, time: Math.ceil(s.time / 10) })),
   attention: fc
     .record({
-      rows: upTo(3),
-      time: upTo(150),
-      heads: upTo(3),
+      rows: upTo(2),
+      time: upTo(100),
+      heads: upTo(2),
       headDim: upTo(128).map((half) => 2 * half),
       causal: fc.boolean(),
       lengths: fc.boolean(),
