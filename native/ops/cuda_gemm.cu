@@ -369,20 +369,15 @@ class Library {
                                   static_cast<uint64_t>(rows), matrix.stride) == cublaslt::kSuccess;
   }
 
-  Plan makePlan(cublaslt::Handle handle, const GemmCall& call, const void* bias, int64_t workspaceBytes) {
-    if (call.a.dtype != DType::F32) {
-      return makePlan(handle, call, bias, workspaceBytes, cublaslt::CUBLAS_COMPUTE_32F);
-    }
-    if (call.precision == Precision::TF32) {
-      return makePlan(handle, call, bias, workspaceBytes, cublaslt::CUBLAS_COMPUTE_32F_FAST_TF32);
-    }
+  static cublaslt::ComputeType computeOf(const GemmCall& call) {
+    if (call.a.dtype != DType::F32) return cublaslt::CUBLAS_COMPUTE_32F;
     // Pedantic: no TF32 even where the environment asks for it.
-    return makePlan(handle, call, bias, workspaceBytes, cublaslt::CUBLAS_COMPUTE_32F_PEDANTIC);
+    return call.precision == Precision::TF32 ? cublaslt::CUBLAS_COMPUTE_32F_FAST_TF32
+                                             : cublaslt::CUBLAS_COMPUTE_32F_PEDANTIC;
   }
 
   // Plans live as long as the process, like the handles.
-  Plan makePlan(cublaslt::Handle handle, const GemmCall& call, const void* bias, int64_t workspaceBytes,
-                cublaslt::ComputeType compute) {
+  Plan makePlan(cublaslt::Handle handle, const GemmCall& call, const void* bias, int64_t workspaceBytes) {
     const GemmShape& s = call.shape;
     Plan plan;
     cublaslt::MatmulPreference preference = nullptr;
@@ -393,7 +388,7 @@ class Library {
     const uint32_t reduction = cublaslt::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     const auto alignment = [](const void* pointer) { return static_cast<uint32_t>(alignmentOf(pointer)); };
     const bool described =
-        lt_.matmulDescCreate(&plan.description, compute, CUDA_R_32F) == cublaslt::kSuccess &&
+        lt_.matmulDescCreate(&plan.description, computeOf(call), CUDA_R_32F) == cublaslt::kSuccess &&
         set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_TRANSA, first) &&
         set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_TRANSB, second) &&
         set(plan.description, cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue) &&

@@ -10,41 +10,34 @@ namespace tesserae {
 
 namespace {
 
-// c (16 kRowTiles, kColumns) += rows from `row` on of a (rows, kHead) times b (kColumns, kHead) transposed.
-template <int kRowTiles, int kColumns, int kHead, int kSteps, class T>
-__device__ __forceinline__ void multiplyTiles(float (&c)[kRowTiles][kColumns / 8][4], const T* a, const T* b,
-                                              int row) {
+// c (16, kColumns) += rows from `row` on of a (rows, kHead) times b (kColumns, kHead) transposed.
+template <int kColumns, int kHead, int kSteps, class T>
+__device__ __forceinline__ void multiplyTiles(float (&c)[kColumns / 8][4], const T* a, const T* b, int row) {
   constexpr int kStride = kHead + 8;
 #pragma unroll kSteps
   for (int depth = 0; depth < kHead; depth += 16) {
-    uint32_t fragmentA[kRowTiles][4];
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i) loadFragmentA(fragmentA[i], a, kStride, row + i * 16, depth);
+    uint32_t fragmentA[4];
+    loadFragmentA(fragmentA, a, kStride, row, depth);
 #pragma unroll
     for (int n = 0; n < kColumns / 16; ++n) {
       uint32_t fragmentB[4];
       loadFragmentsB(fragmentB, b, kStride, n * 16, depth);
-#pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) {
-        multiplyAccumulate<T>(c[i][2 * n], fragmentA[i], fragmentB[0], fragmentB[1]);
-        multiplyAccumulate<T>(c[i][2 * n + 1], fragmentA[i], fragmentB[2], fragmentB[3]);
-      }
+      multiplyAccumulate<T>(c[2 * n], fragmentA, fragmentB[0], fragmentB[1]);
+      multiplyAccumulate<T>(c[2 * n + 1], fragmentA, fragmentB[2], fragmentB[3]);
     }
   }
 }
 
-// A block owns 64 kRowTiles rows, a warp 16 kRowTiles of them, and walks over the others, kOthers at a time:
-// with two row tiles a warp uses each fragment of the others twice, which halves what it reads of them.
+// A block owns 64 rows, a warp 16 of them, and walks over the others, kOthers at a time.
 //   kKeysOwn: rows are keys; S^T = K Q^T, dP^T = V dO^T, dK += dS^T Q, dV += P^T dO
 //   else:     rows are queries; S = Q K^T, dP = dO V^T, dQ += dS K
 // Of the head's columns a block sums kColumns, those of part blockIdx.y.
-template <class T, int kHead, int kColumns, int kRowTiles, int kOthers, int kStages, bool kKeysOwn,
-          bool kDropout>
-__global__ void __launch_bounds__(kAttentionThreads) attentionBackward(AttentionArguments a, int tiles) {
-  constexpr int kStride = kHead + 8, kWarpRows = 16 * kRowTiles, kRows = kWarpRows * kWarps;
+template <class T, int kHead, int kColumns, int kOthers, int kStages, bool kKeysOwn, bool kDropout>
+__global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn ? 3 : 1)
+    attentionBackward(AttentionArguments a, int tiles) {
+  constexpr int kStride = kHead + 8, kWarpRows = 16, kRows = kWarpRows * kWarps;
   constexpr int kOtherTile = kOthers * kStride;
-  constexpr int kSteps =  // unrolled as far as registers allow
-      kRowTiles > 1 ? (kKeysOwn ? 1 : 4) : (kHead > 96 ? 2 : kHead / 16);
+  constexpr int kSteps = kHead > 96 ? 2 : kHead / 16;  // unrolled as far as registers allow
   extern __shared__ __align__(16) char shared[];
   T* ownFirst = reinterpret_cast<T*>(shared);   // K or Q (kRows, kStride)
   T* ownSecond = ownFirst + kRows * kStride;    // V or dO
@@ -93,18 +86,18 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionBackward(Attention
     load(start);
     commitCopies();
   }
-  float rowLse[kRowTiles][2] = {}, rowDelta[kRowTiles][2] = {};
+  float rowLse[2] = {}, rowDelta[2] = {};
   if constexpr (!kKeysOwn) {
 #pragma unroll
-    for (int i = 0; i < kRowTiles * 2; ++i) {
-      const int query = warpFirst + i * 8 + g;
+    for (int r = 0; r < 2; ++r) {
+      const int query = warpFirst + g + r * 8;
       if (query >= length) continue;
-      rowLse[i / 2][i % 2] = a.lse[statisticsAt + query] * kLog2E;
-      rowDelta[i / 2][i % 2] = a.delta[statisticsAt + query];
+      rowLse[r] = a.lse[statisticsAt + query] * kLog2E;
+      rowDelta[r] = a.delta[statisticsAt + query];
     }
   }
-  float sumsS[kRowTiles][kColumns / 8][4] = {};                 // dK or dQ
-  float sumsP[kRowTiles][kKeysOwn ? kColumns / 8 : 1][4] = {};  // dV
+  float sumsS[kColumns / 8][4] = {};                 // dK or dQ
+  float sumsP[kKeysOwn ? kColumns / 8 : 1][4] = {};  // dV
 
   for (int block = start; block < blocks; ++block) {
     waitCopies<0>();
@@ -121,10 +114,10 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionBackward(Attention
         warpFirst >= length ||
         (a.causal && (kKeysOwn ? at + kOthers - 1 < warpFirst : at > warpFirst + kWarpRows - 1));
     if (!unseen) {
-      float p[kRowTiles][kOthers / 8][4] = {}, ds[kRowTiles][kOthers / 8][4] = {};
+      float p[kOthers / 8][4] = {}, ds[kOthers / 8][4] = {};
       // One product after the other: fewer fragments are alive beside the sums.
-      multiplyTiles<kRowTiles, kOthers, kHead, kSteps>(p, ownFirst, tileX, warpRow);
-      multiplyTiles<kRowTiles, kOthers, kHead, kSteps>(ds, ownSecond, tileY, warpRow);
+      multiplyTiles<kOthers, kHead, kSteps>(p, ownFirst, tileX, warpRow);
+      multiplyTiles<kOthers, kHead, kSteps>(ds, ownSecond, tileY, warpRow);
       const bool diagonal =
           a.causal && (kKeysOwn ? at < warpFirst + kWarpRows - 1 : at + kOthers - 1 > warpFirst);
       const bool masked = at + kOthers > length || warpFirst + kWarpRows > length || diagonal;
@@ -139,56 +132,47 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionBackward(Attention
           mean[0] = means.x;
           mean[1] = means.y;
         }
+        uint32_t kept = 15;
+        if constexpr (kDropout) {
+          kept = kKeysOwn ? keptOfColumns(stream, warpFirst, at + n * 8)
+                          : keptOfRows(stream, warpFirst, at + n * 8);
+        }
 #pragma unroll
-        for (int i = 0; i < kRowTiles; ++i) {
-          uint32_t kept = 15;
-          if constexpr (kDropout) {
-            kept = kKeysOwn ? keptOfColumns(stream, warpFirst + i * 16, at + n * 8)
-                            : keptOfRows(stream, warpFirst + i * 16, at + n * 8);
+        for (int e = 0; e < 4; ++e) {
+          if constexpr (!kKeysOwn) {
+            logSum[e % 2] = rowLse[e / 2];
+            mean[e % 2] = rowDelta[e / 2];
           }
-#pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            if constexpr (!kKeysOwn) {
-              logSum[e % 2] = rowLse[i][e / 2];
-              mean[e % 2] = rowDelta[i][e / 2];
-            }
-            float probability = exponential2(fmaf(p[i][n][e], toLog2, -logSum[e % 2]));
-            if (masked) {
-              const int row = warpFirst + i * 16 + g + e / 2 * 8, other = at + n * 8 + 2 * t + e % 2;
-              const int key = kKeysOwn ? row : other, query = kKeysOwn ? other : row;
-              if (key >= length || query >= length || (a.causal && key > query)) probability = 0;
-            }
-            const float factor = kept >> e & 1u ? keep : 0.0f;
-            p[i][n][e] = probability * factor;
-            ds[i][n][e] = probability * (ds[i][n][e] * factor - mean[e % 2]);
+          float probability = exponential2(fmaf(p[n][e], toLog2, -logSum[e % 2]));
+          if (masked) {
+            const int row = warpFirst + g + e / 2 * 8, other = at + n * 8 + 2 * t + e % 2;
+            const int key = kKeysOwn ? row : other, query = kKeysOwn ? other : row;
+            if (key >= length || query >= length || (a.causal && key > query)) probability = 0;
           }
+          const float factor = kept >> e & 1u ? keep : 0.0f;
+          p[n][e] = probability * factor;
+          ds[n][e] = probability * (ds[n][e] * factor - mean[e % 2]);
         }
       }
 #pragma unroll
       for (int k0 = 0; k0 < kOthers / 16; ++k0) {
-        uint32_t fragmentS[kRowTiles][4], fragmentP[kRowTiles][4];
+        uint32_t fragmentS[4], fragmentP[4];
 #pragma unroll
-        for (int i = 0; i < kRowTiles; ++i) {
-#pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            const int n = 2 * k0 + j / 2, e = j % 2 * 2;
-            fragmentS[i][j] = packPair<T>(ds[i][n][e], ds[i][n][e + 1]);
-            if constexpr (kKeysOwn) fragmentP[i][j] = packPair<T>(p[i][n][e], p[i][n][e + 1]);
-          }
+        for (int i = 0; i < 4; ++i) {
+          const int n = 2 * k0 + i / 2, e = i % 2 * 2;
+          fragmentS[i] = packPair<T>(ds[n][e], ds[n][e + 1]);
+          if constexpr (kKeysOwn) fragmentP[i] = packPair<T>(p[n][e], p[n][e + 1]);
         }
 #pragma unroll
         for (int n = 0; n < kColumns / 16; ++n) {
           uint32_t fragmentX[4], fragmentY[4];
           loadFragmentsBRows(fragmentX, tileX, kStride, column + n * 16, k0 * 16);
           if constexpr (kKeysOwn) loadFragmentsBRows(fragmentY, tileY, kStride, column + n * 16, k0 * 16);
-#pragma unroll
-          for (int i = 0; i < kRowTiles; ++i) {
-            multiplyAccumulate<T>(sumsS[i][2 * n], fragmentS[i], fragmentX[0], fragmentX[1]);
-            multiplyAccumulate<T>(sumsS[i][2 * n + 1], fragmentS[i], fragmentX[2], fragmentX[3]);
-            if constexpr (kKeysOwn) {
-              multiplyAccumulate<T>(sumsP[i][2 * n], fragmentP[i], fragmentY[0], fragmentY[1]);
-              multiplyAccumulate<T>(sumsP[i][2 * n + 1], fragmentP[i], fragmentY[2], fragmentY[3]);
-            }
+          multiplyAccumulate<T>(sumsS[2 * n], fragmentS, fragmentX[0], fragmentX[1]);
+          multiplyAccumulate<T>(sumsS[2 * n + 1], fragmentS, fragmentX[2], fragmentX[3]);
+          if constexpr (kKeysOwn) {
+            multiplyAccumulate<T>(sumsP[2 * n], fragmentP, fragmentY[0], fragmentY[1]);
+            multiplyAccumulate<T>(sumsP[2 * n + 1], fragmentP, fragmentY[2], fragmentY[3]);
           }
         }
       }
@@ -202,18 +186,14 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionBackward(Attention
 
   // The warp's own rows of the tiles take the results on their way to 16-byte stores.
 #pragma unroll
-  for (int i = 0; i < kRowTiles; ++i) {
+  for (int n = 0; n < kColumns / 8; ++n) {
 #pragma unroll
-    for (int n = 0; n < kColumns / 8; ++n) {
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        const int place = (warpRow + i * 16 + g + r * 8) * kStride + column + n * 8 + 2 * t;
-        *reinterpret_cast<uint32_t*>(ownFirst + place) =
-            packPair<T>(sumsS[i][n][2 * r] * a.scale, sumsS[i][n][2 * r + 1] * a.scale);
-        if constexpr (kKeysOwn) {
-          *reinterpret_cast<uint32_t*>(ownSecond + place) =
-              packPair<T>(sumsP[i][n][2 * r], sumsP[i][n][2 * r + 1]);
-        }
+    for (int r = 0; r < 2; ++r) {
+      const int place = (warpRow + g + r * 8) * kStride + column + n * 8 + 2 * t;
+      *reinterpret_cast<uint32_t*>(ownFirst + place) =
+          packPair<T>(sumsS[n][2 * r] * a.scale, sumsS[n][2 * r + 1] * a.scale);
+      if constexpr (kKeysOwn) {
+        *reinterpret_cast<uint32_t*>(ownSecond + place) = packPair<T>(sumsP[n][2 * r], sumsP[n][2 * r + 1]);
       }
     }
   }
@@ -232,17 +212,13 @@ template <class T, int kHead, bool kKeysOwn, bool kDropout>
 void launchBackwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   // dK and dV of 256 columns do not fit into the registers: two blocks share them, each with all of S.
   constexpr int kColumns = kKeysOwn && kHead > 128 ? kHead / 2 : kHead;
-  constexpr int kRowTiles = kHead <= 64 && !kDropout ? 2 : 1;
-  // 2 kRowTiles kOthers registers hold scores and their gradients, kRowTiles kColumns or half of it the sums.
-  constexpr int kOthers = kHead > 128                ? 16
-                          : kHead > 64 || kDropout   ? 32
-                          : kRowTiles * kHead == 128 ? (kKeysOwn ? 32 : 48)
-                                                     : 64;
+  // Few enough registers for three blocks or more on a multiprocessor are worth more than larger tiles.
+  constexpr int kOthers = kHead > 128 ? 16 : (!kKeysOwn && kHead == 32 && !kDropout ? 64 : 32);
   constexpr int kStages = kHead <= 128 ? 2 : 1;
-  constexpr int kRows = 16 * kRowTiles * kWarps;
+  constexpr int kRows = 16 * kWarps;
   constexpr int kBytes = (2 * kRows + kStages * 2 * kOthers) * (kHead + 8) * static_cast<int>(sizeof(T)) +
                          (kKeysOwn ? kStages * 2 * kOthers * static_cast<int>(sizeof(float)) : 0);
-  const auto kernel = attentionBackward<T, kHead, kColumns, kRowTiles, kOthers, kStages, kKeysOwn, kDropout>;
+  const auto kernel = attentionBackward<T, kHead, kColumns, kOthers, kStages, kKeysOwn, kDropout>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const int tiles = (a.time + kRows - 1) / kRows;
   const dim3 blocks(static_cast<unsigned>(static_cast<int64_t>(a.batch) * a.heads * tiles), kHead / kColumns);

@@ -191,7 +191,7 @@ template <class T, int kHead, bool kDropout>
 void launchForwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   // Two row tiles a warp use each fragment of K and V twice; larger heads need the registers.
   constexpr int kRowTiles = kHead <= 64 ? 2 : 1;
-  constexpr int kKeys = kHead > 128 ? 16 : (kDropout && kHead == 64 ? 32 : 64);
+  constexpr int kKeys = kHead > 128 ? 16 : 32;
   constexpr int kQueries = 16 * kRowTiles * kWarps;
   constexpr int kBytes = (kQueries + 4 * kKeys) * (kHead + 8) * static_cast<int>(sizeof(T));
   const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout>;

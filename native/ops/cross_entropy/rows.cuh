@@ -38,7 +38,7 @@ inline CudaLoss cudaLoss(const Attributes& attributes, int64_t rows, int64_t voc
 // Calls f with the number of threads of a row as a constant.
 template <class F>
 void dispatchRowThreads(int64_t columns, F&& f) {
-  if (columns <= 512) return f(std::integral_constant<int, 8>{});
+  if (columns <= 1024) return f(std::integral_constant<int, 8>{});
   if (columns <= 2048) return f(std::integral_constant<int, 32>{});
   f(std::integral_constant<int, kLossThreads>{});
 }

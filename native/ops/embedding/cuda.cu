@@ -234,6 +234,7 @@ __global__ void __launch_bounds__(kSegmentThreads)
 __global__ void __launch_bounds__(32)
     runKernel(const uint32_t* keys, uint32_t positions, uint32_t vocabulary, int32_t columns,
               const float* partial, float* dweight, bool accumulate) {
+  constexpr int kAhead = 16;  // parts in flight: a frequent id has many
   const uint32_t segment = blockIdx.x, first = segment * kSegment, segments = gridDim.x;
   const int32_t column = static_cast<int32_t>(blockIdx.y * 32 + threadIdx.x) * kVector;
   if (segment + 1 == segments || column >= columns) return;
@@ -247,12 +248,19 @@ __global__ void __launch_bounds__(32)
   for (; step > 0; step /= 2) last += enters(last + step) ? step : 0;
   float sum[kVector];
   loadVector(partial + (static_cast<int64_t>(segment) * 2 + 1) * columns + column, sum);
-#pragma unroll 16
-  for (uint32_t s = segment + 1; s <= last; ++s) {
-    float v[kVector];
-    loadVector(partial + static_cast<int64_t>(s) * 2 * columns + column, v);
+  for (uint32_t start = segment + 1; start <= last; start += kAhead) {
+    Packed<float> parts[kAhead];
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) sum[i] += v[i];
+    for (int j = 0; j < kAhead; ++j) {
+      if (start + j <= last)
+        parts[j] = loadPacked(partial + static_cast<int64_t>(start + j) * 2 * columns + column);
+    }
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) {
+      if (start + j > last) break;
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) sum[i] += parts[j].v[i];
+    }
   }
   float* to = dweight + static_cast<int64_t>(key) * columns + column;
   if (accumulate) {

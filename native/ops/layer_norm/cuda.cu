@@ -260,10 +260,7 @@ void layerNormBackward(const KernelContext& c) {
   dispatchActivationType(x.dtype, name, [&](auto tag) {
     using T = typename decltype(tag)::Type;
     constexpr int kFew = 256;  // threads that have the registers for rows in groups
-#ifndef LN_GROUP
-#define LN_GROUP 4
-#endif
-    constexpr int kGroup = sizeof(T) == 2 ? LN_GROUP : 2;
+    constexpr int kGroup = 2;
     const bool grouped = threads <= kFew;
     const auto kernel = grouped ? backwardKernel<T, kGroup, kFew> : backwardKernel<T, 1, 1024>;
     blocks = divideUp(x.rows, grouped ? kGroup : 1);
