@@ -136,12 +136,10 @@ async function sampled(subjects, samples) {
 const quantile = (values, share) =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(share * values.length))];
 
-export const suites = ['operations'];
-
-export async function run(suite, { python, samples }) {
+export async function run({ python, samples }) {
   const script = new URL('./peers/operations.py', import.meta.url).pathname;
   const theirs = await peer(python, [script]).catch(() => undefined);
-  if (!theirs) console.error(`${suite}: PyTorch did not start`);
+  if (!theirs) console.error('operations: PyTorch did not start');
   const rows = [];
   for (const [index, subject] of [features(), losses()].entries()) {
     const own = await tesserae(subject);
@@ -167,7 +165,7 @@ export async function run(suite, { python, samples }) {
   }
   return {
     kind: 'bandwidth',
-    suite,
+    suite: 'operations',
     title: 'Operations bound by memory on one GPU, bf16',
     work: `Features (128, 1024, 768), logits (8, 1024, 50257); shares are of the ${COPY_BANDWIDTH / 1e12} TB/s of a copy, for one read of each input and one write of each output`,
     machine: machine('cuda'),
@@ -175,16 +173,4 @@ export async function run(suite, { python, samples }) {
     precision,
     rows: rows.filter(({ seconds }) => seconds !== undefined),
   };
-}
-
-/** Lines of a Markdown table of the result. */
-export function table({ peer: name, rows }) {
-  return [
-    `| | MB moved | µs | 10th – 90th percentile | share of a copy | ${name ?? 'PyTorch'}, µs |`,
-    '| --- | ---: | ---: | ---: | ---: | ---: |',
-    ...rows.map(({ name: row, bytes, seconds, low, high, share, peerSeconds }) => {
-      const micro = (value) => (value === undefined ? '' : (value * 1e6).toFixed(0));
-      return `| ${row} | ${(bytes / 1e6).toFixed(0)} | ${micro(seconds)} | ${micro(low)} – ${micro(high)} | ${(share * 100).toFixed(0)} % | ${micro(peerSeconds)} |`;
-    }),
-  ];
 }

@@ -1,15 +1,14 @@
 // JSON lines of benchmarks/run.mjs on standard input → benchmarks/RESULTS.md.
 //   node benchmarks/run.mjs > lines.jsonl && node benchmarks/report.mjs < lines.jsonl
 import { readFileSync, writeFileSync } from 'node:fs';
-import { table as bandwidth } from './operations.mjs';
 
 const number = (value) => Math.round(value).toLocaleString('en-US');
 const milliseconds = (seconds) => (seconds === undefined ? '' : (seconds * 1000).toFixed(1));
+const microseconds = (seconds) => (seconds === undefined ? '' : (seconds * 1e6).toFixed(0));
 const share = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`;
 
 /** A table by the kind of result. */
 const tables = {
-  bandwidth,
   speed({ unit, rows }) {
     const base = Math.max(...rows.filter(({ name }) => name !== 'tesserae').map(({ median }) => median));
     return [
@@ -34,6 +33,17 @@ const tables = {
       ),
       `| sum of the kernels | ${milliseconds(own)} | | ${milliseconds(step.plannedSeconds)} | ${milliseconds(theirs)} | |`,
       `| a step as it runs | ${milliseconds(step.seconds)} | | | ${milliseconds(step.peerSeconds)} | |`,
+    ];
+  },
+  bandwidth({ peer, rows }) {
+    return [
+      `| | MB moved | µs | 10th – 90th percentile | share of a copy | ${peer ?? 'PyTorch'}, µs |`,
+      '| --- | ---: | ---: | ---: | ---: | ---: |',
+      ...rows.map(
+        ({ name, bytes, seconds, low, high, share, peerSeconds }) =>
+          `| ${name} | ${number(bytes / 1e6)} | ${microseconds(seconds)} | ${microseconds(low)} – ${microseconds(high)} | ` +
+          `${number(100 * share)} % | ${microseconds(peerSeconds)} |`,
+      ),
     ];
   },
   memory({ rows }) {

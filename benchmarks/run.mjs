@@ -19,7 +19,7 @@ const suites = {
   ...Object.fromEntries(
     trainingStep.suites.map((suite) => [suite, (options) => trainingStep.run(suite, options)]),
   ),
-  operations: (options) => operations.run('operations', options),
+  operations: operations.run,
   step_profile: stepProfile.run,
   memory: memory.run,
 };

@@ -6,7 +6,7 @@ import { sumKinds } from '../dist/report/profile.js';
 import { machine } from './lib/measure.mjs';
 import { configOf, gpt2, randomBatch } from './lib/models.mjs';
 
-const one = { device: 'cuda', precision: 'bf16', threads: 1, rows: 32, shape: gpt2 };
+const one = { device: 'cuda', precision: 'bf16', threads: 1, rows: 64, shape: gpt2 };
 
 function pytorch(python) {
   const script = new URL('./peers/step_profile.py', import.meta.url).pathname;
