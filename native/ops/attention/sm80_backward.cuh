@@ -33,11 +33,11 @@ __device__ __forceinline__ void multiplyTiles(float (&c)[kColumns / 8][4], const
 //   else:     rows are queries; S = Q K^T, dP = dO V^T, dQ += dS K
 // Of the head's columns a block sums kColumns, those of part blockIdx.y.
 template <class T, int kHead, int kColumns, int kOthers, int kStages, bool kKeysOwn, bool kDropout>
-__global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn ? 3 : 1)
+__global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && !kDropout ? 3 : 1)
     attentionBackward(AttentionArguments a, int tiles) {
   constexpr int kStride = kHead + 8, kWarpRows = 16, kRows = kWarpRows * kWarps;
   constexpr int kOtherTile = kOthers * kStride;
-  constexpr int kSteps = kHead > 96 ? 2 : kHead / 16;  // unrolled as far as registers allow
+  constexpr int kSteps = kHead > 96 ? (kDropout ? 1 : 2) : kHead / 16;  // unrolled as far as registers allow
   extern __shared__ __align__(16) char shared[];
   T* ownFirst = reinterpret_cast<T*>(shared);   // K or Q (kRows, kStride)
   T* ownSecond = ownFirst + kRows * kStride;    // V or dO

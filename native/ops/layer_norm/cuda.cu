@@ -96,15 +96,16 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + addend, g = dy * weight. A thread has eight columns, a
-// block as many threads as a row has vectors; it takes every gridDim.x-th group of kGroup rows, all of which
-// are on their way at a time, and keeps its part of dweight = Σ dy * xhat and dbias = Σ dy in registers. They
-// end in partial: (gridDim.x, 2, columns), null where neither is asked for. dx may be dy or addend.
-template <class T, int kGroup, int kMostThreads>
+// block as many threads as a row has vectors; it takes every gridDim.x-th row and keeps its part of
+// dweight = Σ dy * xhat and dbias = Σ dy in registers. They end in partial: (gridDim.x, 2, columns), null
+// where neither is asked for. dx may be dy or addend. Few registers a thread, and so many rows under way,
+// were faster than several rows a thread.
+template <class T, int kMostThreads>
 __global__ void __launch_bounds__(kMostThreads)
     backwardKernel(const T* dy, const T* x, const float* weight, const float* mean, const float* rstd,
                    const T* addend, T* dx, float* partial, int64_t rows, int32_t columns, int32_t logical) {
-  // Sums of g and g * xhat by row and warp, twice: a warp may be a group ahead of another.
-  __shared__ float shared[2][32][2 * kGroup];
+  // Sums of g and g * xhat by warp, twice: a warp may be a row ahead of another.
+  __shared__ float2 shared[2][32];
   const int warps = static_cast<int>(blockDim.x) / 32, warp = threadIdx.x / 32;
   const int32_t column = static_cast<int32_t>(threadIdx.x) * kVector;
   const bool inside = column < columns;
@@ -112,57 +113,43 @@ __global__ void __launch_bounds__(kMostThreads)
   float w[kVector] = {}, dw[kVector] = {}, db[kVector] = {};
   if (inside) loadVector(weight + column, w);
   int turn = 0;
-  for (int64_t first = static_cast<int64_t>(blockIdx.x) * kGroup; first < rows;
-       first += static_cast<int64_t>(gridDim.x) * kGroup, turn ^= 1) {
-    Packed<T> g[kGroup], in[kGroup], around[kGroup];
-    float m[kGroup], r[kGroup], sums[2 * kGroup];
+  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x, turn ^= 1) {
+    const int64_t at = row * columns + column;
+    const Packed<T> g = inside ? loadPacked(dy + at) : Packed<T>{};
+    const Packed<T> in = inside ? loadPacked(x + at) : Packed<T>{};
+    Packed<T> around{};
+    if (kMostThreads <= kThreads && inside && addend) around = loadPacked(addend + at);
+    const float m = mean[row], r = rstd[row];
+    float sumG = 0, sumGX = 0;
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) {
-      const bool here = inside && first + i < rows;
-      const int64_t at = (first + i) * columns + column;
-      g[i] = here ? loadPacked(dy + at) : Packed<T>{};
-      in[i] = here ? loadPacked(x + at) : Packed<T>{};
-      around[i] = here && addend ? loadPacked(addend + at) : Packed<T>{};
-      m[i] = first + i < rows ? mean[first + i] : 0.0f;
-      r[i] = first + i < rows ? rstd[first + i] : 0.0f;
+    for (int j = 0; j < kVector; ++j) {  // dy and weight are zero in padding lanes
+      const float d = toFloat(g.v[j]), xhat = (toFloat(in.v[j]) - m) * r, gw = d * w[j];
+      sumG += gw;
+      sumGX += gw * xhat;
+      dw[j] += d * xhat;
+      db[j] += d;
     }
-#pragma unroll
-    for (int i = 0; i < kGroup; ++i) {
-      float sumG = 0, sumGX = 0;
-#pragma unroll
-      for (int j = 0; j < kVector; ++j) {  // dy and weight are zero in padding lanes
-        const float d = toFloat(g[i].v[j]), xhat = (toFloat(in[i].v[j]) - m[i]) * r[i], gw = d * w[j];
-        sumG += gw;
-        sumGX += gw * xhat;
-        dw[j] += d * xhat;
-        db[j] += d;
-      }
-      sums[2 * i] = warpSum(sumG);
-      sums[2 * i + 1] = warpSum(sumGX);
-    }
-    if (threadIdx.x % 32 == 0) {
-#pragma unroll
-      for (int i = 0; i < 2 * kGroup; ++i) shared[turn][warp][i] = sums[i];
-    }
+    sumG = warpSum(sumG);
+    sumGX = warpSum(sumGX);
+    if (threadIdx.x % 32 == 0) shared[turn][warp] = {sumG, sumGX};
     __syncthreads();
-#pragma unroll
-    for (int i = 0; i < 2 * kGroup; ++i) {
-      sums[i] = shared[turn][0][i];
-      for (int other = 1; other < warps; ++other) sums[i] += shared[turn][other][i];
+    float2 sums = shared[turn][0];
+    for (int other = 1; other < warps; ++other) {
+      sums.x += shared[turn][other].x;
+      sums.y += shared[turn][other].y;
     }
+    if (!inside) continue;
+    // Only now where a thread has 64 registers at most.
+    if (kMostThreads > kThreads && addend) around = loadPacked(addend + at);
+    const float meanG = sums.x * inverse, meanGX = sums.y * inverse;
+    float out[kVector];
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) {
-      if (!inside || first + i >= rows) continue;
-      const float meanG = sums[2 * i] * inverse, meanGX = sums[2 * i + 1] * inverse;
-      float out[kVector];
-#pragma unroll
-      for (int j = 0; j < kVector; ++j) {
-        const float xhat = (toFloat(in[i].v[j]) - m[i]) * r[i];
-        const float value = r[i] * (toFloat(g[i].v[j]) * w[j] - meanG - xhat * meanGX);
-        out[j] = column + j < logical ? value + toFloat(around[i].v[j]) : 0.0f;
-      }
-      storeVector(dx + (first + i) * columns + column, out);
+    for (int j = 0; j < kVector; ++j) {
+      const float xhat = (toFloat(in.v[j]) - m) * r;
+      const float value = r * (toFloat(g.v[j]) * w[j] - meanG - xhat * meanGX);
+      out[j] = column + j < logical ? value + toFloat(around.v[j]) : 0.0f;
     }
+    storeVector(dx + at, out);
   }
   if (!partial || !inside) return;
   float* to = partial + static_cast<int64_t>(blockIdx.x) * 2 * columns + column;
@@ -259,13 +246,9 @@ void layerNormBackward(const KernelContext& c) {
   requireWidth(name, x.columns);
   dispatchActivationType(x.dtype, name, [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    constexpr int kFew = 256;  // threads that have the registers for rows in groups
-    constexpr int kGroup = 2;
-    const bool grouped = threads <= kFew;
-    const auto kernel = grouped ? backwardKernel<T, kGroup, kFew> : backwardKernel<T, 1, 1024>;
-    blocks = divideUp(x.rows, grouped ? kGroup : 1);
-    const int64_t resident = residentBlocks(kernel, threads, name);
-    if (blocks > resident) blocks = resident;
+    const auto kernel = threads <= kThreads ? backwardKernel<T, kThreads> : backwardKernel<T, 1024>;
+    blocks = residentBlocks(kernel, threads, name);
+    if (blocks > x.rows) blocks = x.rows;
     if (blocks > kNormBlocks) blocks = kNormBlocks;
     kernel<<<static_cast<unsigned>(blocks), threads, 0, cudaStream(c)>>>(
         static_cast<const T*>(dy.data), static_cast<const T*>(x.data), weight.f32(), mean.f32(), rstd.f32(),
