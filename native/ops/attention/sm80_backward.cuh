@@ -184,7 +184,9 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
     }
   }
 
-  // The warp's own rows of the tiles take the results on their way to 16-byte stores.
+  // The warp's own rows of the tiles take the results on their way to 16-byte stores, once all lanes have
+  // read them.
+  __syncwarp();
 #pragma unroll
   for (int n = 0; n < kColumns / 8; ++n) {
 #pragma unroll

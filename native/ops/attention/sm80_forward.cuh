@@ -158,7 +158,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
     }
   }
 
-  // The warp's own rows of queryTile take the result on its way to 16-byte stores.
+  // The warp's own rows of queryTile take the result on its way to 16-byte stores, once all lanes have read
+  // them.
+  __syncwarp();
   const float keep = kDropout ? 1.0f / (1.0f - a.dropout) : 1.0f;
 #pragma unroll
   for (int i = 0; i < kRowTiles; ++i) {

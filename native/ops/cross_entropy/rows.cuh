@@ -166,9 +166,8 @@ __global__ void __launch_bounds__(kLossThreads)
   double total = 0, valid = 0;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kLossThreads;
   for (int64_t row = blockIdx.x * static_cast<int64_t>(kLossThreads) + threadIdx.x; row < rows; row += step) {
-    const double loss = losses[row];
-    if (targets[row] == ignoreIndex) continue;
-    total += loss;
+    if (targets[row] == ignoreIndex) continue;  // nobody wrote its loss
+    total += losses[row];
     valid += 1;
   }
   total = blockSum<kLossThreads>(total, shared);
