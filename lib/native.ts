@@ -307,15 +307,17 @@ export class NativeModel {
   /**
    * One optimizer step over micro-batches of one capacity (rows, time). Two may be under way: a GPU then goes from one to
    * the next without waiting for JavaScript. Resolves, in order, when the device is done with the step.
+   *
+   * @param samples - rows of each micro-batch that hold a sample, from its start: random numbers count them. Default: all.
    */
   async trainStep(
     capacity: { rows: number; time: number },
     microBatches: readonly Batch[],
+    samples: readonly number[] = microBatches.map(() => capacity.rows),
   ): Promise<StepResult> {
     const result = new Float64Array(STEP_RESULT);
-    await async((native) =>
-      native.trainStep(this.open(), JSON.stringify(capacity), [...microBatches], result),
-    );
+    const step = JSON.stringify({ ...capacity, samples });
+    await async((native) => native.trainStep(this.open(), step, [...microBatches], result));
     return stepResult(result);
   }
 
@@ -325,9 +327,8 @@ export class NativeModel {
     microBatches: readonly Batch[],
   ): Promise<{ result: StepResult; timings: readonly CallTiming[] }> {
     const result = new Float64Array(STEP_RESULT);
-    const timings = await async((native) =>
-      native.profileStep(this.open(), JSON.stringify(capacity), [...microBatches], result),
-    );
+    const step = JSON.stringify({ ...capacity, samples: microBatches.map(() => capacity.rows) });
+    const timings = await async((native) => native.profileStep(this.open(), step, [...microBatches], result));
     return { result: stepResult(result), timings: JSON.parse(timings) as CallTiming[] };
   }
 

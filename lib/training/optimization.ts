@@ -9,6 +9,11 @@ import { DEFAULT_LOSS_SCALING, ratesOf, type LossScaling, type ResolvedTrainingA
 export interface OptimizationStep extends StepResult {
   /** Tokens that were read, padding left out. */
   readonly tokens: number;
+  /**
+   * Why training can't go on: `ERR_NON_FINITE` for a loss or a gradient that is not finite, `ERR_DATA` when no target has
+   * a loss. The step was tried, and changed no weight.
+   */
+  readonly failure?: TesseraeError;
 }
 
 /** Which trainer's optimizer the moments of a model belong to. */
@@ -17,6 +22,7 @@ const owners = new WeakMap<Model, Optimization>();
 /** Applies optimizer steps to a model: sets the optimizer up at the first one and checks what comes back. */
 export class Optimization {
   private ready: Promise<void> | undefined;
+  private configured = false;
   private readonly capacities: Capacities;
   private readonly scaling: Required<LossScaling> | undefined;
 
@@ -40,8 +46,8 @@ export class Optimization {
    *
    * @param step - its number, from 1, for messages.
    * @param capacity - the program's; default: one of at most eight, for which batches of other sizes are padded.
-   * @throws TesseraeError `ERR_NON_FINITE` for a loss or a gradient that is not finite, and `ERR_DATA` when no target has
-   * a loss; in both cases the weights are as before.
+   * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for batches that can't be packed, and what native code throws: such a
+   * step was not tried.
    */
   async step(
     batches: readonly TrainingBatch[],
@@ -54,26 +60,26 @@ export class Optimization {
     const result = await this.model.native.trainStep(
       common,
       packed.map(({ inputs }) => inputs),
+      packed.map(({ lengths }) => lengths.length),
     );
-    this.check(result, step);
-    return { ...result, tokens: packed.flatMap(({ lengths }) => lengths).reduce((a, b) => a + b, 0) };
+    const failure = this.failureOf(result, step);
+    return {
+      ...result,
+      tokens: packed.flatMap(({ lengths }) => lengths).reduce((a, b) => a + b, 0),
+      ...(failure ? { failure } : {}),
+    };
   }
 
   private prepare(): Promise<void> {
-    if (this.ready && owners.get(this.model) !== this)
+    if (this.configured && owners.get(this.model) !== this)
       throw new TesseraeError(
         'ERR_BUSY',
         'another trainer has trained this model since: its optimizer is no longer this one; create a new Trainer',
       );
-    if (!this.ready) {
-      const before = owners.get(this.model);
-      owners.set(this.model, this);
-      this.ready = this.configure().catch((error: unknown) => {
-        this.ready = undefined;
-        if (before) owners.set(this.model, before);
-        throw error;
-      });
-    }
+    this.ready ??= this.configure().catch((error: unknown) => {
+      this.ready = undefined;
+      throw error;
+    });
     return this.ready;
   }
 
@@ -93,12 +99,15 @@ export class Optimization {
       learningRates: this.rates,
       ...(this.scaling === undefined ? {} : { lossScaling: withoutLimit(this.scaling) }),
     });
+    owners.set(this.model, this);
+    this.configured = true;
   }
 
-  private check(result: StepResult, step: number): void {
+  /** Why training can't go on after a step; undefined if it can. */
+  private failureOf(result: StepResult, step: number): TesseraeError | undefined {
     const { lossSum, validTargets, gradNorm, learningRate, applied, lossScale, skippedInRow } = result;
     if (validTargets === 0)
-      throw new TesseraeError('ERR_DATA', `no target of step ${step} has a loss: all are ignored`, {
+      return new TesseraeError('ERR_DATA', `no target of step ${step} has a loss: all are ignored`, {
         details: { step },
       });
     const loss = lossSum / validTargets;
@@ -106,8 +115,8 @@ export class Optimization {
     const details = { step, loss, gradNorm, learningRate };
     if (this.scaling && !applied && Number.isFinite(loss)) {
       // An overflow of fp16: the scale was halved, and the next step may fit.
-      if (skippedInRow < this.scaling.maxSkippedSteps) return;
-      throw new TesseraeError(
+      if (skippedInRow < this.scaling.maxSkippedSteps) return undefined;
+      return new TesseraeError(
         'ERR_NON_FINITE',
         `${skippedInRow} steps in a row up to step ${step} were skipped, because their gradients were not finite in fp16 ` +
           `though the loss scale fell to ${lossScale} (loss ${loss.toPrecision(4)}, learning rate ${rate}). Lower ` +
@@ -115,9 +124,9 @@ export class Optimization {
         { details: { ...details, lossScale, skippedInRow } },
       );
     }
-    if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return;
+    if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return undefined;
     const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
-    throw new TesseraeError(
+    return new TesseraeError(
       'ERR_NON_FINITE',
       `the ${what} at step ${step} (learning rate ${rate}): the step was not applied. ` +
         `Lower learningRate, lengthen warmupSteps, or clip more with maxGradNorm`,

@@ -98,7 +98,7 @@ export class Trainer {
    * step in flight; nothing is saved then, and `save()` may be called.
    * @throws TesseraeError `ERR_NON_FINITE` when a loss or gradient is not finite (in fp16: when too many steps in a row
    * were skipped), `ERR_OUT_OF_MEMORY` when a step does not fit, `ERR_BUSY` when a run is under way, whatever a dataset or
-   * a callback throws. The step after the one that failed may have been under way: it is finished and counts.
+   * a callback throws. A step that failed counts, as does the one after it that may have been under way.
    */
   async train({ signal }: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
     const events = this.run(signal);
@@ -248,6 +248,7 @@ export class Trainer {
         lossSum: sum.lossSum + interval.lossSum,
         validTargets: sum.validTargets + interval.validTargets,
       };
+      signal?.throwIfAborted();
       const step = this.steps;
       const due = (count: number): boolean => every(count, step);
       if (due(loggingSteps) || this.isLast()) {
@@ -270,6 +271,7 @@ export class Trainer {
         evaluation = await this.evaluate();
         yield* this.emit({ type: 'evaluate', step, ...evaluation });
       }
+      signal?.throwIfAborted();
       if (this.arguments.outputDir !== undefined && (due(saveSteps) || this.isLast())) {
         checkpoint = await this.save();
         yield* this.emit({ type: 'save', step, path: checkpoint });
@@ -341,8 +343,10 @@ export class Trainer {
     capacity?: Capacity,
   ): Promise<OptimizationStep> {
     const done = await this.optimization.step(batches, number, capacity);
+    // A step that failed counts: its batch was used, its random numbers were drawn.
     this.steps++;
     this.tokens += done.tokens;
+    if (done.failure) throw done.failure;
     if (!done.applied) this.skipped++;
     return done;
   }

@@ -135,17 +135,15 @@ void fillStep(Napi::Object into, const StepResult& result) { fill(into, &result,
 
 Napi::Value trainStep(const Napi::CallbackInfo& info) {
   const ModelHandle handle = modelOf(info);  // a copy: a getter of the batch may dispose of the model
-  const auto [rows, time] = capacityArgument(info, 1);
-  std::vector<HostBatch> batches = batchesArgument(info, 2);
+  StepRequest request = stepArguments(info, 1);
   const Napi::Object result = info[3].As<Napi::Object>();
   requireArray(info, 3, napi_float64_array, kStepResult);
   return environment(info.Env())
       .submit(
           info.Env(), handle.device, handle.usage, result,
-          [model = handle.model, rows, time,
-           batches = std::move(batches)](DeviceContext& context) -> Completion {
-            return [step = model->enqueueStep(context, rows, time, batches)](
-                       Napi::Env env, Napi::Object result) -> Napi::Value {
+          [model = handle.model, request = std::move(request)](DeviceContext& context) -> Completion {
+            return [step = model->enqueueStep(context, request)](Napi::Env env,
+                                                                 Napi::Object result) -> Napi::Value {
               fillStep(result, step->result());
               return env.Undefined();
             };
@@ -155,15 +153,13 @@ Napi::Value trainStep(const Napi::CallbackInfo& info) {
 
 Napi::Value profileStep(const Napi::CallbackInfo& info) {
   const ModelHandle handle = modelOf(info);
-  const auto [rows, time] = capacityArgument(info, 1);
-  std::vector<HostBatch> batches = batchesArgument(info, 2);
+  StepRequest request = stepArguments(info, 1);
   const Napi::Object result = info[3].As<Napi::Object>();
   requireArray(info, 3, napi_float64_array, kStepResult);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, result,
-              [model = handle.model, rows, time,
-               batches = std::move(batches)](DeviceContext& context) -> Completion {
-                const Model::Profile profile = model->profileStep(context, rows, time, batches);
+              [model = handle.model, request = std::move(request)](DeviceContext& context) -> Completion {
+                const Model::Profile profile = model->profileStep(context, request);
                 const std::string timings = profileJson(profile);
                 return [step = profile.result, timings](Napi::Env env, Napi::Object result) -> Napi::Value {
                   fillStep(result, step);

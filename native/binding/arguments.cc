@@ -86,19 +86,19 @@ HostBatch batchArgument(const Napi::Value& value) {
   return batch;
 }
 
-std::vector<HostBatch> batchesArgument(const Napi::CallbackInfo& info, size_t index) {
-  if (info.Length() <= index || !info[index].IsArray())
-    fail(ErrorCode::Internal, "argument %zu must be an array of batches", index);
-  const auto list = info[index].As<Napi::Array>();
-  std::vector<HostBatch> batches;
-  for (uint32_t i = 0; i < list.Length(); ++i) batches.push_back(batchArgument(list.Get(i)));
-  return batches;
-}
-
-std::pair<int64_t, int64_t> capacityArgument(const Napi::CallbackInfo& info, size_t index) {
-  const Json json = parseJson(textArgument(info, index), "the capacity");
-  return {integerField(json, "rows", "capacity", 1, 1 << 24),
-          integerField(json, "time", "capacity", 1, 1 << 24)};
+StepRequest stepArguments(const Napi::CallbackInfo& info, size_t index) {
+  const Json json = parseJson(textArgument(info, index), "the step");
+  StepRequest step{integerField(json, "rows", "step", 1, 1 << 24),
+                   integerField(json, "time", "step", 1, 1 << 24)};
+  for (const Json& samples : arrayField(json, "samples", "step", 1 << 20)) {
+    if (!samples.is_number_integer()) fail(ErrorCode::Internal, "step.samples must hold integers");
+    step.samples.push_back(samples.get<int64_t>());
+  }
+  if (info.Length() <= index + 1 || !info[index + 1].IsArray())
+    fail(ErrorCode::Internal, "argument %zu must be an array of batches", index + 1);
+  const auto list = info[index + 1].As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); ++i) step.microBatches.push_back(batchArgument(list.Get(i)));
+  return step;
 }
 
 RunOptions runOptions(const std::string& text) {

@@ -18,9 +18,8 @@ HostTensor arrayArgument(const Napi::CallbackInfo& info, size_t index, DType typ
 // A typed array of this type with at least (or, for 0, any) `length` elements; returns its length.
 size_t requireArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, size_t length);
 HostBatch batchArgument(const Napi::Value& value);
-std::vector<HostBatch> batchesArgument(const Napi::CallbackInfo& info, size_t index);
-std::pair<int64_t, int64_t> capacityArgument(const Napi::CallbackInfo& info,
-                                             size_t index);  // {rows, time} as JSON
+// {rows, time, samples} as JSON, then the list of batches.
+StepRequest stepArguments(const Napi::CallbackInfo& info, size_t index);
 RunOptions runOptions(const std::string& json);
 
 // Copies into a typed array.

@@ -9,6 +9,7 @@ namespace tesserae {
 
 struct Environment::Pending {
   Environment* owner;
+  std::string device;
   Napi::Promise::Deferred deferred;
   Napi::ObjectReference kept;
   std::shared_ptr<Usage> usage;
@@ -69,7 +70,10 @@ void Environment::cancel() {
 }
 
 Environment::~Environment() {
-  for (Pending* pending : open_) delete pending;
+  for (Pending* pending : open_) {
+    discard(pending->device, std::make_shared<Completion>(std::move(pending->completion)));
+    delete pending;
+  }
 }
 
 Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std::shared_ptr<Usage> usage,
@@ -88,7 +92,8 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
       usage->exclusive = true;
     }
   }
-  auto* pending = new Pending{this, deferred, Napi::Persistent(kept), std::move(usage), use, {}, {}, {}};
+  auto* pending =
+      new Pending{this, device, deferred, Napi::Persistent(kept), std::move(usage), use, {}, {}, {}};
   if (open_.empty()) toJs_.Ref(env);
   open_.insert(pending);
   std::shared_ptr<Engine>& engine = engines_[device];
@@ -122,7 +127,7 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
 void Environment::discard(const std::string& device, std::shared_ptr<void> object) {
   std::shared_ptr<Engine>& engine = engines_[device];
   if (!engine) engine = Engine::of(device);
-  engine->submit(this, [object = std::move(object)](DeviceContext&) {});
+  engine->submit(nullptr, [object = std::move(object)](DeviceContext&) mutable { object.reset(); });
 }
 
 void Environment::deliver(Napi::Env env, Pending* pending) {
@@ -147,6 +152,8 @@ void Environment::deliver(Napi::Env env, Pending* pending) {
   } catch (const Napi::Error& error) {
     return pending->deferred.Reject(error.Value());
   }
+  // It may hold the last of a step's host memory, which is not to be freed here.
+  owner.discard(pending->device, std::make_shared<Completion>(std::move(pending->completion)));
   if (pending->code.empty()) {
     pending->deferred.Resolve(result);
   } else {

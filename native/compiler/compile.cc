@@ -72,11 +72,7 @@ Program compile(const Graph& graph, const Layout& layout, Precision precision, D
     lowerUpdate(ir, request);
   } else {
     lower(ir, request);
-    if (request.mode == Mode::Train) {
-      differentiate(ir, request);
-      ir.emit("advance_samples", "advance_samples", "advance_samples", {},
-              Attributes{}.with("rows", request.rows));
-    }
+    if (request.mode == Mode::Train) differentiate(ir, request);
     removeDeadNodes(ir);
     if (request.rewrite) rewrite(ir);
     removeDeadNodes(ir);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <vector>
 
 #include "engine/model.h"
 #ifdef TESSERAE_CUDA
@@ -35,8 +36,7 @@ Engine::Engine() : thread_([this] { loop(); }) {}
 Engine::~Engine() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    ending_ = true;
-    queue_.clear();
+    ending_ = true;  // what is queued now lets go of memory, and still does
   }
   changed_.notify_all();
   thread_.join();
@@ -52,9 +52,16 @@ void Engine::submit(const void* owner, Job job) {
 
 void Engine::cancel(const void* owner) {
   std::unique_lock<std::mutex> lock(mutex_);
+  // What the jobs hold may be the last of a model: it goes on the engine's thread.
+  auto dropped = std::make_shared<std::vector<Job>>();
+  for (auto& [of, job] : queue_) {
+    if (of == owner) dropped->push_back(std::move(job));
+  }
   queue_.erase(
       std::remove_if(queue_.begin(), queue_.end(), [&](const auto& entry) { return entry.first == owner; }),
       queue_.end());
+  if (!dropped->empty()) queue_.emplace_back(nullptr, [dropped](DeviceContext&) { dropped->clear(); });
+  changed_.notify_all();
   changed_.wait(lock, [&] { return running_ != owner && callbacks_.count(owner) == 0; });
 }
 
@@ -78,6 +85,7 @@ void Engine::whenDone(const void* owner, std::function<void(std::exception_ptr)>
     });
   } catch (...) {
     forget();
+    context_.device->synchronize();  // nobody will be told, but what was enqueued still uses host memory
     throw;
   }
 }
@@ -86,7 +94,7 @@ void Engine::loop() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
     changed_.wait(lock, [&] { return ending_ || !queue_.empty(); });
-    if (ending_) return;
+    if (queue_.empty()) return;
     auto [owner, job] = std::move(queue_.front());
     queue_.pop_front();
     running_ = owner;

@@ -29,7 +29,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   // Jobs must not throw; context.device is null until openDevice. `owner` names the environment they belong
-  // to.
+  // to; those of nobody are never dropped.
   void submit(const void* owner, Job job);
   // From within a job: calls back, on any thread, when the device has done what was enqueued so far, with
   // what failed or null.

@@ -210,7 +210,9 @@ void prepare(DeviceContext& context, const Program& program, Bases& bases) {
                                                      {&context.workspace, program.workspaceBytes}};
   int64_t wanted = 0;
   for (const auto& [arena, bytes] : arenas) {
-    if (bytes > arena->bytes()) wanted += bytes;
+    // On the CPU an arena that grows is copied; on a GPU more memory is mapped behind it.
+    const int64_t kept = context.device->kind() == DeviceKind::CUDA ? arena->bytes() : 0;
+    if (bytes > arena->bytes()) wanted += bytes - kept;
   }
   const int64_t available = wanted > 0 ? context.device->available() : 0;
   if (wanted > available) {

@@ -1,4 +1,4 @@
-// defines: Model, ModelOptions, TrainingOptions, StepResult, TrainingStep, RunResult, cudaIndex,
+// defines: Model, ModelOptions, TrainingOptions, StepResult, StepRequest, TrainingStep, RunResult, cudaIndex,
 // defaultThreads
 #pragma once
 
@@ -41,10 +41,17 @@ struct StepResult {
 };
 inline constexpr size_t kStepResult = sizeof(StepResult) / sizeof(double);
 
+// One optimizer step over micro-batches of one capacity, rows × time.
+struct StepRequest {
+  int64_t rows, time;
+  std::vector<HostBatch> microBatches;
+  std::vector<int64_t> samples;  // rows of each micro-batch that hold one, from its start: they are numbered
+};
+
 // The host's memory of a training step that was enqueued: what the device reads from and writes to while the
 // step is under way.
 struct TrainingStep {
-  std::unique_ptr<HostBlock> inputs;  // of all micro-batches, one after the other
+  std::unique_ptr<HostBlock> inputs;  // of all micro-batches: each its inputs, then its first sample
   int64_t inputBytes = 0;
   std::unique_ptr<HostBlock> state;  // the small values of State: written before the step, read after it
   StateLayout layout;
@@ -69,18 +76,16 @@ class Model {
   // Starts training anew: allocates gradients and moments, sets moments and counters to zero and the loss
   // scale to its first value, compiles the update Program.
   void configureTraining(TrainingOptions options);
-  // Enqueues one optimizer step over micro-batches of one capacity; at most kStepsAhead may be under way.
+  // Enqueues one optimizer step; at most kStepsAhead may be under way.
   // Nothing waits for the device, and once the capacity was seen twice nothing is allocated.
-  std::shared_ptr<const TrainingStep> enqueueStep(DeviceContext& context, int64_t rows, int64_t time,
-                                                  const std::vector<HostBatch>& microBatches);
+  std::shared_ptr<const TrainingStep> enqueueStep(DeviceContext& context, const StepRequest& step);
   static constexpr int kStepsAhead = 2;
   // One optimizer step, each call of which is measured. Returns with the step done.
   struct Profile {
     StepResult result;
     std::vector<Timing> micro, update;
   };
-  Profile profileStep(DeviceContext& context, int64_t rows, int64_t time,
-                      const std::vector<HostBatch>& microBatches);
+  Profile profileStep(DeviceContext& context, const StepRequest& step);
   // Compiles (or finds) a Program and runs it once, uncaptured.
   RunResult run(DeviceContext& context, const ProgramRequest& request, const HostBatch& batch,
                 const RunOptions& options);
@@ -107,21 +112,21 @@ class Model {
     std::string key;
     Program program;
     struct Recorded {
-      bool warm = false;  // has run once: libraries are loaded and kernels chosen
+      bool warm = false;     // has run once: libraries are loaded and kernels chosen
+      bool possible = true;  // false when there was no memory for it
       Bases bases{};
       std::unique_ptr<Recording> recording;
     } recorded[2];
   };
   Compiled& compiled(const ProgramRequest& request);
   const Program& program(const ProgramRequest& request) { return compiled(request).program; }
-  Compiled& prepareStep(DeviceContext& context, int64_t rows, int64_t time,
-                        const std::vector<HostBatch>& microBatches, Bases& bases);
+  ProgramRequest microRequest(const StepRequest& step) const;
+  Compiled& prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases);
   void requireMemory(const DeviceContext& context, const Program& micro) const;
   std::shared_ptr<TrainingStep> freeStep(int64_t inputBytes);
   // Enqueues the step around what `enqueue` does for each Program.
   using Enqueue = std::function<void(Compiled& compiled, const Bases& bases, bool add)>;
-  std::shared_ptr<TrainingStep> enqueueStep(DeviceContext& context, int64_t rows, int64_t time,
-                                            const std::vector<HostBatch>& microBatches,
+  std::shared_ptr<TrainingStep> enqueueStep(DeviceContext& context, const StepRequest& step,
                                             const Enqueue& enqueue);
   void enqueue(Compiled& compiled, const Bases& bases, bool add);
   void upload(const Program& program, const HostBatch& batch, const Bases& bases);

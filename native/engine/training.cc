@@ -9,6 +9,12 @@
 
 namespace tesserae {
 
+namespace {
+
+constexpr int64_t kAfterInputs = 64;  // bytes: the first sample, on a cache line of its own
+
+}  // namespace
+
 TrainingOptions TrainingOptions::parse(std::string_view text, std::vector<float> learningRates) {
   const Json json = parseJson(text, "the training options");
   onlyKeys(json, "training", {"optimizer", "maxGradNorm", "labelSmoothing", "lossScaling"});
@@ -66,8 +72,8 @@ void Model::configureTraining(TrainingOptions options) {
   auto update = std::make_unique<Compiled>(Compiled{
       "update", compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request)});
   for (Arena arena : arenas) allocate(arena, layout_.elements * 4);
-  for (Arena moment : {Arena::Moment1, Arena::Moment2}) device_->fill(arena(moment), 0, layout_.elements * 4);
   allocate(Arena::Schedule, request.scheduleSteps * 4);
+  for (Arena moment : {Arena::Moment1, Arena::Moment2}) device_->fill(arena(moment), 0, layout_.elements * 4);
   device_->write(arena(Arena::Schedule), options.learningRates.data(), request.scheduleSteps * 4);
   setCounter(kAttempted, 0);
   setCounter(kApplied, 0);
@@ -112,17 +118,18 @@ std::shared_ptr<TrainingStep> Model::freeStep(int64_t inputBytes) {
 }
 
 // Everything that can fail for a mistake of the caller or for want of memory, before anything is enqueued.
-Model::Compiled& Model::prepareStep(DeviceContext& context, int64_t rows, int64_t time,
-                                    const std::vector<HostBatch>& microBatches, Bases& bases) {
+Model::Compiled& Model::prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases) {
   if (!update_) fail(ErrorCode::Internal, "a training step before configureTraining");
-  if (microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
-  ProgramRequest request;
-  request.mode = Mode::Train;
-  request.rows = rows;
-  request.time = time;
-  request.labelSmoothing = training_.labelSmoothing;
-  Compiled& micro = compiled(request);
-  for (const HostBatch& batch : microBatches) checkBatch(micro.program, graph_, batch);
+  if (step.microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
+  if (step.samples.size() != step.microBatches.size())
+    fail(ErrorCode::Internal, "each micro-batch needs its number of samples");
+  for (int64_t samples : step.samples) {
+    if (samples < 0 || samples > step.rows)
+      fail(ErrorCode::Internal, "a micro-batch of %lld rows can't hold %lld samples",
+           static_cast<long long>(step.rows), static_cast<long long>(samples));
+  }
+  Compiled& micro = compiled(microRequest(step));
+  for (const HostBatch& batch : step.microBatches) checkBatch(micro.program, graph_, batch);
   requireMemory(context, micro.program);
   prepare(context, micro.program, bases);
   prepare(context, update_->program, bases);
@@ -145,29 +152,42 @@ void Model::requireMemory(const DeviceContext& context, const Program& micro) co
   requireTrainingMemory(graph_, layout_, micro, update, options_.threads, device_->available() + held);
 }
 
-std::shared_ptr<TrainingStep> Model::enqueueStep(DeviceContext& context, int64_t rows, int64_t time,
-                                                 const std::vector<HostBatch>& microBatches,
+ProgramRequest Model::microRequest(const StepRequest& step) const {
+  ProgramRequest request;
+  request.mode = Mode::Train;
+  request.rows = step.rows;
+  request.time = step.time;
+  request.labelSmoothing = training_.labelSmoothing;
+  return request;
+}
+
+std::shared_ptr<TrainingStep> Model::enqueueStep(DeviceContext& context, const StepRequest& request,
                                                  const Enqueue& enqueue) {
   Bases bases = this->bases();
-  Compiled& micro = prepareStep(context, rows, time, microBatches, bases);
-  const int64_t count = static_cast<int64_t>(microBatches.size()), bytes = micro.program.inputBytes;
-  const std::shared_ptr<TrainingStep> step = freeStep(bytes * count);
-  for (int64_t i = 0; i < count; ++i)
-    stage(micro.program, microBatches[static_cast<size_t>(i)], step->inputs->data() + i * bytes);
-  const double positions = static_cast<double>(rows * time * count);
+  Compiled& micro = prepareStep(context, request, bases);
+  const size_t count = request.microBatches.size();
+  const int64_t bytes = micro.program.inputBytes, stride = bytes + kAfterInputs;
+  const std::shared_ptr<TrainingStep> step = freeStep(stride * static_cast<int64_t>(count));
+  int64_t firstSample = 0;
+  for (size_t i = 0; i < count; ++i) {
+    char* const at = step->inputs->data() + static_cast<int64_t>(i) * stride;
+    stage(micro.program, request.microBatches[i], at);
+    std::memcpy(at + bytes, &firstSample, 8);
+    firstSample += request.samples[i];
+  }
+  const double positions = static_cast<double>(request.rows * request.time) * static_cast<double>(count);
   char* const state = arena(Arena::State);
   if (positions != positions_) {
-    const int64_t firstSample = stateLayout_.counters + kFirstSample * 8;
-    char* const small = step->state->data();
-    std::memcpy(small + stateLayout_.positions, &positions, 8);
-    std::memset(small + firstSample, 0, 8);
-    device_->upload(state + stateLayout_.positions, small + stateLayout_.positions, 8);
-    device_->upload(state + firstSample, small + firstSample, 8);
+    char* const at = step->state->data() + stateLayout_.positions;
+    std::memcpy(at, &positions, 8);
+    device_->upload(state + stateLayout_.positions, at, 8);
   }
   positions_ = 0;  // unknown, should what follows fail half-way
   try {
-    for (int64_t i = 0; i < count; ++i) {
-      device_->upload(bases[static_cast<int>(Arena::Inputs)], step->inputs->data() + i * bytes, bytes);
+    for (size_t i = 0; i < count; ++i) {
+      const char* const at = step->inputs->data() + static_cast<int64_t>(i) * stride;
+      device_->upload(bases[static_cast<int>(Arena::Inputs)], at, bytes);
+      device_->upload(state + stateLayout_.counters + kFirstSample * 8, at + bytes, 8);
       enqueue(micro, bases, i > 0);
     }
     enqueue(*update_, bases, false);
@@ -180,33 +200,37 @@ std::shared_ptr<TrainingStep> Model::enqueueStep(DeviceContext& context, int64_t
   return step;
 }
 
-std::shared_ptr<const TrainingStep> Model::enqueueStep(DeviceContext& context, int64_t rows, int64_t time,
-                                                       const std::vector<HostBatch>& microBatches) {
-  return enqueueStep(
-      context, rows, time, microBatches,
-      [&](Compiled& compiled, const Bases& bases, bool add) { enqueue(compiled, bases, add); });
+std::shared_ptr<const TrainingStep> Model::enqueueStep(DeviceContext& context, const StepRequest& request) {
+  return enqueueStep(context, request, [&](Compiled& compiled, const Bases& bases, bool add) {
+    enqueue(compiled, bases, add);
+  });
 }
 
 // The first run is call by call: libraries load, cuBLASLt chooses its kernels. The second is recorded.
 void Model::enqueue(Compiled& compiled, const Bases& bases, bool add) {
   Compiled::Recorded& recorded = compiled.recorded[add ? 1 : 0];
   const auto run = [&] { execute(*device_, compiled.program, bases, options_.threads, add); };
-  if (recorded.warm && (!recorded.recording || recorded.bases != bases)) {
+  if (recorded.warm && recorded.possible && (!recorded.recording || recorded.bases != bases)) {
     if (recorded.recording) device_->synchronize();  // it may be running
-    recorded.recording = device_->record(run);
+    recorded.recording = nullptr;
+    try {
+      recorded.recording = device_->record(run);
+    } catch (const Error& error) {
+      if (error.code != ErrorCode::OutOfMemory) throw;
+      recorded.possible = false;  // call by call needs no memory of the driver's
+    }
     recorded.bases = bases;
   }
   recorded.warm = true;
   recorded.recording ? device_->replay(*recorded.recording) : run();
 }
 
-Model::Profile Model::profileStep(DeviceContext& context, int64_t rows, int64_t time,
-                                  const std::vector<HostBatch>& microBatches) {
+Model::Profile Model::profileStep(DeviceContext& context, const StepRequest& request) {
   Profile profile{};
   std::vector<std::unique_ptr<Recording>> recordings;  // until the device is done with them
   std::vector<std::unique_ptr<Stopwatch>> stopwatches;
   const std::shared_ptr<TrainingStep> step =
-      enqueueStep(context, rows, time, microBatches, [&](Compiled& compiled, const Bases& bases, bool add) {
+      enqueueStep(context, request, [&](Compiled& compiled, const Bases& bases, bool add) {
         stopwatches.push_back(device_->stopwatch());
         const auto run = [&] {
           execute(*device_, compiled.program, bases, options_.threads, add, {},
@@ -217,12 +241,7 @@ Model::Profile Model::profileStep(DeviceContext& context, int64_t rows, int64_t 
         recordings.back() ? device_->replay(*recordings.back()) : run();
       });
   device_->synchronize();
-  ProgramRequest request;
-  request.mode = Mode::Train;
-  request.rows = rows;
-  request.time = time;
-  request.labelSmoothing = training_.labelSmoothing;
-  const Program& micro = program(request);
+  const Program& micro = program(microRequest(request));
   for (size_t i = 0; i < stopwatches.size(); ++i) {
     const bool last = i + 1 == stopwatches.size();
     std::vector<Timing>& into = last ? profile.update : profile.micro;

@@ -15,7 +15,7 @@ constexpr int64_t kChunk = 1024;  // elements whose squares are added first, the
 void gradientNorm(const KernelContext& c) {
   const float* gradients = c.inputs[0].f32();
   const int64_t elements = c.inputs[0].elements, chunks = (elements + kChunk - 1) / kChunk;
-  const double valid = c.inputs[1].f64()[1], seed = c.inputs[2].f32()[0];
+  const double loss = c.inputs[1].f64()[0], valid = c.inputs[1].f64()[1], seed = c.inputs[2].f32()[0];
   const TensorView& learningRates = c.inputs[3];
   const int64_t applied = c.inputs[4].i64()[kApplied];
   const double maximum = c.attributes->number("maxGradNorm", 0);
@@ -40,7 +40,7 @@ void gradientNorm(const KernelContext& c) {
   float* out = c.outputs[0].f32();
   out[0] = static_cast<float>(norm);
   out[1] = static_cast<float>(base * clip);
-  out[2] = __builtin_isfinite(out[0]) && valid > 0 ? 1.0f : 0.0f;
+  out[2] = __builtin_isfinite(out[0]) && __builtin_isfinite(loss) && valid > 0 ? 1.0f : 0.0f;
   out[3] = learningRates.f32()[applied < learningRates.elements ? applied : learningRates.elements - 1];
 }
 

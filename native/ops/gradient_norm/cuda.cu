@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kPartials)
   const int64_t applied = counters[kApplied];
   out[0] = rounded;
   out[1] = static_cast<float>(base * clip);
-  out[2] = isfinite(rounded) && valid > 0 ? 1.0f : 0.0f;
+  out[2] = isfinite(rounded) && isfinite(loss[0]) && valid > 0 ? 1.0f : 0.0f;
   out[3] = learningRates[applied < rates ? applied : rates - 1];
 }
 

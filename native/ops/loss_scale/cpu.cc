@@ -13,7 +13,7 @@ void lossSeed(const KernelContext& c) {
 void lossScale(const KernelContext& c) {
   const ScalerRule rule{c.attributes->number("growthFactor"), c.attributes->number("backoffFactor"),
                         c.attributes->integer("growthInterval", 1)};
-  followingScaler(rule, c.inputs[1].f32()[0], c.outputs[0].f64());
+  followingScaler(rule, c.inputs[1].f32(), c.outputs[0].f64());
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ __global__ void lossSeedKernel(const double* scaler, const double* positions, fl
 }
 
 __global__ void lossScaleKernel(double* scaler, const float* norm, ScalerRule rule) {
-  followingScaler(rule, norm[0], scaler);
+  followingScaler(rule, norm, scaler);
 }
 
 void lossSeed(const KernelContext& c) {

@@ -165,6 +165,7 @@ class CudaDevice : public Device {
     }
     const cudaError_t status = cudaStreamEndCapture(stream_, &graph);
     const std::unique_ptr<CUgraph_st, cudaError_t (*)(cudaGraph_t)> owned(graph, cudaGraphDestroy);
+    if (status != cudaSuccess) cudaGetLastError();  // or the next kernel would be blamed
     if (failure) std::rethrow_exception(failure);
     cudaCheck(status, "recording a CUDA graph");
     return std::make_unique<CudaGraph>(graph);

@@ -285,10 +285,13 @@ describe('Trainer', () => {
     );
     const { details } = await failureOf('ERR_DATA', () => one.train());
     expect(details['step']).toBe(2);
-    const { attempted } = await one.model.native.counters();
-    expect(attempted).toBe(3);
-    expect(one.globalStep).toBe(2); // the steps that had a loss
+    expect(await one.model.native.counters()).toEqual({ attempted: 3, applied: 2 });
+    expect(one.globalStep).toBe(3);
     await expect(one.train()).resolves.toMatchObject({ reason: 'maxSteps', step: 5 });
+    // No batch twice, none left out.
+    expect(train.requests.slice(0, 3)).toEqual(['0.0', '1.0', '2.0']);
+    expect(new Set(train.requests)).toEqual(new Set(['0.0', '1.0', '2.0', '3.0', '4.0']));
+    expect((await one.model.native.counters()).attempted).toBe(5);
   });
 
   it('has loss scaling for models in fp16 alone', async () => {
@@ -306,7 +309,49 @@ describe('Trainer', () => {
     const { message, details } = await failureOf('ERR_NON_FINITE', () => one.train());
     expect(message).toMatch(/at step 2/);
     expect(details['step']).toBe(2);
-    expect(one.globalStep).toBe(1);
+    expect(await native.counters()).toEqual({ attempted: 2, applied: 1 });
+    expect(one.globalStep).toBe(2);
+  });
+
+  it('applies no step whose loss is infinite, though its gradient is finite', async () => {
+    const model = await tinyModel({ tieWordEmbeddings: false });
+    const one = new Trainer(model, { arguments: { ...ARGUMENTS, maxSteps: 3 } });
+    // The logit of token 0 is −∞ for most contexts: its loss is infinite, the gradient p − 1 is not.
+    const head = await model.native.readTensor('parameter', 'lm_head.weight');
+    head.fill(-3e38, 0, head.length / 32);
+    await model.native.writeTensor('parameter', 'lm_head.weight', head);
+    const tokens = [[1, 2, 3, 4]];
+    await failureOf('ERR_NON_FINITE', () => one.step({ tokens, targets: [[0, 0, 0, 0]] }));
+    expect(await model.native.counters()).toEqual({ attempted: 1, applied: 0 });
+    expect(await model.native.readTensor('parameter', 'lm_head.weight')).toEqual(head);
+  });
+
+  it('leaves its model to whom it belongs when two rivals were refused', async () => {
+    const first = await trainer();
+    const batch = { tokens: [[1, 2, 3]] };
+    const rivals = [0, 1].map(
+      () => new Trainer(first.model, { arguments: ARGUMENTS, train: countingDataset() }),
+    );
+    const running = first.step(batch);
+    for (const rival of rivals) await failureOf('ERR_BUSY', () => rival.step(batch));
+    await running;
+    expect((await first.step(batch)).step).toBe(2);
+  });
+
+  it('draws the same random numbers for micro-batches whatever capacity they are padded to', async () => {
+    const row = (start: number): number[] => Array.from({ length: 16 }, (_, i) => (start + i) % 32);
+    const losses: number[] = [];
+    for (const room of [4, 5, 6]) {
+      const model = await tinyModel();
+      const one = new Trainer(model, { arguments: { ...ARGUMENTS, learningRate: 0 } });
+      // From here on there is a capacity of so many rows, which smaller batches are padded to.
+      await one.step({ tokens: Array.from({ length: room }, (_, r) => row(r)) });
+      const halves = [1, 5].map((from) => ({ tokens: [0, 1, 2, 3].map((r) => row(from + r)) }));
+      losses.push((await one.step(halves)).loss);
+    }
+    // The same sums in blocks of other rows.
+    expect(losses[1]).toBeCloseTo(losses[0]!, 6);
+    expect(losses[2]).toBeCloseTo(losses[0]!, 6);
   });
 
   it('leaves a trainer whole when another one was refused', async () => {
@@ -441,7 +486,7 @@ describe('Trainer.step', () => {
     await failureOf('ERR_DATA', () => one.step({ tokens: [[1, -1]] }));
     await failureOf('ERR_DATA', () => one.step({ tokens: [[1]] }));
     await failureOf('ERR_DATA', () => one.step({ tokens: [[1, 2]], types: [[0, 0]] }));
-    expect(one.globalStep).toBe(0);
-    expect((await one.step({ tokens: [[1, 2]] })).step).toBe(1);
+    expect(one.globalStep).toBe(1); // a single token has no target: that shows when the step is tried
+    expect((await one.step({ tokens: [[1, 2]] })).step).toBe(2);
   });
 });
