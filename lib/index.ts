@@ -29,7 +29,19 @@ export {
 export { lossCurveSvg, lossCurveTerminal, type LossPoint, type TerminalOptions } from './report/loss_curve';
 export { MetricsFile, type MetricsRecord } from './report/metrics_file';
 export { RunReport, type ReportedEvent, type RunReportOptions } from './report/run_report';
-export type { ResolvedTrainingArguments, TrainingArguments } from './training/arguments';
+export { scheduleSvg, type PlottedSchedule, type ScheduleSvgOptions } from './report/schedule_plot';
+export {
+  scheduleOf,
+  type ResolvedTrainingArguments,
+  type Schedule,
+  type TrainingArguments,
+} from './training/arguments';
+export {
+  earlyStopping,
+  type BestEvaluation,
+  type EarlyStopping,
+  type EarlyStoppingOptions,
+} from './training/early_stopping';
 export type {
   EndEvent,
   EvaluateEvent,
@@ -41,5 +53,6 @@ export type {
   TrainerEvent,
   TrainResult,
 } from './training/events';
-export type { LrSchedulerType } from './training/schedules';
+export type { LrScheduleFunction, LrSchedulerKwargs, LrSchedulerType } from './training/schedule_settings';
+export type { SchedulePhase } from './training/schedules';
 export { Trainer, type TrainerOptions } from './training/trainer';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ByteTokenizer } from '../data/byte_tokenizer';
 import { TesseraeError } from '../errors';
 import { modelSchema, modelSynonyms, resolveModelConfig, type ResolvedModelConfig } from '../models/families';
-import { parseConfig, type Synonyms } from '../models/validation';
+import { parseConfig, withoutUndefined, type Synonyms } from '../models/validation';
 import { trainingArgumentsSchema, trainingSynonyms, type TrainingArguments } from '../training/arguments';
 import { readJson } from './json_file';
 
@@ -159,11 +159,4 @@ function withTraining(json: unknown, overrides: Record<string, unknown>): unknow
   if (!isObject(json) || Object.keys(overrides).length === 0) return json;
   const training = json['training'] ?? {};
   return isObject(training) ? { ...json, training: { ...training, ...overrides } } : json;
-}
-
-type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
-
-/** Leaves out what is undefined, so that optional fields are either there or not. */
-function withoutUndefined<T extends object>(value: T): Defined<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Defined<T>;
 }

@@ -7,6 +7,7 @@ import { TesseraeError } from '../errors';
 import type { Precision } from '../native';
 import { plan } from './plan';
 import { sample } from './sample';
+import { schedule } from './schedule';
 import { train } from './train';
 
 const FAILED = 1;
@@ -110,6 +111,7 @@ Examples:
   $ tesserae train config.json           train the model that config.json describes
   $ tesserae sample runs/config          let the trained model write
   $ tesserae plan config.json            see what a step costs before running it
+  $ tesserae schedule config.json        see the learning rate of every step before running it
 
 The smallest config.json:
   {
@@ -214,6 +216,23 @@ Example:
     .action(async (file: string, { all, json, ...options }: PlanOptions) =>
       done(await plan(file, { ...options, all: all ?? false, json: json ?? false })),
     );
+
+  root
+    .command('schedule')
+    .summary('show the learning rate of every step, without running it')
+    .description(
+      'Prints the phases of the learning rate that the training section asks for, with their steps and rates, and draws ' +
+        'them. A rate that is negative or not finite is an error.',
+    )
+    .argument('<config>', 'JSON file with training')
+    .option('--svg <file>', 'draw the schedule to this file')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tesserae schedule config.json --svg schedule.svg`,
+    )
+    .action(async (file: string, options: { svg?: string }) => done(await schedule(file, options)));
   return root;
 }
 

@@ -73,6 +73,8 @@ export async function train(file: string, command: TrainCommand): Promise<number
   }
   if (!command.json) {
     process.stdout.write(`\n${report.lossCurve()}\n\n${summary(result, report)}`);
+    if (run.training.earlyStopping && result?.reason === 'stopped' && !interrupt.requested)
+      process.stdout.write(`${pc.dim('stopped'.padEnd(12))}early: the validation loss no longer fell\n`);
     if (!interrupt.requested) await showSample(new Sampler(model, data.tokenizer), run.sampling, interrupt);
   }
   return interrupt.requested ? INTERRUPTED : 0;

@@ -59,6 +59,13 @@ export function show(value: unknown): string {
     : `${typeof value === 'object' ? 'an object' : `a ${typeof value}`}`;
 }
 
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+/** Leaves out what is undefined, so that optional fields are either there or not. */
+export function withoutUndefined<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Defined<T>;
+}
+
 type Path = readonly PropertyKey[];
 
 function explain(

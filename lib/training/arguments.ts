@@ -1,6 +1,15 @@
 import { z } from 'zod';
-import { parseConfig } from '../models/validation';
-import { LR_SCHEDULERS, learningRateSchedule, type LrSchedulerType } from './schedules';
+import { TesseraeError } from '../errors';
+import { parseConfig, withoutUndefined } from '../models/validation';
+import { earlyStoppingSchema, type EarlyStoppingOptions } from './early_stopping';
+import {
+  LR_SCHEDULERS,
+  lrSchedulerKwargsSchema,
+  type LrScheduleFunction,
+  type LrSchedulerKwargs,
+  type LrSchedulerType,
+} from './schedule_settings';
+import { learningRateSchedule, schedulePhases, type ScheduleOptions, type SchedulePhase } from './schedules';
 
 /** Dynamic loss scaling of fp16, by the rule of PyTorch's GradScaler; it is decided and applied on the device. */
 export interface LossScaling {
@@ -24,7 +33,7 @@ export interface TrainingArguments {
   readonly batchSize?: number;
   /** Micro-batches whose gradients make one step. Default 1. */
   readonly gradientAccumulationSteps?: number;
-  /** The highest learning rate. Default 6e-4. */
+  /** The highest learning rate; a schedule of your own does without. Default 6e-4. */
   readonly learningRate?: number;
   /** AdamW's decay of matrices; biases and norms have none. Default 0.1. */
   readonly weightDecay?: number;
@@ -36,18 +45,27 @@ export interface TrainingArguments {
   readonly adamEpsilon?: number;
   /** Global norm that gradients are clipped to; 0: no clipping. Default 1. */
   readonly maxGradNorm?: number;
-  /** How the rate falls after warmup. Default 'cosine'. */
-  readonly lrScheduler?: LrSchedulerType;
-  /** The rate at the end of `cosine` (default learningRate ÷ 10) and `linear` (default 0). */
+  /** How the rate falls after warmup: a name, or a function from steps applied to the rate. Default 'cosine'. */
+  readonly lrScheduler?: LrSchedulerType | LrScheduleFunction;
+  /** What only some schedules have, such as `numCycles`. */
+  readonly lrSchedulerKwargs?: LrSchedulerKwargs;
+  /**
+   * The rate at the end of `cosine` and `cosineWithRestarts` (default learningRate ÷ 10), `linear`, `polynomial` and
+   * `warmupStableDecay` (default 0); other schedules have none.
+   */
   readonly minLearningRate?: number;
-  /** Steps in which the rate rises to learningRate. Default 0. */
+  /** Steps in which the rate rises to learningRate. Default 0; `oneCycle` rises for 30 % of maxSteps then. */
   readonly warmupSteps?: number;
+  /** The first rate of warmup, at most learningRate. Default learningRate ÷ warmupSteps; Hugging Face has 0. */
+  readonly warmupInitLearningRate?: number;
   /** Share of each target's probability that is spread over the vocabulary, in [0, 1). Default 0. */
   readonly labelSmoothing?: number;
   /** Only for models in fp16, which always have it. */
   readonly lossScaling?: LossScaling;
   /** Steps between evaluations; 0: at the end only. Default 0. */
   readonly evalSteps?: number;
+  /** Ends the run when evaluations don't get better; needs evalSteps. Default: never. */
+  readonly earlyStopping?: EarlyStoppingOptions;
   /** Batches of one evaluation, at most. Default 20. */
   readonly evalBatches?: number;
   /** Steps between checkpoints in outputDir; 0: at the end only. Default 0. */
@@ -61,11 +79,16 @@ export interface TrainingArguments {
 }
 
 /** Training arguments with every default filled in. */
-export type ResolvedTrainingArguments = Required<Omit<TrainingArguments, 'outputDir' | 'lossScaling'>> &
-  Pick<TrainingArguments, 'outputDir'> & {
+export type ResolvedTrainingArguments = Required<Omit<TrainingArguments, OptionalArgument>> &
+  Pick<TrainingArguments, Exclude<OptionalArgument, 'lossScaling' | 'earlyStopping'>> & {
     /** Absent unless given: a model in fp16 then has the defaults. */
     readonly lossScaling?: Required<LossScaling>;
+    readonly earlyStopping?: Required<EarlyStoppingOptions>;
   };
+
+/** What stays absent unless it is given. */
+type OptionalArgument =
+  'earlyStopping' | 'lossScaling' | 'lrSchedulerKwargs' | 'outputDir' | 'warmupInitLearningRate';
 
 const steps = (what: string) => z.int().min(0).max(10_000_000).default(0).describe(what);
 const beta = (value: number, what: string) => z.number().min(0).lt(1).default(value).describe(what);
@@ -108,16 +131,28 @@ export const trainingArgumentsSchema = z.strictObject({
   adamEpsilon: z.number().gt(0).max(1).default(1e-8).describe("AdamW's epsilon"),
   maxGradNorm: z.number().min(0).max(1e9).default(1).describe('Gradients are clipped to this norm; 0: never'),
   lrScheduler: z.enum(LR_SCHEDULERS).default('cosine').describe('How the rate falls after warmup'),
+  lrSchedulerKwargs: lrSchedulerKwargsSchema.optional().describe('What only some schedules have'),
   minLearningRate: z
     .number()
     .min(0)
     .max(100)
     .optional()
-    .describe('The rate at the end (default: a tenth for cosine, 0 for linear)'),
+    .describe(
+      'The rate at the end (default: a tenth of learningRate for cosine and cosineWithRestarts, 0 for others)',
+    ),
   warmupSteps: steps('Steps in which the rate rises'),
+  warmupInitLearningRate: z
+    .number()
+    .min(0)
+    .max(100)
+    .optional()
+    .describe('The first rate of warmup (default: learningRate ÷ warmupSteps)'),
   labelSmoothing: z.number().min(0).lt(1).default(0).describe('Share of probability that is spread evenly'),
   lossScaling: lossScalingSchema.optional().describe('Dynamic loss scaling of fp16'),
   evalSteps: steps('Steps between evaluations; 0: at the end only'),
+  earlyStopping: earlyStoppingSchema
+    .optional()
+    .describe("Ends the run when evaluations don't get better; needs evalSteps"),
   evalBatches: z.int().min(1).max(1_000_000).default(20).describe('Batches of one evaluation, at most'),
   saveSteps: steps('Steps between checkpoints; 0: at the end only'),
   loggingSteps: z.int().min(1).max(10_000_000).default(10).describe('Steps between reports'),
@@ -138,6 +173,12 @@ export const trainingSynonyms = {
   gradClip: 'maxGradNorm',
   lrSchedulerType: 'lrScheduler',
   scheduler: 'lrScheduler',
+  lrEnd: 'minLearningRate',
+  warmupInitLr: 'warmupInitLearningRate',
+  numWarmupSteps: 'warmupSteps',
+  cycles: 'numCycles',
+  decaySteps: 'numDecaySteps',
+  earlyStoppingPatience: 'earlyStopping',
   minLr: 'minLearningRate',
   warmupIters: 'warmupSteps',
   labelSmoothingFactor: 'labelSmoothing',
@@ -156,23 +197,62 @@ export const trainingSynonyms = {
  * @throws TesseraeError `ERR_CONFIG` with `details.path`.
  */
 export function resolveTrainingArguments(options: TrainingArguments, at = ''): ResolvedTrainingArguments {
-  const { minLearningRate, outputDir, lossScaling, ...given } = parseConfig(
+  // JSON has no functions, and so the schema has none.
+  const own = typeof options?.lrScheduler === 'function' ? options.lrScheduler : undefined;
+  const parsed = parseConfig(
     trainingArgumentsSchema,
-    options,
-    {
-      at,
-      synonyms: trainingSynonyms,
-    },
+    own === undefined ? options : { ...options, lrScheduler: undefined },
+    { at, synonyms: trainingSynonyms },
   );
+  const { evalSteps, earlyStopping, learningRate } = parsed;
+  if (earlyStopping && evalSteps === 0) {
+    const path = at === '' ? 'earlyStopping' : `${at}.earlyStopping`;
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `${path} looks at evaluations, but evalSteps is 0: set the steps between evaluations, or leave it out`,
+      { details: { path } },
+    );
+  }
+  const lrScheduler = own ?? parsed.lrScheduler;
+  const falls = typeof lrScheduler === 'string' && ['cosine', 'cosineWithRestarts'].includes(lrScheduler);
   return {
-    ...given,
-    minLearningRate: minLearningRate ?? (given.lrScheduler === 'cosine' ? given.learningRate / 10 : 0),
-    ...(outputDir === undefined ? {} : { outputDir }),
-    ...(lossScaling === undefined ? {} : { lossScaling }),
+    ...withoutUndefined(parsed),
+    lrScheduler,
+    minLearningRate: parsed.minLearningRate ?? (falls ? learningRate / 10 : 0),
   };
 }
 
-/** The rate of every step. */
+/** The rate of every step, by steps applied before it. */
 export function ratesOf(args: ResolvedTrainingArguments): Float32Array {
-  return learningRateSchedule({ ...args, type: args.lrScheduler });
+  return learningRateSchedule(scheduleOptions(args));
+}
+
+/** The learning rates of a run, and the phases that they come in. */
+export interface Schedule {
+  /** The rate of every step, by steps applied before it. */
+  readonly rates: Float32Array;
+  /** Without gaps from 0 to maxSteps, none of them empty. */
+  readonly phases: readonly SchedulePhase[];
+}
+
+/**
+ * The learning rates that training with these arguments would use.
+ *
+ * @throws TesseraeError `ERR_CONFIG` for a wrong argument, and for a rate that is negative or not finite, with its step.
+ *
+ * @example
+ * const schedule = scheduleOf({ maxSteps: 1000, warmupSteps: 50, lrScheduler: 'warmupStableDecay' });
+ * await writeFile('schedule.svg', scheduleSvg(schedule, { title: 'warmup, stable, decay' }));
+ */
+export function scheduleOf(args: TrainingArguments): Schedule {
+  const resolved = resolveTrainingArguments(args);
+  return { rates: ratesOf(resolved), phases: schedulePhases(scheduleOptions(resolved)) };
+}
+
+function scheduleOptions({
+  lrScheduler: type,
+  lrSchedulerKwargs: kwargs = {},
+  ...args
+}: ResolvedTrainingArguments): ScheduleOptions {
+  return { ...args, type, kwargs };
 }

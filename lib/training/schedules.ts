@@ -1,59 +1,265 @@
 import { TesseraeError } from '../errors';
-
-export const LR_SCHEDULERS = ['cosine', 'linear', 'constant'] as const;
-
-/** How the learning rate falls after warmup. */
-export type LrSchedulerType = (typeof LR_SCHEDULERS)[number];
+import { checkLearningRate } from '../models/learning_rates';
+import {
+  ENDS_AT_MINIMUM,
+  KWARGS_OF,
+  type LrScheduleFunction,
+  type LrSchedulerKwargs,
+  type LrSchedulerType,
+} from './schedule_settings';
 
 export interface ScheduleOptions {
-  readonly type: LrSchedulerType;
-  /** The highest rate. */
+  readonly type: LrSchedulerType | LrScheduleFunction;
+  /** The highest rate; a function of one's own has none. */
   readonly learningRate: number;
-  /** The rate that `cosine` and `linear` end at. */
+  /** The rate that the run ends at, for schedules of ENDS_AT_MINIMUM; 0 for others. */
   readonly minLearningRate: number;
   /** Steps of warmup, in [0, maxSteps]. */
   readonly warmupSteps: number;
+  /** The first rate of warmup, at most learningRate. Default learningRate ÷ warmupSteps. */
+  readonly warmupInitLearningRate?: number;
   readonly maxSteps: number;
+  readonly kwargs?: LrSchedulerKwargs;
+}
+
+/** A stretch of a schedule. */
+export interface SchedulePhase {
+  /** What it is called, such as `warmup`. */
+  readonly name: string;
+  /** Steps applied before its first step. */
+  readonly start: number;
+  /** Steps applied after its last step. */
+  readonly end: number;
+}
+
+interface Phase extends SchedulePhase {
+  readonly rate: LrScheduleFunction;
 }
 
 /**
  * The rate of every step s = 0 … maxSteps − 1, where s counts the steps that were applied before.
  *
- * With W = warmupSteps, N = maxSteps, lr = learningRate and min = minLearningRate:
- * - warmup, s < W: lr · (s + 1) ÷ W, so that the first step already learns and step W − 1 has the full rate;
- * - afterwards, with p = (s − W) ÷ (N − W), which is 0 at step W and would be 1 at step N, the first that is not run:
- *   - `constant`: lr;
- *   - `linear`: lr + (min − lr) · p;
- *   - `cosine`: min + (lr − min) · (1 + cos(π p)) ÷ 2 (Loshchilov & Hutter 2017, equation 5, one period).
+ * With W = warmupSteps, N = maxSteps, lr = learningRate and min = minLearningRate, every schedule but `oneCycle` starts
+ * with warmup, s < W:
+ * - lr · (s + 1) ÷ W, so that the first step already learns and step W − 1 has the full rate; or,
+ * - if there is a warmupInitLearningRate, from there: init + (lr − init) · s ÷ W (fairseq; with init = 0 Hugging Face).
  *
- * @throws TesseraeError `ERR_CONFIG` when the warmup is longer than the run or the least rate above the highest.
+ * Afterwards, with p = (s − W) ÷ (N − W), which is 0 at step W and would be 1 at step N, the first that is not run:
+ * - `constant`: lr;
+ * - `linear`: lr + (min − lr) · p;
+ * - `cosine`: min + (lr − min) · (1 + cos(π p)) ÷ 2 (Loshchilov & Hutter 2017, equation 5, one period);
+ * - `cosineWithRestarts`: the same of (numCycles · p) mod 1 instead of p;
+ * - `polynomial`: min + (lr − min) · (1 − p)^power;
+ * - `inverseSqrt`: lr ÷ √((s − W + timescale) ÷ timescale); with timescale = W it is lr · √(W ÷ s) (Vaswani et al. 2017);
+ * - `warmupStableDecay`: lr, and in the last D = numDecaySteps steps min + (lr − min) · f(q) with q = (s − N + D) ÷ D and
+ *   f(q) = (1 + cos(π q)) ÷ 2, 1 − q, or 1 − √q (Hägele et al. 2024);
+ * - `oneCycle` (Smith & Topin 2017, as PyTorch's OneCycleLR has it): from first = lr ÷ divFactor up to lr at s = r N − 1
+ *   and down to first ÷ finalDivFactor at s = N − 1; with threePhase down to first at s = 2 r N − 2 in between. r is
+ *   pctStart, or W ÷ N if there are warmupSteps. AdamW's betas stay as they are.
+ *
+ * @throws TesseraeError `ERR_CONFIG` for settings that don't go together, and for a rate that is negative or not finite,
+ * with its step.
  */
 export function learningRateSchedule(options: ScheduleOptions): Float32Array {
-  const { type, learningRate, minLearningRate, warmupSteps, maxSteps } = options;
-  if (warmupSteps > maxSteps)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `warmupSteps ${warmupSteps} is more than maxSteps ${maxSteps}: warm up for a part of the run, such as ` +
-        `${Math.floor(maxSteps / 10)}`,
-      { details: { path: 'warmupSteps' } },
-    );
-  if (type !== 'constant' && minLearningRate > learningRate)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `minLearningRate ${minLearningRate} is above learningRate ${learningRate}: the rate can only fall`,
-      { details: { path: 'minLearningRate' } },
-    );
-  const fall = learningRate - minLearningRate;
-  return Float32Array.from({ length: maxSteps }, (_, step) => {
-    if (step < warmupSteps) return (learningRate * (step + 1)) / warmupSteps;
-    const progress = (step - warmupSteps) / (maxSteps - warmupSteps);
-    switch (type) {
-      case 'constant':
-        return learningRate;
-      case 'linear':
-        return learningRate - fall * progress;
-      case 'cosine':
-        return minLearningRate + (fall * (1 + Math.cos(Math.PI * progress))) / 2;
+  const rates = new Float32Array(options.maxSteps);
+  for (const { start, end, rate } of phasesOf(options)) {
+    for (let step = start; step < end; step++) {
+      const value: unknown = rate(step);
+      checkLearningRate(value, step + 1);
+      rates[step] = value;
     }
+  }
+  return rates;
+}
+
+/**
+ * The phases of a schedule: without gaps from 0 to maxSteps, none of them empty.
+ *
+ * @throws TesseraeError `ERR_CONFIG` for settings that don't go together.
+ */
+export const schedulePhases = (options: ScheduleOptions): SchedulePhase[] =>
+  phasesOf(options).map(({ name, start, end }) => ({ name, start, end }));
+
+function phasesOf(options: ScheduleOptions): Phase[] {
+  const { type, learningRate, warmupSteps, warmupInitLearningRate: init, maxSteps } = options;
+  checkOptions(options);
+  if (typeof type === 'function') return [{ name: 'custom', start: 0, end: maxSteps, rate: type }];
+  const after = AFTER_WARMUP[type](options, options.kwargs ?? {});
+  const phases = type === 'oneCycle' ? after : [warmup(learningRate, warmupSteps, init), ...after];
+  return phases.filter(({ start, end }) => start < end);
+}
+
+function warmup(learningRate: number, steps: number, init?: number): Phase {
+  const rate =
+    init === undefined
+      ? (step: number) => (learningRate * (step + 1)) / steps
+      : (step: number) => init + ((learningRate - init) * step) / steps;
+  return { name: 'warmup', start: 0, end: steps, rate };
+}
+
+/** What comes after warmup, by schedule. */
+const AFTER_WARMUP: Readonly<
+  Record<LrSchedulerType, (options: ScheduleOptions, kwargs: LrSchedulerKwargs) => Phase[]>
+> = {
+  constant: ({ learningRate, warmupSteps, maxSteps }) => [
+    { name: 'constant', start: warmupSteps, end: maxSteps, rate: () => learningRate },
+  ],
+  linear: (options) => [fall(options, 'decay', linear)],
+  cosine: (options) => [fall(options, 'decay', halfCosine)],
+  polynomial: (options, { power = 1 }) => [fall(options, 'decay', (part) => (1 - part) ** power)],
+  cosineWithRestarts: (options, { numCycles = 1 }) => {
+    const { warmupSteps, maxSteps } = options;
+    const length = maxSteps - warmupSteps;
+    // Integers are divided last, so that a cycle that starts at a step starts there exactly.
+    const rate = fallingRate(options, (step) =>
+      halfCosine(((numCycles * (step - warmupSteps)) / length) % 1),
+    );
+    return Array.from({ length: numCycles }, (_, cycle) => ({
+      name: `cycle ${cycle + 1}`,
+      start: warmupSteps + Math.ceil((cycle * length) / numCycles),
+      end: warmupSteps + Math.ceil(((cycle + 1) * length) / numCycles),
+      rate,
+    }));
+  },
+  inverseSqrt: ({ learningRate, warmupSteps, maxSteps }, { timescale = warmupSteps || 10_000 }) => [
+    {
+      name: 'decay',
+      start: warmupSteps,
+      end: maxSteps,
+      rate: (step) => learningRate * Math.sqrt(timescale / (step - warmupSteps + timescale)),
+    },
+  ],
+  warmupStableDecay: (options, { decayType = 'cosine', ...kwargs }) => {
+    const { learningRate, warmupSteps, maxSteps } = options;
+    const decaySteps = kwargs.numDecaySteps ?? Math.min(Math.ceil(maxSteps / 5), maxSteps - warmupSteps);
+    const start = maxSteps - decaySteps;
+    const forms = { cosine: halfCosine, linear, '1-sqrt': (part: number) => 1 - Math.sqrt(part) };
+    return [
+      { name: 'stable', start: warmupSteps, end: start, rate: () => learningRate },
+      fall({ ...options, warmupSteps: start }, 'decay', forms[decayType]),
+    ];
+  },
+  oneCycle,
+};
+
+const linear = (part: number): number => 1 - part;
+const halfCosine = (part: number): number => (1 + Math.cos(Math.PI * part)) / 2;
+
+/** From learningRate, where `height` is 1, to minLearningRate, where it is 0. */
+function fallingRate(
+  { learningRate, minLearningRate }: ScheduleOptions,
+  height: LrScheduleFunction,
+): LrScheduleFunction {
+  return (step) => minLearningRate + (learningRate - minLearningRate) * height(step);
+}
+
+/** One fall from warmup to the end; `height` is a function of the share of its steps that were applied. */
+function fall(options: ScheduleOptions, name: string, height: (part: number) => number): Phase {
+  const { warmupSteps: start, maxSteps: end } = options;
+  return { name, start, end, rate: fallingRate(options, (step) => height((step - start) / (end - start))) };
+}
+
+function oneCycle(options: ScheduleOptions, kwargs: LrSchedulerKwargs): Phase[] {
+  const { learningRate: highest, warmupSteps, maxSteps } = options;
+  const { divFactor = 25, finalDivFactor = 1e4, threePhase = false, annealStrategy = 'cos' } = kwargs;
+  const height = annealStrategy === 'cos' ? halfCosine : linear;
+  const riseSteps = warmupSteps > 0 ? warmupSteps : (kwargs.pctStart ?? 0.3) * maxSteps;
+  const first = highest / divFactor;
+  const least = first / finalDivFactor;
+  // The step at which a phase arrives need not be an integer; the next one leaves from there.
+  const turns = threePhase
+    ? [
+        { name: 'rise', arrival: riseSteps - 1, from: first, to: highest },
+        { name: 'fall', arrival: 2 * riseSteps - 2, from: highest, to: first },
+        { name: 'annihilation', arrival: maxSteps - 1, from: first, to: least },
+      ]
+    : [
+        { name: 'rise', arrival: riseSteps - 1, from: first, to: highest },
+        { name: 'fall', arrival: maxSteps - 1, from: highest, to: least },
+      ];
+  return turns.map(({ name, arrival, from, to }, i) => {
+    const departure = turns[i - 1]?.arrival ?? 0;
+    const duration = arrival - departure;
+    return {
+      name,
+      start: i === 0 ? 0 : Math.max(0, Math.floor(departure) + 1),
+      end: Math.max(0, Math.floor(arrival) + 1),
+      rate: (step) => to + (from - to) * (duration === 0 ? 0 : height((step - departure) / duration)),
+    };
   });
+}
+
+function checkOptions(options: ScheduleOptions): void {
+  const { type, learningRate, minLearningRate, warmupSteps, maxSteps, kwargs = {} } = options;
+  const init = options.warmupInitLearningRate;
+  const name = typeof type === 'function' ? 'a schedule of your own' : `'${type}'`;
+  const known = typeof type === 'function' ? [] : KWARGS_OF[type];
+  for (const key of Object.keys(kwargs) as (keyof LrSchedulerKwargs)[]) {
+    if (kwargs[key] === undefined || known.includes(key)) continue;
+    const owners = Object.entries(KWARGS_OF).filter(([, keys]) => keys.includes(key));
+    refuse(
+      `lrSchedulerKwargs.${key}`,
+      `belongs to ${owners.map(([owner]) => `'${owner}'`).join(', ')}, but lrScheduler is ${name}: leave it out`,
+    );
+  }
+  if (warmupSteps > maxSteps)
+    refuse(
+      'warmupSteps',
+      `${warmupSteps} is more than maxSteps ${maxSteps}: warm up for a part of the run, such as ` +
+        `${Math.floor(maxSteps / 10)}`,
+    );
+  if (typeof type === 'function' && warmupSteps > 0)
+    refuse(
+      'warmupSteps',
+      `${warmupSteps} does nothing with ${name}: leave it out, and let the function rise`,
+    );
+  if (typeof type === 'function' || !ENDS_AT_MINIMUM.includes(type)) {
+    if (minLearningRate > 0)
+      refuse('minLearningRate', `${minLearningRate} does nothing with ${name}: leave it out`);
+  } else if (minLearningRate > learningRate)
+    refuse(
+      'minLearningRate',
+      `${minLearningRate} is above learningRate ${learningRate}: the rate can only fall`,
+    );
+  if (init !== undefined) {
+    if (type === 'oneCycle')
+      refuse('warmupInitLearningRate', `${init} does nothing with ${name}: set lrSchedulerKwargs.divFactor`);
+    if (warmupSteps === 0)
+      refuse(
+        'warmupInitLearningRate',
+        `${init} does nothing without warmup: set warmupSteps, or leave it out`,
+      );
+    if (init > learningRate)
+      refuse('warmupInitLearningRate', `${init} is above learningRate ${learningRate}: warmup can only rise`);
+  }
+  checkKwargs(options, kwargs);
+}
+
+function checkKwargs({ warmupSteps, maxSteps }: ScheduleOptions, kwargs: LrSchedulerKwargs): void {
+  const { pctStart, threePhase, numDecaySteps } = kwargs;
+  if (pctStart !== undefined && warmupSteps > 0)
+    refuse(
+      'lrSchedulerKwargs.pctStart',
+      `${pctStart} and warmupSteps ${warmupSteps} both say how long the rate rises: leave one of them out`,
+    );
+  if (threePhase && 2 * warmupSteps > maxSteps)
+    refuse(
+      'warmupSteps',
+      `${warmupSteps} is more than half of maxSteps ${maxSteps}: with threePhase the rate falls for as long as it rose`,
+    );
+  if (threePhase && pctStart !== undefined && pctStart > 0.5)
+    refuse(
+      'lrSchedulerKwargs.pctStart',
+      `${pctStart} is above 0.5: with threePhase the rate falls for as long as it rose`,
+    );
+  if (numDecaySteps !== undefined && warmupSteps + numDecaySteps > maxSteps)
+    refuse(
+      'lrSchedulerKwargs.numDecaySteps',
+      `${numDecaySteps} and warmupSteps ${warmupSteps} are more than maxSteps ${maxSteps}: decay for a part of the run, ` +
+        `such as ${Math.max(1, Math.min(Math.ceil(maxSteps / 5), maxSteps - warmupSteps))}`,
+    );
+}
+
+function refuse(path: string, message: string): never {
+  throw new TesseraeError('ERR_CONFIG', `${path} ${message}`, { details: { path } });
 }

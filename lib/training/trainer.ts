@@ -10,6 +10,7 @@ import {
   type TrainingArguments,
 } from './arguments';
 import { BatchQueue } from './batch_queue';
+import { earlyStopping } from './early_stopping';
 import { evaluateModel } from './evaluation';
 import type { EvaluationResult, StepMetrics, TrainerCallback, TrainerEvent, TrainResult } from './events';
 import { Optimization, type OptimizationStep } from './optimization';
@@ -62,6 +63,7 @@ export class Trainer {
   /** The arguments with every default filled in. */
   readonly arguments: ResolvedTrainingArguments;
   private readonly optimization: Optimization;
+  private readonly callbacks: readonly TrainerCallback[];
   private steps = 0;
   private tokens = 0;
   private skipped = 0;
@@ -83,6 +85,14 @@ export class Trainer {
   ) {
     this.arguments = resolveTrainingArguments(options.arguments);
     this.optimization = new Optimization(model, this.arguments);
+    const { earlyStopping: stopping } = this.arguments;
+    if (stopping && !options.evaluation)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'earlyStopping looks at evaluations: give the Trainer an evaluation dataset, or leave it out',
+        { details: { path: 'earlyStopping' } },
+      );
+    this.callbacks = [...(options.callbacks ?? []), ...(stopping ? [earlyStopping(stopping)] : [])];
     for (const dataset of [options.train, options.evaluation]) if (dataset) checkFits(dataset, model);
   }
 
@@ -330,7 +340,7 @@ export class Trainer {
 
   /** Callbacks first, so that a `stop` is known before the event is handed out. */
   private async *emit(event: TrainerEvent): AsyncGenerator<TrainerEvent, void, void> {
-    for (const callback of this.options.callbacks ?? []) {
+    for (const callback of this.callbacks) {
       const answer = await callback(event);
       if (answer?.stop) this.stop();
     }

@@ -71,6 +71,17 @@ describe('train', () => {
     expect(run.out).toContain('sample\nthe ');
   });
 
+  it('says that it stopped early', () => {
+    // At a rate of 0 no evaluation is better than the first.
+    const settings = { maxSteps: 9, batchSize: 2, learningRate: 0, evalSteps: 2, earlyStopping: {} };
+    const { model, data } = JSON.parse(readFileSync(config, 'utf8')) as Record<string, unknown>;
+    const early = write('early.json', { model, data, training: settings, sampling: { maxNewTokens: 0 } });
+    const { code, out } = tesserae('train', early, '--device', 'cpu', '--threads', '1');
+    expect({ code, out }).toMatchObject({ code: 0 });
+    expect(out).toMatch(/trained +4 steps/);
+    expect(out).toMatch(/stopped +early/);
+  });
+
   it('leaves metrics, a loss curve and a checkpoint', () => {
     const metrics = records(readFileSync(output('metrics.jsonl'), 'utf8'));
     expect(metrics.map(({ type, step }) => `${String(type)} ${String(step)}`)).toEqual([

@@ -131,7 +131,8 @@ describe('readRunConfig', () => {
     [
       'a scheduler that is none',
       { ...run, training: { maxSteps: 1, lrScheduler: 'cosin' } },
-      "training.lrScheduler must be one of 'cosine', 'linear', 'constant', not 'cosin': did you mean 'cosine'?",
+      "training.lrScheduler must be one of 'cosine', 'linear', 'constant', 'cosineWithRestarts', 'polynomial', 'inverseSqrt', " +
+        "'oneCycle', 'warmupStableDecay', not 'cosin': did you mean 'cosine'?",
       'training.lrScheduler',
     ],
     [
@@ -186,5 +187,23 @@ describe('the JSON Schema', () => {
     expect(schema.properties['training']?.required).toEqual(['maxSteps']);
     expect(schema.properties['training']?.properties?.['adamBeta2']?.default).toBe(0.95);
     expect(JSON.stringify(schema)).toContain('Width of the residual stream');
+  });
+
+  it('describes every training argument, the nested ones too', () => {
+    interface Field {
+      readonly description?: string;
+      readonly properties?: Readonly<Record<string, Field>>;
+    }
+    const undescribed = (field: Field, at: string): string[] => [
+      ...(field.description === undefined ? [at] : []),
+      ...Object.entries(field.properties ?? {}).flatMap(([name, inner]) =>
+        undescribed(inner, `${at}.${name}`),
+      ),
+    ];
+    const { properties } = configSchema() as { properties: { training: Field } };
+    expect(undescribed(properties.training, 'training')).toEqual([]);
+    expect(Object.keys(properties.training.properties ?? {})).toEqual(
+      expect.arrayContaining(['lrSchedulerKwargs', 'warmupInitLearningRate', 'earlyStopping']),
+    );
   });
 });

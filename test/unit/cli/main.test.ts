@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { main, parseBytes } from '../../../lib/cli/main';
@@ -27,13 +27,17 @@ it.each(['', 'GiB', '-1GiB', '5 parsecs', '0', '1e99GiB'])('parseBytes refuses %
   expect(() => parseBytes(text)).toThrow('such as 24GiB');
 });
 
-it.each([[['--help']], [['train', '--help']], [['sample', '--help']], [['plan', '--help']], [['--version']]])(
-  '%j explains itself and succeeds',
-  async (args) => {
-    expect(await main(args)).toBe(0);
-    expect(output.out).toMatch(args.includes('--help') ? /\$ tesserae/ : /^\d+\.\d+\.\d+/);
-  },
-);
+it.each([
+  [['--help']],
+  [['train', '--help']],
+  [['sample', '--help']],
+  [['plan', '--help']],
+  [['schedule', '--help']],
+  [['--version']],
+])('%j explains itself and succeeds', async (args) => {
+  expect(await main(args)).toBe(0);
+  expect(output.out).toMatch(args.includes('--help') ? /\$ tesserae/ : /^\d+\.\d+\.\d+/);
+});
 
 it.each<[string[], string]>([
   [['trian', 'x.json'], 'Did you mean train?'],
@@ -78,5 +82,42 @@ describe('a failing command', () => {
   it('finds no checkpoint where there is none', async () => {
     expect(await main(['sample', folder])).toBe(1);
     expect(output.err).toMatch(/ERR_CHECKPOINT: '.*' holds no checkpoint/);
+  });
+});
+
+describe('schedule', () => {
+  let folder: string;
+  beforeAll(async () => void (folder = await mkdtemp(path.join(tmpdir(), 'schedule-'))));
+  afterAll(() => rm(folder, { recursive: true }));
+
+  const configOf = async (training: object | undefined): Promise<string> => {
+    const file = path.join(folder, 'run.json');
+    await writeFile(file, JSON.stringify({ model: { type: 'gpt2' }, training }));
+    return file;
+  };
+
+  it('prints the phases and draws them', async () => {
+    const config = await configOf({ maxSteps: 100, learningRate: 0.1, lrScheduler: 'oneCycle' });
+    const svg = path.join(folder, 'schedule.svg');
+    expect(await main(['schedule', config, '--svg', svg])).toBe(0);
+    expect(output.out).toMatch(/^rise +1 – 30 +4e-3 +0\.1$/m);
+    expect(output.out).toMatch(/^fall +31 – 100 +0\.09995 +4e-7$/m);
+    expect(output.out).toContain('schedule.svg');
+    expect(await readFile(svg, 'utf8')).toMatch(/^<svg .*>rise<.*>fall</s);
+  });
+
+  it.each([
+    [{ maxSteps: 100, minLearningRate: -1 }, /training\.minLearningRate must be a number from 0/],
+    [{ maxSteps: 100, warmupSteps: 200 }, /warmupSteps 200 is more than maxSteps 100/],
+    [undefined, /training is missing/],
+  ])('refuses %j', async (training, message) => {
+    expect(await main(['schedule', await configOf(training)])).toBe(1);
+    expect(output.err).toMatch(message);
+  });
+
+  it('says when the picture can not be written', async () => {
+    const config = await configOf({ maxSteps: 10 });
+    expect(await main(['schedule', config, '--svg', path.join(folder, 'no', 'such.svg')])).toBe(1);
+    expect(output.err).toMatch(/ENOENT/);
   });
 });

@@ -1,4 +1,5 @@
-import { ratesOf, resolveTrainingArguments } from '../../../lib/training/arguments';
+import { ratesOf, resolveTrainingArguments, scheduleOf } from '../../../lib/training/arguments';
+import { LR_SCHEDULERS, type LrSchedulerType } from '../../../lib/training/schedule_settings';
 import { failureOf } from '../support/errors';
 
 describe('resolveTrainingArguments', () => {
@@ -33,6 +34,47 @@ describe('resolveTrainingArguments', () => {
     expect([...rates]).toEqual([0.5, 0.5, 0.5]);
   });
 
+  it('lets both cosines end at a tenth, and no other schedule', () => {
+    const end = (lrScheduler: LrSchedulerType): number =>
+      resolveTrainingArguments({ maxSteps: 1, learningRate: 1, lrScheduler }).minLearningRate;
+    expect(LR_SCHEDULERS.filter((type) => end(type) === 0.1)).toEqual(['cosine', 'cosineWithRestarts']);
+    expect(LR_SCHEDULERS.filter((type) => end(type) === 0)).toHaveLength(LR_SCHEDULERS.length - 2);
+  });
+
+  it('resolves what it has resolved to the same', () => {
+    const lrScheduler = (step: number): number => step;
+    for (const given of [
+      { maxSteps: 5, lrScheduler },
+      { maxSteps: 5, lrScheduler: 'oneCycle', lrSchedulerKwargs: { threePhase: true } },
+      {
+        maxSteps: 5,
+        warmupSteps: 2,
+        warmupInitLearningRate: 0,
+        evalSteps: 1,
+        earlyStopping: { patience: 2 },
+      },
+    ] as const) {
+      const resolved = resolveTrainingArguments(given);
+      expect(resolved).toMatchObject(given);
+      expect(resolveTrainingArguments(resolved)).toEqual(resolved);
+    }
+  });
+
+  it('gives the schedule of the arguments, a function of your own too', () => {
+    const { rates, phases } = scheduleOf({ maxSteps: 3, lrScheduler: (step) => step / 2 });
+    expect([...rates]).toEqual([0, 0.5, 1]);
+    expect(phases).toEqual([{ name: 'custom', start: 0, end: 3 }]);
+    const decay = scheduleOf({
+      maxSteps: 4,
+      learningRate: 1,
+      warmupSteps: 1,
+      lrScheduler: 'warmupStableDecay',
+      lrSchedulerKwargs: { numDecaySteps: 2, decayType: 'linear' },
+    });
+    expect([...decay.rates]).toEqual([1, 1, 1, 0.5]);
+    expect(decay.phases.map(({ name }) => name)).toEqual(['warmup', 'stable', 'decay']);
+  });
+
   it.each([
     [{}, 'maxSteps', /missing/],
     [{ maxSteps: 0 }, 'maxSteps', /from 1/],
@@ -41,6 +83,20 @@ describe('resolveTrainingArguments', () => {
     [{ maxSteps: 1, adamBeta2: 1 }, 'adamBeta2', /below 1/],
     [{ maxSteps: 1, labelSmoothing: -0.1 }, 'labelSmoothing', /-0.1/],
     [{ maxSteps: 1, lrScheduler: 'cosin' }, 'lrScheduler', /did you mean 'cosine'/],
+    [{ maxSteps: 1, lrScheduler: 'inverse_sqrt' }, 'lrScheduler', /did you mean 'inverseSqrt'/],
+    [{ maxSteps: 1, lrScheduler: 5 }, 'lrScheduler', /must be one of 'cosine'.* not 5/],
+    [{ maxSteps: 1, lrSchedulerKwargs: { powr: 1 } }, 'lrSchedulerKwargs.powr', /did you mean power/],
+    [
+      { maxSteps: 1, lrSchedulerKwargs: { numCycles: 0.5 } },
+      'lrSchedulerKwargs.numCycles',
+      /an integer from 1/,
+    ],
+    [{ maxSteps: 1, lrSchedulerKwargs: { decayType: 'sqrt' } }, 'lrSchedulerKwargs.decayType', /'1-sqrt'/],
+    [{ maxSteps: 1, minLearningRate: -1 }, 'minLearningRate', /from 0/],
+    [{ maxSteps: 1, warmupInitLearningRate: -1e-7 }, 'warmupInitLearningRate', /from 0/],
+    [{ maxSteps: 1, earlyStopping: {} }, 'earlyStopping', /evalSteps is 0/],
+    [{ maxSteps: 1, evalSteps: 1, earlyStopping: { patience: 0 } }, 'earlyStopping.patience', /from 1/],
+    [null, '', /must be an object/],
     [{ maxSteps: 1, lr: 1 }, 'lr', /did you mean learningRate/],
     [{ maxSteps: 1, weight_decay: 1 }, 'weight_decay', /did you mean weightDecay/],
   ])('refuses %j', async (options, where, message) => {

@@ -1,0 +1,125 @@
+import { z } from 'zod';
+
+/** Schedules by name: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR. */
+export const LR_SCHEDULERS = [
+  'cosine',
+  'linear',
+  'constant',
+  'cosineWithRestarts',
+  'polynomial',
+  'inverseSqrt',
+  'oneCycle',
+  'warmupStableDecay',
+] as const;
+
+/** How the learning rate moves over a run, by name. */
+export type LrSchedulerType = (typeof LR_SCHEDULERS)[number];
+
+/**
+ * A schedule of your own: the learning rate of the step before which `step` steps were applied, from 0. It is called once
+ * for each of maxSteps steps, before the first.
+ */
+export type LrScheduleFunction = (step: number) => number;
+
+/** What only some schedules have; a setting that the schedule does not have is refused. */
+export interface LrSchedulerKwargs {
+  /** `cosineWithRestarts`: times that the rate falls from its highest, 1 to 10,000. Default 1, which is `cosine`. */
+  readonly numCycles?: number | undefined;
+  /** `polynomial`: the power of the share of steps left, in (0, 100]. Default 1, which is `linear`. */
+  readonly power?: number | undefined;
+  /** `inverseSqrt`: steps after which the rate has fallen by √2, at least 1. Default warmupSteps, or 10,000 without. */
+  readonly timescale?: number | undefined;
+  /** `oneCycle`: share of the run in which the rate rises, in [0, 1], in [0, 0.5] with threePhase. Default 0.3. */
+  readonly pctStart?: number | undefined;
+  /** `oneCycle`: the first rate is learningRate ÷ divFactor, at least 1. Default 25. */
+  readonly divFactor?: number | undefined;
+  /** `oneCycle`: the last rate is the first ÷ finalDivFactor, at least 1. Default 10,000. */
+  readonly finalDivFactor?: number | undefined;
+  /** `oneCycle`: fall to the first rate as fast as it rose, and then to the last. Default false: fall to the last at once. */
+  readonly threePhase?: boolean | undefined;
+  /** `oneCycle`: along a half cosine or a line. Default 'cos'. */
+  readonly annealStrategy?: 'cos' | 'linear' | undefined;
+  /** `warmupStableDecay`: steps of the decay at the end, at least 1. Default: a fifth of maxSteps, at most all after warmup. */
+  readonly numDecaySteps?: number | undefined;
+  /** `warmupStableDecay`: the form of the decay. Default 'cosine'. */
+  readonly decayType?: 'cosine' | 'linear' | '1-sqrt' | undefined;
+}
+
+/** Which of the kwargs a schedule has. */
+export const KWARGS_OF: Readonly<Record<LrSchedulerType, readonly (keyof LrSchedulerKwargs)[]>> = {
+  cosine: [],
+  linear: [],
+  constant: [],
+  cosineWithRestarts: ['numCycles'],
+  polynomial: ['power'],
+  inverseSqrt: ['timescale'],
+  oneCycle: ['pctStart', 'divFactor', 'finalDivFactor', 'threePhase', 'annealStrategy'],
+  warmupStableDecay: ['numDecaySteps', 'decayType'],
+};
+
+/** Schedules that end at minLearningRate; the others have no lowest rate, or one of their own. */
+export const ENDS_AT_MINIMUM: readonly LrSchedulerType[] = [
+  'cosine',
+  'linear',
+  'cosineWithRestarts',
+  'polynomial',
+  'warmupStableDecay',
+];
+
+/** Validates LrSchedulerKwargs by themselves; `learningRateSchedule` knows which go with what. */
+export const lrSchedulerKwargsSchema = z.strictObject({
+  numCycles: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .optional()
+    .describe('cosineWithRestarts: times that the rate falls from its highest (default 1)'),
+  power: z
+    .number()
+    .gt(0)
+    .max(100)
+    .optional()
+    .describe('polynomial: the power of the share of steps left (default 1)'),
+  timescale: z
+    .number()
+    .min(1)
+    .max(1e9)
+    .optional()
+    .describe('inverseSqrt: steps after which the rate has fallen by √2 (default: warmupSteps, or 10,000)'),
+  pctStart: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('oneCycle: share of the run in which the rate rises (default 0.3)'),
+  divFactor: z
+    .number()
+    .min(1)
+    .max(1e9)
+    .optional()
+    .describe('oneCycle: the first rate is learningRate ÷ divFactor (default 25)'),
+  finalDivFactor: z
+    .number()
+    .min(1)
+    .max(1e9)
+    .optional()
+    .describe('oneCycle: the last rate is the first ÷ finalDivFactor (default 10,000)'),
+  threePhase: z
+    .boolean()
+    .optional()
+    .describe('oneCycle: fall as fast as it rose, and then to the last rate (default false)'),
+  annealStrategy: z
+    .enum(['cos', 'linear'])
+    .optional()
+    .describe('oneCycle: along a half cosine or a line (default cos)'),
+  numDecaySteps: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .optional()
+    .describe('warmupStableDecay: steps of the decay at the end (default: a fifth of maxSteps)'),
+  decayType: z
+    .enum(['cosine', 'linear', '1-sqrt'])
+    .optional()
+    .describe('warmupStableDecay: the form of the decay (default cosine)'),
+});
