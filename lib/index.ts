@@ -41,5 +41,6 @@ export type {
   TrainerEvent,
   TrainResult,
 } from './training/events';
+export type { ResumeResult } from './training/resume';
 export type { LrSchedulerType } from './training/schedules';
 export { Trainer, type TrainerOptions } from './training/trainer';
