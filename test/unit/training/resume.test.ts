@@ -184,6 +184,21 @@ describe('resume', () => {
     ]);
   });
 
+  it('restores the loss scaler', async () => {
+    const one = await trainer();
+    await one.step({ tokens: [[1, 2, 3]] });
+    await one.save(at('saved'));
+    // The CPU has no fp16, whose scale would have changed by itself.
+    const name = at('saved', 'trainer_state.json');
+    const lossScaler = { scale: 1024, cleanSteps: 7, skippedInRow: 2 };
+    const state = JSON.parse(await readFile(name, 'utf8')) as { optimizer: object };
+    await writeFile(name, JSON.stringify({ ...state, optimizer: { ...state.optimizer, lossScaler } }));
+    await rm(at('saved', 'manifest.json'));
+    await remanifest(at('saved'));
+    await one.resume(at('saved'));
+    expect(await one.model.native.scaler()).toEqual(lossScaler);
+  });
+
   it('says what is missing or in the way', async () => {
     await failureOf('ERR_CHECKPOINT', async () => (await trainer()).resume());
     await failureOf('ERR_CHECKPOINT', async () => (await trainer()).resume(at('none')));
