@@ -6,7 +6,7 @@
  * - `ERR_DATA`: contents of a file or a batch, such as a token id out of range.
  * - `ERR_DEVICE`: a device that is not there or can't do what is asked.
  * - `ERR_OUT_OF_MEMORY`: more memory than there is, found before anything runs.
- * - `ERR_CHECKPOINT`: a checkpoint that is damaged or belongs to another model.
+ * - `ERR_CHECKPOINT`: a checkpoint that is damaged, or belongs to another model or other arguments.
  * - `ERR_BUSY`: a second call on an object that is running one.
  * - `ERR_DISPOSED`: use after `dispose()`.
  * - `ERR_NON_FINITE`: a loss or a gradient that is infinite or NaN.

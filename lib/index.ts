@@ -32,6 +32,7 @@ export { RunReport, type ReportedEvent, type RunReportOptions } from './report/r
 export { scheduleSvg, type PlottedSchedule, type ScheduleSvgOptions } from './report/schedule_plot';
 export {
   scheduleOf,
+  type LossScaling,
   type ResolvedTrainingArguments,
   type Schedule,
   type TrainingArguments,
@@ -55,4 +56,5 @@ export type {
 } from './training/events';
 export type { LrScheduleFunction, LrSchedulerKwargs, LrSchedulerType } from './training/schedule_settings';
 export type { SchedulePhase } from './training/schedules';
+export type { ResumeResult } from './training/resume';
 export { Trainer, type TrainerOptions } from './training/trainer';

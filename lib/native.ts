@@ -122,6 +122,15 @@ export interface StepResult {
   readonly skippedInRow: number;
 }
 
+/** What dynamic loss scaling remembers from step to step. */
+export interface LossScaler {
+  readonly scale: number;
+  /** Steps with a finite gradient since the scale last changed. */
+  readonly cleanSteps: number;
+  /** Steps without one since the last that had one. */
+  readonly skippedInRow: number;
+}
+
 /** What an operation call of a step took on the device. */
 export interface CallTiming {
   readonly section: 'micro' | 'update';
@@ -200,6 +209,8 @@ interface Addon {
   ): Promise<void>;
   readCounters(model: object, into: Float64Array): Promise<void>;
   writeCounters(model: object, from: Float64Array): Promise<void>;
+  readScaler(model: object, into: Float64Array): Promise<void>;
+  writeScaler(model: object, from: Float64Array): Promise<void>;
   createSession(model: object, options: string): Promise<object>;
   prefill(session: object, tokens: object, lengths: Int32Array, next: Int32Array): Promise<void>;
   decode(session: object, next: Int32Array): Promise<void>;
@@ -289,13 +300,15 @@ export class NativeModel {
   private constructor(
     private handle: object | undefined,
     readonly info: ModelInfo,
+    readonly seed: number,
   ) {}
 
   static async create(graph: object, options: NativeModelOptions): Promise<NativeModel> {
     const handle = await async((native) =>
       native.createModel(JSON.stringify(graph), JSON.stringify(options)),
     );
-    return new NativeModel(handle, JSON.parse(sync((native) => native.modelInfo(handle))) as ModelInfo);
+    const info = JSON.parse(sync((native) => native.modelInfo(handle))) as ModelInfo;
+    return new NativeModel(handle, info, options.seed);
   }
 
   /** Starts training anew: sets the optimizer, its rates and the loss scale; moments and counters become zero. */
@@ -369,6 +382,18 @@ export class NativeModel {
   async setCounters(counters: { attempted: number; applied: number }): Promise<void> {
     const from = Float64Array.of(counters.attempted, counters.applied);
     await async((native) => native.writeCounters(this.open(), from));
+  }
+
+  /** The state of dynamic loss scaling, part of a checkpoint; without loss scaling the scale is 1. */
+  async scaler(): Promise<LossScaler> {
+    const into = new Float64Array(3);
+    await async((native) => native.readScaler(this.open(), into));
+    return { scale: into[0] ?? NaN, cleanSteps: into[1] ?? 0, skippedInRow: into[2] ?? 0 };
+  }
+
+  async setScaler({ scale, cleanSteps, skippedInRow }: LossScaler): Promise<void> {
+    const from = Float64Array.of(scale, cleanSteps, skippedInRow);
+    await async((native) => native.writeScaler(this.open(), from));
   }
 
   /** A KV cache for `rows` sequences of up to `cache` positions, each with its temperature and random seed. */

@@ -60,7 +60,7 @@ async function checkReplaceable(target: string, names: readonly string[]): Promi
 }
 
 /** Makes renames and new names in a folder last beyond a power failure. */
-async function syncDirectory(directory: string): Promise<void> {
+export async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');
   try {
     await handle.sync();

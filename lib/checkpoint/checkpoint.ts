@@ -3,15 +3,21 @@ import path from 'node:path';
 import type { Tokenizer } from '../data/tokenizer';
 import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { TesseraeError } from '../errors';
-import type { ParameterSpec } from '../graph/graph';
 import { Model, type ModelOptions } from '../models/model';
 import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
-import { readSafetensors, writeSafetensors, type SafetensorsFile, type TensorSource } from './safetensors';
+import { MANIFEST, readManifest, verifyFiles } from './manifest';
+import { readSafetensors, writeSafetensors } from './safetensors';
+import { TRAINER_STATE } from './trainer_state';
+import { loadWeights, weightSources } from './weights';
 
-const CONFIG = 'config.json';
-const WEIGHTS = 'model.safetensors';
+export const CONFIG = 'config.json';
+export const WEIGHTS = 'model.safetensors';
+export const OPTIMIZER = 'optimizer.safetensors';
+
+/** All that a checkpoint may hold: a folder with anything else is not replaced by one. */
+export const CHECKPOINT_FILES: readonly string[] = [CONFIG, WEIGHTS, OPTIMIZER, TRAINER_STATE, MANIFEST];
 
 /** What is saved beside the model. */
 export interface SaveOptions {
@@ -46,11 +52,8 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
     ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
     ...(step === undefined ? {} : { step }),
   });
-  await writeDirectory(directory, [CONFIG, WEIGHTS], async (temporary) => {
-    await writeSafetensors(
-      path.join(temporary, WEIGHTS),
-      savedParameters(model).map((one) => source(model, one)),
-    );
+  await writeDirectory(directory, CHECKPOINT_FILES, async (temporary) => {
+    await writeSafetensors(path.join(temporary, WEIGHTS), weightSources(model));
     await writeText(path.join(temporary, CONFIG), config);
   });
 }
@@ -67,6 +70,8 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
  */
 export async function loadModel(directory: string, options: ModelOptions = {}): Promise<LoadedModel> {
   const found = await findCheckpoint(directory);
+  if (await isFile(path.join(found, MANIFEST)))
+    await verifyFiles(found, await readManifest(found), [CONFIG, WEIGHTS]);
   const config = await readConfig(path.join(found, CONFIG));
   const tokenizer = config.tokenizer === undefined ? undefined : tokenizerNamed(config.tokenizer);
   if (config.tokenizer !== undefined && !tokenizer)
@@ -123,66 +128,12 @@ export async function findCheckpoint(directory: string): Promise<string> {
 }
 
 async function isCheckpoint(directory: string): Promise<boolean> {
-  const isFile = async (name: string): Promise<boolean> =>
-    stat(path.join(directory, name)).then(
-      (found) => found.isFile(),
-      () => false,
-    );
-  return (await isFile(CONFIG)) && (await isFile(WEIGHTS));
+  return (await isFile(path.join(directory, CONFIG))) && (await isFile(path.join(directory, WEIGHTS)));
 }
 
-interface SavedParameter {
-  readonly spec: ParameterSpec;
-  /** Shape in files. */
-  readonly fileShape: readonly number[];
-}
-
-function savedParameters(model: Model): SavedParameter[] {
-  const shapes = new Map(model.native.info.parameters.map(({ name, shape }) => [name, shape]));
-  return model.graph.parameters
-    .filter(({ saved }) => saved !== false)
-    .map((spec) => {
-      const shape = shapes.get(spec.name) ?? [];
-      return { spec, fileShape: spec.transposedInFiles ? [...shape].reverse() : shape };
-    });
-}
-
-function source(model: Model, { spec, fileShape }: SavedParameter): TensorSource {
-  return {
-    name: spec.name,
-    shape: fileShape,
-    read: () => model.native.readTensor('parameter', spec.name, 'file'),
-  };
-}
-
-async function loadWeights(model: Model, file: SafetensorsFile, name: string): Promise<void> {
-  const wanted = savedParameters(model);
-  const stored = storedNames(file, new Set(wanted.map(({ spec }) => spec.name)), name);
-  for (const { spec, fileShape } of wanted) {
-    const key = stored.get(spec.name);
-    const entry = key === undefined ? undefined : file.tensors.get(key);
-    if (key === undefined || !entry) throw mismatch(name, `it lacks '${spec.name}'`);
-    if (entry.shape.join() !== fileShape.join())
-      throw mismatch(name, `'${key}' is [${entry.shape.join(', ')}], not [${fileShape.join(', ')}]`);
-    await model.native.writeTensor('parameter', spec.name, await file.readFloat32(key), 'file');
-  }
-}
-
-/** Our names → those in the file: Hugging Face's base models have no `transformer.` in front. */
-function storedNames(file: SafetensorsFile, wanted: ReadonlySet<string>, name: string): Map<string, string> {
-  const stored = new Map<string, string>();
-  for (const key of file.tensors.keys()) {
-    const ours = wanted.has(key) ? key : `transformer.${key}`;
-    if (wanted.has(ours)) stored.set(ours, key);
-    // Causal masks of older files, and a head that is the token embedding again.
-    else if (!/\.attn\.(masked_)?bias$|^lm_head\.weight$/.test(key))
-      throw mismatch(name, `it has '${key}', which the model has not`);
-  }
-  return stored;
-}
-
-function mismatch(file: string, what: string): TesseraeError {
-  return new TesseraeError('ERR_CHECKPOINT', `'${file}' does not fit its ${CONFIG}: ${what}`, {
-    details: { file },
-  });
+async function isFile(name: string): Promise<boolean> {
+  return stat(name).then(
+    (found) => found.isFile(),
+    () => false,
+  );
 }

@@ -1,6 +1,8 @@
 import { constants } from 'node:buffer';
+import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
+import type { WrittenFile } from './durable_file';
 import {
   damaged,
   headerLength,
@@ -63,11 +65,17 @@ export async function writeSafetensors(
   file: string,
   tensors: readonly TensorSource[],
   metadata: Readonly<Record<string, string>> = { format: 'pt' },
-): Promise<void> {
+): Promise<WrittenFile> {
   const sorted = [...tensors].sort((a, b) => (a.name < b.name ? -1 : 1));
   const handle = await open(file, 'wx');
+  const hash = createHash('sha256');
+  let at = 0;
+  const append = async (bytes: Buffer): Promise<void> => {
+    hash.update(bytes);
+    at += await writeBytes(handle, bytes, at);
+  };
   try {
-    let at = await writeBytes(handle, headerBytes(sorted, metadata), 0);
+    await append(headerBytes(sorted, metadata));
     for (const { name, shape, read } of sorted) {
       const values = await read();
       if (values.length !== elements(shape))
@@ -75,12 +83,13 @@ export async function writeSafetensors(
           'ERR_INTERNAL',
           `'${name}' has ${values.length} values, not ${elements(shape)}`,
         );
-      at += await writeBytes(handle, Buffer.from(values.buffer, values.byteOffset, values.byteLength), at);
+      await append(Buffer.from(values.buffer, values.byteOffset, values.byteLength));
     }
     await handle.sync();
   } finally {
     await handle.close();
   }
+  return { bytes: at, sha256: hash.digest('hex') };
 }
 
 function headerBytes(sorted: readonly TensorSource[], metadata: Readonly<Record<string, string>>): Buffer {

@@ -129,7 +129,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
     .summary('train a model on text')
     .description(
       'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
-        'its outputDir. Ctrl-C stops after the current step and saves.',
+        'its outputDir. Ctrl-C stops after the current step and saves; the same command goes on from there, as it does ' +
+        'after a crash.',
     )
     .argument('<config>', 'JSON file with model, data and training')
     .option('--max-steps <n>', 'optimizer steps, instead of training.maxSteps', integer(1))

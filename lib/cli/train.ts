@@ -1,4 +1,5 @@
 import pc from 'picocolors';
+import { hasCheckpoints } from '../checkpoint/run_folder';
 import { openText, type TextData } from '../data/text';
 import type { Device } from '../models/device';
 import { Model } from '../models/model';
@@ -7,6 +8,7 @@ import { formatCount, formatDuration } from '../report/format';
 import { RunReport } from '../report/run_report';
 import { Sampler } from '../sampling/sampler';
 import type { TrainResult } from '../training/events';
+import type { ResumeResult } from '../training/resume';
 import { Trainer } from '../training/trainer';
 import { readTrainableRun, type SamplingConfig } from './config';
 import { Interrupt, INTERRUPTED } from './interrupt';
@@ -26,8 +28,8 @@ export interface TrainCommand {
 }
 
 /**
- * `tesserae train`: trains a model on text, and leaves metrics, a loss curve and a checkpoint; with `--profile`, measures
- * some steps and leaves a picture. Gives the exit code.
+ * `tesserae train`: trains a model on text, and leaves metrics, a loss curve and a checkpoint; goes on from the latest
+ * checkpoint that is in the run's folder. With `--profile`, measures some steps and leaves a picture. Gives the exit code.
  */
 export async function train(file: string, command: TrainCommand): Promise<number> {
   const run = await readTrainableRun(file, command.overrides);
@@ -52,7 +54,14 @@ export async function train(file: string, command: TrainCommand): Promise<number
     evaluation: data.validation,
   });
   const { outputDir: directory, maxSteps } = run.training;
-  const report = await RunReport.create({ directory, maxSteps, progress: !command.json, follow: trainer });
+  const resumed = (await hasCheckpoints(directory)) ? await trainer.resume() : undefined;
+  const report = await RunReport.create({
+    directory,
+    maxSteps,
+    progress: !command.json,
+    follow: trainer,
+    ...(resumed ? { resumed: { step: resumed.step, path: resumed.path } } : {}),
+  });
   using interrupt = new Interrupt(
     () => {
       trainer.stop();
@@ -61,6 +70,7 @@ export async function train(file: string, command: TrainCommand): Promise<number
     () => report.hide(),
   );
   report.log(describe(model, data));
+  if (resumed) tellResumed(resumed, report, command.json);
   let result: TrainResult | undefined;
   try {
     for await (const event of trainer) {
@@ -78,6 +88,23 @@ export async function train(file: string, command: TrainCommand): Promise<number
     if (!interrupt.requested) await showSample(new Sampler(model, data.tokenizer), run.sampling, interrupt);
   }
   return interrupt.requested ? INTERRUPTED : 0;
+}
+
+/** Damage is told on standard error whatever else is: a disk that loses bits should not go unnoticed. */
+function tellResumed(
+  { step, path, damaged, differences }: ResumeResult,
+  report: RunReport,
+  json: boolean,
+): void {
+  const notes = [
+    ...damaged.map(({ message }) => `${pc.red('damaged')} ${message}: an earlier checkpoint is used`),
+    ...(differences.length > 0
+      ? [`not bit by bit what one run would give, because ${differences.join(', ')}`]
+      : []),
+  ];
+  for (const note of notes) process.stderr.write(`${note}\n`);
+  report.log(`resumed · step ${step} of ${shownPath(path)}`);
+  if (json) process.stdout.write(`${JSON.stringify({ type: 'resume', step, path })}\n`);
 }
 
 function describe(model: Model, { sizes, tokenizer, validation }: TextData): string {

@@ -1,4 +1,4 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, readFile, rename, writeFile, type FileHandle } from 'node:fs/promises';
 
 /** What a line may hold; keys in camelCase become snake_case in the file, and numbers that aren't finite null. */
 export type MetricsRecord = Readonly<Record<string, string | number | boolean | null | undefined>>;
@@ -25,6 +25,26 @@ export class MetricsFile {
     return new MetricsFile(path, await open(path, 'w'));
   }
 
+  /**
+   * Opens the file of a run that is resumed, cut to what the run had reported when its checkpoint was written, so that no
+   * step is there twice. Its end and lines that a crash tore are left out too. A file that isn't there is made.
+   *
+   * @param step - the step of the checkpoint: lines of later ones go.
+   * @returns the file, and the lines that were kept, with the keys that the file has.
+   */
+  static async resume(path: string, step: number): Promise<{ file: MetricsFile; kept: MetricsRecord[] }> {
+    const kept = (await textOf(path))
+      .split('\n')
+      .map(parsedLine)
+      .filter((line) => line !== undefined)
+      .filter((line) => line['type'] !== 'end' && Number(line['step']) <= step);
+    // Beside the file first, so that a crash now leaves the one or the other.
+    const cut = `${path}.tmp`;
+    await writeFile(cut, kept.map((line) => `${JSON.stringify(line)}\n`).join(''), { flush: true });
+    await rename(cut, path);
+    return { file: new MetricsFile(path, await open(path, 'a')), kept };
+  }
+
   /** Appends one line; returns at once. A failure to write is thrown by `close()`. */
   write(record: MetricsRecord): void {
     const line = metricsLine(record);
@@ -42,6 +62,25 @@ export class MetricsFile {
     await this.pending;
     await this.file.close();
     if (this.failure) throw this.failure;
+  }
+}
+
+async function textOf(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+/** What a line holds; undefined for one that is no object of JSON. */
+function parsedLine(line: string): MetricsRecord | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null ? (value as MetricsRecord) : undefined;
+  } catch {
+    return undefined;
   }
 }
 

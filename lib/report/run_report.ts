@@ -25,6 +25,11 @@ export interface RunReportOptions {
   readonly title?: string;
   /** Whether progress is shown on standard error. Default true. */
   readonly progress?: boolean;
+  /**
+   * The checkpoint that the run goes on from: metrics.jsonl is then cut to its step and continued, and the loss curve has
+   * what was before. Default: the run begins, and metrics.jsonl is started anew.
+   */
+  readonly resumed?: { readonly step: number; readonly path: string };
   /** Whose steps the progress shows between events, ten times a second: the trainer. Default: those of events alone. */
   readonly follow?: { readonly globalStep: number };
 }
@@ -56,11 +61,18 @@ export class RunReport {
     }, REFRESH_MILLISECONDS).unref();
   }
 
-  /** Makes the folder and starts metrics.jsonl anew. */
+  /**
+   * Makes the folder, and starts metrics.jsonl anew or continues it.
+   *
+   * @throws TesseraeError `ERR_CONFIG` when the folder can't be written.
+   */
   static async create(options: RunReportOptions): Promise<RunReport> {
-    const { directory } = options;
-    const metrics = await mkdir(directory, { recursive: true })
-      .then(() => MetricsFile.create(path.join(directory, 'metrics.jsonl')))
+    const { directory, resumed } = options;
+    const name = path.join(directory, 'metrics.jsonl');
+    const { file, kept } = await mkdir(directory, { recursive: true })
+      .then(async () =>
+        resumed ? MetricsFile.resume(name, resumed.step) : { file: await MetricsFile.create(name), kept: [] },
+      )
       .catch((cause: unknown) => {
         const why = cause instanceof Error ? cause.message : String(cause);
         throw new TesseraeError('ERR_CONFIG', `outputDir '${directory}' can't be written: ${why}`, {
@@ -70,7 +82,9 @@ export class RunReport {
       });
     const progress =
       options.progress === false ? undefined : new TrainingProgress({ total: options.maxSteps });
-    return new RunReport(options, metrics, progress);
+    const report = new RunReport(options, file, progress);
+    if (resumed) report.takeUp(kept, resumed);
+    return report;
   }
 
   /** Where the metrics are written: one JSON object a line. */
@@ -81,6 +95,20 @@ export class RunReport {
   /** Where `close()` draws the loss curve. */
   get lossCurvePath(): string {
     return path.join(this.options.directory, 'loss.svg');
+  }
+
+  /** Draws what was reported before. A crash may have come between a checkpoint and the line that tells of it. */
+  private takeUp(
+    kept: readonly MetricsRecord[],
+    resumed: { readonly step: number; readonly path: string },
+  ): void {
+    for (const { type, step, loss } of kept) {
+      if (typeof step !== 'number' || typeof loss !== 'number') continue;
+      if (type === 'step') this.training.push({ step, loss });
+      else if (type === 'evaluate') this.validation.push({ step, loss });
+    }
+    if (!kept.some(({ type, step }) => type === 'save' && step === resumed.step))
+      this.metrics.write({ type: 'save', ...resumed });
   }
 
   /** Takes in an event; returns at once. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { parseConfig, withoutUndefined } from '../models/validation';
@@ -70,6 +71,8 @@ export interface TrainingArguments {
   readonly evalBatches?: number;
   /** Steps between checkpoints in outputDir; 0: at the end only. Default 0. */
   readonly saveSteps?: number;
+  /** Checkpoints that are kept in outputDir: the newest, and the one with the least evaluation loss besides; 0: all. Default 0. */
+  readonly saveTotalLimit?: number;
   /** Steps between `step` events; a GPU goes from step to step without waiting for JavaScript between them. Default 10. */
   readonly loggingSteps?: number;
   /** Decides which rows each step draws. Default 0. */
@@ -155,6 +158,12 @@ export const trainingArgumentsSchema = z.strictObject({
     .describe("Ends the run when evaluations don't get better; needs evalSteps"),
   evalBatches: z.int().min(1).max(1_000_000).default(20).describe('Batches of one evaluation, at most'),
   saveSteps: steps('Steps between checkpoints; 0: at the end only'),
+  saveTotalLimit: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(0)
+    .describe('Checkpoints that are kept, and the best besides; 0: all'),
   loggingSteps: z.int().min(1).max(10_000_000).default(10).describe('Steps between reports'),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows are drawn'),
   outputDir: z.string().min(1).optional().describe('Folder of checkpoints'),
@@ -220,6 +229,15 @@ export function resolveTrainingArguments(options: TrainingArguments, at = ''): R
     lrScheduler,
     minLearningRate: parsed.minLearningRate ?? (falls ? learningRate / 10 : 0),
   };
+}
+
+/** The arguments as JSON can hold them: in the place of a schedule of the caller's own stands a hash of its rates. */
+export function plainArguments(args: ResolvedTrainingArguments): Record<string, unknown> {
+  if (typeof args.lrScheduler !== 'function') return { ...args };
+  const hash = createHash('sha256')
+    .update(new Uint8Array(ratesOf(args).buffer))
+    .digest('hex');
+  return { ...args, lrScheduler: `a function with rates ${hash.slice(0, 16)}` };
 }
 
 /** The rate of every step, by steps applied before it. */

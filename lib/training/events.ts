@@ -3,7 +3,7 @@ export interface StepEvent {
   readonly type: 'step';
   /** Steps so far; the first is 1. */
   readonly step: number;
-  /** Mean loss of a target since the last such event, in nats. */
+  /** Mean loss of a target since the last step that was a multiple of loggingSteps, in nats. */
   readonly loss: number;
   /** Norm of the step's mean gradient, before clipping. */
   readonly gradNorm: number;

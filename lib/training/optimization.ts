@@ -1,3 +1,4 @@
+import type { TrainerState } from '../checkpoint/trainer_state';
 import { TesseraeError } from '../errors';
 import { Capacities } from '../models/capacities';
 import { packBatch, type Capacity, type PackedBatch, type TrainingBatch } from '../models/inputs';
@@ -68,6 +69,34 @@ export class Optimization {
       tokens: packed.flatMap(({ lengths }) => lengths).reduce((a, b) => a + b, 0),
       ...(failure ? { failure } : {}),
     };
+  }
+
+  /**
+   * Counters and loss scaler for a checkpoint; undefined before the first step, when moments are not there yet.
+   *
+   * @throws TesseraeError `ERR_BUSY` when another trainer has trained the model since.
+   */
+  async state(): Promise<TrainerState['optimizer']> {
+    if (!this.ready) return undefined;
+    await this.prepare();
+    const { native } = this.model;
+    return { ...(await native.counters()), lossScaler: await native.scaler() };
+  }
+
+  /**
+   * Sets the optimizer up as it was when a checkpoint was written; nothing is left of what it did before.
+   *
+   * @param state - as `state()` gave it.
+   * @param loadMoments - writes the moments, once there is memory for them.
+   */
+  async restore(state: TrainerState['optimizer'], loadMoments: () => Promise<void>): Promise<void> {
+    this.ready = undefined;
+    if (!state) return;
+    await this.prepare();
+    await loadMoments();
+    const { attempted, applied, lossScaler } = state;
+    await this.model.native.setCounters({ attempted, applied });
+    await this.model.native.setScaler(lossScaler);
   }
 
   private prepare(): Promise<void> {

@@ -1,10 +1,12 @@
-import path from 'node:path';
-import { saveModel } from '../checkpoint/checkpoint';
+import { checkpointFolder, rotateCheckpoints } from '../checkpoint/run_folder';
+import { saveTrainerCheckpoint } from '../checkpoint/trainer_checkpoint';
+import type { TrainerState } from '../checkpoint/trainer_state';
 import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
 import type { Capacity, TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import {
+  plainArguments,
   resolveTrainingArguments,
   type ResolvedTrainingArguments,
   type TrainingArguments,
@@ -14,6 +16,7 @@ import { earlyStopping } from './early_stopping';
 import { evaluateModel } from './evaluation';
 import type { EvaluationResult, StepMetrics, TrainerCallback, TrainerEvent, TrainResult } from './events';
 import { Optimization, type OptimizationStep } from './optimization';
+import { findResumable, LIBRARY_VERSION, machineOf, restore, type ResumeResult } from './resume';
 import { Throughput } from './throughput';
 
 /** Optimizer steps that may be under way at a time. */
@@ -25,12 +28,6 @@ interface Segment {
   readonly capacity: Capacity;
   readonly speed: Throughput;
   readonly signal: AbortSignal | undefined;
-}
-
-/** What the loss was over a stretch of steps, and how its last one ended. */
-interface SegmentResult {
-  readonly interval: { readonly lossSum: number; readonly validTargets: number };
-  readonly last: OptimizationStep;
 }
 
 /** What a trainer works with. */
@@ -67,6 +64,10 @@ export class Trainer {
   private steps = 0;
   private tokens = 0;
   private skipped = 0;
+  /** Loss of the steps since the last that was a multiple of loggingSteps; part of a checkpoint. */
+  private interval = { lossSum: 0, validTargets: 0 };
+  /** The last evaluation, and after which step. */
+  private evaluated: { readonly step: number; readonly loss: number } | undefined;
   private stopRequested = false;
   /** A run is under way, perhaps between two steps. */
   private running = false;
@@ -106,8 +107,8 @@ export class Trainer {
    *
    * @param options.signal - checked between steps: when it is aborted the promise rejects with its reason, after the
    * step in flight; nothing is saved then, and `save()` may be called.
-   * @throws TesseraeError `ERR_NON_FINITE` when a loss or gradient is not finite (in fp16: when too many steps in a row
-   * were skipped), `ERR_OUT_OF_MEMORY` when a step does not fit, `ERR_BUSY` when a run is under way, whatever a dataset or
+   * @throws TesseraeError `ERR_NON_FINITE` when a loss or gradient is not finite (in fp16 a gradient: when too many steps in
+   * a row were skipped), `ERR_OUT_OF_MEMORY` when a step does not fit, `ERR_BUSY` when a run is under way, whatever a dataset or
    * a callback throws. A step that failed counts, as does the one after it that may have been under way.
    */
   async train({ signal }: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
@@ -177,21 +178,24 @@ export class Trainer {
         },
       );
     const { batchSize, evalBatches } = this.arguments;
-    return this.exclusive('evaluate', () =>
-      evaluateModel(this.model, evaluation, { rows: batchSize, batches: evalBatches }),
-    );
+    return this.exclusive('evaluate', async () => {
+      const result = await evaluateModel(this.model, evaluation, { rows: batchSize, batches: evalBatches });
+      this.evaluated = { step: this.steps, loss: result.loss };
+      return result;
+    });
   }
 
   /**
-   * Writes a checkpoint, by default to `outputDir/checkpoint-<step>`.
+   * Writes a checkpoint to go on from, by default to `outputDir/checkpoint-<step>`; there, older ones are removed as
+   * saveTotalLimit says.
    *
    * @returns its folder.
    * @throws TesseraeError `ERR_CONFIG` without a folder, `ERR_CHECKPOINT` when it can't be written, `ERR_BUSY` during a
-   * step.
+   * step, or when another trainer has trained the model since.
    */
   async save(directory?: string): Promise<string> {
-    const { outputDir } = this.arguments;
-    const folder = directory ?? (outputDir && path.join(outputDir, `checkpoint-${this.steps}`));
+    const { outputDir, saveTotalLimit } = this.arguments;
+    const folder = directory ?? (outputDir && checkpointFolder(outputDir, this.steps));
     if (folder === undefined)
       throw new TesseraeError(
         'ERR_CONFIG',
@@ -200,11 +204,73 @@ export class Trainer {
           details: { path: 'outputDir' },
         },
       );
-    const tokenizer = this.options.train?.tokenizer;
-    await this.exclusive('save', () =>
-      saveModel(this.model, folder, { step: this.steps, ...(tokenizer ? { tokenizer } : {}) }),
-    );
+    await this.exclusive('save', async () => {
+      const tokenizer = this.options.train?.tokenizer;
+      await saveTrainerCheckpoint(this.model, folder, { state: await this.state(), tokenizer });
+      if (directory === undefined && outputDir !== undefined && saveTotalLimit > 0)
+        await rotateCheckpoints(outputDir, saveTotalLimit, folder);
+    });
     return folder;
+  }
+
+  /**
+   * Goes back to a checkpoint: weights, moments, counters and the place in the data become what they were. Training then
+   * continues bit for bit as if it had never stopped, on the same machine with the same version; where it may not,
+   * `differences` says why. Damaged checkpoints of a run are passed over for the one before, and listed in `damaged`.
+   *
+   * @param directory - a checkpoint, or the folder of a run, whose latest whole checkpoint is taken. Default: outputDir.
+   * @throws TesseraeError `ERR_CHECKPOINT` when there is none, or it is of another model, other arguments (those that only
+   * say how often to report and save may differ) or other data: `details.differences` names them; `ERR_CONFIG` without a
+   * folder, `ERR_BUSY` during a run or a step.
+   *
+   * @example
+   * const { step, damaged } = await trainer.resume('runs/book');
+   * await trainer.train();
+   */
+  async resume(directory = this.arguments.outputDir): Promise<ResumeResult> {
+    if (directory === undefined)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'there is no folder to resume from: set outputDir, or give resume() one',
+        { details: { path: 'outputDir' } },
+      );
+    if (this.running) throw busy('resume', 'a run');
+    return this.exclusive('resume', async () => {
+      const { state, ...found } = await findResumable(directory, {
+        model: this.model,
+        args: this.arguments,
+        blockSize: this.options.train?.blockSize,
+      });
+      await restore({ state, ...found }, this.model, this.optimization);
+      this.steps = state.step;
+      this.tokens = state.tokens;
+      this.skipped = state.skipped;
+      this.interval = state.interval;
+      this.evaluated =
+        state.evaluationLoss === undefined ? undefined : { step: state.step, loss: state.evaluationLoss };
+      return found;
+    });
+  }
+
+  private async state(): Promise<TrainerState> {
+    const { model, steps: step, evaluated } = this;
+    const optimizer = await this.optimization.state();
+    const blockSize = this.options.train?.blockSize;
+    return {
+      version: 1,
+      library: LIBRARY_VERSION,
+      step,
+      skipped: this.skipped,
+      tokens: this.tokens,
+      interval: this.interval,
+      ...(optimizer ? { optimizer } : {}),
+      data: { seed: this.arguments.seed, step, ...(blockSize === undefined ? {} : { blockSize }) },
+      ...(evaluated?.step === step ? { evaluationLoss: evaluated.loss } : {}),
+      modelSeed: model.native.seed,
+      arguments: plainArguments(this.arguments),
+      precision: model.precision,
+      machine: machineOf(model),
+    };
   }
 
   private async *run(signal?: AbortSignal): AsyncGenerator<TrainerEvent, TrainResult, void> {
@@ -242,7 +308,6 @@ export class Trainer {
       maxSteps,
     });
     const speed = new Throughput();
-    let sum = { lossSum: 0, validTargets: 0 };
     let loss = NaN;
     let evaluation: EvaluationResult | undefined;
     let checkpoint: string | undefined;
@@ -251,19 +316,14 @@ export class Trainer {
       step >= maxSteps || [loggingSteps, evalSteps, saveSteps].some((count) => every(count, step));
 
     while (!this.isLast()) {
-      const { interval, last } = await this.exclusive('train', () =>
+      const last = await this.exclusive('train', () =>
         this.stepsUntil(reports, { queue, capacity, speed, signal }),
       );
-      sum = {
-        lossSum: sum.lossSum + interval.lossSum,
-        validTargets: sum.validTargets + interval.validTargets,
-      };
       signal?.throwIfAborted();
       const step = this.steps;
       const due = (count: number): boolean => every(count, step);
       if (due(loggingSteps) || this.isLast()) {
-        loss = sum.lossSum / sum.validTargets;
-        sum = { lossSum: 0, validTargets: 0 };
+        loss = this.interval.lossSum / this.interval.validTargets;
         yield* this.emit({
           type: 'step',
           step,
@@ -302,17 +362,14 @@ export class Trainer {
    * Steps up to the next that something is reported after. A second one is enqueued while the first is under way, so that
    * a GPU need not wait; whoever looks at a report finds the model as it was at that step.
    */
-  private async stepsUntil(reports: (step: number) => boolean, segment: Segment): Promise<SegmentResult> {
+  private async stepsUntil(reports: (step: number) => boolean, segment: Segment): Promise<OptimizationStep> {
     const { queue, capacity, speed, signal } = segment;
     const underWay: Promise<OptimizationStep>[] = [];
-    const interval = { lossSum: 0, validTargets: 0 };
     let step = this.steps;
     let before = performance.now();
     const finishFirst = async (): Promise<OptimizationStep> => {
       const done = (await underWay[0]) as OptimizationStep;
       void underWay.shift();
-      interval.lossSum += done.lossSum;
-      interval.validTargets += done.validTargets;
       const now = performance.now();
       speed.add(done.tokens, (now - before) / 1000);
       before = now;
@@ -328,7 +385,7 @@ export class Trainer {
         if (underWay.length === STEPS_AHEAD && !reports(step)) await finishFirst();
       } while (!reports(step) && !this.stopRequested);
       while (underWay.length > 1) await finishFirst();
-      return { interval, last: await finishFirst() };
+      return await finishFirst();
     } finally {
       await Promise.allSettled(underWay);
     }
@@ -356,8 +413,11 @@ export class Trainer {
     // A step that failed counts: its batch was used, its random numbers were drawn.
     this.steps++;
     this.tokens += done.tokens;
+    if ((this.steps - 1) % this.arguments.loggingSteps === 0) this.interval = { lossSum: 0, validTargets: 0 };
     if (done.failure) throw done.failure;
     if (!done.applied) this.skipped++;
+    const { lossSum, validTargets } = this.interval;
+    this.interval = { lossSum: lossSum + done.lossSum, validTargets: validTargets + done.validTargets };
     return done;
   }
 

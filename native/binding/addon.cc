@@ -1,6 +1,8 @@
 // The functions that lib/native.ts calls: arguments are checked and copied here, work runs on the engine
 // thread.
+#include <array>
 #include <cmath>
+#include <cstring>
 
 #include "binding/arguments.h"
 #include "binding/environment.h"
@@ -233,6 +235,12 @@ Napi::Value writeTensor(const Napi::CallbackInfo& info) {
               });
 }
 
+void requireSteps(double value) {
+  if (!(value >= 0 && value <= 9007199254740992.0 && value == std::floor(value))) {
+    fail(ErrorCode::Config, "a counter of steps is %g; it must be an integer from 0 to 2^53", value);
+  }
+}
+
 Napi::Value readCounters(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
   const Napi::Object into = info[1].As<Napi::Object>();
@@ -255,17 +263,46 @@ Napi::Value writeCounters(const Napi::CallbackInfo& info) {
   const HostTensor from = arrayArgument(info, 1, DType::F64);
   if (from.elements() != 2) fail(ErrorCode::Internal, "counters are two numbers");
   const double* values = reinterpret_cast<const double*>(from.data.data());
-  for (const double value : {values[0], values[1]}) {
-    if (!(value >= 0 && value <= 9007199254740992.0 && value == std::floor(value))) {
-      fail(ErrorCode::Config, "a counter of steps is %g; it must be an integer from 0 to 2^53", value);
-    }
-  }
+  for (const double value : {values[0], values[1]}) requireSteps(value);
   const int64_t attempted = static_cast<int64_t>(values[0]), applied = static_cast<int64_t>(values[1]);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, attempted, applied](DeviceContext&) -> Completion {
                 model->setCounter(kAttempted, attempted);
                 model->setCounter(kApplied, applied);
+                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+              });
+}
+
+Napi::Value readScaler(const Napi::CallbackInfo& info) {
+  ModelHandle& handle = modelOf(info);
+  const Napi::Object into = info[1].As<Napi::Object>();
+  requireArray(info, 1, napi_float64_array, kScaler);
+  return environment(info.Env())
+      .submit(info.Env(), handle.device, handle.usage, into,
+              [model = handle.model](DeviceContext&) -> Completion {
+                return [values = model->scaler()](Napi::Env env, Napi::Object into) -> Napi::Value {
+                  fill(into, values.data(), sizeof values);
+                  return env.Undefined();
+                };
+              });
+}
+
+Napi::Value writeScaler(const Napi::CallbackInfo& info) {
+  ModelHandle& handle = modelOf(info);
+  const HostTensor from = arrayArgument(info, 1, DType::F64);
+  if (from.elements() != kScaler) fail(ErrorCode::Internal, "a loss scaler is three numbers");
+  std::array<double, kScaler> values;
+  std::memcpy(values.data(), from.data.data(), sizeof values);
+  if (!(values[kScale] > 0 && values[kScale] <= 3.4e38)) {
+    fail(ErrorCode::Config, "the loss scale is %g; it must be greater than 0 and finite in fp32",
+         values[kScale]);
+  }
+  for (const Scaler steps : {kCleanSteps, kSkippedInRow}) requireSteps(values[steps]);
+  return environment(info.Env())
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
+              [model = handle.model, values](DeviceContext&) -> Completion {
+                model->setScaler(values);
                 return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
               });
 }
@@ -356,6 +393,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("writeTensor", exported<writeTensor>);
   add("readCounters", exported<readCounters>);
   add("writeCounters", exported<writeCounters>);
+  add("readScaler", exported<readScaler>);
+  add("writeScaler", exported<writeScaler>);
   add("createSession", exported<createSession>);
   add("prefill", exported<prefill>);
   add("decode", exported<decode>);

@@ -82,8 +82,11 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
   if (usage) {
     const int most = use == Use::Step ? Model::kStepsAhead : 1;
     if (usage->exclusive || usage->steps >= most) {
+      const bool steps = use == Use::Step && !usage->exclusive;
       deferred.Reject(failureValue(env, codeName(ErrorCode::Busy),
-                                   "another call on this model is running; await it before the next one"));
+                                   steps ? "two steps of this model are under way; await one before the next"
+                                         : "another call on this model is running; await it before the next "
+                                           "one"));
       return deferred.Promise();
     }
     if (use == Use::Step) {

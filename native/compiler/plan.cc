@@ -41,6 +41,10 @@ class Planner {
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
                                                 : (chip_->cuda ? Precision::BF16 : Precision::FP32);
     device_ = chip_->cuda ? DeviceKind::CUDA : DeviceKind::CPU;
+    if (!chip_->cuda && precision_ != Precision::FP32) {
+      fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU",
+           precisionName(precision_));
+    }
     rows_ = integerField(request_, "rows", "plan", 1, 1 << 24);
     time_ = integerField(request_, "time", "plan", 1, 1 << 24);
     if (request_.contains("gradientAccumulationSteps")) {

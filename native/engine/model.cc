@@ -233,6 +233,16 @@ void Model::setCounter(Counter which, int64_t value) {
   writeState(stateLayout_.counters + which * 8, &value, 1);
 }
 
+std::array<double, kScaler> Model::scaler() const {
+  std::array<double, kScaler> values{};
+  readState(stateLayout_.scaler, values.data(), kScaler);
+  return values;
+}
+
+void Model::setScaler(const std::array<double, kScaler>& values) {
+  writeState(stateLayout_.scaler, values.data(), kScaler);
+}
+
 std::string Model::infoJson() const {
   static const char* const isas[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
   Json info = {{"device", options_.device},

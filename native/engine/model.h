@@ -2,6 +2,7 @@
 // defaultThreads
 #pragma once
 
+#include <array>
 #include <functional>
 #include <list>
 #include <memory>
@@ -98,6 +99,8 @@ class Model {
                    bool asInFiles = false);
   int64_t counter(Counter counter) const;
   void setCounter(Counter counter, int64_t value);
+  std::array<double, kScaler> scaler() const;
+  void setScaler(const std::array<double, kScaler>& values);
 
   std::string infoJson() const;
   // What training will hold: parameters, gradients and two moments.

@@ -99,7 +99,13 @@ describe('train', () => {
     expect(metrics[0]).toHaveProperty('tokens_per_second');
     expect(metrics[0]?.['loss']).toBeCloseTo(Math.log(256), 0);
     expect(readFileSync(output('loss.svg'), 'utf8')).toMatch(/^<svg [^]*<\/svg>\n$/);
-    expect(readdirSync(output('checkpoint-5')).sort()).toEqual(['config.json', 'model.safetensors']);
+    expect(readdirSync(output('checkpoint-5')).sort()).toEqual([
+      'config.json',
+      'manifest.json',
+      'model.safetensors',
+      'optimizer.safetensors',
+      'trainer_state.json',
+    ]);
   });
 
   it('gives the same losses for the same seed, as JSON lines too', () => {
@@ -131,6 +137,60 @@ describe('train', () => {
     expect(end).toMatchObject({ type: 'end', reason: 'stopped' });
     expect(Number(end?.['step'])).toBeLessThan(100_000);
     expect(existsSync(path.join(folder, 'stopped', `checkpoint-${String(end?.['step'])}`))).toBe(true);
+  });
+});
+
+describe('train, once more', () => {
+  const again = (...args: string[]): ReturnType<typeof tesserae> =>
+    tesserae('train', 'more.json', '--device', 'cpu', '--threads', '1', ...args);
+  const steps = (): string[] =>
+    records(readFileSync(path.join(folder, 'runs', 'more', 'metrics.jsonl'), 'utf8')).map(
+      ({ type, step }) => `${String(type)} ${String(step)}`,
+    );
+  beforeAll(() => {
+    write('more.json', {
+      model: { type: 'gpt2', nPositions: 16, nEmbd: 16, nLayer: 1, nHead: 2 },
+      data: { text: 'book.txt' },
+      training: { maxSteps: 4, batchSize: 2, saveSteps: 2, loggingSteps: 1 },
+      sampling: { maxNewTokens: 0 },
+    });
+    expect(again()).toMatchObject({ code: 0 });
+  });
+
+  it('goes on from the last checkpoint, and repeats no step in the metrics', () => {
+    const before = steps();
+    rmSync(path.join(folder, 'runs', 'more', 'checkpoint-4'), { recursive: true });
+    const { code, err, out } = again();
+    expect({ code, err }).toMatchObject({ code: 0 });
+    expect(err).toMatch(/resumed · step 2 of runs\/more\/checkpoint-2\n/);
+    expect(out).toContain('checkpoint-4');
+    expect(steps()).toEqual(before);
+  });
+
+  it('has nothing to do when all steps are done', () => {
+    const before = steps();
+    const { code, out } = again('--json');
+    expect(code).toBe(0);
+    expect(records(out).map(({ type, step }) => `${String(type)} ${String(step)}`)).toEqual([
+      'resume 4',
+      'end 4',
+    ]);
+    expect(steps()).toEqual(before);
+  });
+
+  it('says that a checkpoint is damaged, and takes the one before', () => {
+    writeFileSync(path.join(folder, 'runs', 'more', 'checkpoint-4', 'optimizer.safetensors'), 'torn');
+    const { code, err } = again('--json');
+    expect(code).toBe(0);
+    expect(err).toMatch(
+      /^damaged '.*checkpoint-4\/optimizer\.safetensors' .*: an earlier checkpoint is used\n$/,
+    );
+  });
+
+  it('refuses other arguments, and names them', () => {
+    const { code, err } = again('--max-steps', '9');
+    expect(code).toBe(1);
+    expect(err).toMatch(/^error ERR_CHECKPOINT: .* training\.maxSteps was 4, and is 9 now/);
   });
 });
 

@@ -49,7 +49,7 @@ export const gpuMutants = [
   {
     name: 'an overflow does not skip the step',
     file: 'native/ops/gradient_norm/cuda.cu',
-    search: 'isfinite(rounded) && valid > 0',
+    search: 'isfinite(rounded) && isfinite(loss[0]) && valid > 0',
     replace: 'valid > 0',
     ...overflow,
   },

@@ -125,3 +125,24 @@ test('settings that make no sense are refused', async () => {
     expect(failure.message).toContain(Object.keys(one)[0]);
   }
 });
+
+test('the scaler of a checkpoint goes on where it was, and a wrong one is refused', async () => {
+  const rule = { initScale: 4, growthFactor: 2, backoffFactor: 0.5, growthInterval: 3 };
+  await train(rule, async (model) => {
+    expect(await model.scaler()).toEqual({ scale: 4, cleanSteps: 0, skippedInRow: 0 });
+    const saved = { scale: 8, cleanSteps: 2, skippedInRow: 0 };
+    await model.setScaler(saved);
+    expect(await model.scaler()).toEqual(saved);
+    expect((await model.trainStep(capacity, [batch(0)])).lossScale).toBe(16);
+    expect(await model.scaler()).toEqual({ scale: 16, cleanSteps: 0, skippedInRow: 0 });
+    for (const wrong of [
+      { scale: 0 },
+      { scale: NaN },
+      { scale: 2 ** 200 },
+      { cleanSteps: 0.5 },
+      { skippedInRow: -1 },
+    ])
+      await failureOf('ERR_CONFIG', () => model.setScaler({ ...saved, ...wrong }));
+    expect(await model.scaler()).toEqual({ scale: 16, cleanSteps: 0, skippedInRow: 0 });
+  });
+});

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { MetricsFile } from '../../../lib/report/metrics_file';
@@ -36,5 +36,40 @@ it('starts an old file anew', async () => {
 it('fails where the folder is missing', async () => {
   await expect(MetricsFile.create(path.join(folder, 'no', 'metrics.jsonl'))).rejects.toMatchObject({
     code: 'ENOENT',
+  });
+});
+
+describe('of a run that is resumed', () => {
+  const line = (type: string, step: number): string => `{"type":"${type}","step":${step},"grad_norm":0.5}\n`;
+  const at = (): string => path.join(folder, 'metrics.jsonl');
+
+  it('is cut to the step of the checkpoint, without the end of the run that was', async () => {
+    const kept = line('step', 1) + line('step', 2) + line('save', 2);
+    await writeFile(at(), kept + line('step', 3) + line('end', 2) + line('evaluate', 4));
+    const { file, kept: records } = await MetricsFile.resume(at(), 2);
+    expect(records).toHaveLength(3);
+    expect(records[0]).toEqual({ type: 'step', step: 1, grad_norm: 0.5 });
+    file.write({ type: 'step', step: 3 });
+    await file.close();
+    expect(await readFile(at(), 'utf8')).toBe(`${kept}{"type":"step","step":3}\n`);
+    expect(await readdir(folder)).toEqual(['metrics.jsonl']);
+  });
+
+  it.each(['{"type":"step","st', '{"type":"step","step":', 'null', '\0\0\0\0'])(
+    'loses a last line that a crash tore: %j',
+    async (torn) => {
+      await writeFile(at(), line('step', 1) + torn);
+      const { file } = await MetricsFile.resume(at(), 9);
+      file.write({ type: 'step', step: 2 });
+      await file.close();
+      expect(await readFile(at(), 'utf8')).toBe(`${line('step', 1)}{"type":"step","step":2}\n`);
+    },
+  );
+
+  it('is made where there was none', async () => {
+    const { file, kept } = await MetricsFile.resume(at(), 5);
+    await file.close();
+    expect(kept).toEqual([]);
+    expect(await readFile(at(), 'utf8')).toBe('');
   });
 });

@@ -56,3 +56,28 @@ it('shows evaluations and notes on standard error, unless told not to', async ()
     write.mockRestore();
   }
 });
+
+it('goes on with the metrics and the curve of a run that is resumed', async () => {
+  const directory = folder;
+  const first = await RunReport.create({ directory, maxSteps: 3, progress: false });
+  for (const n of [1, 2, 3]) first.add(step(n));
+  first.add({ type: 'evaluate', step: 2, loss: 3.5 });
+  await first.close();
+  const resumed = { step: 2, path: 'checkpoint-2' };
+  for (let i = 0; i < 2; i++) {
+    const report = await RunReport.create({ directory, maxSteps: 3, progress: false, resumed });
+    report.add(step(3));
+    await report.close();
+    const lines = (await readFile(report.metricsPath, 'utf8')).trimEnd().split('\n');
+    const names = lines.map((line) => JSON.parse(line) as { type: string; step: number });
+    // The line of the checkpoint had been lost.
+    expect(names.map((one) => `${one.type} ${one.step}`)).toEqual([
+      'step 1',
+      'step 2',
+      'evaluate 2',
+      'save 2',
+      'step 3',
+    ]);
+    expect((await readFile(report.lossCurvePath, 'utf8')).match(/<circle/g)).toHaveLength(1);
+  }
+});

@@ -21,6 +21,7 @@ describe('resolveTrainingArguments', () => {
       evalSteps: 0,
       evalBatches: 20,
       saveSteps: 0,
+      saveTotalLimit: 0,
       loggingSteps: 10,
       seed: 0,
     });

@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { z } from 'zod';
+import { TesseraeError } from '../errors';
+import type { WrittenFile } from './durable_file';
+import { messageOf } from './safetensors';
+
+/** The file that is written last into a checkpoint, and says what all the others are. */
+export const MANIFEST = 'manifest.json';
+
+const schema = z.strictObject({
+  version: z.literal(1),
+  /** When the checkpoint was written, in ISO 8601: copying a folder changes the times of its files. */
+  saved: z.iso.datetime(),
+  files: z.record(
+    z.string().regex(/^[\w.-]+$/),
+    z.strictObject({ bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+  ),
+});
+
+/** Which files a checkpoint has, and what is in them. */
+export type Manifest = z.output<typeof schema>;
+
+/** The text of manifest.json for files that were just written. */
+export function manifestText(files: Readonly<Record<string, WrittenFile>>): string {
+  const manifest: Manifest = { version: 1, saved: new Date().toISOString(), files };
+  return `${JSON.stringify(manifest, null, 2)}\n`;
+}
+
+/** @throws TesseraeError `ERR_CHECKPOINT` when it is missing or damaged: the checkpoint is not whole then. */
+export async function readManifest(directory: string): Promise<Manifest> {
+  const file = path.join(directory, MANIFEST);
+  try {
+    return schema.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (cause) {
+    const why = cause instanceof z.ZodError ? `it is not valid: ${z.prettifyError(cause)}` : messageOf(cause);
+    throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${why}`, {
+      details: { directory, file },
+      cause,
+    });
+  }
+}
+
+/**
+ * Compares the sizes of a checkpoint's files with its manifest.
+ *
+ * @param names - the files to look at. Default: all that the manifest has.
+ * @throws TesseraeError `ERR_CHECKPOINT` that names the first file that is missing or of another size.
+ */
+export async function verifySizes(
+  directory: string,
+  { files }: Manifest,
+  names: readonly string[] = Object.keys(files),
+): Promise<void> {
+  for (const name of names) {
+    const file = path.join(directory, name);
+    const wanted = files[name];
+    if (!wanted) throw damaged(file, `${MANIFEST} does not have it`);
+    const { size } = await stat(file).catch((cause: unknown) => {
+      throw damaged(file, messageOf(cause), cause);
+    });
+    if (size !== wanted.bytes)
+      throw damaged(file, `it has ${size} bytes, not the ${wanted.bytes} that were written`);
+  }
+}
+
+/** As verifySizes, and reads the files: what is in them must be what was written. */
+export async function verifyFiles(
+  directory: string,
+  manifest: Manifest,
+  names: readonly string[] = Object.keys(manifest.files),
+): Promise<void> {
+  await verifySizes(directory, manifest, names);
+  for (const name of names) {
+    const file = path.join(directory, name);
+    const hash = createHash('sha256');
+    await pipeline(createReadStream(file), hash).catch((cause: unknown) => {
+      throw damaged(file, messageOf(cause), cause);
+    });
+    if (hash.digest('hex') !== manifest.files[name]?.sha256)
+      throw damaged(file, 'its SHA-256 is not that of what was written');
+  }
+}
+
+function damaged(file: string, why: string, cause?: unknown): TesseraeError {
+  return new TesseraeError('ERR_CHECKPOINT', `'${file}' is damaged: ${why}`, {
+    details: { directory: path.dirname(file), file },
+    cause,
+  });
+}

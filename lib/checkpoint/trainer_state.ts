@@ -1,0 +1,63 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { TesseraeError } from '../errors';
+import { messageOf } from './safetensors';
+
+export const TRAINER_STATE = 'trainer_state.json';
+
+const count = z.int().min(0);
+
+const schema = z.strictObject({
+  version: z.literal(1),
+  /** Version of tesserae that wrote it. */
+  library: z.string(),
+  /** Optimizer steps of the trainer. */
+  step: count,
+  /** Of those, steps that changed nothing, because a gradient was not finite in fp16. */
+  skipped: count,
+  /** Tokens that were read. */
+  tokens: count,
+  /** The loss of the steps since the last that was a multiple of loggingSteps, in nats. */
+  interval: z.strictObject({ lossSum: z.number(), validTargets: z.number().min(0) }),
+  /** The optimizer's State beside optimizer.safetensors; absent, with that file, before the first step. */
+  optimizer: z
+    .strictObject({
+      /** Steps tried, which random numbers are indexed by, and steps taken, which the schedule is. */
+      attempted: count,
+      applied: count,
+      lossScaler: z.strictObject({ scale: z.number().positive(), cleanSteps: count, skippedInRow: count }),
+    })
+    .optional(),
+  /** Where the data goes on: what the next batch is asked of the dataset with. */
+  data: z.strictObject({ seed: count, step: count, blockSize: count.optional() }),
+  /** Mean loss of a target in the evaluation at this very step, when there was one. */
+  evaluationLoss: z.number().optional(),
+  /** Seed of the model, which dropout is drawn by. */
+  modelSeed: count,
+  /** The training arguments with every default filled in. */
+  arguments: z.record(z.string(), z.unknown()),
+  precision: z.string(),
+  /** What the bits of a result depend on beside all this. */
+  machine: z.strictObject({ device: z.string(), isa: z.string(), layoutHash: z.string() }),
+});
+
+/** What a trainer needs beside weights and moments to go on as if it had never stopped. */
+export type TrainerState = z.output<typeof schema>;
+
+/** The text of trainer_state.json. */
+export const trainerStateText = (state: TrainerState): string => `${JSON.stringify(state, null, 2)}\n`;
+
+/** @throws TesseraeError `ERR_CHECKPOINT` when it is missing or not valid. */
+export async function readTrainerState(directory: string): Promise<TrainerState> {
+  const file = path.join(directory, TRAINER_STATE);
+  try {
+    return schema.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (cause) {
+    const why = cause instanceof z.ZodError ? `it is not valid: ${z.prettifyError(cause)}` : messageOf(cause);
+    throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${why}`, {
+      details: { directory, file },
+      cause,
+    });
+  }
+}

@@ -1,0 +1,139 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { CONFIG } from '../checkpoint/checkpoint';
+import { readConfig } from '../checkpoint/config_file';
+import { MANIFEST, readManifest, verifyFiles } from '../checkpoint/manifest';
+import { latestGoodCheckpoint, removeLeftovers } from '../checkpoint/run_folder';
+import { restoreMoments, restoreWeights } from '../checkpoint/trainer_checkpoint';
+import { readTrainerState, type TrainerState } from '../checkpoint/trainer_state';
+import { TesseraeError } from '../errors';
+import { resolveModelConfig } from '../models/families';
+import type { Model } from '../models/model';
+import { show } from '../models/validation';
+import { plainArguments, type ResolvedTrainingArguments } from './arguments';
+import type { Optimization } from './optimization';
+
+/** What a run was resumed from. */
+export interface ResumeResult {
+  /** Folder of the checkpoint. */
+  readonly path: string;
+  /** Steps that it was trained for. */
+  readonly step: number;
+  /** Why later checkpoints of the run were passed over: they are damaged. */
+  readonly damaged: readonly TesseraeError[];
+  /** Why what follows may not be bit-identical to a run that was never interrupted; empty when it will be. */
+  readonly differences: readonly string[];
+}
+
+/** Arguments that change nothing of what is learnt: how often a run reports and saves, and where. */
+const FREE: readonly string[] = [
+  'evalSteps',
+  'evalBatches',
+  'saveSteps',
+  'saveTotalLimit',
+  'loggingSteps',
+  'outputDir',
+] satisfies (keyof ResolvedTrainingArguments)[];
+
+export const LIBRARY_VERSION = (
+  JSON.parse(readFileSync(path.resolve(__dirname, '../../package.json'), 'utf8')) as { version: string }
+).version;
+
+/** What the bits of a step depend on beside the checkpoint. */
+export const machineOf = ({ native: { info }, device }: Model): TrainerState['machine'] => ({
+  device,
+  isa: info.isa,
+  layoutHash: info.layoutHash,
+});
+
+/** A checkpoint that is whole, and fits the trainer. */
+export interface FoundCheckpoint extends ResumeResult {
+  readonly state: TrainerState;
+}
+
+/** What a trainer is, as far as a checkpoint has to fit it. */
+export interface ResumingTrainer {
+  readonly model: Model;
+  readonly args: ResolvedTrainingArguments;
+  /** Of the training dataset, when there is one. */
+  readonly blockSize: number | undefined;
+}
+
+/**
+ * Finds what to resume from and compares it with the trainer; nothing is changed but what a crash left in the run's folder.
+ *
+ * @param directory - a checkpoint, or the folder of a run.
+ * @throws TesseraeError `ERR_CHECKPOINT` when there is no whole checkpoint, or it is one of another model, other arguments
+ * or other data; `details.differences` names them.
+ */
+export async function findResumable(directory: string, trainer: ResumingTrainer): Promise<FoundCheckpoint> {
+  const { directory: found, damaged } = await locate(directory);
+  const state = await readTrainerState(found);
+  const { model } = await readConfig(path.join(found, CONFIG));
+  const different = [
+    ...differences('model.', resolveModelConfig(model), trainer.model.config),
+    ...differences('training.', without(state.arguments, FREE), without(plainArguments(trainer.args), FREE)),
+    ...differences(
+      '',
+      { seedOfModel: state.modelSeed, precision: state.precision, blockSize: state.data.blockSize },
+      {
+        seedOfModel: trainer.model.native.seed,
+        precision: trainer.model.precision,
+        blockSize: trainer.blockSize,
+      },
+    ),
+  ];
+  if (different.length > 0)
+    throw new TesseraeError(
+      'ERR_CHECKPOINT',
+      `'${found}' cannot be resumed, because it is of another run: ${different.join('; ')}. Resume with what it was ` +
+        'trained with, or train into another folder',
+      { details: { directory: found, differences: different } },
+    );
+  return {
+    path: found,
+    step: state.step,
+    damaged,
+    differences: differences(
+      '',
+      { ...state.machine, library: state.library },
+      { ...machineOf(trainer.model), library: LIBRARY_VERSION },
+    ),
+    state,
+  };
+}
+
+/** Sets model and optimizer to what a checkpoint holds. */
+export async function restore(
+  found: FoundCheckpoint,
+  model: Model,
+  optimization: Optimization,
+): Promise<void> {
+  await restoreWeights(model, found.path);
+  await optimization.restore(found.state.optimizer, () => restoreMoments(model, found.path));
+}
+
+async function locate(directory: string): Promise<{ directory: string; damaged: readonly TesseraeError[] }> {
+  const isCheckpoint = /^checkpoint-\d+$/.test(path.basename(path.resolve(directory)));
+  if (isCheckpoint || existsSync(path.join(directory, MANIFEST))) {
+    await verifyFiles(directory, await readManifest(directory));
+    return { directory, damaged: [] };
+  }
+  await removeLeftovers(directory);
+  return latestGoodCheckpoint(directory);
+}
+
+const without = (object: object, names: readonly string[]): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name)));
+
+/** What two sets of plain values differ in, each in words; nested ones by the path of each value. */
+function differences(at: string, saved: object, now: object): string[] {
+  const [before, after] = [saved, now] as Record<string, unknown>[];
+  const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+  return [...new Set([...Object.keys(saved), ...Object.keys(now)])].sort().flatMap((name) => {
+    const [was, is] = [before?.[name], after?.[name]];
+    if (was === is) return [];
+    if (isObject(was) && isObject(is)) return differences(`${at}${name}.`, was, is);
+    return [`${at}${name} was ${show(was)}, and is ${show(is)} now`];
+  });
+}

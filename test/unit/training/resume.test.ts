@@ -1,0 +1,328 @@
+import { createHash } from 'node:crypto';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { manifestText } from '../../../lib/checkpoint/manifest';
+import type { ModelOptions } from '../../../lib/models/model';
+import type { ModelConfig } from '../../../lib/models/families';
+import type { TrainingArguments } from '../../../lib/training/arguments';
+import type { TrainerEvent } from '../../../lib/training/events';
+import { Trainer } from '../../../lib/training/trainer';
+import { failureOf } from '../support/errors';
+import { countingDataset, disposeModels, tinyModel } from '../support/tiny_model';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'tesserae-resume-'));
+});
+afterEach(async () => {
+  disposeModels();
+  await rm(folder, { recursive: true });
+});
+
+const at = (...names: string[]): string => path.join(folder, ...names);
+
+/** Dropout everywhere, accumulation, warmup, a decaying rate, and reports that fall between the checkpoints. */
+const ARGUMENTS: TrainingArguments = {
+  maxSteps: 12,
+  batchSize: 2,
+  gradientAccumulationSteps: 2,
+  learningRate: 1e-2,
+  warmupSteps: 3,
+  loggingSteps: 3,
+  evalSteps: 4,
+  saveSteps: 5,
+  seed: 7,
+};
+const DROPOUT = { residPdrop: 0.1, embdPdrop: 0.2, attnPdrop: 0.1 };
+
+async function trainer(
+  args: Partial<TrainingArguments> = {},
+  config: Partial<ModelConfig> = {},
+  options: ModelOptions = {},
+): Promise<Trainer> {
+  return new Trainer(await tinyModel({ ...DROPOUT, ...config }, options), {
+    arguments: { ...ARGUMENTS, outputDir: folder, ...args },
+    train: countingDataset(),
+    evaluation: countingDataset(),
+  });
+}
+
+/** Events but for what is measured in seconds. */
+async function eventsOf(one: Trainer, last = Infinity): Promise<object[]> {
+  const events: object[] = [];
+  for await (const event of one) {
+    events.push(timeless(event));
+    if (event.type === 'save' && event.step >= last) break;
+  }
+  return events;
+}
+
+function timeless(event: TrainerEvent): object {
+  return Object.fromEntries(
+    Object.entries(event).filter(
+      ([name]) => !['tokensPerSecond', 'etaSeconds', 'seconds', 'path', 'checkpoint'].includes(name),
+    ),
+  );
+}
+
+/** Every bit of parameters, moments and counters. */
+async function bitsOf({ model: { native } }: Trainer): Promise<unknown> {
+  const tensors: [string, string][] = [];
+  for (const { name } of native.info.parameters)
+    for (const kind of ['parameter', 'moment1', 'moment2'] as const) {
+      const values = await native.readTensor(kind, name);
+      tensors.push([`${kind} ${name}`, Buffer.from(values.buffer).toString('base64')]);
+    }
+  return { tensors, counters: await native.counters(), scaler: await native.scaler() };
+}
+
+describe('resume', () => {
+  it('continues bit by bit as if the run had never stopped', async () => {
+    const whole = await trainer({ outputDir: at('whole') });
+    const wanted = await eventsOf(whole);
+    await eventsOf(await trainer({ outputDir: at('cut') }), 5);
+    const resumed = await trainer({ outputDir: at('cut') });
+    expect(await resumed.resume()).toEqual({
+      path: at('cut', 'checkpoint-5'),
+      step: 5,
+      damaged: [],
+      differences: [],
+    });
+    expect(resumed.globalStep).toBe(5);
+    const events = await eventsOf(resumed);
+    // Steps 6 to 12: the mean loss of step 6 is over steps 4 to 6, two of which were before.
+    expect(events).toEqual(wanted.filter((event) => (event as TrainerEvent).step > 5));
+    expect(await bitsOf(resumed)).toEqual(await bitsOf(whole));
+  });
+
+  it('continues a loop of step() calls', async () => {
+    const batch = { tokens: [[1, 2, 3, 4, 5]] };
+    const losses = async (one: Trainer, count: number): Promise<number[]> => {
+      const seen: number[] = [];
+      for (let i = 0; i < count; i++) seen.push((await one.step(batch)).loss);
+      return seen;
+    };
+    const one = await trainer();
+    await losses(one, 3);
+    await one.save(at('mine'));
+    const wanted = await losses(one, 3);
+    const resumed = await trainer();
+    await resumed.resume(at('mine'));
+    expect(await losses(resumed, 3)).toEqual(wanted);
+  });
+
+  it('continues a trainer that had not begun, and goes back to before one has', async () => {
+    const one = await trainer();
+    await one.save(at('begin'));
+    expect(await readdir(at('begin'))).not.toContain('optimizer.safetensors');
+    const wanted = await eventsOf(one);
+    const bits = await bitsOf(one);
+    const other = await trainer({ outputDir: at('other') });
+    await other.resume(at('begin'));
+    expect(await eventsOf(other)).toEqual(wanted);
+    expect(await bitsOf(other)).toEqual(bits);
+    // One that has trained meanwhile is set back: its moments too.
+    await one.resume(at('begin'));
+    expect(await eventsOf(one)).toEqual(wanted);
+    expect(await bitsOf(one)).toEqual(bits);
+  });
+
+  it('ends at once where nothing is left to do', async () => {
+    await eventsOf(await trainer());
+    const again = await trainer();
+    expect((await again.resume()).step).toBe(12);
+    expect(await eventsOf(again)).toMatchObject([{ type: 'end', reason: 'maxSteps', step: 12 }]);
+  });
+
+  it('lets a run report and save differently', async () => {
+    await eventsOf(await trainer(), 5);
+    const again = await trainer({ loggingSteps: 1, saveSteps: 0, evalSteps: 0, saveTotalLimit: 3 });
+    expect((await again.resume()).step).toBe(5);
+  });
+
+  it('knows a schedule of the caller’s own by its rates', async () => {
+    const own = (rate: number) => trainer({ lrScheduler: () => rate, warmupSteps: 0 });
+    await eventsOf(await own(1e-3), 5);
+    expect((await (await own(1e-3)).resume()).step).toBe(5);
+    const { message } = await failureOf('ERR_CHECKPOINT', async () => (await own(2e-3)).resume());
+    expect(message).toMatch(/training\.lrScheduler was 'a function with rates/);
+  });
+
+  it.each<[string, RegExp, () => Promise<Trainer>]>([
+    [
+      'other arguments',
+      /training\.learningRate was 0\.01, and is 0\.001 now/,
+      () => trainer({ learningRate: 1e-3, minLearningRate: 1e-3 }),
+    ],
+    ['a longer run', /training\.maxSteps was 12, and is 13 now/, () => trainer({ maxSteps: 13 })],
+    ['another model', /model\.nEmbd was 16, and is 32 now/, () => trainer({}, { nEmbd: 32 })],
+    ['another seed of the model', /seedOfModel was 1, and is 2 now/, () => trainer({}, {}, { seed: 2 })],
+    [
+      'shorter rows',
+      /blockSize was 8, and is 4 now/,
+      async () =>
+        new Trainer(await tinyModel(DROPOUT), {
+          arguments: { ...ARGUMENTS, outputDir: folder },
+          train: countingDataset(4),
+        }),
+    ],
+  ])('refuses a checkpoint of %s, names the difference and changes nothing', async (_, message, other) => {
+    await eventsOf(await trainer(), 5);
+    const one = await other();
+    const before = await one.model.logits([[1, 2, 3]]);
+    const { message: said, details } = await failureOf('ERR_CHECKPOINT', () => one.resume());
+    expect(said).toMatch(message);
+    expect(details['differences']).toEqual(expect.arrayContaining([expect.stringMatching(message)]));
+    expect(await one.model.logits([[1, 2, 3]])).toEqual(before);
+    expect(one.globalStep).toBe(0);
+  });
+
+  it('tells what may change the bits', async () => {
+    const one = await trainer();
+    await one.step({ tokens: [[1, 2, 3]] });
+    await one.save(at('saved'));
+    const name = at('saved', 'trainer_state.json');
+    await writeFile(name, (await readFile(name, 'utf8')).replace(/"library": ".*"/, '"library": "0.0.1"'));
+    await rm(at('saved', 'manifest.json'));
+    await failureOf('ERR_CHECKPOINT', () => one.resume(at('saved')));
+    await remanifest(at('saved'));
+    expect((await one.resume(at('saved'))).differences).toEqual([
+      expect.stringMatching(/^library was '0\.0\.1', and is '/),
+    ]);
+  });
+
+  it('restores the loss scaler', async () => {
+    const one = await trainer();
+    await one.step({ tokens: [[1, 2, 3]] });
+    await one.save(at('saved'));
+    // The CPU has no fp16, whose scale would have changed by itself.
+    const name = at('saved', 'trainer_state.json');
+    const lossScaler = { scale: 1024, cleanSteps: 7, skippedInRow: 2 };
+    const state = JSON.parse(await readFile(name, 'utf8')) as { optimizer: object };
+    await writeFile(name, JSON.stringify({ ...state, optimizer: { ...state.optimizer, lossScaler } }));
+    await rm(at('saved', 'manifest.json'));
+    await remanifest(at('saved'));
+    await one.resume(at('saved'));
+    expect(await one.model.native.scaler()).toEqual(lossScaler);
+  });
+
+  it('says what is missing or in the way', async () => {
+    await failureOf('ERR_CHECKPOINT', async () => (await trainer()).resume());
+    await failureOf('ERR_CHECKPOINT', async () => (await trainer()).resume(at('none')));
+    const model = await tinyModel();
+    const homeless = new Trainer(model, { arguments: { maxSteps: 1 } });
+    await failureOf('ERR_CONFIG', () => homeless.resume());
+    const one = await trainer();
+    for await (const event of one) {
+      if (event.type === 'save') await failureOf('ERR_BUSY', () => one.resume());
+      if (event.type === 'save') break;
+    }
+  });
+});
+
+/** Writes a manifest for files that a test has changed on purpose. */
+async function remanifest(directory: string): Promise<void> {
+  const files: Record<string, { bytes: number; sha256: string }> = {};
+  for (const name of await readdir(directory)) {
+    const bytes = await readFile(path.join(directory, name));
+    files[name] = { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+  }
+  await writeFile(path.join(directory, 'manifest.json'), manifestText(files));
+}
+
+describe('a damaged checkpoint', () => {
+  const flip = async (file: string): Promise<void> => {
+    const bytes = await readFile(file);
+    bytes[bytes.length - 3] = (bytes[bytes.length - 3] ?? 0) ^ 1;
+    await writeFile(file, bytes);
+  };
+  const damages: [string, RegExp, (directory: string) => Promise<void>][] = [
+    [
+      'a flipped bit in the moments',
+      /optimizer\.safetensors' is damaged: its SHA-256/,
+      (directory) => flip(path.join(directory, 'optimizer.safetensors')),
+    ],
+    [
+      'weights that were cut off',
+      /model\.safetensors' is damaged: it has \d+ bytes, not/,
+      (directory) => truncate(path.join(directory, 'model.safetensors'), 100),
+    ],
+    [
+      'a state that is missing',
+      /trainer_state\.json' is damaged: .*ENOENT/,
+      (directory) => rm(path.join(directory, 'trainer_state.json')),
+    ],
+    [
+      'a manifest that is missing',
+      /manifest\.json' cannot be read/,
+      (directory) => rm(path.join(directory, 'manifest.json')),
+    ],
+    [
+      'a manifest that is torn',
+      /manifest\.json' cannot be read/,
+      (directory) => truncate(path.join(directory, 'manifest.json'), 40),
+    ],
+  ];
+  it.each(damages)('with %s is told and passed over', async (_, message, damage) => {
+    const whole = await trainer();
+    await eventsOf(whole);
+    await damage(at('checkpoint-12'));
+    const one = await trainer();
+    const { path: found, damaged } = await one.resume();
+    expect(found).toBe(at('checkpoint-10'));
+    expect(damaged.map(({ message: said }) => said)).toEqual([expect.stringMatching(message)]);
+    await eventsOf(one);
+    expect(await bitsOf(one)).toEqual(await bitsOf(whole));
+    // The damaged one was replaced.
+    expect((await (await trainer()).resume()).step).toBe(12);
+  });
+
+  it('is refused where it is named, and where there is no other', async () => {
+    await eventsOf(await trainer(), 5);
+    await flip(at('checkpoint-5', 'optimizer.safetensors'));
+    const one = await trainer();
+    await failureOf('ERR_CHECKPOINT', () => one.resume(at('checkpoint-5')));
+    const { message } = await failureOf('ERR_CHECKPOINT', () => one.resume());
+    expect(message).toMatch(/every checkpoint of .* is damaged/);
+  });
+
+  it('does not come of a crash: what one leaves is tidied up', async () => {
+    await eventsOf(await trainer(), 5);
+    await cp(at('checkpoint-5'), at('checkpoint-9.tmp-0123456789ab'), { recursive: true });
+    await mkdir(at('checkpoint-2.trash-0123456789ab'));
+    // Moved aside for one of the same name that never came.
+    await rename(at('checkpoint-5'), at('checkpoint-5.old-0123456789ab'));
+    expect((await (await trainer()).resume()).step).toBe(5);
+    expect(await readdir(folder)).toEqual(['checkpoint-5']);
+  });
+});
+
+describe('saveTotalLimit', () => {
+  it('keeps the newest checkpoints and the best besides', async () => {
+    const one = await trainer({ saveSteps: 2, evalSteps: 2, saveTotalLimit: 2 });
+    const losses = new Map<number, number>();
+    for await (const event of one) if (event.type === 'evaluate') losses.set(event.step, event.loss);
+    const [best] = [...losses].sort(([, a], [, b]) => a - b)[0] ?? [];
+    const kept = [...new Set([10, 12, best])].sort((a, b) => Number(a) - Number(b));
+    expect((await readdir(folder)).sort(byStep)).toEqual(kept.map((step) => `checkpoint-${String(step)}`));
+  });
+
+  it('keeps a best one that is old', async () => {
+    const one = await trainer({ saveTotalLimit: 1, saveSteps: 1, evalSteps: 1, learningRate: 5 });
+    const losses = new Map<number, number>();
+    for await (const event of one) if (event.type === 'evaluate') losses.set(event.step, event.loss);
+    const [best] = [...losses].sort(([, a], [, b]) => a - b)[0] ?? [];
+    expect(best).toBeLessThan(12); // the rate is far too high
+    expect((await readdir(folder)).sort(byStep)).toEqual([`checkpoint-${String(best)}`, 'checkpoint-12']);
+  });
+
+  it('keeps all by default, and leaves what is no checkpoint of the run', async () => {
+    await writeFile(at('notes.txt'), 'mine');
+    await mkdir(at('checkpoint-1'));
+    await eventsOf(await trainer({ saveSteps: 3, saveTotalLimit: 1, evalSteps: 0 }));
+    expect((await readdir(folder)).sort(byStep)).toEqual(['checkpoint-1', 'checkpoint-12', 'notes.txt']);
+  });
+});
+
+const byStep = (a: string, b: string): number => Number(/\d+/.exec(a) ?? 1e9) - Number(/\d+/.exec(b) ?? 1e9);
