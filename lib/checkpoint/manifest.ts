@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { WrittenFile } from './durable_file';
+import { readJson } from './json_file';
 import { messageOf } from './safetensors';
 
 /** The file that is written last into a checkpoint, and says what all the others are. */
@@ -31,18 +32,7 @@ export function manifestText(files: Readonly<Record<string, WrittenFile>>): stri
 }
 
 /** @throws TesseraeError `ERR_CHECKPOINT` when it is missing or damaged: the checkpoint is not whole then. */
-export async function readManifest(directory: string): Promise<Manifest> {
-  const file = path.join(directory, MANIFEST);
-  try {
-    return schema.parse(JSON.parse(await readFile(file, 'utf8')));
-  } catch (cause) {
-    const why = cause instanceof z.ZodError ? `it is not valid: ${z.prettifyError(cause)}` : messageOf(cause);
-    throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${why}`, {
-      details: { directory, file },
-      cause,
-    });
-  }
-}
+export const readManifest = (directory: string): Promise<Manifest> => readJson(directory, MANIFEST, schema);
 
 /**
  * Compares the sizes of a checkpoint's files with its manifest.

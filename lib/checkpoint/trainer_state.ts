@@ -1,8 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 import { z } from 'zod';
-import { TesseraeError } from '../errors';
-import { messageOf } from './safetensors';
+import { readJson } from './json_file';
 
 export const TRAINER_STATE = 'trainer_state.json';
 
@@ -49,15 +46,5 @@ export type TrainerState = z.output<typeof schema>;
 export const trainerStateText = (state: TrainerState): string => `${JSON.stringify(state, null, 2)}\n`;
 
 /** @throws TesseraeError `ERR_CHECKPOINT` when it is missing or not valid. */
-export async function readTrainerState(directory: string): Promise<TrainerState> {
-  const file = path.join(directory, TRAINER_STATE);
-  try {
-    return schema.parse(JSON.parse(await readFile(file, 'utf8')));
-  } catch (cause) {
-    const why = cause instanceof z.ZodError ? `it is not valid: ${z.prettifyError(cause)}` : messageOf(cause);
-    throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${why}`, {
-      details: { directory, file },
-      cause,
-    });
-  }
-}
+export const readTrainerState = (directory: string): Promise<TrainerState> =>
+  readJson(directory, TRAINER_STATE, schema);

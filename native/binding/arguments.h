@@ -4,7 +4,6 @@
 #include <napi.h>
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "engine/model.h"

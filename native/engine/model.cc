@@ -85,9 +85,8 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
       graph_(parseGraph(graphText, options.padding)),
       layout_(makeLayout(graph_)),
       stateLayout_(layout_) {
-  tesserae::requireMemory(*device_,
-                          layout_.elements * (hasHalfCopy(options.precision) ? 6 : 4) + stateLayout_.bytes,
-                          "the parameters", "use a smaller model");
+  requireMemory(*device_, layout_.elements * (hasHalfCopy(options.precision) ? 6 : 4) + stateLayout_.bytes,
+                "the parameters", "use a smaller model");
   allocate(Arena::Parameters, layout_.elements * 4);
   if (hasHalfCopy(options.precision)) allocate(Arena::HalfCopy, layout_.elements * 2);
   allocate(Arena::State, stateLayout_.bytes);

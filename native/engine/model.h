@@ -125,7 +125,7 @@ class Model {
   const Program& program(const ProgramRequest& request) { return compiled(request).program; }
   ProgramRequest microRequest(const StepRequest& step) const;
   Compiled& prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases);
-  void requireMemory(const DeviceContext& context, const Program& micro) const;
+  void requireStepMemory(const DeviceContext& context, const Program& micro) const;
   std::shared_ptr<TrainingStep> freeStep(int64_t inputBytes);
   // Enqueues the step around what `enqueue` does for each Program.
   using Enqueue = std::function<void(Compiled& compiled, const Bases& bases, bool add)>;

@@ -61,7 +61,7 @@ void Model::configureTraining(TrainingOptions options) {
   int64_t wanted = 0;
   for (Arena arena : arenas)
     wanted += std::max<int64_t>(0, layout_.elements * 4 - state_[static_cast<int>(arena)].bytes());
-  tesserae::requireMemory(*device_, wanted, "gradients and moments", "use a smaller model");
+  requireMemory(*device_, wanted, "gradients and moments", "use a smaller model");
   ProgramRequest request;
   request.mode = Mode::Update;
   request.optimizer = options.optimizer;
@@ -130,14 +130,14 @@ Model::Compiled& Model::prepareStep(DeviceContext& context, const StepRequest& s
   }
   Compiled& micro = compiled(microRequest(step));
   for (const HostBatch& batch : step.microBatches) checkBatch(micro.program, graph_, batch);
-  requireMemory(context, micro.program);
+  requireStepMemory(context, micro.program);
   prepare(context, micro.program, bases);
   prepare(context, update_->program, bases);
   return micro;
 }
 
 // Throws the plan's table where the step's arenas can't grow to what it needs.
-void Model::requireMemory(const DeviceContext& context, const Program& micro) const {
+void Model::requireStepMemory(const DeviceContext& context, const Program& micro) const {
   const Program& update = update_->program;
   const std::pair<const DeviceArena*, int64_t> shared[] = {
       {&context.inputs, std::max(micro.inputBytes, update.inputBytes)},

@@ -1,0 +1,27 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { TesseraeError } from '../errors';
+import { messageOf } from './safetensors';
+
+/**
+ * Reads a JSON file of a checkpoint.
+ *
+ * @throws TesseraeError `ERR_CHECKPOINT` when it is missing or not what the schema says.
+ */
+export async function readJson<T extends z.ZodType>(
+  directory: string,
+  name: string,
+  schema: T,
+): Promise<z.output<T>> {
+  const file = path.join(directory, name);
+  try {
+    return schema.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (cause) {
+    const why = cause instanceof z.ZodError ? `it is not valid: ${z.prettifyError(cause)}` : messageOf(cause);
+    throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${why}`, {
+      details: { directory, file },
+      cause,
+    });
+  }
+}
