@@ -179,6 +179,7 @@ interface Addon {
   /** Drops queued work and waits for the operation that runs. */
   shutdown(): void;
   devices(): string;
+  system(): string;
   chips(): string;
   plan(graph: string, request: string): string;
   createModel(graph: string, options: string): Promise<object>;
@@ -276,6 +277,32 @@ async function async<T>(call: (native: Addon) => Promise<T>): Promise<T> {
 /** Devices that this build and machine offer; `chip` is what `plan` calls it, absent for one that it does not know. */
 export function devices(): { name: string; kind: 'cpu' | 'cuda'; chip?: string; description: string }[] {
   return JSON.parse(sync((native) => native.devices())) as ReturnType<typeof devices>;
+}
+
+/** What the build and the machine have, for `tesserae doctor`; asks the driver, but uses no GPU. */
+export interface SystemInfo {
+  /** Whether the build has CUDA. */
+  readonly cuda: boolean;
+  /** Version of oneDNN, whose matrix products the CPU uses. */
+  readonly oneDnn: string;
+  /** The newest CUDA that the NVIDIA driver serves, 13000 for 13.0; absent without a driver. */
+  readonly driver?: number;
+  /** What the driver says where it gives no GPU. */
+  readonly problem?: string;
+  /** All that the driver shows, with their memory in bytes; `supported` are those of sm_80 and newer. */
+  readonly gpus: readonly {
+    readonly index: number;
+    readonly name: string;
+    readonly capability: string;
+    readonly memory: number;
+    readonly supported: boolean;
+  }[];
+  /** Versions of the libraries that can be opened: 130001 is cuBLASLt 13.0.1, 22703 is NCCL 2.27.3. */
+  readonly libraries: { readonly cublasLt?: number; readonly nccl?: number };
+}
+
+export function system(): SystemInfo {
+  return JSON.parse(sync((native) => native.system())) as SystemInfo;
 }
 
 /**

@@ -5,6 +5,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import type { Precision } from '../native';
+import { doctor } from './doctor';
 import { plan } from './plan';
 import { sample } from './sample';
 import { schedule } from './schedule';
@@ -234,6 +235,22 @@ Example:
   $ tesserae schedule config.json --svg schedule.svg`,
     )
     .action(async (file: string, options: { svg?: string }) => done(await schedule(file, options)));
+
+  root
+    .command('doctor')
+    .summary('tell what works on this machine, and what to do about the rest')
+    .description(
+      'Looks at Node.js, the system, the addon, the NVIDIA driver, GPUs and libraries, and trains a tiny model on each ' +
+        'device in a process of its own. Of each problem it tells one cause and one command.',
+    )
+    .option('--json', 'print findings as JSON lines')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tesserae doctor`,
+    )
+    .action(async ({ json }: { json?: true }) => done(await doctor({ json: json ?? false })));
   return root;
 }
 
