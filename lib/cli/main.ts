@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import type { Precision } from '../native';
+import { completion, SHELLS, type Shell } from './completion';
 import { doctor } from './doctor';
 import { plan } from './plan';
 import { sample } from './sample';
@@ -251,6 +252,22 @@ Example:
   $ tesserae doctor`,
     )
     .action(async ({ json }: { json?: true }) => done(await doctor({ json: json ?? false })));
+
+  root
+    .command('completion')
+    .summary('print a script that completes this command line')
+    .description('Prints a script that completes commands, options and their choices in a shell.')
+    .addArgument(new Argument('<shell>', 'where it will run').choices(SHELLS))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ source <(tesserae completion bash)                        # in ~/.bashrc; zsh likewise
+  $ tesserae completion fish > ~/.config/fish/completions/tesserae.fish`,
+    )
+    .action((shell: Shell) => {
+      process.stdout.write(completion(shell, root));
+    });
   return root;
 }
 
