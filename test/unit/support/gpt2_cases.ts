@@ -76,11 +76,12 @@ export function randomWeights(graph: Graph, seed = 1): Map<string, Tensor> {
   );
 }
 
-/** A batch of random ids and, where the Graph asks for them, lengths; about a fifth of the targets are ignored. */
+/** A batch of random ids and, where the Graph needs them, lengths; about a fifth of the targets are ignored. */
 export function randomBatch(graph: Graph, rows: number, time: number, seed: number): Map<string, Tensor> {
   const random = new Random(seed);
+  const needed = graph.inputs.filter(({ optional }) => !optional);
   return new Map(
-    graph.inputs.map(({ name, axes, below, ignored }) => {
+    needed.map(({ name, axes, below, ignored }) => {
       const draw = (i: number): number => {
         if (below === undefined) return 1 + random.integer(time);
         return ignored !== undefined && i > 0 && random.uniform() < 0.2 ? ignored : random.integer(below);
