@@ -12,10 +12,11 @@ namespace {
 constexpr int kGreatestHead = 256;
 
 AttentionArguments argumentsOf(const KernelContext& c, const TensorView& qkv, const TensorView& lengths,
-                               const TensorView& counters, const char* operation) {
+                               const TensorView& counters, const TensorView& starts, const char* operation) {
   AttentionArguments a{};
   a.qkv = qkv.data;
   a.lengths = lengths.i32();
+  a.starts = starts.i32();
   a.counters = counters.i64();
   a.site = c.site;
   a.batch = static_cast<int32_t>(qkv.factors[0].physical);
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(256)
 void attention(const KernelContext& c) {
   const TensorView &qkv = c.inputs[0], &y = c.outputs[0];
   requireTypes("attention", qkv.dtype, {&y});
-  AttentionArguments a = argumentsOf(c, qkv, c.inputs[1], c.inputs[2], "attention");
+  AttentionArguments a = argumentsOf(c, qkv, c.inputs[1], c.inputs[2], c.inputs[3], "attention");
   a.y = y.data;
   a.lse = c.outputs[1].f32();
   dispatchActivationType(qkv.dtype, "attention", [&](auto tag) {
@@ -76,7 +77,7 @@ void attention(const KernelContext& c) {
 void attentionBackward(const KernelContext& c) {
   const TensorView &dy = c.inputs[0], &qkv = c.inputs[1], &y = c.inputs[2], &dqkv = c.outputs[0];
   requireTypes("attention_backward", qkv.dtype, {&dy, &y, &dqkv});
-  AttentionArguments a = argumentsOf(c, qkv, c.inputs[4], c.inputs[5], "attention_backward");
+  AttentionArguments a = argumentsOf(c, qkv, c.inputs[4], c.inputs[5], c.inputs[6], "attention_backward");
   a.dy = dy.data;
   a.lse = c.inputs[3].f32();
   a.delta = static_cast<float*>(c.workspace);

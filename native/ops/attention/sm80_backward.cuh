@@ -51,6 +51,7 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
   const int warpFirst = first + warpRow;
   const int column = kColumns < kHead ? static_cast<int>(blockIdx.y) * kColumns : 0;
   const int length = lengthOf(a, b);
+  const int32_t* starts = startsOf(a, b);
   const int width = a.heads * a.head, packed = 3 * width;
   const T* qkv = static_cast<const T*>(a.qkv);
   const T* dy = static_cast<const T*>(a.dy) + headOffset(a, b, h);
@@ -60,10 +61,8 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
   const DropoutStream stream = dropoutStream(a, b, h);
   const float toLog2 = a.scale * kLog2E, keep = kDropout ? 1.0f / (1.0f - a.dropout) : 1.0f;
 
-  const int start = kKeysOwn && a.causal ? first / kOthers : 0;  // in blocks of others
-  int end = length;
-  if (!kKeysOwn && a.causal && first + kRows < length) end = first + kRows;
-  const int blocks = first >= length ? start : (end + kOthers - 1) / kOthers;
+  const Span others = othersOf(a, starts, first, kRows, length, kKeysOwn);
+  const int start = others.first / kOthers, blocks = (others.end + kOthers - 1) / kOthers;
 
   const auto load = [&](int block) {
     const int stage = block % kStages, at = block * kOthers;
@@ -112,7 +111,8 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
     const float* columnDelta = columnLse + kOthers;
     const bool unseen =
         warpFirst >= length ||
-        (a.causal && (kKeysOwn ? at + kOthers - 1 < warpFirst : at > warpFirst + kWarpRows - 1));
+        (a.causal && (kKeysOwn ? at + kOthers - 1 < warpFirst : at > warpFirst + kWarpRows - 1)) ||
+        areApart(starts, at, at + kOthers, warpFirst, warpFirst + kWarpRows);
     if (!unseen) {
       float p[kOthers / 8][4] = {}, ds[kOthers / 8][4] = {};
       // One product after the other: fewer fragments are alive beside the sums.
@@ -120,7 +120,8 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
       multiplyTiles<kOthers, kHead, kSteps>(ds, ownSecond, tileY, warpRow);
       const bool diagonal =
           a.causal && (kKeysOwn ? at < warpFirst + kWarpRows - 1 : at + kOthers - 1 > warpFirst);
-      const bool masked = at + kOthers > length || warpFirst + kWarpRows > length || diagonal;
+      const bool masked = at + kOthers > length || warpFirst + kWarpRows > length || diagonal ||
+                          !areTogether(starts, at, at + kOthers, warpFirst, warpFirst + kWarpRows);
 #pragma unroll
       for (int n = 0; n < kOthers / 8; ++n) {
         float logSum[2], mean[2];  // of the queries at columns 2t and 2t + 1
@@ -147,7 +148,9 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
           if (masked) {
             const int row = warpFirst + g + e / 2 * 8, other = at + n * 8 + 2 * t + e % 2;
             const int key = kKeysOwn ? row : other, query = kKeysOwn ? other : row;
-            if (key >= length || query >= length || (a.causal && key > query)) probability = 0;
+            if (key >= length || query >= length || (a.causal && key > query) ||
+                (starts && starts[key] != starts[query]))
+              probability = 0;
           }
           const float factor = kept >> e & 1u ? keep : 0.0f;
           p[n][e] = probability * factor;

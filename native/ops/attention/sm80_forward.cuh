@@ -24,11 +24,12 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
   const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kQueries;
   const int warpRow = warp * 16 * kRowTiles, warpFirst = first + warpRow;
   const int length = lengthOf(a, b);
+  const int32_t* starts = startsOf(a, b);
   const int stride = 3 * a.heads * a.head;
   const T* qkv = static_cast<const T*>(a.qkv);
   const T *keyRows = qkv + headOffset(a, b, h, 1), *valueRows = qkv + headOffset(a, b, h, 2);
-  const int seen = first >= length ? 0 : (a.causal && first + kQueries < length ? first + kQueries : length);
-  const int blocks = (seen + kKeys - 1) / kKeys;
+  const Span seen = othersOf(a, starts, first, kQueries, length, false);
+  const int start = seen.first / kKeys, blocks = (seen.end + kKeys - 1) / kKeys;
   const DropoutStream stream = dropoutStream(a, b, h);
   const float toLog2 = a.scale * kLog2E;
 
@@ -37,20 +38,20 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
     loadRows<kKeys, kHead>(stage, keyRows, stride, block * kKeys, length, a.head);
     loadRows<kKeys, kHead>(stage + kKeyTile, valueRows, stride, block * kKeys, length, a.head);
   };
-  if (blocks > 0) {
+  if (start < blocks) {
     loadRows<kQueries, kHead>(queryTile, qkv + headOffset(a, b, h, 0), stride, first, length, a.head);
-    load(0);
+    load(start);
     commitCopies();
   }
   float sums[kRowTiles][kHead / 8][4] = {};  // of P V
   float maximum[kRowTiles][2], total[kRowTiles][2];
 #pragma unroll
   for (int i = 0; i < kRowTiles; ++i) {
-    maximum[i][0] = maximum[i][1] = -INFINITY;
+    maximum[i][0] = maximum[i][1] = -FLT_MAX;  // a number: the first keys may all be of other documents
     total[i][0] = total[i][1] = 0;
   }
 
-  for (int block = 0; block < blocks; ++block) {
+  for (int block = start; block < blocks; ++block) {
     waitCopies<0>();
     __syncthreads();  // the stage is there for all, and all are done with the one that is filled now
     if (block + 1 < blocks) load(block + 1);
@@ -58,7 +59,8 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
     const int key = block * kKeys;
     const T *keys = keyTiles + block % 2 * 2 * kKeyTile, *values = keys + kKeyTile;
     const bool beyond =  // all of the warp's queries
-        warpFirst >= length || (a.causal && key > warpFirst + 16 * kRowTiles - 1);
+        warpFirst >= length || (a.causal && key > warpFirst + 16 * kRowTiles - 1) ||
+        areApart(starts, key, key + kKeys, warpFirst, warpFirst + 16 * kRowTiles);
     if (!beyond) {
       float scores[kRowTiles][kKeys / 8][4] = {};
 #pragma unroll kSteps
@@ -79,7 +81,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
           }
         }
       }
-      const bool masked = key + kKeys > length || (a.causal && key + kKeys - 1 > warpFirst);
+      const bool masked =
+          key + kKeys > length || (a.causal && key + kKeys - 1 > warpFirst) ||
+          !areTogether(starts, key, key + kKeys, warpFirst, min(warpFirst + 16 * kRowTiles, length));
       uint32_t fragmentP[kRowTiles][kKeys / 16][4];
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
@@ -90,7 +94,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
               const int column = key + n * 8 + 2 * t + e % 2;
-              if (column >= length || (a.causal && column > row + e / 2 * 8)) scores[i][n][e] = -INFINITY;
+              if (column >= length || (a.causal && column > row + e / 2 * 8) ||
+                  (starts && starts[column] != starts[min(row + e / 2 * 8, length - 1)]))
+                scores[i][n][e] = -INFINITY;
             }
           }
         }
@@ -100,7 +106,6 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
 #pragma unroll
           for (int e = 0; e < 4; ++e) highest[e / 2] = fmaxf(highest[e / 2], scores[i][n][e]);
         }
-        // Every query that counts sees key 0, so that from the first block on the maximum is a number.
         float correction[2];
 #pragma unroll
         for (int r = 0; r < 2; ++r) {

@@ -102,6 +102,7 @@ export async function runNative(
         mode: options.eval ? 'eval' : 'train',
         rows: one.rows,
         time: one.time,
+        documents: one.given.has('starts'),
         outputs: [output],
         ...(output === 'loss' || options.eval ? {} : { seeds: { y: 'dy' } }),
         gradientsOf: differentiable.filter(isInput),
