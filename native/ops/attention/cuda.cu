@@ -69,7 +69,7 @@ void attention(const KernelContext& c) {
     if constexpr (std::is_same_v<T, float>) {
       launchPlainForward(a, cudaStream(c));
     } else {
-      launchForward16<T>(a, cudaStream(c));
+      a.starts ? launchForward16<T, true>(a, cudaStream(c)) : launchForward16<T, false>(a, cudaStream(c));
     }
   });
 }
@@ -92,7 +92,7 @@ void attentionBackward(const KernelContext& c) {
     if constexpr (std::is_same_v<T, float>) {
       launchPlainBackward(a, cudaStream(c));
     } else {
-      launchBackward16<T>(a, cudaStream(c));
+      a.starts ? launchBackward16<T, true>(a, cudaStream(c)) : launchBackward16<T, false>(a, cudaStream(c));
     }
   });
 }

@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(AttentionArguments
     maximum[i] = -FLT_MAX;  // a number: the first keys may all be of other documents
     total[i] = 0;
   }
-  for (int at = keys.first; at < keys.end; at += kPlainRows) {
+  for (int at = keys.first; first < length && at < keys.end; at += kPlainRows) {
     __syncthreads();
     loadPlain<kHead>(keyTile, k, packed, at, length, a.head);
     __syncthreads();
@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kPlainThreads) plainBackward(AttentionArgument
   const DropoutStream stream = dropoutStream(a, b, h);
   const Span others = othersOf(a, starts, first, kPlainRows, length, kKeysOwn);
   float sumsS[kWarpRows][kParts] = {}, sumsP[kWarpRows][kParts] = {};
-  for (int at = others.first; at < others.end; at += kPlainRows) {
+  for (int at = others.first; first < length && at < others.end; at += kPlainRows) {
     __syncthreads();
     loadPlain<kHead>(tileX, kKeysOwn ? q : k, packed, at, length, a.head);
     loadPlain<kHead>(tileY, kKeysOwn ? dy : v, kKeysOwn ? width : packed, at, length, a.head);

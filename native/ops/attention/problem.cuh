@@ -61,16 +61,15 @@ struct Span {
   int first, end;
 };
 
-// What rows first..first + rows - 1 meet between them: queries the keys that they see, keys (keysOwn) the
-// queries that see them. All lanes of a warp.
+// What rows first..first + rows - 1, of which the first is below `length`, meet between them: queries the
+// keys that they see, keys (keysOwn) the queries that see them. All lanes of a warp.
 __device__ __forceinline__ Span othersOf(const AttentionArguments& a, const int32_t* starts, int first,
                                          int rows, int length, bool keysOwn) {
-  if (first >= length) return {0, 0};
-  const int end = min(first + rows, length);
-  Span span{keysOwn && a.causal ? first : 0, !keysOwn && a.causal ? end : length};
-  if (starts) {
+  Span span{keysOwn && a.causal ? first : 0, length};
+  if (!keysOwn && a.causal && first + rows < length) span.end = first + rows;
+  if (starts && first < length) {
     if (!keysOwn || !a.causal) span.first = starts[first];
-    if (keysOwn || !a.causal) span.end = documentEnd(starts, end - 1, length);
+    if (keysOwn || !a.causal) span.end = documentEnd(starts, min(first + rows, length) - 1, length);
   }
   return span;
 }

@@ -11,8 +11,10 @@ namespace {
 
 // A block has 64 kRowTiles queries, a warp 16 kRowTiles of them; kKeys keys at a time, the next ones being
 // loaded meanwhile. qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T)
-template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout>
-__global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionArguments a, int tiles) {
+template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout, bool kDocuments>
+__global__ void __launch_bounds__(kAttentionThreads,
+                                  kDocuments && !kDropout && (kHead == 64 || kHead == 96) ? 3 : 0)
+    attentionForward(AttentionArguments a, int tiles) {
   constexpr int kStride = kHead + 8, kQueries = 16 * kRowTiles * kWarps, kKeyTile = kKeys * kStride;
   constexpr int kSteps = kHead > 96 ? 2 : kHead / 16;  // unrolled as far as registers allow
   extern __shared__ __align__(16) char shared[];
@@ -24,12 +26,12 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
   const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kQueries;
   const int warpRow = warp * 16 * kRowTiles, warpFirst = first + warpRow;
   const int length = lengthOf(a, b);
-  const int32_t* starts = startsOf(a, b);
+  const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
   const int stride = 3 * a.heads * a.head;
   const T* qkv = static_cast<const T*>(a.qkv);
   const T *keyRows = qkv + headOffset(a, b, h, 1), *valueRows = qkv + headOffset(a, b, h, 2);
   const Span seen = othersOf(a, starts, first, kQueries, length, false);
-  const int start = seen.first / kKeys, blocks = (seen.end + kKeys - 1) / kKeys;
+  const int start = seen.first / kKeys, blocks = first >= length ? start : (seen.end + kKeys - 1) / kKeys;
   const DropoutStream stream = dropoutStream(a, b, h);
   const float toLog2 = a.scale * kLog2E;
 
@@ -194,14 +196,14 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
                                           warpFirst, a.time, a.head, 0);
 }
 
-template <class T, int kHead, bool kDropout>
+template <class T, int kHead, bool kDropout, bool kDocuments>
 void launchForwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   // Two row tiles a warp use each fragment of K and V twice; larger heads need the registers.
   constexpr int kRowTiles = kHead <= 64 ? 2 : 1;
   constexpr int kKeys = kHead > 128 ? 16 : 32;
   constexpr int kQueries = 16 * kRowTiles * kWarps;
   constexpr int kBytes = (kQueries + 4 * kKeys) * (kHead + 8) * static_cast<int>(sizeof(T));
-  const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout>;
+  const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout, kDocuments>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const int tiles = (a.time + kQueries - 1) / kQueries;
   const unsigned blocks = static_cast<unsigned>(static_cast<int64_t>(a.batch) * a.heads * tiles);
@@ -211,12 +213,12 @@ void launchForwardKernel(const AttentionArguments& a, cudaStream_t stream) {
 
 }  // namespace
 
-template <class T>
+template <class T, bool kDocuments>
 void launchForward16(const AttentionArguments& a, cudaStream_t stream) {
   dispatchHead(a.head, [&](auto constant) {
     constexpr int kHead = decltype(constant)::value;
-    if (a.dropout > 0) return launchForwardKernel<T, kHead, true>(a, stream);
-    launchForwardKernel<T, kHead, false>(a, stream);
+    if (a.dropout > 0) return launchForwardKernel<T, kHead, true, kDocuments>(a, stream);
+    launchForwardKernel<T, kHead, false, kDocuments>(a, stream);
   });
 }
 
