@@ -67,7 +67,7 @@ void attention(const KernelContext& c) {
   dispatchActivationType(qkv.dtype, "attention", [&](auto tag) {
     using T = typename decltype(tag)::Type;
     if constexpr (std::is_same_v<T, float>) {
-      launchPlainForward(a, cudaStream(c));
+      a.starts ? launchPlainForward<true>(a, cudaStream(c)) : launchPlainForward<false>(a, cudaStream(c));
     } else {
       a.starts ? launchForward16<T, true>(a, cudaStream(c)) : launchForward16<T, false>(a, cudaStream(c));
     }
@@ -90,7 +90,7 @@ void attentionBackward(const KernelContext& c) {
         a.time);
     cudaCheckLaunch("attention_backward");
     if constexpr (std::is_same_v<T, float>) {
-      launchPlainBackward(a, cudaStream(c));
+      a.starts ? launchPlainBackward<true>(a, cudaStream(c)) : launchPlainBackward<false>(a, cudaStream(c));
     } else {
       a.starts ? launchBackward16<T, true>(a, cudaStream(c)) : launchBackward16<T, false>(a, cudaStream(c));
     }

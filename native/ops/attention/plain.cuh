@@ -30,8 +30,9 @@ __device__ __forceinline__ float plainFactor(const AttentionArguments& a, const 
   return s.keptOfFour(key / 4, query) >> key % 4 & 1u ? 1.0f / (1.0f - a.dropout) : 0.0f;
 }
 
-template <int kHead>
-__global__ void __launch_bounds__(kPlainThreads) plainForward(AttentionArguments a, int tiles) {
+template <int kHead, bool kDocuments>
+__global__ void __launch_bounds__(kPlainThreads, kDocuments ? 1 : 0)
+    plainForward(AttentionArguments a, int tiles) {
   constexpr int kParts = kHead / 32;
   extern __shared__ __align__(16) float plainShared[];
   float *queryTile = plainShared, *keyTile = queryTile + kPlainRows * (kHead + 1);  // then values
@@ -39,7 +40,7 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(AttentionArguments
   const int bh = blockIdx.x / tiles, b = bh / a.heads, h = bh % a.heads;
   const int first = static_cast<int>(blockIdx.x % tiles) * kPlainRows, mine = warp * kWarpRows;
   const int length = lengthOf(a, b);
-  const int32_t* starts = startsOf(a, b);
+  const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
   const int64_t width = static_cast<int64_t>(a.heads) * a.head, packed = 3 * width;
   const float* qkv = static_cast<const float*>(a.qkv);
   const float *k = qkv + headOffset(a, b, h, 1), *v = qkv + headOffset(a, b, h, 2);
@@ -65,8 +66,8 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(AttentionArguments
 #pragma unroll
     for (int i = 0; i < kWarpRows; ++i) {
       const int query = first + mine + i;
-      const bool seen = key < length && query < length && (!a.causal || key <= query) &&
-                        (!starts || starts[key] == starts[query]);
+      const bool seen = key < length && (!a.causal || key <= query) &&
+                        (!starts || (query < length && starts[key] == starts[query]));
       const float score = seen ? p[i] * a.scale : -INFINITY;
       const float highest = warpMax(fmaxf(maximum[i], score)), correction = expf(maximum[i] - highest);
       const float e = seen ? expf(score - highest) : 0.0f;
@@ -108,8 +109,9 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(AttentionArguments
 }
 
 // As attentionBackward in sm80_backward.cuh: the rows are keys (dK, dV) or queries (dQ).
-template <int kHead, bool kKeysOwn>
-__global__ void __launch_bounds__(kPlainThreads) plainBackward(AttentionArguments a, int tiles) {
+template <int kHead, bool kKeysOwn, bool kDocuments>
+__global__ void __launch_bounds__(kPlainThreads, kDocuments ? 1 : 0)
+    plainBackward(AttentionArguments a, int tiles) {
   constexpr int kParts = kHead / 32;
   extern __shared__ __align__(16) float plainShared[];
   float *tileX = plainShared, *tileY = tileX + kPlainRows * (kHead + 1);  // Q and dO, or K and V
@@ -117,7 +119,7 @@ __global__ void __launch_bounds__(kPlainThreads) plainBackward(AttentionArgument
   const int bh = blockIdx.x / tiles, b = bh / a.heads, h = bh % a.heads;
   const int first = static_cast<int>(blockIdx.x % tiles) * kPlainRows, mine = first + warp * kWarpRows;
   const int length = lengthOf(a, b);
-  const int32_t* starts = startsOf(a, b);
+  const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
   const int64_t width = static_cast<int64_t>(a.heads) * a.head, packed = 3 * width;
   const float* qkv = static_cast<const float*>(a.qkv);
   const float* dy = static_cast<const float*>(a.dy) + headOffset(a, b, h);
@@ -205,18 +207,20 @@ void launchPlain(KernelFunction kernel, const AttentionArguments& a, int head, c
   cudaCheckLaunch(operation);
 }
 
+template <bool kDocuments>
 void launchPlainForward(const AttentionArguments& a, cudaStream_t stream) {
   dispatchPlainHead(a.head, [&](auto constant) {
     constexpr int kHead = decltype(constant)::value;
-    launchPlain(plainForward<kHead>, a, kHead, "attention", stream);
+    launchPlain(plainForward<kHead, kDocuments>, a, kHead, "attention", stream);
   });
 }
 
+template <bool kDocuments>
 void launchPlainBackward(const AttentionArguments& a, cudaStream_t stream) {
   dispatchPlainHead(a.head, [&](auto constant) {
     constexpr int kHead = decltype(constant)::value;
-    launchPlain(plainBackward<kHead, true>, a, kHead, "attention_backward", stream);
-    launchPlain(plainBackward<kHead, false>, a, kHead, "attention_backward", stream);
+    launchPlain(plainBackward<kHead, true, kDocuments>, a, kHead, "attention_backward", stream);
+    launchPlain(plainBackward<kHead, false, kDocuments>, a, kHead, "attention_backward", stream);
   });
 }
 

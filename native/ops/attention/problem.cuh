@@ -37,9 +37,10 @@ __device__ __forceinline__ int lengthOf(const AttentionArguments& a, int b) {
   return length < 0 ? 0 : (length < a.time ? length : a.time);
 }
 
-// For each position of row b that of its document's first token; null where the row is one document.
+// For each position of row b that of its document's first token. Kernels for rows with documents (kDocuments)
+// are others than those for rows of one, which would run slower for the registers that this takes.
 __device__ __forceinline__ const int32_t* startsOf(const AttentionArguments& a, int b) {
-  return a.starts ? a.starts + static_cast<int64_t>(b) * a.time : nullptr;
+  return a.starts + static_cast<int64_t>(b) * a.time;
 }
 
 // One past the last position of t's document, at most `length`. All lanes of a warp: they probe 32 positions

@@ -79,8 +79,7 @@ void dispatchHead(int head, F&& f) {
   f(std::integral_constant<int, 256>{});
 }
 
-// Instantiated in forward_<type>.cu, backward_<type>.cu and, for rows with documents, in documents_….cu: what
-// is read for them takes registers that rows of one document run faster without.
+// Instantiated in forward_<type>.cu, backward_<type>.cu and, for rows with documents, in documents_….cu.
 template <class T, bool kDocuments>
 void launchForward16(const AttentionArguments& a, cudaStream_t stream);
 template <class T, bool kDocuments>
