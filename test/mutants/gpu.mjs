@@ -63,8 +63,8 @@ export const gpuMutants = [
   {
     name: 'in 16 bits a query sees the document before its own where a tile has both',
     file: 'native/ops/attention/sm80_forward.cuh',
-    search: '(starts && starts[column] != starts[min(row + e / 2 * 8, length - 1)])',
-    replace: '(starts && false)',
+    search: '(mixed && starts[column] != starts[min(row + e / 2 * 8, length - 1)])',
+    replace: '(mixed && false)',
     ...operation('bf16 attention rows=2 time=67 heads=1 headDim=64 causal=true documents='),
   },
   {

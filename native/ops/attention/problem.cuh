@@ -1,9 +1,10 @@
-// defines: AttentionArguments, lengthOf, startsOf, Span, othersOf, areApart, areTogether, headOffset,
+// defines: AttentionArguments, lengthOf, startsOf, Span, othersOf, WarpDocuments, documentsOf, headOffset,
 // DropoutStream, dropoutStream, kLog2E
 // What the CUDA kernels of attention read of a call. For .cu files only.
 #pragma once
 
 #include <cfloat>
+#include <climits>
 
 #include "ops/cuda_support.cuh"
 #include "runtime/philox.h"
@@ -75,13 +76,33 @@ __device__ __forceinline__ Span othersOf(const AttentionArguments& a, const int3
   return span;
 }
 
-// Of positions a..aEnd - 1 and b..bEnd - 1: whether none of the ones has a document with one of the others,
-// and whether all lie in one document. Starts ascend, and no start is behind its position.
-__device__ __forceinline__ bool areApart(const int32_t* starts, int a, int aEnd, int b, int bEnd) {
-  return starts && starts[max(a, b)] >= min(aEnd, bEnd);
-}
-__device__ __forceinline__ bool areTogether(const int32_t* starts, int a, int aEnd, int b, int bEnd) {
-  return !starts || starts[max(aEnd, bEnd) - 1] <= min(a, b);
+// The others in the documents of a warp's rows: of any row, beyond which no other is met, and of all rows,
+// within which every pair is of one document. In shared memory, for want of registers.
+struct alignas(16) WarpDocuments {
+  Span any, all;
+  __device__ __forceinline__ bool isUnmet(int at, int atEnd) const {
+    return atEnd <= any.first || at >= any.end;
+  }
+  __device__ __forceinline__ bool isMixed(int at, int atEnd) const {
+    return at < all.first || atEnd > all.end;
+  }
+};
+
+// What a causal mask bounds by itself is left open. All lanes of a warp.
+__device__ __forceinline__ WarpDocuments documentsOf(const AttentionArguments& a, const int32_t* starts,
+                                                     int first, int rows, int length, bool keysOwn) {
+  WarpDocuments documents{{0, INT_MAX}, {0, INT_MAX}};
+  if (!starts || first >= length) return documents;
+  const int last = min(first + rows, length) - 1;
+  if (!keysOwn || !a.causal) {
+    documents.any.first = starts[first];
+    documents.all.first = starts[last];
+  }
+  if (keysOwn || !a.causal) {
+    documents.any.end = documentEnd(starts, last, length);
+    documents.all.end = documentEnd(starts, first, length);
+  }
+  return documents;
 }
 
 // Where head h of row b begins in y, and `which` of it in qkv.

@@ -34,7 +34,8 @@ __device__ __forceinline__ void multiplyTiles(float (&c)[kColumns / 8][4], const
 // Of the head's columns a block sums kColumns, those of part blockIdx.y.
 template <class T, int kHead, int kColumns, int kOthers, int kStages, bool kKeysOwn, bool kDropout,
           bool kDocuments>
-__global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && !kDropout ? 3 : 1)
+__global__ void __launch_bounds__(kAttentionThreads,
+                                  kHead == 64 && (kKeysOwn || kDocuments) && !kDropout ? 3 : 1)
     attentionBackward(AttentionArguments a, int tiles) {
   constexpr int kStride = kHead + 8, kWarpRows = 16, kRows = kWarpRows * kWarps;
   constexpr int kOtherTile = kOthers * kStride;
@@ -59,6 +60,8 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
   const T *q = qkv + headOffset(a, b, h, 0), *k = qkv + headOffset(a, b, h, 1),
           *v = qkv + headOffset(a, b, h, 2);
   const int64_t statisticsAt = static_cast<int64_t>(bh) * a.time;  // of the head's queries in lse and delta
+  __shared__ WarpDocuments documents[kDocuments ? kWarps : 1];     // visible after the first barrier
+  if constexpr (kDocuments) documents[warp] = documentsOf(a, starts, warpFirst, kWarpRows, length, kKeysOwn);
   const DropoutStream stream = dropoutStream(a, b, h);
   const float toLog2 = a.scale * kLog2E, keep = kDropout ? 1.0f / (1.0f - a.dropout) : 1.0f;
 
@@ -114,7 +117,7 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
     const bool unseen =
         warpFirst >= length ||
         (a.causal && (kKeysOwn ? at + kOthers - 1 < warpFirst : at > warpFirst + kWarpRows - 1)) ||
-        areApart(starts, at, at + kOthers, warpFirst, warpFirst + kWarpRows);
+        (kDocuments && documents[warp].isUnmet(at, at + kOthers));
     if (!unseen) {
       float p[kOthers / 8][4] = {}, ds[kOthers / 8][4] = {};
       // One product after the other: fewer fragments are alive beside the sums.
@@ -122,8 +125,8 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
       multiplyTiles<kOthers, kHead, kSteps>(ds, ownSecond, tileY, warpRow);
       const bool diagonal =
           a.causal && (kKeysOwn ? at < warpFirst + kWarpRows - 1 : at + kOthers - 1 > warpFirst);
-      const bool masked = at + kOthers > length || warpFirst + kWarpRows > length || diagonal ||
-                          !areTogether(starts, at, at + kOthers, warpFirst, warpFirst + kWarpRows);
+      const bool mixed = kDocuments && documents[warp].isMixed(at, at + kOthers);
+      const bool masked = at + kOthers > length || warpFirst + kWarpRows > length || diagonal || mixed;
 #pragma unroll
       for (int n = 0; n < kOthers / 8; ++n) {
         float logSum[2], mean[2];  // of the queries at columns 2t and 2t + 1
@@ -151,7 +154,7 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
             const int row = warpFirst + g + e / 2 * 8, other = at + n * 8 + 2 * t + e % 2;
             const int key = kKeysOwn ? row : other, query = kKeysOwn ? other : row;
             if (key >= length || query >= length || (a.causal && key > query) ||
-                (starts && starts[key] != starts[query]))
+                (mixed && starts[key] != starts[query]))
               probability = 0;
           }
           const float factor = kept >> e & 1u ? keep : 0.0f;

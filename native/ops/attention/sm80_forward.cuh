@@ -13,7 +13,7 @@ namespace {
 // loaded meanwhile. qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T)
 template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout, bool kDocuments>
 __global__ void __launch_bounds__(kAttentionThreads,
-                                  kDocuments && !kDropout && (kHead == 64 || kHead == 96) ? 3 : 0)
+                                  kDocuments && !kDropout && kHead >= 64 && kHead <= 96 ? 3 : 0)
     attentionForward(AttentionArguments a, int tiles) {
   constexpr int kStride = kHead + 8, kQueries = 16 * kRowTiles * kWarps, kKeyTile = kKeys * kStride;
   constexpr int kSteps = kHead > 96 ? 2 : kHead / 16;  // unrolled as far as registers allow
@@ -32,6 +32,9 @@ __global__ void __launch_bounds__(kAttentionThreads,
   const T *keyRows = qkv + headOffset(a, b, h, 1), *valueRows = qkv + headOffset(a, b, h, 2);
   const Span seen = othersOf(a, starts, first, kQueries, length, false);
   const int start = seen.first / kKeys, blocks = first >= length ? start : (seen.end + kKeys - 1) / kKeys;
+  __shared__ WarpDocuments documents[kDocuments ? kWarps : 1];  // visible after the first barrier
+  if constexpr (kDocuments)
+    documents[warp] = documentsOf(a, starts, warpFirst, 16 * kRowTiles, length, false);
   const DropoutStream stream = dropoutStream(a, b, h);
   const float toLog2 = a.scale * kLog2E;
 
@@ -62,7 +65,7 @@ __global__ void __launch_bounds__(kAttentionThreads,
     const T *keys = keyTiles + block % 2 * 2 * kKeyTile, *values = keys + kKeyTile;
     const bool beyond =  // all of the warp's queries
         warpFirst >= length || (a.causal && key > warpFirst + 16 * kRowTiles - 1) ||
-        areApart(starts, key, key + kKeys, warpFirst, warpFirst + 16 * kRowTiles);
+        (kDocuments && documents[warp].isUnmet(key, key + kKeys));
     if (!beyond) {
       float scores[kRowTiles][kKeys / 8][4] = {};
 #pragma unroll kSteps
@@ -83,9 +86,8 @@ __global__ void __launch_bounds__(kAttentionThreads,
           }
         }
       }
-      const bool masked =
-          key + kKeys > length || (a.causal && key + kKeys - 1 > warpFirst) ||
-          !areTogether(starts, key, key + kKeys, warpFirst, min(warpFirst + 16 * kRowTiles, length));
+      const bool mixed = kDocuments && documents[warp].isMixed(key, key + kKeys);
+      const bool masked = key + kKeys > length || (a.causal && key + kKeys - 1 > warpFirst) || mixed;
       uint32_t fragmentP[kRowTiles][kKeys / 16][4];
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
@@ -97,7 +99,7 @@ __global__ void __launch_bounds__(kAttentionThreads,
             for (int e = 0; e < 4; ++e) {
               const int column = key + n * 8 + 2 * t + e % 2;
               if (column >= length || (a.causal && column > row + e / 2 * 8) ||
-                  (starts && starts[column] != starts[min(row + e / 2 * 8, length - 1)]))
+                  (mixed && starts[column] != starts[min(row + e / 2 * 8, length - 1)]))
                 scores[i][n][e] = -INFINITY;
             }
           }
