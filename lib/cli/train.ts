@@ -1,5 +1,5 @@
 import pc from 'picocolors';
-import { hasCheckpoints } from '../checkpoint/run_folder';
+import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
 import { openText, type TextData } from '../data/text';
 import type { Device } from '../models/device';
 import { Model } from '../models/model';
@@ -54,6 +54,7 @@ export async function train(file: string, command: TrainCommand): Promise<number
     evaluation: data.validation,
   });
   const { outputDir: directory, maxSteps } = run.training;
+  await removeLeftovers(directory); // a checkpoint may be among them, moved aside when a crash came
   const resumed = (await hasCheckpoints(directory)) ? await trainer.resume() : undefined;
   const report = await RunReport.create({
     directory,

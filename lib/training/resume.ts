@@ -31,6 +31,7 @@ const FREE: readonly string[] = [
   'evalBatches',
   'saveSteps',
   'saveTotalLimit',
+  'saveBestLimit',
   'loggingSteps',
   'outputDir',
 ] satisfies (keyof ResolvedTrainingArguments)[];

@@ -48,14 +48,15 @@ async function trainer(
   });
 }
 
-/** Events but for what is measured in seconds. */
+/** Events but for what is measured in seconds, those of checkpoints last: when one is told of depends on the disk. */
 async function eventsOf(one: Trainer, last = Infinity): Promise<object[]> {
-  const events: object[] = [];
+  const events: TrainerEvent[] = [];
   for await (const event of one) {
-    events.push(timeless(event));
+    events.push(event);
     if (event.type === 'save' && event.step >= last) break;
   }
-  return events;
+  const isSave = ({ type }: TrainerEvent): boolean => type === 'save';
+  return [...events.filter((event) => !isSave(event)), ...events.filter(isSave)].map(timeless);
 }
 
 function timeless(event: TrainerEvent): object {
