@@ -206,8 +206,8 @@ export class Trainer {
 
   /**
    * Goes back to a checkpoint: weights, moments, counters and the place in the data become what they were. Training then
-   * continues bit for bit as if it had never stopped, on the same machine with the same version; where it may not,
-   * `differences` says why. Damaged checkpoints of a run are passed over for the one before, and listed in `damaged`.
+   * continues bit for bit as if it had never stopped, on the same machine with the same version; where it may not, because
+   * the device, the precision or the version is another, `differences` says why. Damaged checkpoints of a run are passed over for the one before, and listed in `damaged`.
    *
    * @param directory - a checkpoint, or the folder of a run, whose latest whole checkpoint is taken. Default: outputDir.
    * @throws TesseraeError `ERR_CHECKPOINT` when there is none, or it is of another model, other arguments (those that only

@@ -159,7 +159,9 @@ describe.each(saves)('a save that %s', (_, step) => {
 describe('the error of a save', () => {
   const failure = async (fault: Omit<Fault, 'stays'>): Promise<TesseraeError> => {
     const { error } = await withFaults({ ...fault, stays: false }, () => writeCheckpoint(checkpoint(1, 1)));
-    return failureOf('ERR_CHECKPOINT', () => Promise.reject(error));
+    return failureOf('ERR_CHECKPOINT', () => {
+      throw error;
+    });
   };
   const nth = async (call: RegExp): Promise<number> => {
     const { calls } = await withFaults({ code: 'EIO', at: Infinity, stays: false }, () =>

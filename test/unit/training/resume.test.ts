@@ -10,6 +10,7 @@ import type { TrainerEvent } from '../../../lib/training/events';
 import { Trainer } from '../../../lib/training/trainer';
 import { failureOf } from '../support/errors';
 import { countingDataset, disposeModels, tinyModel } from '../support/tiny_model';
+import { bitsOf, eventsOf } from '../support/training_bits';
 
 let folder: string;
 beforeEach(async () => {
@@ -46,36 +47,6 @@ async function trainer(
     train: countingDataset(),
     evaluation: countingDataset(),
   });
-}
-
-/** Events but for what is measured in seconds, those of checkpoints last: when one is told of depends on the disk. */
-async function eventsOf(one: Trainer, last = Infinity): Promise<object[]> {
-  const events: TrainerEvent[] = [];
-  for await (const event of one) {
-    events.push(event);
-    if (event.type === 'save' && event.step >= last) break;
-  }
-  const isSave = ({ type }: TrainerEvent): boolean => type === 'save';
-  return [...events.filter((event) => !isSave(event)), ...events.filter(isSave)].map(timeless);
-}
-
-function timeless(event: TrainerEvent): object {
-  return Object.fromEntries(
-    Object.entries(event).filter(
-      ([name]) => !['tokensPerSecond', 'etaSeconds', 'seconds', 'path', 'checkpoint'].includes(name),
-    ),
-  );
-}
-
-/** Every bit of parameters, moments and counters. */
-async function bitsOf({ model: { native } }: Trainer): Promise<unknown> {
-  const tensors: [string, string][] = [];
-  for (const { name } of native.info.parameters)
-    for (const kind of ['parameter', 'moment1', 'moment2'] as const) {
-      const values = await native.readTensor(kind, name);
-      tensors.push([`${kind} ${name}`, Buffer.from(values.buffer).toString('base64')]);
-    }
-  return { tensors, counters: await native.counters(), scaler: await native.scaler() };
 }
 
 describe('resume', () => {
