@@ -19,6 +19,7 @@ interface TrainOptions {
   learningRate?: number;
   seed?: number;
   outputDir?: string;
+  reportTo?: string[];
   device: string;
   threads?: number;
   precision?: Precision;
@@ -138,6 +139,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage; stopped by a signal, saved: 130 SIG
     .option('--learning-rate <rate>', 'instead of training.learningRate', positive)
     .option('--seed <n>', 'instead of training.seed', integer(0))
     .option('--output-dir <folder>', 'instead of training.outputDir')
+    .addOption(new Option('--report-to <sink...>', 'instead of training.reportTo').choices(['tensorboard']))
     .addOption(device())
     .addOption(threads())
     .addOption(precision())

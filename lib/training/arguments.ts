@@ -81,6 +81,8 @@ export interface TrainingArguments {
   readonly seed?: number;
   /** Folder of checkpoints, `checkpoint-<step>`. Without it none are written. */
   readonly outputDir?: string;
+  /** Who else is told of steps and evaluations: TensorBoard by event files in outputDir. Default nobody. */
+  readonly reportTo?: readonly 'tensorboard'[];
 }
 
 /** Training arguments with every default filled in. */
@@ -170,6 +172,10 @@ export const trainingArgumentsSchema = z.strictObject({
   loggingSteps: z.int().min(1).max(10_000_000).default(10).describe('Steps between reports'),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows are drawn'),
   outputDir: z.string().min(1).optional().describe('Folder of checkpoints'),
+  reportTo: z
+    .array(z.enum(['tensorboard']))
+    .default([])
+    .describe('Who is told of steps and evaluations'),
 });
 
 /** What other libraries call these arguments. */

@@ -34,6 +34,7 @@ const REPORTING: readonly string[] = [
   'saveBestLimit',
   'loggingSteps',
   'outputDir',
+  'reportTo',
 ] satisfies (keyof ResolvedTrainingArguments)[];
 
 export const LIBRARY_VERSION = (

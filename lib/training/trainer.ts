@@ -3,6 +3,7 @@ import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
 import type { Capacity, TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
+import { EventFile, scalarsOf } from '../report/tensorboard';
 import {
   plainArguments,
   resolveTrainingArguments,
@@ -69,6 +70,8 @@ export class Trainer {
   private evaluated: { readonly step: number; readonly loss: number } | undefined;
   private stopRequested = false;
   private readonly saving: Saving;
+  /** Of the run that is under way, when it reports to TensorBoard. */
+  private board: EventFile | undefined;
   /** A run is under way, perhaps between two steps. */
   private running = false;
   /** The call that is at work on the model now. */
@@ -95,6 +98,12 @@ export class Trainer {
         { details: { path: 'earlyStopping' } },
       );
     this.callbacks = [...(options.callbacks ?? []), ...(stopping ? [earlyStopping(stopping)] : [])];
+    if (this.arguments.reportTo.length > 0 && this.arguments.outputDir === undefined)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'reportTo tensorboard writes to outputDir, which is missing: set outputDir, or leave reportTo out',
+        { details: { path: 'reportTo' } },
+      );
     for (const dataset of [options.train, options.evaluation]) if (dataset) checkFits(dataset, model);
   }
 
@@ -275,6 +284,8 @@ export class Trainer {
     } finally {
       await this.saving.end();
       this.running = false;
+      await this.board?.close();
+      this.board = undefined;
     }
   }
 
@@ -315,7 +326,10 @@ export class Trainer {
     const speed = new Throughput();
     let loss = NaN;
     let evaluation: EvaluationResult | undefined;
+    const { outputDir, reportTo } = this.arguments;
     const warning = this.isLast() ? undefined : await this.saving.prepare(this.steps);
+    if (outputDir !== undefined && reportTo.includes('tensorboard') && !this.isLast())
+      this.board = await EventFile.create(outputDir, this.steps + 1);
     if (warning) yield* this.emit(warning);
     const every = (count: number, step: number): boolean => count > 0 && step % count === 0;
     const reports = (step: number): boolean =>
@@ -404,6 +418,7 @@ export class Trainer {
 
   /** Callbacks first, so that a `stop` is known before the event is handed out. */
   private async *emit(event: TrainerEvent): AsyncGenerator<TrainerEvent, void, void> {
+    this.board?.write(event.step, scalarsOf({ ...event }));
     for (const callback of this.callbacks) {
       const answer = await callback(event);
       if (answer?.stop) this.stop();
