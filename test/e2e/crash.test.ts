@@ -1,16 +1,17 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { command, left, records, tinyRun, type Event } from './support/tiny_run';
 
 /** How often a run is killed; more finds rarer moments. */
-const KILLS = Number(process.env['TESSERAE_CRASHES'] ?? 10);
-/** Steps that a process may do before it is killed, about: so many are left for each. */
-const MAX_STEPS = 20 * KILLS;
+const KILLS = Number(process.env['TESSERAE_CRASHES'] ?? 200);
+/** So many steps are left for each process before it is killed: as many as it may do, about. */
+const MAX_STEPS = 10 * KILLS;
 
 let folder: string;
 beforeAll(() => {
-  folder = tinyRun({ maxSteps: MAX_STEPS, saveSteps: 1, saveTotalLimit: 2 });
+  folder = tinyRun({ maxSteps: MAX_STEPS, saveSteps: 1, saveTotalLimit: 2 }, { whole: { saveSteps: 0 } });
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -63,12 +64,20 @@ it(
     // Otherwise nothing was tried.
     expect(resumed).toBeGreaterThan(0);
     expect(kills).toBeGreaterThanOrEqual(KILLS / 2);
-    for (const output of ['killed', 'whole'])
-      expect(spawnSync(process.execPath, command(output), { cwd: folder, encoding: 'utf8' })).toMatchObject({
+    for (const args of [command('killed'), command('whole', 'whole.json')])
+      expect(spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' })).toMatchObject({
         status: 0,
         stderr: '',
       });
     expect(left(folder, 'killed', MAX_STEPS)).toEqual(left(folder, 'whole', MAX_STEPS));
+    // The newest two, perhaps the best besides, and nothing that a crash left.
+    const checkpoints = readdirSync(path.join(folder, 'killed')).filter((name) =>
+      name.startsWith('checkpoint'),
+    );
+    expect(checkpoints).toEqual(
+      expect.arrayContaining([`checkpoint-${MAX_STEPS}`, `checkpoint-${MAX_STEPS - 1}`]),
+    );
+    expect(checkpoints.length).toBeLessThanOrEqual(3);
   },
   60_000 + 5_000 * KILLS,
 );

@@ -7,10 +7,15 @@ import { command, left, records, tinyRun, type Event } from './support/tiny_run'
 
 const MAX_STEPS = 400;
 
+type Left = { tensors: unknown; state: unknown };
+const leftBy = (output: string): Left => left(folder, output, MAX_STEPS) as Left;
+
 let folder: string;
+let whole: Left;
 beforeAll(() => {
   folder = tinyRun({ maxSteps: MAX_STEPS, saveSteps: 50, saveTotalLimit: 1 });
   expect(spawnSync(process.execPath, command('whole'), { cwd: folder }).status).toBe(0);
+  whole = leftBy('whole');
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -45,12 +50,8 @@ it.each(['SIGINT', 'SIGTERM', 'SIGUSR1'] as const)(
     const again = spawnSync(process.execPath, command(output), { cwd: folder, encoding: 'utf8' });
     expect({ status: again.status, err: again.stderr }).toEqual({ status: 0, err: '' });
     expect(records(again.stdout)[0]).toMatchObject({ type: 'resume', step });
-    const { files, state } = left(folder, output, MAX_STEPS) as { files: unknown; state: unknown };
-    expect({ files, state }).toEqual(
-      (({ files: wanted, state: last }) => ({ files: wanted, state: last }))(
-        left(folder, 'whole', MAX_STEPS) as { files: unknown; state: unknown },
-      ),
-    );
+    const { tensors, state } = leftBy(output);
+    expect({ tensors, state }).toEqual({ tensors: whole.tensors, state: whole.state });
   },
 );
 
@@ -102,8 +103,7 @@ it('a disk that is full for a while costs a checkpoint, and is told', () => {
   expect(err.trimEnd()).not.toContain('\n');
   expect(out).toContainEqual(expect.objectContaining({ type: 'warning', step: 100, code: 'ERR_CHECKPOINT' }));
   expect(out.filter(({ type }) => type === 'save').map(({ step }) => step)).not.toContain(100);
-  const { files } = left(folder, 'once', MAX_STEPS) as { files: unknown };
-  expect(files).toEqual((left(folder, 'whole', MAX_STEPS) as { files: unknown }).files);
+  expect(leftBy('once').tensors).toEqual(whole.tensors);
 });
 
 it('a disk that stays full ends the run, and the last checkpoint is there', () => {
