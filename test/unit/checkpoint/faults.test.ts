@@ -3,13 +3,16 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { writeCheckpoint, type UnwrittenCheckpoint } from '../../../lib/checkpoint/checkpoint_writer';
 import { files } from '../../../lib/checkpoint/files';
-import { readManifest, verifyFiles } from '../../../lib/checkpoint/manifest';
-import { latestGoodCheckpoint, prepareRunFolder, removeLeftovers } from '../../../lib/checkpoint/run_folder';
-import { readSafetensors, type TensorSource } from '../../../lib/checkpoint/safetensors';
-import { TRAINER_STATE, trainerStateText, type TrainerState } from '../../../lib/checkpoint/trainer_state';
-import { TesseraeError } from '../../../lib/errors';
+import {
+  checkpointFolder,
+  latestGoodCheckpoint,
+  prepareRunFolder,
+  removeLeftovers,
+} from '../../../lib/checkpoint/run_folder';
+import type { TesseraeError } from '../../../lib/errors';
 import { failureOf } from '../support/errors';
 import { isRead, withFaults, withoutSyncs, type Calls, type Fault } from '../support/faulty_files';
+import { smallCheckpoint, valueOf as valueIn } from '../support/small_checkpoint';
 
 let syncAgain: () => void;
 beforeAll(() => (syncAgain = withoutSyncs()));
@@ -21,57 +24,9 @@ beforeEach(async () => {
 });
 afterEach(() => rm(run, { recursive: true }));
 
-const NAMES = ['model.safetensors', 'optimizer.safetensors', TRAINER_STATE, 'manifest.json'];
-const at = (step: number): string => path.join(run, `checkpoint-${step}`);
-
-/** A checkpoint whose tensors hold `value` everywhere. */
-function checkpoint(step: number, value: number): UnwrittenCheckpoint {
-  const tensor = (name: string): TensorSource => ({
-    name,
-    shape: [3, 5],
-    read: () => Promise.resolve(new Float32Array(15).fill(value)),
-  });
-  return {
-    directory: at(step),
-    names: NAMES,
-    files: [
-      ['model.safetensors', [tensor('a'), tensor('b')]],
-      ['optimizer.safetensors', [tensor('a.exp_avg')]],
-      [TRAINER_STATE, trainerStateText(state(step))],
-    ],
-    rotation: { run, limit: 2, bestLimit: 0 },
-  };
-}
-
-const state = (step: number): TrainerState => ({
-  version: 1,
-  library: '0.0.0',
-  step,
-  skipped: 0,
-  tokens: 0,
-  interval: { lossSum: 0, validTargets: 0 },
-  data: { seed: 0, step },
-  modelSeed: 0,
-  arguments: {},
-  precision: 'fp32',
-  machine: { device: 'cpu', isa: '', layoutHash: '' },
-});
-
-/** What the tensors of a checkpoint hold; undefined unless it is whole. */
-async function valueOf(step: number): Promise<number | undefined> {
-  try {
-    await verifyFiles(at(step), await readManifest(at(step)));
-  } catch (error) {
-    if (error instanceof TesseraeError) return undefined;
-    throw error;
-  }
-  const file = await readSafetensors(path.join(at(step), 'model.safetensors'));
-  try {
-    return (await file.readFloat32('b'))[14];
-  } finally {
-    await file.close();
-  }
-}
+const at = (step: number): string => checkpointFolder(run, step);
+const checkpoint = (step: number, value: number): UnwrittenCheckpoint => smallCheckpoint(run, step, value);
+const valueOf = (step: number): Promise<number | undefined> => valueIn(run, step);
 
 /** Steps 1 and 2 are there; then one is saved that replaces the second, or makes the first one too many. */
 const saves: [string, number][] = [
