@@ -14,10 +14,10 @@ export const files = {
   /** Removes a file, or a folder with all that is in it. */
   remove: (name: string): Promise<void> => rm(name, { recursive: true }),
   sizeOf: async (name: string): Promise<number> => (await stat(name)).size,
-  /** Bytes that this user may still write to the disk of a folder. */
+  /** Bytes that this user may still write to the disk of a folder; Infinity where the disk does not tell. */
   freeBytes: async (name: string): Promise<number> => {
-    const { bavail, bsize } = await statfs(name);
-    return bavail * bsize;
+    const { bavail, blocks, bsize } = await statfs(name);
+    return blocks === 0 ? Infinity : bavail * bsize;
   },
 };
 

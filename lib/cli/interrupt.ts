@@ -20,7 +20,7 @@ export class Interrupt {
    * @param onHardStop - restores the terminal.
    */
   constructor(
-    private readonly onFirst: (signal: Signal) => void,
+    private readonly onFirst: () => void,
     private readonly onHardStop: () => void = () => undefined,
   ) {
     for (const signal of SIGNALS) process.on(signal, this.handle);
@@ -55,6 +55,6 @@ export class Interrupt {
     if (this.first !== undefined) return;
     this.first = signal;
     this.controller.abort();
-    this.onFirst(signal);
+    this.onFirst();
   };
 }

@@ -32,6 +32,13 @@ export interface TrainCommand {
  * checkpoint that is in the run's folder. With `--profile`, measures some steps and leaves a picture. Gives the exit code.
  */
 export async function train(file: string, command: TrainCommand): Promise<number> {
+  // Before there is something to save, a signal ends the process as if nobody had listened.
+  let stop = (): void => process.exit(interrupt.exitCode);
+  let hide = (): void => undefined;
+  using interrupt = new Interrupt(
+    () => stop(),
+    () => hide(),
+  );
   const run = await readTrainableRun(file, command.overrides);
   await using data = await openText(run.data.text, {
     blockSize: run.model.nPositions,
@@ -63,14 +70,11 @@ export async function train(file: string, command: TrainCommand): Promise<number
     follow: trainer,
     ...(resumed ? { resumed: { step: resumed.step, path: resumed.path } } : {}),
   });
-  using interrupt = new Interrupt(
-    (signal) => {
-      trainer.stop();
-      const hint = signal === 'SIGINT' ? '; press Ctrl-C again to stop at once' : '';
-      report.log(`${signal}: stopping after this step, and saving${hint}`);
-    },
-    () => report.hide(),
-  );
+  stop = () => {
+    trainer.stop();
+    report.log('stopping after this step, and saving; press Ctrl-C again to stop at once');
+  };
+  hide = () => report.hide();
   report.log(describe(model, data));
   if (resumed) tellResumed(resumed, report, command.json);
   let result: TrainResult | undefined;
