@@ -4,23 +4,21 @@ import { TesseraeError } from '../errors';
 import { formatBytes } from '../report/format';
 import { fileError, files, syncDirectory, systemCode } from './files';
 
-/** How a folder is written. */
-export interface DirectoryContents {
-  /** The files that `write` makes: an earlier folder with any other is not replaced. */
-  readonly names: readonly string[];
-  /** About how many bytes they have, to say how much space is missing on a full disk. */
-  readonly bytes: number;
-  readonly write: (temporary: string) => Promise<void>;
-}
-
 /**
  * Writes a folder so that it is there completely or not at all: into a temporary folder beside it, synced to the disk,
  * then renamed. A folder of that name is replaced, if it holds nothing but files of the names given.
  *
+ * @param names - the files that `write` makes.
+ * @param bytes - about how many they have, to say how much space is missing on a full disk; 0: not said.
  * @throws TesseraeError `ERR_CHECKPOINT` when the folder holds something else or can't be written; what was there before
  * is there then, and the temporary folder is removed.
  */
-export async function writeDirectory(directory: string, contents: DirectoryContents): Promise<void> {
+export async function writeDirectory(
+  directory: string,
+  names: readonly string[],
+  write: (temporary: string) => Promise<void>,
+  bytes = 0,
+): Promise<void> {
   const target = path.resolve(directory);
   const suffix = randomBytes(6).toString('hex');
   const temporary = `${target}.tmp-${suffix}`;
@@ -28,9 +26,9 @@ export async function writeDirectory(directory: string, contents: DirectoryConte
   const undo: (() => Promise<unknown>)[] = [() => files.remove(temporary)];
   let replaced: boolean;
   try {
-    replaced = await checkReplaceable(target, contents.names);
+    replaced = await checkReplaceable(target, names);
     await files.mkdir(temporary);
-    await contents.write(temporary);
+    await write(temporary);
     await syncDirectory(temporary);
     if (replaced) {
       await files.rename(target, old);
@@ -42,7 +40,7 @@ export async function writeDirectory(directory: string, contents: DirectoryConte
   } catch (cause) {
     // A disk that fails may fail here too: the next start of the run tidies up what is left.
     for (const step of undo) await step().catch(() => undefined);
-    throw await withMissingSpace(fileError(directory, 'cannot be written', cause), target, contents.bytes);
+    throw await withMissingSpace(fileError(directory, 'cannot be written', cause), target, bytes);
   }
   if (replaced)
     await files.remove(old).catch((cause: unknown) => {
@@ -71,7 +69,7 @@ async function checkReplaceable(target: string, names: readonly string[]): Promi
 
 /** Adds to the error of a full disk how much has to be freed. */
 async function withMissingSpace(error: TesseraeError, target: string, bytes: number): Promise<TesseraeError> {
-  if (systemCode(error) !== 'ENOSPC') return error;
+  if (systemCode(error) !== 'ENOSPC' || bytes === 0) return error;
   const free = await files.freeBytes(path.dirname(target)).catch(() => 0);
   const missing = free < bytes ? `; ${formatBytes(bytes - free)} more are needed` : '';
   return new TesseraeError(

@@ -8,7 +8,7 @@ import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
-import { bytesOf, readSafetensors, writeSafetensors } from './safetensors';
+import { readSafetensors, writeSafetensors } from './safetensors';
 import { TRAINER_STATE } from './trainer_state';
 import { loadWeights, weightSources } from './weights';
 
@@ -52,14 +52,9 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
     ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
     ...(step === undefined ? {} : { step }),
   });
-  const sources = weightSources(model);
-  await writeDirectory(directory, {
-    names: CHECKPOINT_FILES,
-    bytes: bytesOf(sources),
-    write: async (temporary) => {
-      await writeSafetensors(path.join(temporary, WEIGHTS), sources);
-      await writeText(path.join(temporary, CONFIG), config);
-    },
+  await writeDirectory(directory, CHECKPOINT_FILES, async (temporary) => {
+    await writeSafetensors(path.join(temporary, WEIGHTS), weightSources(model));
+    await writeText(path.join(temporary, CONFIG), config);
   });
 }
 

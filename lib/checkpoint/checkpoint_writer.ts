@@ -27,20 +27,17 @@ export const checkpointBytes = ({ files }: UnwrittenCheckpoint): number =>
  */
 export async function writeCheckpoint(checkpoint: UnwrittenCheckpoint): Promise<void> {
   const { directory, names, files, rotation } = checkpoint;
-  await writeDirectory(directory, {
-    names,
-    bytes: checkpointBytes(checkpoint),
-    write: async (temporary) => {
-      const written: Record<string, WrittenFile> = {};
-      for (const [name, contents] of files) {
-        const file = path.join(temporary, name);
-        written[name] =
-          typeof contents === 'string'
-            ? await writeText(file, contents)
-            : await writeSafetensors(file, contents);
-      }
-      await writeText(path.join(temporary, MANIFEST), manifestText(written));
-    },
-  });
+  const write = async (temporary: string): Promise<void> => {
+    const written: Record<string, WrittenFile> = {};
+    for (const [name, contents] of files) {
+      const file = path.join(temporary, name);
+      written[name] =
+        typeof contents === 'string'
+          ? await writeText(file, contents)
+          : await writeSafetensors(file, contents);
+    }
+    await writeText(path.join(temporary, MANIFEST), manifestText(written));
+  };
+  await writeDirectory(directory, names, write, checkpointBytes(checkpoint));
   if (rotation) await rotateCheckpoints(rotation, directory);
 }
