@@ -4,6 +4,9 @@
  */
 import path from 'node:path';
 import { TesseraeError, type ErrorCode } from './errors';
+import type { NativeTrainingOptions, OptimizerSettings } from './native_training';
+
+export type { NativeTrainingOptions, OptimizerSettings, ParameterSettings } from './native_training';
 
 /** How a model is made native. */
 export interface NativeModelOptions {
@@ -81,29 +84,6 @@ export interface RunResult {
   }[];
 }
 
-/** How the optimizer works; fixed while a trainer uses the model. */
-export interface NativeTrainingOptions {
-  readonly optimizer: {
-    readonly type: 'adamw';
-    readonly beta1: number;
-    readonly beta2: number;
-    readonly epsilon: number;
-    readonly weightDecay: number;
-  };
-  /** Global norm that gradients are clipped to; 0: no clipping. */
-  readonly maxGradNorm: number;
-  readonly labelSmoothing: number;
-  /** Dynamic loss scaling, by the rule of PyTorch's GradScaler. Default: none. */
-  readonly lossScaling?: {
-    readonly initScale: number;
-    readonly growthFactor: number;
-    readonly backoffFactor: number;
-    readonly growthInterval: number;
-  };
-  /** Rate of each optimizer step, by applied steps; the last holds for all later ones. */
-  readonly learningRates: Float32Array;
-}
-
 /** What one optimizer step measured. */
 export interface StepResult {
   /** Sum over valid targets of the loss, in nats, and how many there were. */
@@ -140,7 +120,7 @@ export interface CallTiming {
 }
 
 /** A tensor of the model's State. */
-export type StateKind = 'parameter' | 'gradient' | 'moment1' | 'moment2';
+export type StateKind = 'parameter' | 'gradient' | 'moment1' | 'moment2' | 'ema';
 
 /** Order of a tensor's elements: of its axes, or as checkpoints hold it. */
 export type TensorOrder = 'logical' | 'file';
@@ -173,6 +153,9 @@ export interface PlanRequest {
   /** Bytes of memory for which the largest batch is sought; default: the chip's. */
   readonly memory?: number;
   readonly padding?: NativeModelOptions['padding'];
+  /** Default AdamW. */
+  readonly optimizer?: OptimizerSettings;
+  readonly emaDecay?: number;
 }
 
 interface Addon {
@@ -183,7 +166,12 @@ interface Addon {
   plan(graph: string, request: string): string;
   createModel(graph: string, options: string): Promise<object>;
   modelInfo(model: object): string;
-  configureTraining(model: object, options: string, learningRates: Float32Array): Promise<void>;
+  configureTraining(
+    model: object,
+    options: string,
+    learningRates: Float32Array,
+    momenta: Float32Array,
+  ): Promise<void>;
   trainStep(model: object, request: string, batches: object[], result: Float64Array): Promise<void>;
   profileStep(model: object, request: string, batches: object[], result: Float64Array): Promise<string>;
   deviceStatistics(device: string, into: Float64Array): Promise<void>;
@@ -313,8 +301,10 @@ export class NativeModel {
 
   /** Starts training anew: sets the optimizer, its rates and the loss scale; moments and counters become zero. */
   async configureTraining(options: NativeTrainingOptions): Promise<void> {
-    const { learningRates, ...rest } = options;
-    await async((native) => native.configureTraining(this.open(), JSON.stringify(rest), learningRates));
+    const { learningRates, momenta = new Float32Array(), ...rest } = options;
+    await async((native) =>
+      native.configureTraining(this.open(), JSON.stringify(rest), learningRates, momenta),
+    );
   }
 
   /**

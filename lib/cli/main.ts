@@ -28,6 +28,7 @@ interface TrainOptions {
 
 interface SampleOptions {
   prompt: string;
+  weights: 'trained' | 'ema';
   maxNewTokens: number;
   temperature: number;
   seed: number;
@@ -180,6 +181,11 @@ Examples:
     .option('--max-new-tokens <n>', 'tokens to write', integer(1), 200)
     .option('--temperature <number>', '0 takes the most probable token, higher is more varied', positive, 0.8)
     .option('--seed <n>', 'the same seed gives the same text', integer(0), 0)
+    .addOption(
+      new Option('--weights <which>', 'the trained weights, or their moving average (training.emaDecay)')
+        .choices(['trained', 'ema'])
+        .default('trained'),
+    )
     .addOption(device())
     .addOption(threads())
     .addHelpText(

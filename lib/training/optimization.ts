@@ -1,10 +1,20 @@
 import type { TrainerState } from '../checkpoint/trainer_state';
+import type { OptimizerTensors } from '../checkpoint/weights';
 import { TesseraeError } from '../errors';
 import { Capacities } from '../models/capacities';
 import { packBatch, type Capacity, type PackedBatch, type TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
-import type { StepResult } from '../native';
-import { DEFAULT_LOSS_SCALING, ratesOf, type LossScaling, type ResolvedTrainingArguments } from './arguments';
+import type { ParameterSettings, StepResult } from '../native';
+import {
+  DEFAULT_LOSS_SCALING,
+  momentaOf,
+  ratesOf,
+  type LossScaling,
+  type ResolvedTrainingArguments,
+} from './arguments';
+import { kernelSmoothing } from './label_smoothing';
+import { momentsOf, nativeOptimizer } from './optimizer_settings';
+import { parameterSettings } from './parameter_groups';
 
 /** What one optimizer step did. */
 export interface OptimizationStep extends StepResult {
@@ -26,13 +36,22 @@ export class Optimization {
   private configured = false;
   private readonly capacities: Capacities;
   private readonly scaling: Required<LossScaling> | undefined;
+  private readonly parameters: Record<string, ParameterSettings>;
+  private readonly labelSmoothing: number;
 
   constructor(
     private readonly model: Model,
     private readonly args: ResolvedTrainingArguments,
     private readonly rates = ratesOf(args),
+    private readonly momenta = momentaOf(args),
   ) {
     this.capacities = new Capacities(model.config.nPositions);
+    const trained = model.graph.parameters.filter(({ trainable }) => trainable !== false);
+    this.parameters = parameterSettings(
+      args.parameterGroups ?? [],
+      trained.map(({ name }) => name),
+    );
+    this.labelSmoothing = kernelSmoothing(args, model.config.vocabSize);
     if (model.precision === 'fp16') this.scaling = args.lossScaling ?? DEFAULT_LOSS_SCALING;
     else if (args.lossScaling)
       throw new TesseraeError(
@@ -71,6 +90,11 @@ export class Optimization {
     };
   }
 
+  /** What checkpoints hold of the optimizer beside `state()`. */
+  get tensors(): OptimizerTensors {
+    return { moments: momentsOf(this.args), ema: this.args.emaDecay > 0 };
+  }
+
   /**
    * Counters and loss scaler for a checkpoint; undefined before the first step, when moments are not there yet.
    *
@@ -87,13 +111,13 @@ export class Optimization {
    * Sets the optimizer up as it was when a checkpoint was written; nothing is left of what it did before.
    *
    * @param state - as `state()` gave it.
-   * @param loadMoments - writes the moments, once there is memory for them.
+   * @param loadTensors - writes moments and moving average, once there is memory for them.
    */
-  async restore(state: TrainerState['optimizer'], loadMoments: () => Promise<void>): Promise<void> {
+  async restore(state: TrainerState['optimizer'], loadTensors: () => Promise<void>): Promise<void> {
     this.ready = undefined;
     if (!state) return;
     await this.prepare();
-    await loadMoments();
+    await loadTensors();
     const { attempted, applied, lossScaler } = state;
     await this.model.native.setCounters({ attempted, applied });
     await this.model.native.setScaler(lossScaler);
@@ -116,16 +140,13 @@ export class Optimization {
     const { native } = this.model;
     const { args } = this;
     await native.configureTraining({
-      optimizer: {
-        type: 'adamw',
-        beta1: args.adamBeta1,
-        beta2: args.adamBeta2,
-        epsilon: args.adamEpsilon,
-        weightDecay: args.weightDecay,
-      },
+      optimizer: nativeOptimizer(args),
+      parameters: this.parameters,
       maxGradNorm: args.maxGradNorm,
-      labelSmoothing: args.labelSmoothing,
+      labelSmoothing: this.labelSmoothing,
+      emaDecay: args.emaDecay,
       learningRates: this.rates,
+      ...(this.momenta === undefined ? {} : { momenta: this.momenta }),
       ...(this.scaling === undefined ? {} : { lossScaling: withoutLimit(this.scaling) }),
     });
     owners.set(this.model, this);

@@ -4,7 +4,7 @@ import { CONFIG } from '../checkpoint/checkpoint';
 import { readConfig } from '../checkpoint/config_file';
 import { MANIFEST, readManifest, verifyFiles } from '../checkpoint/manifest';
 import { latestGoodCheckpoint, removeLeftovers } from '../checkpoint/run_folder';
-import { restoreMoments, restoreWeights } from '../checkpoint/trainer_checkpoint';
+import { restoreOptimizer, restoreWeights } from '../checkpoint/trainer_checkpoint';
 import { readTrainerState, type TrainerState } from '../checkpoint/trainer_state';
 import { TesseraeError } from '../errors';
 import { resolveModelConfig } from '../models/families';
@@ -110,7 +110,9 @@ export async function restore(
   optimization: Optimization,
 ): Promise<void> {
   await restoreWeights(model, found.path);
-  await optimization.restore(found.state.optimizer, () => restoreMoments(model, found.path));
+  await optimization.restore(found.state.optimizer, () =>
+    restoreOptimizer(model, found.path, optimization.tensors),
+  );
 }
 
 async function locate(directory: string): Promise<{ directory: string; damaged: readonly TesseraeError[] }> {

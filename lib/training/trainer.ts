@@ -41,7 +41,7 @@ export interface TrainerOptions {
 }
 
 /**
- * Trains a model with AdamW. Use it in one of three ways: `train()`, which resolves at the end; `for await`, which yields
+ * Trains a model. Use it in one of three ways: `train()`, which resolves at the end; `for await`, which yields
  * what happens and stops cleanly at `break`; or `step()`, for loops of your own. A run that was stopped goes on where it
  * was when it is started again.
  *
@@ -206,7 +206,8 @@ export class Trainer {
       );
     await this.exclusive('save', async () => {
       const tokenizer = this.options.train?.tokenizer;
-      await saveTrainerCheckpoint(this.model, folder, { state: await this.state(), tokenizer });
+      const { tensors } = this.optimization;
+      await saveTrainerCheckpoint(this.model, folder, { state: await this.state(), tensors, tokenizer });
       if (directory === undefined && outputDir !== undefined && saveTotalLimit > 0)
         await rotateCheckpoints(outputDir, saveTotalLimit, folder);
     });

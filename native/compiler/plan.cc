@@ -36,7 +36,8 @@ class Planner {
   Planner(std::string_view graphText, std::string_view requestText)
       : request_(parseJson(requestText, "the plan's request")) {
     onlyKeys(request_, "plan",
-             {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding"});
+             {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding",
+              "optimizer", "emaDecay"});
     chip_ = &findChip(request_.contains("chip") ? textField(request_, "chip", "plan") : "cpu");
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
                                                 : (chip_->cuda ? Precision::BF16 : Precision::FP32);
@@ -51,6 +52,9 @@ class Planner {
       accumulation_ = integerField(request_, "gradientAccumulationSteps", "plan", 1, 1 << 20);
     }
     memory_ = request_.contains("memory") ? numberField(request_, "memory", "plan") : chip_->memory;
+    if (request_.contains("optimizer"))
+      optimizer_ = parseOptimizer(objectField(request_, "optimizer", "plan"), "plan.optimizer");
+    if (request_.contains("emaDecay")) emaDecay_ = numberField(request_, "emaDecay", "plan");
     graph_ = parseGraph(graphText, parsePadding(request_));
     layout_ = makeLayout(graph_);
   }
@@ -103,8 +107,9 @@ class Planner {
   Program compileUpdate() const {
     ProgramRequest request;
     request.mode = Mode::Update;
-    request.optimizer = "adamw";
-    request.optimizerAttributes = {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weightDecay", 0.1}};
+    request.optimizer = optimizer_.name;
+    request.optimizerAttributes = optimizer_.attributes;
+    request.emaDecay = emaDecay_;
     if (precision_ == Precision::FP16)
       request.lossScaleAttributes = {
           {"growthFactor", 2.0}, {"backoffFactor", 0.5}, {"growthInterval", int64_t{2000}}};
@@ -193,7 +198,8 @@ class Planner {
   Precision precision_;
   DeviceKind device_;
   int64_t rows_, time_, accumulation_ = 1;
-  double memory_;
+  double memory_, emaDecay_ = 0;
+  OptimizerOptions optimizer_{"adamw", {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}}, 0.1};
   Graph graph_;
   Layout layout_;
 };

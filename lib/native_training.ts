@@ -1,0 +1,58 @@
+/** What lib/native.ts is told of training, as native code takes it. */
+
+/** How parameters follow their gradients. */
+export type OptimizerSettings =
+  | ({ readonly type: 'adamw' | 'adam' } & AdamSettings)
+  | ({
+      readonly type: 'radam';
+      readonly firstSteps: 'torch' | 'momentum' | 'decayOnly' | 'none';
+      readonly decoupledWeightDecay: boolean;
+    } & AdamSettings)
+  | {
+      readonly type: 'sgd';
+      /** In [0, 1); 0: no momentum, and no moment in memory. */
+      readonly momentum: number;
+      readonly nesterov: boolean;
+      readonly weightDecay: number;
+    };
+
+interface AdamSettings {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** Of the parameters that decay. */
+  readonly weightDecay: number;
+}
+
+/** What a parameter has of its own. */
+export interface ParameterSettings {
+  /** In place of the optimizer's, whether the Graph lets the parameter decay or not. */
+  readonly weightDecay?: number | undefined;
+  /** What the learning rate is multiplied by, above 0. */
+  readonly learningRateScale?: number | undefined;
+  /** False: it stays as it is, and has no gradient. */
+  readonly trainable?: boolean | undefined;
+}
+
+/** How the optimizer works; fixed while a trainer uses the model. */
+export interface NativeTrainingOptions {
+  readonly optimizer: OptimizerSettings;
+  /** By name; parameters that are not here train as the optimizer says. */
+  readonly parameters?: Readonly<Record<string, ParameterSettings>>;
+  /** Global norm that gradients are clipped to; 0: no clipping. */
+  readonly maxGradNorm: number;
+  readonly labelSmoothing: number;
+  /** Of the moving average of the parameters, in (0, 1); 0: none. Default 0. */
+  readonly emaDecay?: number;
+  /** Dynamic loss scaling, by the rule of PyTorch's GradScaler. Default: none. */
+  readonly lossScaling?: {
+    readonly initScale: number;
+    readonly growthFactor: number;
+    readonly backoffFactor: number;
+    readonly growthInterval: number;
+  };
+  /** Rate of each optimizer step, by applied steps; the last holds for all later ones. */
+  readonly learningRates: Float32Array;
+  /** Momentum (or beta 1) of each optimizer step, likewise. Default: the optimizer's in all. */
+  readonly momenta?: Float32Array;
+}
