@@ -74,7 +74,10 @@ export async function restoreOptimizer(
 const NONE: OptimizerTensors = { moments: {}, ema: false };
 
 /** The files that hold an optimizer's tensors; one without any is not written. */
-const optimizerFiles = (model: Model, { moments, ema }: OptimizerTensors): Record<string, TensorSource[]> => ({
+const optimizerFiles = (
+  model: Model,
+  { moments, ema }: OptimizerTensors,
+): Record<string, TensorSource[]> => ({
   ...(Object.keys(moments).length > 0 ? { [OPTIMIZER]: momentSources(model, moments) } : {}),
   ...(ema ? { [EMA_WEIGHTS]: emaSources(model) } : {}),
 });

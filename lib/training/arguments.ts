@@ -185,7 +185,7 @@ export const trainingArgumentsSchema = z.strictObject({
   labelSmoothingType: z
     .enum(['uniform', 'others'])
     .default('uniform')
-    .describe("Over all tokens, as PyTorch does, or over those that are not the target"),
+    .describe('Over all tokens, as PyTorch does, or over those that are not the target'),
   lossScaling: lossScalingSchema.optional().describe('Dynamic loss scaling of fp16'),
   evalSteps: steps('Steps between evaluations; 0: at the end only'),
   earlyStopping: earlyStoppingSchema

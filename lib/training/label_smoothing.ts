@@ -8,7 +8,10 @@ import type { ResolvedTrainingArguments } from './arguments';
  * @throws TesseraeError `ERR_CONFIG` for an ε of 'others' that leaves the target no more than any other token.
  */
 export function kernelSmoothing(
-  { labelSmoothing, labelSmoothingType }: Pick<ResolvedTrainingArguments, 'labelSmoothing' | 'labelSmoothingType'>,
+  {
+    labelSmoothing,
+    labelSmoothingType,
+  }: Pick<ResolvedTrainingArguments, 'labelSmoothing' | 'labelSmoothingType'>,
   vocabSize: number,
 ): number {
   if (labelSmoothing === 0 || labelSmoothingType === 'uniform') return labelSmoothing;

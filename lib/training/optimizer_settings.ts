@@ -76,7 +76,10 @@ const SETTINGS_OF: Readonly<Record<OptimizerType, readonly (keyof OptimizerArgum
 type GivenSettings = { readonly [K in keyof OptimizerArguments]?: OptimizerArguments[K] | undefined };
 
 /** An optimizer's settings with every default filled in; those that it does not have are absent. */
-export type ResolvedOptimizer = { readonly optim: OptimizerType; readonly weightDecay: number } & OptimizerArguments;
+export type ResolvedOptimizer = {
+  readonly optim: OptimizerType;
+  readonly weightDecay: number;
+} & OptimizerArguments;
 
 /**
  * Fills in the settings that the optimizer has.
@@ -96,13 +99,19 @@ export function resolveOptimizer(
   for (const name of new Set(Object.values(SETTINGS_OF).flat()))
     if (given[name] !== undefined && !SETTINGS_OF[optim].includes(name)) {
       const owners = OPTIMIZERS.filter((owner) => SETTINGS_OF[owner].includes(name));
-      refuse(name, `belongs to ${owners.map((owner) => `'${owner}'`).join(', ')}, but optim is '${optim}': leave it out`);
+      refuse(
+        name,
+        `belongs to ${owners.map((owner) => `'${owner}'`).join(', ')}, but optim is '${optim}': leave it out`,
+      );
     }
   const common = { optim, weightDecay: given.weightDecay ?? (optim === 'adamw' ? 0.1 : 0) };
   if (optim === 'sgd') {
     const { momentum = 0, nesterov = false } = given;
     if (nesterov && momentum === 0)
-      refuse('nesterov', 'looks ahead by momentum, but momentum is 0: set momentum, such as 0.9, or leave it out');
+      refuse(
+        'nesterov',
+        'looks ahead by momentum, but momentum is 0: set momentum, such as 0.9, or leave it out',
+      );
     return { ...common, momentum, nesterov };
   }
   const { adamBeta1 = 0.9, adamBeta2 = 0.95, adamEpsilon = 1e-8 } = given;
@@ -118,7 +127,12 @@ export function nativeOptimizer(resolved: ResolvedOptimizer): OptimizerSettings 
   const adam = { beta1: adamBeta1, beta2: adamBeta2, epsilon: adamEpsilon, weightDecay };
   switch (optim) {
     case 'sgd':
-      return { type: optim, momentum: resolved.momentum ?? 0, nesterov: resolved.nesterov ?? false, weightDecay };
+      return {
+        type: optim,
+        momentum: resolved.momentum ?? 0,
+        nesterov: resolved.nesterov ?? false,
+        weightDecay,
+      };
     case 'radam':
       return {
         type: optim,

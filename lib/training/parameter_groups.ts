@@ -29,7 +29,12 @@ export const parameterGroupsSchema = z.array(
         .max(1000)
         .optional()
         .describe('What their learning rate is multiplied by (default 1)'),
-      weightDecay: z.number().min(0).max(100).optional().describe('Their weight decay, in place of the common one'),
+      weightDecay: z
+        .number()
+        .min(0)
+        .max(100)
+        .optional()
+        .describe('Their weight decay, in place of the common one'),
       trainable: z.boolean().optional().describe('false: they stay as they are (default true)'),
     })
     .refine(
@@ -82,7 +87,8 @@ function matches(pattern: string, name: string): boolean {
   const first = parts[0] ?? '';
   if (parts.length === 1) return name === pattern;
   const last = parts.at(-1) ?? '';
-  if (!name.startsWith(first) || !name.endsWith(last) || name.length < first.length + last.length) return false;
+  if (!name.startsWith(first) || !name.endsWith(last) || name.length < first.length + last.length)
+    return false;
   const end = name.length - last.length;
   let from = first.length;
   for (const part of parts.slice(1, -1)) {

@@ -259,7 +259,10 @@ function checkKwargs({ warmupSteps, maxSteps }: ScheduleOptions, kwargs: LrSched
   const { pctStart, threePhase, numDecaySteps, cycleMomentum, baseMomentum, maxMomentum } = kwargs;
   for (const [key, value] of Object.entries({ baseMomentum, maxMomentum }))
     if (value !== undefined && !cycleMomentum)
-      refuse(`lrSchedulerKwargs.${key}`, `${value} does nothing without cycleMomentum: set it, or leave this out`);
+      refuse(
+        `lrSchedulerKwargs.${key}`,
+        `${value} does nothing without cycleMomentum: set it, or leave this out`,
+      );
   if ((baseMomentum ?? 0.85) > (maxMomentum ?? 0.95))
     refuse(
       'lrSchedulerKwargs.baseMomentum',
