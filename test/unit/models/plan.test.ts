@@ -46,6 +46,36 @@ it.each(['cpu', 'h100'])('adds up the same for the total and for the largest bat
   expect(plan({ chip, memory: 1000 }).largestBatch.rows).toBe(0);
 });
 
+it.each([
+  [{ type: 'sgd', momentum: 0, nesterov: false, weightDecay: 0 }, 0],
+  [{ type: 'sgd', momentum: 0.9, nesterov: true, weightDecay: 0 }, 1],
+  [{ type: 'adam', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 }, 2],
+] as const)('counts the moments of %j, and a moving average where there is one', (optimizer, moments) => {
+  const { parameters, ...bytes } = bytesOf(plan({ optimizer }));
+  expect(bytes).toMatchObject({
+    moment1: moments > 0 ? parameters : 0,
+    moment2: moments > 1 ? parameters : 0,
+    ema: 0,
+  });
+  expect(bytesOf(plan({ optimizer, emaDecay: 0.99 }))['ema']).toBe(parameters);
+  const update = (request: Partial<PlanRequest>): string[] =>
+    plan(request)
+      .calls.filter(({ section }) => section === 'update')
+      .map(({ operation }) => operation);
+  expect(update({ optimizer, emaDecay: 0.99 })).toEqual([
+    'gradient_norm',
+    optimizer.type,
+    'ema',
+    'advance_counters',
+  ]);
+});
+
+it('refuses an optimizer that it does not know', async () => {
+  const optimizer = { type: 'lion' } as unknown as NonNullable<PlanRequest['optimizer']>;
+  const { message } = await failureOf('ERR_CONFIG', () => plan({ optimizer }));
+  expect(message).toMatch(/plan.optimizer.type 'lion' is unknown: use adamw, adam, sgd or radam/);
+});
+
 it('knows the chip of the CPU, and says which chips there are', async () => {
   expect(devices()[0]).toMatchObject({ name: 'cpu', chip: 'cpu' });
   const { message } = await failureOf('ERR_CONFIG', () => plan({ chip: 'h1000' }));
