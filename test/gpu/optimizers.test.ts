@@ -4,12 +4,19 @@ import path from 'node:path';
 import type { NativeModel, Precision } from '../../lib/native';
 import { batchOf, withModel } from '../unit/support/native';
 import { randomBatch } from '../unit/support/gpt2_cases';
-import { checkOptimizer, optimizerCases, optimizerGraph as graph } from '../unit/support/optimizers';
+import {
+  checkFreezing,
+  checkOptimizer,
+  optimizerCases,
+  optimizerGraph as graph,
+} from '../unit/support/optimizers';
 import { checkResumes, resumedArguments } from '../unit/support/resuming';
 import { disposeModels } from '../unit/support/tiny_model';
 import { gpu } from './support/gpu';
 
 const precisions = ['fp32', 'bf16', 'fp16'] as const satisfies readonly Precision[];
+// A rounding to 16 bits may come before a sum or after it, as what is fused.
+const freezing = { fp32: 1e-5, bf16: 2 ** -8, fp16: 2 ** -11 } as const;
 const table = (from: number, to: number): Float32Array =>
   Float32Array.from({ length: 8 }, (_, i) => from + ((to - from) * i) / 7);
 
@@ -43,6 +50,9 @@ describe.each(precisions)('%s', (precision) => {
     });
     await checkOptimizer(optimizer, moments, { model: { device: gpu, precision } });
   });
+
+  test('a frozen parameter has no gradient, and others have theirs', () =>
+    checkFreezing({ device: gpu, precision }, freezing[precision]));
 
   test('the moving average follows the parameters, and a step that is not applied moves neither', async () => {
     const [, optimizer] = optimizerCases[0]!;

@@ -2,7 +2,12 @@ import type { NativeModel } from '../../../lib/native';
 import { failureOf } from '../support/errors';
 import { randomBatch, randomWeights } from '../support/gpt2_cases';
 import { batchOf, withModel, writeParameters } from '../support/native';
-import { checkOptimizer, optimizerCases, optimizerGraph as graph } from '../support/optimizers';
+import {
+  checkFreezing,
+  checkOptimizer,
+  optimizerCases,
+  optimizerGraph as graph,
+} from '../support/optimizers';
 
 const weight = 'transformer.h.0.mlp.c_fc.weight';
 const capacity = { rows: 2, time: 5 };
@@ -112,6 +117,8 @@ test('another optimizer gives back the moments that it has not', async () => {
     expect((await model.trainStep(capacity, [batch(2)])).applied).toBe(true);
   });
 });
+
+test('a frozen parameter has no gradient, and others have theirs', () => checkFreezing({}));
 
 test('frozen parameters are left out of the norm, also when they had gradients before', async () => {
   const names = graph.parameters.map(({ name }) => name);

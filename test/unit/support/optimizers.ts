@@ -102,3 +102,39 @@ export async function checkOptimizer(
     await look?.(model, oracles);
   });
 }
+
+/** That a frozen parameter has no gradient, and takes nothing from those of others: each one alone, and all others. */
+export async function checkFreezing(
+  options: Partial<NativeModelOptions>,
+  // Other kernels may add in another order: a bias that is not summed beside its weight.
+  tolerance = 1e-5,
+): Promise<void> {
+  const names = optimizerGraph.parameters.map(({ name }) => name);
+  const [, optimizer] = optimizerCases[0]!;
+  await withModel(optimizerGraph, options, async (model) => {
+    const gradients = async (frozen: readonly string[]): Promise<Map<string, Float32Array>> => {
+      await writeParameters(model, randomWeights(optimizerGraph));
+      const parameters = Object.fromEntries(frozen.map((name) => [name, { trainable: false }]));
+      const learningRates = Float32Array.of(0.01);
+      await model.configureTraining({
+        optimizer,
+        maxGradNorm: 0,
+        labelSmoothing: 0,
+        learningRates,
+        parameters,
+      });
+      await model.trainStep(capacity, [batchAt(0)]);
+      const read = new Map<string, Float32Array>();
+      for (const name of names) read.set(name, await model.readTensor('gradient', name));
+      return read;
+    };
+    const whole = await gradients([]);
+    const sets = names.flatMap((name) => [[name], names.filter((other) => other !== name)]);
+    for (const frozen of sets) {
+      for (const [name, gradient] of await gradients(frozen)) {
+        if (frozen.includes(name)) expect(gradient.every((g) => g === 0)).toBe(true);
+        else expectClose(`d(${name}) with ${frozen.join()} frozen`, gradient, whole.get(name)!, tolerance);
+      }
+    }
+  });
+}
