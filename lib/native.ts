@@ -156,6 +156,8 @@ export interface PlanRequest {
   /** Default AdamW. */
   readonly optimizer?: OptimizerSettings;
   readonly emaDecay?: number;
+  /** Names of parameters that training leaves alone, beside those of the Graph. */
+  readonly frozen?: readonly string[];
 }
 
 interface Addon {

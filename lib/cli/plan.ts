@@ -1,8 +1,8 @@
 import { buildGraph } from '../models/families';
-import { plan as planGraph, type OptimizerSettings, type Precision } from '../native';
+import { plan as planGraph, type Precision } from '../native';
 import { planText, type Plan } from '../report/plan_table';
-import { resolveTrainingArguments, type TrainingArguments } from '../training/arguments';
-import { nativeOptimizer } from '../training/optimizer_settings';
+import { resolveTrainingArguments } from '../training/arguments';
+import { planSettings } from '../training/planning';
 import { readRunConfig } from './config';
 
 /** What the command line says. */
@@ -16,20 +16,15 @@ export interface PlanCommand {
   readonly json: boolean;
 }
 
-/** What of the training arguments decides what an update takes. */
-function planned(training: TrainingArguments): { optimizer: OptimizerSettings; emaDecay: number } {
-  const resolved = resolveTrainingArguments(training);
-  return { optimizer: nativeOptimizer(resolved), emaDecay: resolved.emaDecay };
-}
-
 /** `tesserae plan`: tells what a training step would do, without doing it. Gives the exit code. */
 export async function plan(file: string, command: PlanCommand): Promise<number> {
   const { model, training } = await readRunConfig(file);
-  const result = planGraph(buildGraph(model), {
+  const graph = buildGraph(model);
+  const result = planGraph(graph, {
     rows: command.batchSize ?? training?.batchSize ?? 8,
     time: model.nPositions,
     gradientAccumulationSteps: training?.gradientAccumulationSteps ?? 1,
-    ...(training === undefined ? {} : planned(training)),
+    ...(training === undefined ? {} : planSettings(resolveTrainingArguments(training, 'training'), graph)),
     ...(command.chip === undefined ? {} : { chip: command.chip }),
     ...(command.precision === undefined ? {} : { precision: command.precision }),
     ...(command.memory === undefined ? {} : { memory: command.memory }),

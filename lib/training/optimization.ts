@@ -14,7 +14,7 @@ import {
 } from './arguments';
 import { kernelSmoothing } from './label_smoothing';
 import { momentsOf, nativeOptimizer } from './optimizer_settings';
-import { parameterSettings } from './parameter_groups';
+import { parameterSettings, trainedNames } from './parameter_groups';
 
 /** What one optimizer step did. */
 export interface OptimizationStep extends StepResult {
@@ -46,11 +46,7 @@ export class Optimization {
     private readonly momenta = momentaOf(args),
   ) {
     this.capacities = new Capacities(model.config.nPositions);
-    const trained = model.graph.parameters.filter(({ trainable }) => trainable !== false);
-    this.parameters = parameterSettings(
-      args.parameterGroups ?? [],
-      trained.map(({ name }) => name),
-    );
+    this.parameters = parameterSettings(args.parameterGroups ?? [], trainedNames(model.graph));
     this.labelSmoothing = kernelSmoothing(args, model.config.vocabSize);
     if (model.precision === 'fp16') this.scaling = args.lossScaling ?? DEFAULT_LOSS_SCALING;
     else if (args.lossScaling)

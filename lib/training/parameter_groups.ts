@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import type { Graph } from '../graph/graph';
 import { nearestName } from '../models/validation';
 import type { ParameterSettings } from '../native';
 
@@ -49,10 +50,14 @@ export const parameterGroupsSchema = z.array(
     ),
 );
 
+/** Names of the parameters that training changes, but for what groups freeze. */
+export const trainedNames = ({ parameters }: Graph): string[] =>
+  parameters.filter(({ trainable }) => trainable !== false).map(({ name }) => name);
+
 /**
  * What single parameters have of their own. The first group that matches a parameter decides.
  *
- * @param names - of the parameters that training changes.
+ * @param names - trainedNames of the Graph.
  * @throws TesseraeError `ERR_CONFIG` for a group that no parameter is left for, and when nothing is left to train.
  */
 export function parameterSettings(

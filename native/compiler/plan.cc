@@ -1,6 +1,7 @@
 #include "compiler/plan.h"
 
 #include <algorithm>
+#include <set>
 
 #include "compiler/compile.h"
 #include "compiler/options.h"
@@ -37,7 +38,7 @@ class Planner {
       : request_(parseJson(requestText, "the plan's request")) {
     onlyKeys(request_, "plan",
              {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding",
-              "optimizer", "emaDecay"});
+              "optimizer", "emaDecay", "frozen"});
     chip_ = &findChip(request_.contains("chip") ? textField(request_, "chip", "plan") : "cpu");
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
                                                 : (chip_->cuda ? Precision::BF16 : Precision::FP32);
@@ -57,6 +58,14 @@ class Planner {
     if (request_.contains("emaDecay")) emaDecay_ = numberField(request_, "emaDecay", "plan");
     graph_ = parseGraph(graphText, parsePadding(request_));
     layout_ = makeLayout(graph_);
+    if (request_.contains("frozen")) {
+      for (const Json& name : arrayField(request_, "frozen", "plan", layout_.slots.size())) {
+        if (!name.is_string() || !layout_.find(name.get<std::string>()))
+          fail(ErrorCode::Config, "plan.frozen must hold names of parameters, not %.100s",
+               name.dump().c_str());
+        frozen_.insert(name.get<std::string>());
+      }
+    }
   }
 
   std::string json() {
@@ -101,6 +110,7 @@ class Planner {
     request.mode = Mode::Train;
     request.rows = rows_;
     request.time = time_;
+    request.frozen = frozen_;
     return compile(graph_, layout_, precision_, device_, kThreads, request);
   }
 
@@ -202,6 +212,7 @@ class Planner {
   OptimizerOptions optimizer_{"adamw", {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}}, 0.1};
   Graph graph_;
   Layout layout_;
+  std::set<std::string> frozen_;
 };
 
 }  // namespace

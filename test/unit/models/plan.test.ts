@@ -1,6 +1,8 @@
 import { buildGraph, resolveModelConfig } from '../../../lib/models/families';
-import { devices, plan as planGraph, type PlanRequest } from '../../../lib/native';
+import { devices, NativeModel, plan as planGraph, type PlanRequest } from '../../../lib/native';
 import type { Plan } from '../../../lib/report/plan_table';
+import { resolveTrainingArguments } from '../../../lib/training/arguments';
+import { planSettings } from '../../../lib/training/planning';
 import { failureOf } from '../support/errors';
 import { TINY } from '../support/tiny_model';
 
@@ -80,4 +82,41 @@ it('knows the chip of the CPU, and says which chips there are', async () => {
   expect(devices()[0]).toMatchObject({ name: 'cpu', chip: 'cpu' });
   const { message } = await failureOf('ERR_CONFIG', () => plan({ chip: 'h1000' }));
   expect(message).toMatch(/h100, h200, .*cpu/);
+});
+
+it('plans the calls that a step with these settings makes', async () => {
+  const args = resolveTrainingArguments({
+    maxSteps: 1,
+    optim: 'sgd',
+    emaDecay: 0.9,
+    parameterGroups: [
+      { match: '*.h.0.*', trainable: false },
+      { match: '*.w*e.weight', trainable: false },
+    ],
+  });
+  const model = await NativeModel.create(graph, { device: 'cpu', precision: 'fp32', seed: 1 });
+  try {
+    const settings = planSettings(args, graph);
+    const { frozen, optimizer, emaDecay } = settings;
+    await model.configureTraining({
+      optimizer,
+      emaDecay,
+      parameters: Object.fromEntries(frozen.map((name) => [name, { trainable: false }])),
+      maxGradNorm: 1,
+      labelSmoothing: 0,
+      learningRates: Float32Array.of(0.1),
+    });
+    const ids = new Int32Array(64);
+    const { timings } = await model.profileStep({ rows: 4, time: 16 }, [{ tokens: ids, targets: ids }]);
+    const measured = timings.map(({ section, call, operation }) => `${section} ${call} ${operation}`);
+    const planned = plan(settings).calls.map(
+      ({ section, name, operation }) => `${section} ${name} ${operation}`,
+    );
+    expect(measured).toEqual(planned);
+    expect(planned).toContain('update sgd sgd');
+    // With the embeddings and the first block frozen, nothing flows back into that.
+    expect(planned.length).toBeLessThan(plan().calls.length - 5);
+  } finally {
+    model.dispose();
+  }
 });
