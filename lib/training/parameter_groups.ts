@@ -79,10 +79,22 @@ export function parameterSettings(
 function whyEmpty(match: string, matching: readonly string[], names: readonly string[]): string {
   if (matching.length > 0)
     return `'${match}' matches only what earlier groups match: put this group before them, or leave it out`;
-  const near = nearestName(match.replaceAll('*', ''), names);
+  const words = match
+    .replaceAll('*', '')
+    .split('.')
+    .filter((word) => word !== '');
+  const near = nearestName(words.join('.'), [...names, ...new Set(names.flatMap(partsOf))]);
   return (
     `'${match}' matches no parameter that is trained: ` +
     (near === undefined ? `names are such as '${names[0] ?? ''}'` : `did you mean '${near}'?`)
+  );
+}
+
+/** What stands between dots of a name: patterns have some of it in the place of all. */
+function partsOf(name: string): string[] {
+  const words = name.split('.');
+  return words.flatMap((_, from) =>
+    words.slice(from).map((_word, i) => words.slice(from, from + i + 1).join('.')),
   );
 }
 

@@ -192,6 +192,8 @@ describe('parameter groups', () => {
 
   it.each([
     ['parameterGroups[0].match', [{ match: 'wte.wieght', weightDecay: 0 }], /did you mean 'wte.weight'/],
+    ['parameterGroups[0].match', [{ match: '*.mpl.*', weightDecay: 0 }], /did you mean 'mlp'/],
+    ['parameterGroups[0].match', [{ match: 'h.0.mlp.c_fx*', weightDecay: 0 }], /did you mean 'h.0.mlp.c_fc'/],
     [
       'parameterGroups[0].match',
       [{ match: 'decoder.*', weightDecay: 0 }],
