@@ -113,9 +113,9 @@ export const mutants = [
   },
   {
     name: 'a frozen parameter moves',
-    file: 'native/ops/optimizer/cpu.cc',
-    search: 'if (scale == 0) continue;',
-    replace: '',
+    file: 'native/engine/training.cc',
+    search: 'slot.parameter->trainable && own.trainable ?',
+    replace: 'slot.parameter->trainable ?',
     ...optimizers('adamw parameters have rates and decays of their own'),
   },
   {
