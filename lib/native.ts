@@ -4,9 +4,9 @@
  */
 import path from 'node:path';
 import { TesseraeError, type ErrorCode } from './errors';
-import type { NativeTrainingOptions, OptimizerSettings } from './native_training';
+import type { LossScaler, NativeTrainingOptions, OptimizerSettings, StepResult } from './native_training';
 
-export type { NativeTrainingOptions, OptimizerSettings, ParameterSettings } from './native_training';
+export type * from './native_training';
 
 /** How a model is made native. */
 export interface NativeModelOptions {
@@ -84,33 +84,6 @@ export interface RunResult {
   }[];
 }
 
-/** What one optimizer step measured. */
-export interface StepResult {
-  /** Sum over valid targets of the loss, in nats, and how many there were. */
-  readonly lossSum: number;
-  readonly validTargets: number;
-  /** Norm of the mean gradient, before clipping. */
-  readonly gradNorm: number;
-  readonly learningRate: number;
-  /** False when the step was skipped because its gradient was not finite or no target was valid. */
-  readonly applied: boolean;
-  readonly attemptedSteps: number;
-  readonly appliedSteps: number;
-  /** What the next step's loss will be multiplied by; 1 without loss scaling. */
-  readonly lossScale: number;
-  /** Steps up to this one, without one between them that had a finite gradient. */
-  readonly skippedInRow: number;
-}
-
-/** What dynamic loss scaling remembers from step to step. */
-export interface LossScaler {
-  readonly scale: number;
-  /** Steps with a finite gradient since the scale last changed. */
-  readonly cleanSteps: number;
-  /** Steps without one since the last that had one. */
-  readonly skippedInRow: number;
-}
-
 /** What an operation call of a step took on the device. */
 export interface CallTiming {
   readonly section: 'micro' | 'update';
@@ -164,6 +137,7 @@ interface Addon {
   /** Drops queued work and waits for the operation that runs. */
   shutdown(): void;
   devices(): string;
+  system(): string;
   chips(): string;
   plan(graph: string, request: string): string;
   createModel(graph: string, options: string): Promise<object>;
@@ -266,6 +240,32 @@ async function async<T>(call: (native: Addon) => Promise<T>): Promise<T> {
 /** Devices that this build and machine offer; `chip` is what `plan` calls it, absent for one that it does not know. */
 export function devices(): { name: string; kind: 'cpu' | 'cuda'; chip?: string; description: string }[] {
   return JSON.parse(sync((native) => native.devices())) as ReturnType<typeof devices>;
+}
+
+/** What the build and the machine have, for `tesserae doctor`; asks the driver, but uses no GPU. */
+export interface SystemInfo {
+  /** Whether the build has CUDA. */
+  readonly cuda: boolean;
+  /** Version of oneDNN, whose matrix products the CPU uses. */
+  readonly oneDnn: string;
+  /** The newest CUDA that the NVIDIA driver serves, 13000 for 13.0; absent without a driver. */
+  readonly driver?: number;
+  /** What the driver says where it gives no GPU. */
+  readonly problem?: string;
+  /** All that the driver shows, with their memory in bytes; `supported` are those of sm_80 and newer. */
+  readonly gpus: readonly {
+    readonly index: number;
+    readonly name: string;
+    readonly capability: string;
+    readonly memory: number;
+    readonly supported: boolean;
+  }[];
+  /** Versions of the libraries that can be opened: 130001 is cuBLASLt 13.0.1, 22703 is NCCL 2.27.3. */
+  readonly libraries: { readonly cublasLt?: number; readonly nccl?: number };
+}
+
+export function system(): SystemInfo {
+  return JSON.parse(sync((native) => native.system())) as SystemInfo;
 }
 
 /**

@@ -1,4 +1,4 @@
-/** What lib/native.ts is told of training, as native code takes it. */
+/** What native code is told of training, and what it tells of a step; lib/native.ts hands it out. */
 
 /** How parameters follow their gradients. */
 export type OptimizerSettings =
@@ -55,4 +55,31 @@ export interface NativeTrainingOptions {
   readonly learningRates: Float32Array;
   /** Momentum (or beta 1) of each optimizer step, likewise. Default: the optimizer's in all. */
   readonly momenta?: Float32Array;
+}
+
+/** What one optimizer step measured. */
+export interface StepResult {
+  /** Sum over valid targets of the loss, in nats, and how many there were. */
+  readonly lossSum: number;
+  readonly validTargets: number;
+  /** Norm of the mean gradient, before clipping. */
+  readonly gradNorm: number;
+  readonly learningRate: number;
+  /** False when the step was skipped because its gradient was not finite or no target was valid. */
+  readonly applied: boolean;
+  readonly attemptedSteps: number;
+  readonly appliedSteps: number;
+  /** What the next step's loss will be multiplied by; 1 without loss scaling. */
+  readonly lossScale: number;
+  /** Steps up to this one, without one between them that had a finite gradient. */
+  readonly skippedInRow: number;
+}
+
+/** What dynamic loss scaling remembers from step to step. */
+export interface LossScaler {
+  readonly scale: number;
+  /** Steps with a finite gradient since the scale last changed. */
+  readonly cleanSteps: number;
+  /** Steps without one since the last that had one. */
+  readonly skippedInRow: number;
 }

@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import type { Precision } from '../native';
 import { average } from './average';
+import { completion, SHELLS, type Shell } from './completion';
+import { doctor } from './doctor';
 import { plan } from './plan';
 import { sample } from './sample';
 import { schedule } from './schedule';
@@ -266,6 +268,38 @@ Example:
   $ tesserae schedule config.json --svg schedule.svg`,
     )
     .action(async (file: string, options: { svg?: string }) => done(await schedule(file, options)));
+
+  root
+    .command('doctor')
+    .summary('tell what works on this machine, and what to do about the rest')
+    .description(
+      'Looks at Node.js, the system, the addon, the NVIDIA driver, GPUs and libraries, and trains a tiny model on each ' +
+        'device in a process of its own. Of each problem it tells one cause and one command.',
+    )
+    .option('--json', 'print findings as JSON lines')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tesserae doctor`,
+    )
+    .action(async ({ json }: { json?: true }) => done(await doctor({ json: json ?? false })));
+
+  root
+    .command('completion')
+    .summary('print a script that completes this command line')
+    .description('Prints a script that completes commands, options and their choices in a shell.')
+    .addArgument(new Argument('<shell>', 'where it will run').choices(SHELLS))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ source <(tesserae completion bash)                        # in ~/.bashrc; zsh likewise
+  $ tesserae completion fish > ~/.config/fish/completions/tesserae.fish`,
+    )
+    .action((shell: Shell) => {
+      process.stdout.write(completion(shell, root));
+    });
   return root;
 }
 

@@ -326,3 +326,18 @@ describe('mistakes', () => {
     expect(existsSync(path.join(folder, 'runs', 'bad'))).toBe(false);
   });
 });
+
+it('doctor: the addon loads, and a tiny model learns in a process of its own', () => {
+  const { code, out, err } = tesserae('doctor', '--json');
+  const found = records(out);
+  expect({ code, err, problems: found.filter(({ status }) => status === 'problem') }).toEqual({
+    code: 0,
+    err: '',
+    problems: [],
+  });
+  expect(found).toContainEqual({
+    status: 'ok',
+    subject: 'test cpu',
+    text: expect.stringMatching(/^30 steps in .+ \(fp32, x86-64-v\d\), loss 4\.\d+ → [0-3]\.\d+$/) as string,
+  });
+});

@@ -34,6 +34,8 @@ it.each([
   [['average', '--help']],
   [['plan', '--help']],
   [['schedule', '--help']],
+  [['doctor', '--help']],
+  [['completion', '--help']],
   [['--version']],
 ])('%j explains itself and succeeds', async (args) => {
   expect(await main(args)).toBe(0);
@@ -49,6 +51,7 @@ it.each<[string[], string]>([
   [['plan', 'x.json', '--memory', 'much'], 'such as 24GiB'],
   [['sample', 'x', '--weights', 'best'], 'Allowed choices are trained, ema'],
   [['average', 'x'], 'give what to average'],
+  [['completion', 'tcsh'], 'Allowed choices are bash, zsh, fish'],
   [['plan', 'x.json', '--precision', 'fp12'], 'Allowed choices are fp32, tf32, fp16, bf16'],
 ])('%j is wrong usage', async (args, message) => {
   expect(await main(args)).toBe(2);
