@@ -4,6 +4,7 @@ import type { Tokenizer } from '../data/tokenizer';
 import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { TesseraeError } from '../errors';
 import { Model, type ModelOptions } from '../models/model';
+import { show } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
@@ -14,10 +15,19 @@ import { loadWeights, weightSources } from './weights';
 
 export const CONFIG = 'config.json';
 export const WEIGHTS = 'model.safetensors';
+/** The moving average of the weights. */
+export const EMA_WEIGHTS = 'model_ema.safetensors';
 export const OPTIMIZER = 'optimizer.safetensors';
 
 /** All that a checkpoint may hold: a folder with anything else is not replaced by one. */
-export const CHECKPOINT_FILES: readonly string[] = [CONFIG, WEIGHTS, OPTIMIZER, TRAINER_STATE, MANIFEST];
+export const CHECKPOINT_FILES: readonly string[] = [
+  CONFIG,
+  WEIGHTS,
+  EMA_WEIGHTS,
+  OPTIMIZER,
+  TRAINER_STATE,
+  MANIFEST,
+];
 
 /** What is saved beside the model. */
 export interface SaveOptions {
@@ -25,6 +35,12 @@ export interface SaveOptions {
   readonly tokenizer?: Tokenizer;
   /** Optimizer steps that the model was trained for. */
   readonly step?: number;
+}
+
+/** Which weights are loaded, and where to. */
+export interface LoadOptions extends ModelOptions {
+  /** Those that were trained, or their moving average (`emaDecay`). Default 'trained'. */
+  readonly weights?: 'trained' | 'ema';
 }
 
 /** What a checkpoint holds. */
@@ -68,10 +84,14 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
  * @example
  * const { model, tokenizer } = await loadModel('runs/book');
  */
-export async function loadModel(directory: string, options: ModelOptions = {}): Promise<LoadedModel> {
+export async function loadModel(
+  directory: string,
+  { weights = 'trained', ...options }: LoadOptions = {},
+): Promise<LoadedModel> {
   const found = await findCheckpoint(directory);
+  const weightFile = await fileOf(weights, found);
   if (await isFile(path.join(found, MANIFEST)))
-    await verifyFiles(found, await readManifest(found), [CONFIG, WEIGHTS]);
+    await verifyFiles(found, await readManifest(found), [CONFIG, weightFile]);
   const config = await readConfig(path.join(found, CONFIG));
   const tokenizer = config.tokenizer === undefined ? undefined : tokenizerNamed(config.tokenizer);
   if (config.tokenizer !== undefined && !tokenizer)
@@ -80,11 +100,11 @@ export async function loadModel(directory: string, options: ModelOptions = {}): 
       `'${found}' needs the tokenizer '${config.tokenizer}'; this release has ${TOKENIZER_NAMES.join(', ')}`,
       { details: { directory: found } },
     );
-  const file = await readSafetensors(path.join(found, WEIGHTS));
+  const file = await readSafetensors(path.join(found, weightFile));
   try {
     const model = await Model.create(config.model, options);
     try {
-      await loadWeights(model, file, path.join(found, WEIGHTS));
+      await loadWeights(model, file, path.join(found, weightFile));
     } catch (error) {
       model.dispose();
       throw error;
@@ -98,6 +118,20 @@ export async function loadModel(directory: string, options: ModelOptions = {}): 
   } finally {
     await file.close();
   }
+}
+
+async function fileOf(weights: unknown, directory: string): Promise<string> {
+  if (weights === 'trained') return WEIGHTS;
+  if (weights !== 'ema')
+    throw new TesseraeError('ERR_CONFIG', `weights must be 'trained' or 'ema', not ${show(weights)}`, {
+      details: { path: 'weights' },
+    });
+  if (await isFile(path.join(directory, EMA_WEIGHTS))) return EMA_WEIGHTS;
+  throw new TesseraeError(
+    'ERR_CHECKPOINT',
+    `'${directory}' has no ${EMA_WEIGHTS}: it was trained without emaDecay. Load the trained weights`,
+    { details: { directory } },
+  );
 }
 
 /**

@@ -5,6 +5,7 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import type { Precision } from '../native';
+import { average } from './average';
 import { completion, SHELLS, type Shell } from './completion';
 import { doctor } from './doctor';
 import { plan } from './plan';
@@ -31,6 +32,7 @@ interface TrainOptions {
 
 interface SampleOptions {
   prompt: string;
+  weights: 'trained' | 'ema';
   maxNewTokens: number;
   temperature: number;
   seed: number;
@@ -113,6 +115,8 @@ function program(done: (code: number) => void): Command {
 Examples:
   $ tesserae train config.json           train the model that config.json describes
   $ tesserae sample runs/config          let the trained model write
+  $ tesserae average runs/config runs/mean --last 5
+                                         average the last checkpoints of a run
   $ tesserae plan config.json            see what a step costs before running it
   $ tesserae schedule config.json        see the learning rate of every step before running it
 
@@ -184,6 +188,11 @@ Examples:
     .option('--max-new-tokens <n>', 'tokens to write', integer(1), 200)
     .option('--temperature <number>', '0 takes the most probable token, higher is more varied', positive, 0.8)
     .option('--seed <n>', 'the same seed gives the same text', integer(0), 0)
+    .addOption(
+      new Option('--weights <which>', 'the trained weights, or their moving average (training.emaDecay)')
+        .choices(['trained', 'ema'])
+        .default('trained'),
+    )
     .addOption(device())
     .addOption(threads())
     .addHelpText(
@@ -193,6 +202,29 @@ Example:
   $ tesserae sample runs/config --prompt "Call me" --max-new-tokens 400`,
     )
     .action(async (folder: string, options: SampleOptions) => done(await sample(folder, options)));
+
+  root
+    .command('average')
+    .summary('average the weights of several checkpoints')
+    .description(
+      'Writes a model whose weights are the mean of those of the last checkpoints of a run, or of the checkpoints named. ' +
+        'It can be sampled and loaded, not resumed.',
+    )
+    .argument('<folders...>', 'a run, or two checkpoints and more; the last folder is the one to write')
+    .option('--last <n>', 'how many checkpoints of the run, from the newest', integer(2))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae average runs/config runs/mean --last 5
+  $ tesserae average runs/config/checkpoint-900 runs/config/checkpoint-1000 runs/mean`,
+    )
+    .action(async (folders: string[], options: { last?: number }, command: Command) => {
+      const output = folders.at(-1);
+      if (folders.length < 2 || output === undefined)
+        command.error('error: give what to average and, last, the folder to write');
+      done(await average({ sources: folders.slice(0, -1), output, ...options }));
+    });
 
   root
     .command('plan')
