@@ -269,6 +269,7 @@ const HUGGING_FACE_ACTIVATIONS: Readonly<Record<string, GPT2Config['activationFu
   gelu_python: 'gelu',
   gelu_pytorch_tanh: 'gelu_new',
   gelu_accurate: 'gelu_new',
+  gelu_python_tanh: 'gelu_new',
   gelu_fast: 'gelu_new',
 };
 
