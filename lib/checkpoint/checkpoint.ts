@@ -3,18 +3,20 @@ import path from 'node:path';
 import type { Tokenizer } from '../data/tokenizer';
 import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { TesseraeError } from '../errors';
+import { buildGraph } from '../models/families';
 import { Model, type ModelOptions } from '../models/model';
 import { show } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
-import { readSafetensors, writeSafetensors } from './safetensors';
+import { writeSafetensors } from './safetensors';
 import { TRAINER_STATE } from './trainer_state';
-import { loadWeights, weightSources } from './weights';
+import { isFile, openWeights, WEIGHTS, weightsFile } from './weight_files';
+import { findWeights, loadWeights, weightSources } from './weights';
 
+export { WEIGHTS };
 export const CONFIG = 'config.json';
-export const WEIGHTS = 'model.safetensors';
 /** The moving average of the weights. */
 export const EMA_WEIGHTS = 'model_ema.safetensors';
 export const OPTIMIZER = 'optimizer.safetensors';
@@ -75,11 +77,12 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
 }
 
 /**
- * Loads a checkpoint of this library or of Hugging Face's GPT-2 (F32 safetensors).
+ * Loads a checkpoint of this library or of Hugging Face's GPT-2: safetensors in one file or in several with an index,
+ * stored in F32, F16 or BF16, named as GPT2LMHeadModel or as GPT2Model names them.
  *
  * @param directory - the checkpoint, or the folder of a run: then its last `checkpoint-<step>` is taken.
- * @throws TesseraeError `ERR_CHECKPOINT` when it is missing, damaged or does not fit its configuration, and what
- * `Model.create` throws.
+ * @throws TesseraeError `ERR_CHECKPOINT` when it is missing, damaged or does not fit its configuration, `ERR_CONFIG` for
+ * a model that is not supported, and what `Model.create` throws.
  *
  * @example
  * const { model, tokenizer } = await loadModel('runs/book');
@@ -89,9 +92,9 @@ export async function loadModel(
   { weights = 'trained', ...options }: LoadOptions = {},
 ): Promise<LoadedModel> {
   const found = await findCheckpoint(directory);
-  const weightFile = await fileOf(weights, found);
+  const name = await fileOf(weights, found);
   if (await isFile(path.join(found, MANIFEST)))
-    await verifyFiles(found, await readManifest(found), [CONFIG, weightFile]);
+    await verifyFiles(found, await readManifest(found), [CONFIG, path.basename(name)]);
   const config = await readConfig(path.join(found, CONFIG));
   const tokenizer = config.tokenizer === undefined ? undefined : tokenizerNamed(config.tokenizer);
   if (config.tokenizer !== undefined && !tokenizer)
@@ -100,11 +103,13 @@ export async function loadModel(
       `'${found}' needs the tokenizer '${config.tokenizer}'; this release has ${TOKENIZER_NAMES.join(', ')}`,
       { details: { directory: found } },
     );
-  const file = await readSafetensors(path.join(found, weightFile));
+  const file = await openWeights(name);
   try {
+    // Before memory is taken for what config.json merely says.
+    findWeights(buildGraph(config.model), file, name);
     const model = await Model.create(config.model, options);
     try {
-      await loadWeights(model, file, path.join(found, weightFile));
+      await loadWeights(model, file, name);
     } catch (error) {
       model.dispose();
       throw error;
@@ -121,12 +126,13 @@ export async function loadModel(
 }
 
 async function fileOf(weights: unknown, directory: string): Promise<string> {
-  if (weights === 'trained') return WEIGHTS;
+  if (weights === 'trained') return (await weightsFile(directory)) ?? path.join(directory, WEIGHTS);
   if (weights !== 'ema')
     throw new TesseraeError('ERR_CONFIG', `weights must be 'trained' or 'ema', not ${show(weights)}`, {
       details: { path: 'weights' },
     });
-  if (await isFile(path.join(directory, EMA_WEIGHTS))) return EMA_WEIGHTS;
+  const file = path.join(directory, EMA_WEIGHTS);
+  if (await isFile(file)) return file;
   throw new TesseraeError(
     'ERR_CHECKPOINT',
     `'${directory}' has no ${EMA_WEIGHTS}: it was trained without emaDecay. Load the trained weights`,
@@ -141,33 +147,35 @@ async function fileOf(weights: unknown, directory: string): Promise<string> {
  * @throws TesseraeError `ERR_CHECKPOINT` when there is none.
  */
 export async function findCheckpoint(directory: string): Promise<string> {
-  if (await isCheckpoint(directory)) return directory;
+  if (await checkpointWeights(directory)) return directory;
   const names = await readdir(directory).catch(() => []);
   const found: { candidate: string; written: number; step: number }[] = [];
   for (const name of names) {
     const step = /^checkpoint-(\d{1,15})$/.exec(name)?.[1];
     const candidate = path.join(directory, name);
-    if (step === undefined || !(await isCheckpoint(candidate))) continue;
-    const { mtimeMs } = await stat(path.join(candidate, WEIGHTS));
+    const weights = step === undefined ? undefined : await checkpointWeights(candidate);
+    if (weights === undefined) continue;
+    const { mtimeMs } = await stat(weights);
     found.push({ candidate, written: mtimeMs, step: Number(step) });
   }
   const [last] = found.sort((a, b) => b.written - a.written || b.step - a.step);
   if (last) return last.candidate;
+  const other = names.find((name) => OTHER_WEIGHTS.test(name));
   throw new TesseraeError(
     'ERR_CHECKPOINT',
-    `'${directory}' holds no checkpoint: a checkpoint is a folder with ${CONFIG} and ${WEIGHTS}, and the folder of a ` +
-      `run has some as checkpoint-<step>`,
+    other === undefined
+      ? `'${directory}' holds no checkpoint: a checkpoint is a folder with ${CONFIG} and ${WEIGHTS}, and the folder of a ` +
+          `run has some as checkpoint-<step>`
+      : `'${directory}' has its weights in '${other}', and only safetensors are read. Convert them with Python: ` +
+          `from transformers import GPT2LMHeadModel as M; M.from_pretrained('FROM').save_pretrained('TO')`,
     { details: { directory } },
   );
 }
 
-async function isCheckpoint(directory: string): Promise<boolean> {
-  return (await isFile(path.join(directory, CONFIG))) && (await isFile(path.join(directory, WEIGHTS)));
-}
+/** Weights in formats of other libraries; those of PyTorch's own can run code when they are read. */
+const OTHER_WEIGHTS = /\.(bin|pt|pth|ckpt|h5|msgpack|onnx|gguf)$/;
 
-async function isFile(name: string): Promise<boolean> {
-  return stat(name).then(
-    (found) => found.isFile(),
-    () => false,
-  );
+/** The file of the weights of a checkpoint, or undefined for a folder that is none. */
+async function checkpointWeights(directory: string): Promise<string | undefined> {
+  return (await isFile(path.join(directory, CONFIG))) ? weightsFile(directory) : undefined;
 }

@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
 import type { ResolvedModelConfig } from '../models/families';
-import { fromHuggingFace, toHuggingFace } from '../models/gpt2_config';
-import { messageOf } from './files';
+import { fromHuggingFace, toHuggingFace, type GPT2Config } from '../models/gpt2_config';
+import { show } from '../models/validation';
+import { files, messageOf } from './files';
 
 /** What a checkpoint's config.json says. */
 export interface CheckpointConfig {
@@ -32,18 +32,18 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
     new TesseraeError('ERR_CHECKPOINT', `'${file}' ${why}`, { details: { file }, cause });
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(file, 'utf8'));
+    json = JSON.parse(await files.readText(file));
   } catch (cause) {
     throw refuse(`cannot be read: ${messageOf(cause)}`, cause);
   }
-  const { config } = fromHuggingFace(json);
+  const config = settings(json, file);
   const { version, tokenizer, step } = ((json as { tesserae?: unknown }).tesserae ?? {}) as Record<
     string,
     unknown
   >;
   if (version !== undefined && version !== 1)
     throw refuse(
-      `has version ${JSON.stringify(version)} of the tesserae block; this release reads version 1: update tesserae`,
+      `has version ${show(version)} of the tesserae block; this release reads version 1: update tesserae`,
     );
   if (tokenizer !== undefined && typeof tokenizer !== 'string')
     throw refuse('names its tokenizer with something that is not text');
@@ -53,4 +53,14 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
     ...(tokenizer === undefined ? {} : { tokenizer }),
     ...(step === undefined ? {} : { step: step as number }),
   };
+}
+
+function settings(json: unknown, file: string): GPT2Config {
+  try {
+    return fromHuggingFace(json).config;
+  } catch (error) {
+    if (!(error instanceof TesseraeError)) throw error;
+    const { code, message, details } = error;
+    throw new TesseraeError(code, `'${file}': ${message}`, { details: { ...details, file }, cause: error });
+  }
 }

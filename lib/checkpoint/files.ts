@@ -1,4 +1,5 @@
-import { mkdir, open, readdir, readFile, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
 
 /** What checkpoints ask of an open file. */
@@ -9,7 +10,7 @@ export const files = {
   open: (name: string, flags: 'r' | 'wx'): Promise<OpenFile> => open(name, flags),
   mkdir: (name: string): Promise<unknown> => mkdir(name, { recursive: true }),
   readdir: (name: string): Promise<string[]> => readdir(name),
-  readText: (name: string): Promise<string> => readFile(name, 'utf8'),
+  readText,
   rename,
   /** Removes a file, or a folder with all that is in it. */
   remove: (name: string): Promise<void> => rm(name, { recursive: true }),
@@ -20,6 +21,24 @@ export const files = {
     return blocks === 0 ? Infinity : bavail * bsize;
   },
 };
+
+/** Larger files are no JSON of a checkpoint: GPT-2 with 1,000 blocks has 1 MiB of names in its index. */
+const MOST_BYTES = 16 * 1024 * 1024;
+
+/** The text of a small file; rejects with why it can't be read: it may be missing, too large, or a pipe. */
+async function readText(name: string): Promise<string> {
+  // Opening a pipe would otherwise wait for a writer.
+  const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const found = await handle.stat();
+    if (!found.isFile()) throw new Error('it is not a file');
+    if (found.size > MOST_BYTES)
+      throw new Error(`it has ${found.size} bytes; such files have ${MOST_BYTES} at most`);
+    return await handle.readFile('utf8');
+  } finally {
+    await handle.close();
+  }
+}
 
 /** What an error of the file system says. */
 export function messageOf(cause: unknown): string {

@@ -1,8 +1,10 @@
 import { constants } from 'node:buffer';
+import { constants as modes } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
 import { writeDurably, type WrittenFile } from './durable_file';
 import { messageOf } from './files';
+import { FLOATS } from './floats';
 import {
   damaged,
   headerLength,
@@ -20,7 +22,7 @@ export interface TensorSource {
 
 /** An open safetensors file whose header was found valid. */
 export interface SafetensorsFile extends SafetensorsHeader {
-  /** The values of an F32 tensor. */
+  /** The values of an F32, F16 or BF16 tensor. */
   readFloat32(name: string): Promise<Float32Array>;
   close(): Promise<void>;
 }
@@ -33,7 +35,8 @@ export interface SafetensorsFile extends SafetensorsHeader {
 export async function readSafetensors(file: string): Promise<SafetensorsFile> {
   let handle: FileHandle;
   try {
-    handle = await open(file, 'r');
+    // Opening a pipe would otherwise wait for a writer.
+    handle = await open(file, modes.O_RDONLY | modes.O_NONBLOCK);
   } catch (cause) {
     throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${messageOf(cause)}`, {
       details: { file },
@@ -41,7 +44,9 @@ export async function readSafetensors(file: string): Promise<SafetensorsFile> {
     });
   }
   try {
-    const { size } = await handle.stat();
+    const found = await handle.stat();
+    if (!found.isFile()) throw damaged(file, 'it is not a file');
+    const { size } = found;
     const start = await readBytes(handle, 0, Math.min(LENGTH_BYTES, size), file);
     const length = headerLength(start, size, file);
     const header = parseHeader(await readBytes(handle, LENGTH_BYTES, length, file), size, file);
@@ -115,13 +120,14 @@ async function readFloat32(
 ): Promise<Float32Array> {
   const entry = tensors.get(name);
   if (!entry) throw new TesseraeError('ERR_CHECKPOINT', `'${file}' has no tensor '${name}'`);
-  if (entry.dtype !== 'F32')
+  const widen = FLOATS.get(entry.dtype);
+  if (!widen)
     throw new TesseraeError(
       'ERR_CHECKPOINT',
-      `tensor '${name}' of '${file}' is ${entry.dtype}; only F32 can be loaded: convert the file`,
+      `tensor '${name}' of '${file}' is ${entry.dtype}; only ${[...FLOATS.keys()].join(', ')} can be loaded: ` +
+        'convert the file',
     );
-  const bytes = await readBytes(handle, entry.begin, entry.bytes, file);
-  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  return widen(await readBytes(handle, entry.begin, entry.bytes, file));
 }
 
 async function readBytes(

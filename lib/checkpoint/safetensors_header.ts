@@ -143,9 +143,10 @@ function checkTiling(
   if (at < fileBytes) throw damaged(file, `${fileBytes - at} bytes follow the last tensor`);
 }
 
-/** The error for a file that can't be trusted. */
+/** The error for a file that can't be trusted. `what` is cut: names and shapes of a file may be of any length. */
 export function damaged(file: string, what: string): TesseraeError {
-  return new TesseraeError('ERR_CHECKPOINT', `'${file}' is not a valid safetensors file: ${what}`, {
+  const why = what.length > 500 ? `${what.slice(0, 500)}…` : what;
+  return new TesseraeError('ERR_CHECKPOINT', `'${file}' is not a valid safetensors file: ${why}`, {
     details: { file },
   });
 }

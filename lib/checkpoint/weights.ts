@@ -1,8 +1,10 @@
 import { TesseraeError } from '../errors';
-import type { ParameterSpec } from '../graph/graph';
+import type { Graph, ParameterSpec } from '../graph/graph';
 import type { Model } from '../models/model';
 import type { StateKind } from '../native';
-import type { SafetensorsFile, TensorSource } from './safetensors';
+import { FLOATS } from './floats';
+import type { TensorSource } from './safetensors';
+import type { WeightFiles } from './weight_files';
 
 /** What an optimizer has beside counters. */
 export interface OptimizerTensors {
@@ -23,13 +25,15 @@ interface SavedTensor {
 }
 
 function savedTensors(
-  model: Model,
+  graph: Graph,
   isSaved: (spec: ParameterSpec) => boolean,
   kinds: Readonly<Record<string, StateKind>>,
 ): SavedTensor[] {
-  const shapes = new Map(model.native.info.parameters.map(({ name, shape }) => [name, shape]));
-  return model.graph.parameters.filter(isSaved).flatMap(({ name, transposedInFiles }) => {
-    const shape = shapes.get(name) ?? [];
+  const sizes = new Map(
+    graph.axes.map(({ name, factors }) => [name, factors.reduce((product, { size }) => product * size, 1)]),
+  );
+  return graph.parameters.filter(isSaved).flatMap(({ name, axes, transposedInFiles }) => {
+    const shape = axes.map((axis) => sizes.get(axis) ?? 0);
     return Object.entries(kinds).map(([suffix, kind]) => ({
       key: name + suffix,
       kind,
@@ -39,12 +43,12 @@ function savedTensors(
   });
 }
 
-const weights = (model: Model, kind: StateKind = 'parameter'): SavedTensor[] =>
-  savedTensors(model, ({ saved }) => saved !== false, { '': kind });
+const weights = (graph: Graph, kind: StateKind = 'parameter'): SavedTensor[] =>
+  savedTensors(graph, ({ saved }) => saved !== false, { '': kind });
 
 const moments = (model: Model, kinds: OptimizerTensors['moments']): SavedTensor[] =>
   savedTensors(
-    model,
+    model.graph,
     ({ trainable }) => trainable !== false,
     Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [`.${name}`, kind])),
   );
@@ -57,36 +61,52 @@ const sources = (model: Model, tensors: readonly SavedTensor[]): TensorSource[] 
   }));
 
 /** The weights as model.safetensors has them. */
-export const weightSources = (model: Model): TensorSource[] => sources(model, weights(model));
+export const weightSources = (model: Model): TensorSource[] => sources(model, weights(model.graph));
 
 /** The moving average of the weights, under their names: model_ema.safetensors can stand for model.safetensors. */
-export const emaSources = (model: Model): TensorSource[] => sources(model, weights(model, 'ema'));
+export const emaSources = (model: Model): TensorSource[] => sources(model, weights(model.graph, 'ema'));
 
 /** The optimizer's moments as optimizer.safetensors has them, such as `<parameter>.exp_avg`. */
 export const momentSources = (model: Model, kinds: OptimizerTensors['moments']): TensorSource[] =>
   sources(model, moments(model, kinds));
+
+/** A tensor that is wanted, and what it is called in the file. */
+type FoundTensor = SavedTensor & { readonly stored: string };
+
+/**
+ * Finds a model's weights in a file: nothing is allocated before they are there.
+ *
+ * @param name - of the file, for messages.
+ * @throws TesseraeError `ERR_CHECKPOINT` for a weight that is missing, too much, or of another shape or dtype.
+ */
+export function findWeights(graph: Graph, file: WeightFiles, name: string): FoundTensor[] {
+  const wanted = weights(graph);
+  return find(wanted, file, storedNames(file, new Set(wanted.map(({ key }) => key)), name), name);
+}
 
 /**
  * Sets a model's weights from a file, once all of them were found there.
  *
  * @param name - of the file, for messages.
  * @param kind - what is set: the weights, or their moving average.
- * @throws TesseraeError `ERR_CHECKPOINT` for a weight that is missing, too much, or of another shape or dtype.
+ * @throws TesseraeError `ERR_CHECKPOINT` as findWeights does, and where a head that is tied to the token embedding is stored
+ * as another.
  */
 export async function loadWeights(
   model: Model,
-  file: SafetensorsFile,
+  file: WeightFiles,
   name: string,
   kind: 'parameter' | 'ema' = 'parameter',
 ): Promise<void> {
-  const wanted = weights(model, kind);
-  await load(model, wanted, file, storedNames(file, new Set(wanted.map(({ key }) => key)), name), name);
+  const found = findWeights(model.graph, file, name).map((tensor) => ({ ...tensor, kind }));
+  await checkTiedHead(found, file, name);
+  await write(model, found, file);
 }
 
 /** As loadWeights, for the moments of an optimizer that was set up. */
 export async function loadMoments(
   model: Model,
-  file: SafetensorsFile,
+  file: WeightFiles,
   name: string,
   kinds: OptimizerTensors['moments'],
 ): Promise<void> {
@@ -94,43 +114,66 @@ export async function loadMoments(
   const keys = new Set(wanted.map(({ key }) => key));
   const extra = [...file.tensors.keys()].find((key) => !keys.has(key));
   if (extra !== undefined) throw mismatch(name, `it has '${extra}', which the optimizer has not`);
-  await load(model, wanted, file, new Map([...keys].map((key) => [key, key])), name);
+  await write(model, find(wanted, file, new Map([...keys].map((key) => [key, key])), name), file);
 }
 
-async function load(
-  model: Model,
+function find(
   wanted: readonly SavedTensor[],
-  file: SafetensorsFile,
-  stored: ReadonlyMap<string, string>,
+  file: WeightFiles,
+  names: ReadonlyMap<string, string>,
   name: string,
-): Promise<void> {
-  const found = wanted.map((tensor) => {
-    const key = stored.get(tensor.key);
-    const entry = key === undefined ? undefined : file.tensors.get(key);
-    if (key === undefined || !entry) throw mismatch(name, `it lacks '${tensor.key}'`);
+): FoundTensor[] {
+  return wanted.map((tensor) => {
+    const stored = names.get(tensor.key);
+    const entry = stored === undefined ? undefined : file.tensors.get(stored);
+    if (stored === undefined || !entry) throw mismatch(name, `it lacks '${tensor.key}'`);
     if (entry.shape.join() !== tensor.shape.join())
-      throw mismatch(name, `'${key}' is [${entry.shape.join(', ')}], not [${tensor.shape.join(', ')}]`);
-    return { ...tensor, key };
+      throw mismatch(name, `'${stored}' is [${entry.shape.join(', ')}], not [${tensor.shape.join(', ')}]`);
+    if (!FLOATS.has(entry.dtype))
+      throw mismatch(name, `'${stored}' is ${entry.dtype}, not one of ${[...FLOATS.keys()].join(', ')}`);
+    return { ...tensor, stored };
   });
-  for (const { key, kind, parameter } of found)
-    await model.native.writeTensor(kind, parameter, await file.readFloat32(key), 'file');
 }
+
+async function write(model: Model, found: readonly FoundTensor[], file: WeightFiles): Promise<void> {
+  for (const { stored, kind, parameter } of found)
+    await model.native.writeTensor(kind, parameter, await file.readFloat32(stored), 'file');
+}
+
+const HEAD = 'lm_head.weight';
+const EMBEDDING = 'transformer.wte.weight';
 
 /** Our names → those in the file: Hugging Face's base models have no `transformer.` in front. */
-function storedNames(file: SafetensorsFile, wanted: ReadonlySet<string>, name: string): Map<string, string> {
+function storedNames(file: WeightFiles, wanted: ReadonlySet<string>, name: string): Map<string, string> {
   const stored = new Map<string, string>();
   for (const key of file.tensors.keys()) {
     const ours = wanted.has(key) ? key : `transformer.${key}`;
+    const other = stored.get(ours);
+    if (other !== undefined) throw mismatch(name, `it has '${key}' and '${other}', which are one weight`);
     if (wanted.has(ours)) stored.set(ours, key);
-    // Causal masks of older files, and a head that is the token embedding again.
-    else if (!/\.attn\.(masked_)?bias$|^lm_head\.weight$/.test(key))
+    // Older files have causal masks, some a tied head beside the embedding.
+    else if (!/(^|\.)h\.\d+\.attn\.(masked_)?bias$/.test(key) && key !== HEAD)
       throw mismatch(name, `it has '${key}', which the model has not`);
   }
   return stored;
 }
 
+/** A head that config.json ties to the token embedding, yet is stored, must be the same: one of both would be lost. */
+async function checkTiedHead(found: readonly FoundTensor[], file: WeightFiles, name: string): Promise<void> {
+  if (!file.tensors.has(HEAD) || found.some(({ key }) => key === HEAD)) return;
+  const head = await file.readFloat32(HEAD);
+  const embedding = await file.readFloat32(found.find(({ key }) => key === EMBEDDING)?.stored ?? EMBEDDING);
+  if (Buffer.compare(Buffer.from(head.buffer), Buffer.from(embedding.buffer)) !== 0)
+    throw mismatch(
+      name,
+      `'${HEAD}' differs from the token embedding, to which tie_word_embeddings ties it: set that to false`,
+    );
+}
+
+/** `what` is cut: names and shapes of a file may be of any length. */
 function mismatch(file: string, what: string): TesseraeError {
-  return new TesseraeError('ERR_CHECKPOINT', `'${file}' does not fit its config.json: ${what}`, {
+  const why = what.length > 500 ? `${what.slice(0, 500)}…` : what;
+  return new TesseraeError('ERR_CHECKPOINT', `'${file}' does not fit its config.json: ${why}`, {
     details: { file },
   });
 }

@@ -1,5 +1,7 @@
 import path from 'node:path';
 import { z } from 'zod';
+import { CONFIG, findCheckpoint } from '../checkpoint/checkpoint';
+import { readConfig } from '../checkpoint/config_file';
 import { ByteTokenizer } from '../data/byte_tokenizer';
 import { TesseraeError } from '../errors';
 import { modelSchema, modelSynonyms, resolveModelConfig, type ResolvedModelConfig } from '../models/families';
@@ -33,7 +35,17 @@ const samplingSchema = z
 /** A run's configuration file; its JSON Schema is published as `tesserae/schema.json`. */
 export const runSchema = z.strictObject({
   $schema: z.string().optional().describe('Where editors find this schema'),
-  model: modelSchema.describe('The model; vocabSize defaults to the 256 of bytes when there is data'),
+  model: modelSchema
+    .optional()
+    .describe('The model; vocabSize defaults to the 256 of bytes when there is data'),
+  initFrom: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "Instead of a model: the folder of a checkpoint of tesserae's or of Hugging Face's GPT-2 whose weights training starts " +
+        'from, relative to this configuration',
+    ),
   data: dataSchema.optional(),
   training: trainingArgumentsSchema.optional().describe('How to train'),
   sampling: samplingSchema.optional(),
@@ -44,6 +56,9 @@ const SYNONYMS: Synonyms = {
   ...trainingSynonyms,
   dataset: 'data',
   optimizer: 'training',
+  initFromCheckpoint: 'initFrom',
+  modelNameOrPath: 'initFrom',
+  pretrained: 'initFrom',
   file: 'text',
   files: 'text',
   valFraction: 'validationFraction',
@@ -56,6 +71,8 @@ export type SamplingConfig = z.output<typeof samplingSchema>;
 /** A run, checked, with paths made absolute. */
 export interface RunConfig {
   readonly model: ResolvedModelConfig;
+  /** The checkpoint that the model comes from; absent for one that starts with random weights. */
+  readonly initFrom?: string;
   readonly data?: { readonly text: readonly string[]; readonly validationFraction?: number };
   readonly training?: TrainingArguments;
   readonly sampling: SamplingConfig;
@@ -69,7 +86,7 @@ export type TrainableRun = RunConfig & Required<Pick<RunConfig, 'data' | 'traini
  *
  * @param file - a JSON file; paths in it are relative to its folder.
  * @param overrides - values of `training` that take the place of the file's.
- * @throws TesseraeError `ERR_CONFIG`, naming the file and the path in it.
+ * @throws TesseraeError `ERR_CONFIG`, naming the file and the path in it; `ERR_CHECKPOINT` where `initFrom` is no checkpoint.
  */
 export async function readRunConfig(
   file: string,
@@ -77,7 +94,7 @@ export async function readRunConfig(
 ): Promise<RunConfig> {
   const json = await readJson(file);
   try {
-    return resolveRun(json, path.dirname(path.resolve(file)), overrides);
+    return await resolveRun(json, path.dirname(path.resolve(file)), overrides);
   } catch (error) {
     if (error instanceof TesseraeError && error.code === 'ERR_CONFIG')
       throw new TesseraeError('ERR_CONFIG', `${file}: ${error.message}`, {
@@ -120,12 +137,16 @@ export async function readTrainableRun(
   return { ...rest, data, training: { ...training, outputDir } };
 }
 
-function resolveRun(json: unknown, folder: string, overrides: Record<string, unknown>): RunConfig {
+async function resolveRun(
+  json: unknown,
+  folder: string,
+  overrides: Record<string, unknown>,
+): Promise<RunConfig> {
   const given = parseConfig(runSchema, withTraining(withVocabulary(json), overrides), { synonyms: SYNONYMS });
   const { training } = given;
   const absolute = (name: string): string => path.resolve(folder, name);
   return {
-    model: resolveModelConfig(withoutUndefined(given.model), 'model'),
+    ...(await resolveModel(given, absolute)),
     ...(given.data
       ? {
           data: {
@@ -144,6 +165,24 @@ function resolveRun(json: unknown, folder: string, overrides: Record<string, unk
       : {}),
     sampling: given.sampling ?? samplingSchema.parse({}),
   };
+}
+
+async function resolveModel(
+  { model, initFrom }: z.output<typeof runSchema>,
+  absolute: (name: string) => string,
+): Promise<Pick<RunConfig, 'model' | 'initFrom'>> {
+  const refuse = (message: string): TesseraeError =>
+    new TesseraeError('ERR_CONFIG', message, { details: { path: 'model' } });
+  if (initFrom !== undefined) {
+    if (model)
+      throw refuse(
+        'model and initFrom are both there: give one of them. A checkpoint says itself what its model is, in config.json',
+      );
+    const checkpoint = await findCheckpoint(absolute(initFrom));
+    return { model: (await readConfig(path.join(checkpoint, CONFIG))).model, initFrom: checkpoint };
+  }
+  if (!model) throw refuse('model is missing: give its settings, or a checkpoint to start from as initFrom');
+  return { model: resolveModelConfig(withoutUndefined(model), 'model') };
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

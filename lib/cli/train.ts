@@ -1,8 +1,11 @@
 import pc from 'picocolors';
+import { loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
 import { openText, type TextData } from '../data/text';
+import type { Tokenizer } from '../data/tokenizer';
+import { TesseraeError } from '../errors';
 import type { Device } from '../models/device';
-import { Model } from '../models/model';
+import { Model, type ModelOptions } from '../models/model';
 import type { Precision } from '../native';
 import { formatCount, formatDuration } from '../report/format';
 import { RunReport } from '../report/run_report';
@@ -10,7 +13,7 @@ import { Sampler } from '../sampling/sampler';
 import type { TrainResult } from '../training/events';
 import type { ResumeResult } from '../training/resume';
 import { Trainer } from '../training/trainer';
-import { readTrainableRun, type SamplingConfig } from './config';
+import { readTrainableRun, type RunConfig, type SamplingConfig } from './config';
 import { Interrupt } from './interrupt';
 import { profile } from './profile';
 import { safeFor, shownPath } from './terminal';
@@ -44,7 +47,7 @@ export async function train(file: string, command: TrainCommand): Promise<number
     blockSize: run.model.nPositions,
     ...(run.data.validationFraction === undefined ? {} : { validationFraction: run.data.validationFraction }),
   });
-  using model = await Model.create(run.model, {
+  using model = await modelOf(run, data.tokenizer, {
     device: command.device as Device,
     seed: run.training.seed ?? 0,
     ...(command.threads === undefined ? {} : { threads: command.threads }),
@@ -94,6 +97,25 @@ export async function train(file: string, command: TrainCommand): Promise<number
     if (!interrupt.requested) await showSample(new Sampler(model, data.tokenizer), run.sampling, interrupt);
   }
   return interrupt.exitCode;
+}
+
+/** A new model, or that of the checkpoint to start from, which the text's tokens have to mean something to. */
+async function modelOf(run: RunConfig, tokenizer: Tokenizer, options: ModelOptions): Promise<Model> {
+  if (run.initFrom === undefined) return Model.create(run.model, options);
+  const loaded = await loadModel(run.initFrom, options);
+  const { vocabSize } = loaded.model.config;
+  if (loaded.tokenizer ? loaded.tokenizer.name === tokenizer.name : vocabSize === tokenizer.vocabSize)
+    return loaded.model;
+  loaded.model.dispose();
+  const theirs = loaded.tokenizer
+    ? `the '${loaded.tokenizer.name}' tokenizer`
+    : `a vocabulary of ${vocabSize}`;
+  throw new TesseraeError(
+    'ERR_CONFIG',
+    `initFrom '${run.initFrom}' has ${theirs}, but the text is read with the '${tokenizer.name}' tokenizer, of ` +
+      `${tokenizer.vocabSize} tokens: their ids mean other things`,
+    { details: { path: 'initFrom' } },
+  );
 }
 
 /** Damage is told on standard error whatever else is: a disk that loses bits should not go unnoticed. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { parseConfig } from './validation';
+import { parseConfig, show } from './validation';
 
 const ACTIVATIONS = ['gelu', 'gelu_new', 'relu', 'silu', 'tanh'] as const;
 const POSITIONS = ['learned', 'sinusoidal', 'none'] as const;
@@ -266,7 +266,10 @@ const HUGGING_FACE_ALIASES: Readonly<Record<string, string>> = {
 /** Hugging Face's names of activations that compute the same function as one of ours. */
 const HUGGING_FACE_ACTIVATIONS: Readonly<Record<string, GPT2Config['activationFunction']>> = {
   swish: 'silu',
+  gelu_python: 'gelu',
   gelu_pytorch_tanh: 'gelu_new',
+  gelu_accurate: 'gelu_new',
+  gelu_python_tanh: 'gelu_new',
   gelu_fast: 'gelu_new',
 };
 
@@ -274,7 +277,9 @@ const HUGGING_FACE_ACTIVATIONS: Readonly<Record<string, GPT2Config['activationFu
 const REFUSED: Readonly<Record<string, unknown>> = {
   scale_attn_weights: false,
   scale_attn_by_inverse_layer_idx: true,
+  reorder_and_upcast_attn: true,
   add_cross_attention: true,
+  is_encoder_decoder: true,
 };
 
 /** `model_type` of a model that Hugging Face's GPT-2 can't compute, so that nothing loads it as one. */
@@ -289,7 +294,7 @@ const OWN_MODEL_TYPE = 'tesserae_gpt2';
  */
 export function fromHuggingFace(json: unknown): { config: GPT2Config; rest: Record<string, unknown> } {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
-    throw new TesseraeError('ERR_CONFIG', 'config.json must hold an object', { details: { path: '' } });
+    throw new TesseraeError('ERR_CONFIG', 'the configuration must hold an object', { details: { path: '' } });
   const rest = new Map<string, unknown>(Object.entries(json));
   const take = (key: string): unknown => {
     const value = rest.get(key);
@@ -297,23 +302,26 @@ export function fromHuggingFace(json: unknown): { config: GPT2Config; rest: Reco
     return value;
   };
   const refuse = (path: string, message: string): never => {
-    throw new TesseraeError('ERR_CONFIG', `config.json: ${path} ${message}`, { details: { path } });
+    throw new TesseraeError('ERR_CONFIG', `${path} ${message}`, { details: { path } });
   };
 
   const modelType = rest.get('model_type') ?? 'gpt2';
   if (modelType !== 'gpt2' && modelType !== OWN_MODEL_TYPE)
-    refuse('model_type', `must be 'gpt2', not ${JSON.stringify(modelType)}`);
+    refuse('model_type', `must be 'gpt2', not ${show(modelType)}`);
   for (const [key, value] of Object.entries(REFUSED))
     if (rest.get(key) === value) refuse(key, `${String(value)} is a variant of GPT-2 that is not supported`);
+  const pruned = rest.get('pruned_heads') ?? {};
+  if (typeof pruned !== 'object' || Object.keys(pruned).length > 0)
+    refuse('pruned_heads', 'is not supported: all heads of a block must be there');
   for (const [alias, name] of Object.entries(HUGGING_FACE_ALIASES)) {
     if (!rest.has(alias)) continue;
     const value = take(alias);
     if (rest.has(name) && rest.get(name) !== value)
-      refuse(alias, `${String(value)} and ${name} ${String(rest.get(name))} are names of one setting`);
+      refuse(alias, `${show(value)} and ${name} ${show(rest.get(name))} are names of one setting`);
     rest.set(name, value);
   }
 
-  const options: Record<string, unknown> = {};
+  let options: Record<string, unknown> = {};
   for (const [ours, theirs] of Object.entries(HUGGING_FACE))
     if (rest.has(theirs)) options[ours] = take(theirs);
   const activation = options['activationFunction'];
@@ -328,7 +336,8 @@ export function fromHuggingFace(json: unknown): { config: GPT2Config; rest: Reco
   const own = typeof block === 'object' && block !== null && 'model' in block ? block.model : undefined;
   if (own !== undefined) {
     if (typeof own !== 'object' || own === null) refuse('tesserae.model', 'must be an object');
-    Object.assign(options, own);
+    // A spread makes `__proto__` a key like others, which is then refused as unknown.
+    options = { ...options, ...own };
   }
   rest.delete('tesserae');
   return { config: resolveGPT2Config(options, ''), rest: Object.fromEntries(rest) };

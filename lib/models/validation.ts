@@ -93,7 +93,8 @@ function explain(
 }
 
 function unknownKey(key: string, parent: string, keys: readonly string[], synonyms: Synonyms): ConfigIssue {
-  const path = parent === '' ? key : `${parent}.${key}`;
+  const shown = key.length > 60 ? `${key.slice(0, 57)}...` : key;
+  const path = parent === '' ? shown : `${parent}.${shown}`;
   const meant = nearestName(key, keys, synonyms);
   const hint = meant === undefined ? `known are ${keys.join(', ')}` : `did you mean ${meant}?`;
   return { path, message: `${path} is unknown: ${hint}` };

@@ -53,6 +53,8 @@ class Planner {
       accumulation_ = integerField(request_, "gradientAccumulationSteps", "plan", 1, 1 << 20);
     }
     memory_ = request_.contains("memory") ? numberField(request_, "memory", "plan") : chip_->memory;
+    if (!(memory_ >= 0 && memory_ <= 9e15))
+      fail(ErrorCode::Config, "plan.memory is %g bytes; it must be from 0 to 9e15", memory_);
     if (request_.contains("optimizer"))
       optimizer_ = parseOptimizer(objectField(request_, "optimizer", "plan"), "plan.optimizer");
     if (request_.contains("emaDecay")) emaDecay_ = numberField(request_, "emaDecay", "plan");

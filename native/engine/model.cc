@@ -150,10 +150,10 @@ RunResult Model::run(DeviceContext& context, const ProgramRequest& request, cons
   ProgramRequest asked = request;
   asked.frozen = frozen();  // their gradients stay zero for the next step
   const Program& compiled = program(asked);
+  checkBatch(compiled, graph_, batch);  // before memory is taken for what the request merely says
   if (request.mode == Mode::Train) allocate(Arena::Gradients, layout_.elements * 4);
   Bases bases = this->bases();
   prepare(context, compiled, bases);
-  checkBatch(compiled, graph_, batch);
   upload(compiled, batch, bases);
   const double positions = static_cast<double>(request.rows * request.time);
   writeState(stateLayout_.positions, &positions, 1);

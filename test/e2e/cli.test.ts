@@ -195,6 +195,46 @@ describe('train, once more', () => {
   });
 });
 
+describe('train from a checkpoint', () => {
+  const init = (name: string, initFrom: string): ReturnType<typeof tesserae> => {
+    write(`${name}.json`, {
+      initFrom,
+      data: { text: 'book.txt' },
+      training: { maxSteps: 2, batchSize: 4, learningRate: 0, loggingSteps: 1, seed: 5 },
+      sampling: { maxNewTokens: 0 },
+    });
+    return tesserae('train', `${name}.json`, '--json', '--device', 'cpu', '--threads', '1');
+  };
+
+  it('starts with its weights and its settings', () => {
+    const { code, out, err } = init('tuned', 'runs/run');
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const before = records(readFileSync(path.join(folder, 'runs', 'run', 'metrics.jsonl'), 'utf8'));
+    const trained = before.filter(({ type }) => type === 'step').map(({ loss }) => Number(loss));
+    const [first] = records(out);
+    // Other rows of the same text: nearer to where training ended than to where it began.
+    expect(Number(first?.['loss'])).toBeLessThan((trained[0]! + trained.at(-1)!) / 2);
+    const config = (run: string): object =>
+      JSON.parse(readFileSync(path.join(folder, 'runs', run, 'config.json'), 'utf8')) as object;
+    expect(config('tuned/checkpoint-2')).toMatchObject({
+      ...config('run/checkpoint-5'),
+      tesserae: expect.anything() as object,
+    });
+  });
+
+  it('refuses one whose tokens are others, and a folder that is none', () => {
+    const fixture = path.resolve(__dirname, '../fixtures/gpt2/lm');
+    const other = init('other', fixture);
+    expect(other.code).toBe(1);
+    expect(other.err).toMatch(
+      /"ERR_CONFIG","message":"initFrom '.*lm' has a vocabulary of 37, but the text is read/,
+    );
+    const none = init('none', 'runs');
+    expect(none.code).toBe(1);
+    expect(none.err).toMatch(/"ERR_CHECKPOINT","message":"'.*runs' holds no checkpoint/);
+  });
+});
+
 describe('train --profile', () => {
   it('tells where the time goes, draws it, and leaves the run as it was', () => {
     const before = readdirSync(path.join(folder, 'runs', 'run')).sort();

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -130,13 +131,47 @@ describe('readSafetensors', () => {
     expect(failure.message).toContain('given.safetensors');
   });
 
-  it('refuses a file that is not there, and values that are not F32', async () => {
+  it('refuses a file that is not there, and values that are no floats', async () => {
     await failureOf('ERR_CHECKPOINT', () => readSafetensors(path.join(folder, 'none')));
     const name = path.join(folder, 'half.safetensors');
-    await writeFile(name, made({ x: { dtype: 'F16', shape: [1], data_offsets: [0, 2] } }, 2));
+    await writeFile(name, made({ x: { dtype: 'I16', shape: [1], data_offsets: [0, 2] } }, 2));
     const file = await readSafetensors(name);
-    expect((await failureOf('ERR_CHECKPOINT', () => file.readFloat32('x'))).message).toMatch(/is F16/);
+    expect((await failureOf('ERR_CHECKPOINT', () => file.readFloat32('x'))).message).toMatch(
+      /is I16; only F32, F16, BF16/,
+    );
     await file.close();
+  });
+
+  it('reads 16-bit floats, each exactly', async () => {
+    const name = path.join(folder, 'floats.safetensors');
+    const data = Buffer.alloc(16);
+    // 1, -2, the smallest subnormal, the largest finite, infinity, NaN: as halves; then 1, -2 as bfloat16.
+    [0x3c00, 0xc000, 0x0001, 0x7bff, 0xfc00, 0x7e00, 0x3f80, 0xc000].forEach((bits, i) =>
+      data.writeUInt16LE(bits, 2 * i),
+    );
+    const header = {
+      half: { dtype: 'F16', shape: [6], data_offsets: [0, 12] },
+      brain: { dtype: 'BF16', shape: [2], data_offsets: [12, 16] },
+    };
+    await writeFile(name, Buffer.concat([made(header, 0), data]));
+    const file = await readSafetensors(name);
+    expect([...(await file.readFloat32('half'))]).toEqual([1, -2, 2 ** -24, 65504, -Infinity, NaN]);
+    expect([...(await file.readFloat32('brain'))]).toEqual([1, -2]);
+    await file.close();
+  });
+
+  it('waits for no pipe', async () => {
+    const pipe = path.join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    expect((await failureOf('ERR_CHECKPOINT', () => readSafetensors(pipe))).message).toMatch(/not a file/);
+    expect((await failureOf('ERR_CHECKPOINT', () => readSafetensors(folder))).message).toMatch(/not a file/);
+  });
+
+  it('keeps messages short, whatever a file calls its tensors', async () => {
+    const long = { ['y'.repeat(100_000)]: f32([1], 4, 8), x: f32(Array(10_000).fill(1), 0, 8) };
+    expect((await failureOf('ERR_CHECKPOINT', () => opened(made(long, 8)))).message.length).toBeLessThan(
+      1000,
+    );
   });
 
   it('never accepts a valid file that lost or gained a byte', () => {

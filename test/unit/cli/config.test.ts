@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readRunConfig, readTrainableRun } from '../../../lib/cli/config';
@@ -83,6 +83,21 @@ describe('readRunConfig', () => {
     expect((await readRunConfig(await file(own))).model.vocabSize).toBe(300);
   });
 
+  it('takes the model from a checkpoint to start from', async () => {
+    await mkdir(path.join(folder, 'pretrained'));
+    await file({ vocab_size: 256, n_embd: 32, n_head: 4 }, 'pretrained/config.json');
+    const at = await file({ ...run, model: undefined, initFrom: 'pretrained' });
+    const missing = {
+      code: 'ERR_CHECKPOINT',
+      message: expect.stringContaining('holds no checkpoint') as string,
+    };
+    await expect(readRunConfig(at)).rejects.toMatchObject(missing);
+    await file('', 'pretrained/model.safetensors');
+    const { model: found, initFrom } = await readRunConfig(at);
+    expect(found).toMatchObject({ type: 'gpt2', vocabSize: 256, nEmbd: 32, nLayer: 12 });
+    expect(initFrom).toBe(path.join(folder, 'pretrained'));
+  });
+
   it('lets the command line have the last word', async () => {
     const { training } = await readRunConfig(await file(run), { maxSteps: 3, learningRate: 0.5 });
     expect(training).toMatchObject({ maxSteps: 3, learningRate: 0.5 });
@@ -113,7 +128,9 @@ describe('readRunConfig', () => {
       'model.n_layer is unknown: did you mean nLayer?',
       'model.n_layer',
     ],
-    ['no model', { data: run.data }, 'model is missing: it must be an object', 'model'],
+    ['no model', { data: run.data }, 'model is missing: give its settings, or', 'model'],
+    ['a model and a checkpoint', { ...run, initFrom: '.' }, 'model and initFrom are both there', 'model'],
+    ["another library's name of a checkpoint", { pretrained: '.' }, 'pretrained is unknown: did you mean initFrom?', 'pretrained'],
     ['no type', { model: {} }, "model.type is missing: it must be 'gpt2'", 'model.type'],
     ['an unknown type', { model: { type: 'gtp2' } }, "model.type must be 'gpt2', not 'gtp2'", 'model.type'],
     [
@@ -180,10 +197,17 @@ describe('the JSON Schema', () => {
   it('describes every section, and requires only what has no default', () => {
     const schema = configSchema() as {
       properties: Record<string, { required?: string[]; properties?: Record<string, { default?: unknown }> }>;
-      required: string[];
+      required?: string[];
     };
-    expect(schema.required).toEqual(['model']);
-    expect(Object.keys(schema.properties)).toEqual(['$schema', 'model', 'data', 'training', 'sampling']);
+    expect(schema.required ?? []).toEqual([]);
+    expect(Object.keys(schema.properties)).toEqual([
+      '$schema',
+      'model',
+      'initFrom',
+      'data',
+      'training',
+      'sampling',
+    ]);
     expect(schema.properties['training']?.required).toEqual(['maxSteps']);
     expect(schema.properties['training']?.properties?.['optim']?.default).toBe('adamw');
     expect(JSON.stringify(schema)).toContain('Width of the residual stream');

@@ -199,17 +199,39 @@ describe('Hugging Face config.json', () => {
   });
 
   it.each<[string, unknown, string]>([
-    ['another model', { model_type: 'llama' }, 'model_type must be \'gpt2\', not "llama"'],
+    ['another model', { model_type: 'llama' }, "model_type must be 'gpt2', not 'llama'"],
+    ['a model type of another type', { model_type: ['gpt2'] }, "model_type must be 'gpt2', not an array"],
     ['scaling by layer', { scale_attn_by_inverse_layer_idx: true }, 'scale_attn_by_inverse_layer_idx true'],
     ['unscaled attention', { scale_attn_weights: false }, 'scale_attn_weights false'],
+    ['reordered attention', { reorder_and_upcast_attn: true }, 'reorder_and_upcast_attn true'],
+    ['cross attention', { add_cross_attention: true }, 'add_cross_attention true'],
+    ['heads that were pruned', { pruned_heads: { 0: [1] } }, 'pruned_heads is not supported'],
     ['two lengths', { n_ctx: 512, n_positions: 1024 }, 'n_ctx 512 and n_positions 1024'],
+    ['a size that is text', { n_embd: '16' }, 'nEmbd must be an integer'],
+    ['a size beyond all limits', { vocab_size: 1e300 }, 'vocabSize must be an integer'],
+    [
+      'tied weights that are no flag',
+      { tie_word_embeddings: 'yes' },
+      'tieWordEmbeddings must be true or false',
+    ],
     ['an unknown activation', { activation_function: 'mish' }, 'activationFunction must be one of'],
     ['an unknown setting of ours', { tesserae: { model: { nTypez: 1 } } }, 'did you mean nTypes?'],
+    [
+      'a prototype of ours',
+      { tesserae: { model: JSON.parse('{"__proto__":{"nEmbd":5}}') as unknown } },
+      '__proto__',
+    ],
     ['an array', [], 'must hold an object'],
   ])('refuses %s', (_what, json, message) => {
     const error = failure(() => fromHuggingFace(json));
     expect(error.code).toBe('ERR_CONFIG');
     expect(error.message).toContain(message);
+  });
+
+  it('takes what older files say of pruned heads when there are none', () => {
+    expect(fromHuggingFace({ pruned_heads: {}, activation_function: 'gelu_python' }).config).toMatchObject({
+      activationFunction: 'gelu',
+    });
   });
 
   it('does not let __proto__ through', () => {

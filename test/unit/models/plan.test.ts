@@ -46,6 +46,8 @@ it.each(['cpu', 'h100'])('adds up the same for the total and for the largest bat
   expect(plan({ chip, rows }).totalBytes).toBeLessThanOrEqual(memory);
   expect(plan({ chip, rows: rows + 1 }).totalBytes).toBeGreaterThan(memory);
   expect(plan({ chip, memory: 1000 }).largestBatch.rows).toBe(0);
+  for (const wrong of [-1, -1e300, 1e300])
+    expect(() => plan({ chip, memory: wrong })).toThrow(/plan.memory is/);
 });
 
 it.each([

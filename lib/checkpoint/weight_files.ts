@@ -1,0 +1,113 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { TesseraeError } from '../errors';
+import { files, messageOf } from './files';
+import { readSafetensors, type SafetensorsFile } from './safetensors';
+import { JsonError, parseStrictJson, type StrictJson } from './strict_json';
+
+export const WEIGHTS = 'model.safetensors';
+/** Says which of several files (shards) has which tensor, where one file would be too large. */
+export const WEIGHTS_INDEX = 'model.safetensors.index.json';
+
+/** Open files that hold the tensors of a model between them. */
+export type WeightFiles = Omit<SafetensorsFile, 'metadata'>;
+
+/** The file that names the weights of a checkpoint, or undefined where there is none. */
+export async function weightsFile(directory: string): Promise<string | undefined> {
+  for (const name of [WEIGHTS, WEIGHTS_INDEX]) {
+    const file = path.join(directory, name);
+    if (await isFile(file)) return file;
+  }
+  return undefined;
+}
+
+/**
+ * Opens the weights of a checkpoint and checks the structure of all files.
+ *
+ * @param file - model.safetensors or model.safetensors.index.json; the shards of the latter lie in its folder.
+ * @throws TesseraeError `ERR_CHECKPOINT` when a file is missing or damaged, or the shards do not hold what the index says.
+ */
+export async function openWeights(file: string): Promise<WeightFiles> {
+  return path.basename(file) === WEIGHTS_INDEX ? openShards(file) : readSafetensors(file);
+}
+
+async function openShards(index: string): Promise<WeightFiles> {
+  const placed = await readIndex(index);
+  const shards = new Map<string, SafetensorsFile>();
+  const close = async (): Promise<void> => {
+    for (const shard of shards.values()) await shard.close();
+  };
+  try {
+    for (const name of new Set(placed.values()))
+      shards.set(name, await readSafetensors(path.join(path.dirname(index), name)));
+    const holders = new Map<string, SafetensorsFile>();
+    for (const [name, shard] of shards) {
+      for (const tensor of shard.tensors.keys()) {
+        if (placed.get(tensor) !== name)
+          throw wrongIndex(index, `'${name}' has ${quoted(tensor)}, which the index has not there`);
+        holders.set(tensor, shard);
+      }
+    }
+    for (const [tensor, name] of placed)
+      if (!holders.has(tensor)) throw wrongIndex(index, `'${name}' lacks ${quoted(tensor)}`);
+    return {
+      tensors: new Map([...shards.values()].flatMap(({ tensors }) => [...tensors])),
+      readFloat32: async (tensor) => {
+        const shard = holders.get(tensor);
+        if (!shard) throw wrongIndex(index, `no file has ${quoted(tensor)}`);
+        return shard.readFloat32(tensor);
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The index's names of tensors → names of files. */
+async function readIndex(index: string): Promise<ReadonlyMap<string, string>> {
+  let root: StrictJson;
+  try {
+    root = parseStrictJson(await files.readText(index));
+  } catch (cause) {
+    throw wrongIndex(
+      index,
+      cause instanceof JsonError ? `not valid JSON: ${cause.message}` : messageOf(cause),
+    );
+  }
+  const placed = root instanceof Map ? root.get('weight_map') : undefined;
+  if (!(placed instanceof Map) || placed.size === 0)
+    throw wrongIndex(index, 'weight_map must be an object of file names');
+  for (const [tensor, name] of placed) {
+    // Nothing outside the folder: an index comes with the weights, from wherever they come.
+    if (typeof name !== 'string' || !/^\w[\w.-]{0,200}\.safetensors$/.test(name))
+      throw wrongIndex(
+        index,
+        `${quoted(tensor)} is in ${typeof name === 'string' ? quoted(name) : 'something'} that is not the name of a ` +
+          '.safetensors file in the same folder',
+      );
+  }
+  if (new Set(placed.values()).size > MOST_SHARDS)
+    throw wrongIndex(index, `it names more than ${MOST_SHARDS} files`);
+  return placed as ReadonlyMap<string, string>;
+}
+
+/** All are open at once; a process may usually open 1,024. */
+const MOST_SHARDS = 500;
+
+const quoted = (name: string): string => JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name);
+
+function wrongIndex(file: string, what: string): TesseraeError {
+  return new TesseraeError('ERR_CHECKPOINT', `'${file}' does not fit its folder: ${what}`, {
+    details: { file },
+  });
+}
+
+/** Whether a name is a file's, or a link's to one. */
+export async function isFile(name: string): Promise<boolean> {
+  return stat(name).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+}
