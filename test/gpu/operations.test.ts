@@ -80,6 +80,7 @@ const cases: OperationCase[] = [
       [0, 1, 67, 64, 33],
     ),
     attentionCase({ rows: 2, time: 70, heads: 2, headDim: 32, causal, dropout: 0.2, documents }),
+    attentionCase({ rows: 1, time: 70, heads: 1, headDim: 128, causal, dropout: 0.2, documents }),
   ]),
   embeddingCase({ rows: 3, time: 31, vocabSize: 12, nEmbd: 9, addend: true }),
   embeddingCase({ rows: 2, time: 199, vocabSize: 1000, nEmbd: 48 }),
