@@ -223,7 +223,8 @@ void launchBackwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   // dK and dV of 256 columns do not fit into the registers: two blocks share them, each with all of S.
   constexpr int kColumns = kKeysOwn && kHead > 128 ? kHead / 2 : kHead;
   // Few enough registers for three blocks or more on a multiprocessor are worth more than larger tiles.
-  constexpr int kOthers = kHead > 128 ? 16 : (!kKeysOwn && kHead == 32 && !kDropout ? 64 : 32);
+  constexpr bool kTight = kHead > 96 && kKeysOwn && kDropout && kDocuments;
+  constexpr int kOthers = kHead > 128 || kTight ? 16 : (!kKeysOwn && kHead == 32 && !kDropout ? 64 : 32);
   constexpr int kStages = kHead <= 128 ? 2 : 1;
   constexpr int kRows = 16 * kWarps;
   constexpr int kBytes = (2 * kRows + kStages * 2 * kOthers) * (kHead + 8) * static_cast<int>(sizeof(T)) +
