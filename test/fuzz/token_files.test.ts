@@ -83,9 +83,12 @@ describe('an input of any bytes', () => {
   const texts = fc.string({
     unit: fc.constantFrom('a', ' ', '\n', '\r', 'é', '"', '{', '}', '{"text":"b"}', '😀'),
   });
+  const lines = fc
+    .array(fc.constantFrom('{"text":"b"}', '{"text":"é😀"}', '', ' ', '{"text":""}'))
+    .chain((all) => fc.constantFrom('\n', '\r\n', '\n\n').map((end) => all.join(end)));
   const contents = fc.oneof(
     bytes,
-    texts.map((text) => new TextEncoder().encode(text)),
+    fc.oneof(texts, lines).map((text) => new TextEncoder().encode(text)),
   );
 
   it('is cut into segments that give what it has as a whole, or refused with a code', () => {
