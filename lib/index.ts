@@ -14,6 +14,7 @@ export { openText, type OpenTextOptions, type TextData } from './data/text';
 export type { TextSizes } from './data/rows';
 export type { TokenDecoder, Tokenizer } from './data/tokenizer';
 export { openTokens, type OpenTokensOptions } from './data/tokens';
+export type { TokenDtype } from './data/tokens/format';
 export type { TokenData } from './data/worker_dataset';
 export {
   findCheckpoint,
