@@ -34,5 +34,5 @@ const project = (name) => ({
 module.exports = {
   maxWorkers: 2,
   testTimeout: 60_000,
-  projects: ['unit', 'e2e', 'fuzz', 'gpu'].map(project),
+  projects: ['unit', 'e2e', 'pack', 'fuzz', 'gpu'].map(project),
 };

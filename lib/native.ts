@@ -20,16 +20,21 @@ export interface NativeModelOptions {
 
 export type Precision = 'fp32' | 'tf32' | 'fp16' | 'bf16';
 
+/** The batches that a program is compiled for, rows of so many positions; smaller ones are padded. */
+export interface Capacity {
+  readonly rows: number;
+  readonly time: number;
+  /** Whether a row may hold several documents, none of which sees another. Default false: the program reads less. */
+  readonly documents?: boolean;
+}
+
 /** What a program is compiled for. */
-export interface ProgramRequest {
+export interface ProgramRequest extends Capacity {
   /**
    * `train`: loss and gradients. `eval`: the outputs named, without dropout or label smoothing. `prefill` and `decode`:
    * one step of sampling, with a cache of keys and values.
    */
   readonly mode: 'train' | 'eval' | 'prefill' | 'decode';
-  /** Capacity: rows of the batch and positions of a row. */
-  readonly rows: number;
-  readonly time: number;
   /** Outputs of the Graph that `eval` and `train` programs hand out. Default ['loss']. */
   readonly outputs?: readonly string[];
   /** Label smoothing of the training loss in [0, 1). Default 0. */
@@ -74,11 +79,7 @@ export interface RunResult {
     readonly value: TensorValue;
   }[];
   /** With `timing`: seconds of each operation in order. */
-  readonly timings: readonly {
-    readonly call: string;
-    readonly operation: string;
-    readonly seconds: number;
-  }[];
+  readonly timings: readonly Omit<CallTiming, 'section'>[];
 }
 
 /** How the optimizer works; fixed while a trainer uses the model. */
@@ -179,6 +180,7 @@ interface Addon {
   /** Drops queued work and waits for the operation that runs. */
   shutdown(): void;
   devices(): string;
+  system(): string;
   chips(): string;
   plan(graph: string, request: string): string;
   createModel(graph: string, options: string): Promise<object>;
@@ -278,6 +280,32 @@ export function devices(): { name: string; kind: 'cpu' | 'cuda'; chip?: string; 
   return JSON.parse(sync((native) => native.devices())) as ReturnType<typeof devices>;
 }
 
+/** What the build and the machine have, for `tesserae doctor`; asks the driver, but uses no GPU. */
+export interface SystemInfo {
+  /** Whether the build has CUDA. */
+  readonly cuda: boolean;
+  /** Version of oneDNN, whose matrix products the CPU uses. */
+  readonly oneDnn: string;
+  /** The newest CUDA that the NVIDIA driver serves, 13000 for 13.0; absent without a driver. */
+  readonly driver?: number;
+  /** What the driver says where it gives no GPU. */
+  readonly problem?: string;
+  /** All that the driver shows, with their memory in bytes; `supported` are those of sm_80 and newer. */
+  readonly gpus: readonly {
+    readonly index: number;
+    readonly name: string;
+    readonly capability: string;
+    readonly memory: number;
+    readonly supported: boolean;
+  }[];
+  /** Versions of the libraries that can be opened: 130001 is cuBLASLt 13.0.1, 22703 is NCCL 2.27.3. */
+  readonly libraries: { readonly cublasLt?: number; readonly nccl?: number };
+}
+
+export function system(): SystemInfo {
+  return JSON.parse(sync((native) => native.system())) as SystemInfo;
+}
+
 /**
  * What a device has been asked for since it was opened: allocations of its memory (and of host memory that it copies
  * from), and times that its thread waited for it.
@@ -318,13 +346,13 @@ export class NativeModel {
   }
 
   /**
-   * One optimizer step over micro-batches of one capacity (rows, time). Two may be under way: a GPU then goes from one to
+   * One optimizer step over micro-batches of one capacity. Two may be under way: a GPU then goes from one to
    * the next without waiting for JavaScript. Resolves, in order, when the device is done with the step.
    *
    * @param samples - rows of each micro-batch that hold a sample, from its start: random numbers count them. Default: all.
    */
   async trainStep(
-    capacity: { rows: number; time: number },
+    capacity: Capacity,
     microBatches: readonly Batch[],
     samples: readonly number[] = microBatches.map(() => capacity.rows),
   ): Promise<StepResult> {
@@ -336,7 +364,7 @@ export class NativeModel {
 
   /** One optimizer step, each call of which is measured on the device, those of all micro-batches in order. */
   async profileStep(
-    capacity: { rows: number; time: number },
+    capacity: Capacity,
     microBatches: readonly Batch[],
   ): Promise<{ result: StepResult; timings: readonly CallTiming[] }> {
     const result = new Float64Array(STEP_RESULT);
@@ -474,7 +502,6 @@ function stepResult(values: Float64Array): StepResult {
 }
 
 const arrayTypes = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;
-
 interface TensorMeta {
   shape: number[];
   dtype: keyof typeof arrayTypes;

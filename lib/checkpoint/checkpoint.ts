@@ -8,8 +8,9 @@ import { Model, type ModelOptions } from '../models/model';
 import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
+import { messageOf } from './files';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
-import { messageOf, readSafetensors, writeSafetensors } from './safetensors';
+import { readSafetensors, writeSafetensors } from './safetensors';
 import { TRAINER_STATE } from './trainer_state';
 import { loadWeights, weightSources } from './weights';
 

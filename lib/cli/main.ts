@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import type { Precision } from '../native';
 import { TOKEN_DTYPES, TOKEN_FORMATS, type TokenDtype, type TokenFormat } from '../data/tokens/format';
+import { completion, SHELLS, type Shell } from './completion';
+import { doctor } from './doctor';
 import { plan } from './plan';
 import { prepare } from './prepare';
 import { sample } from './sample';
@@ -21,6 +23,7 @@ interface TrainOptions {
   learningRate?: number;
   seed?: number;
   outputDir?: string;
+  reportTo?: string[];
   device: string;
   threads?: number;
   precision?: Precision;
@@ -141,7 +144,7 @@ The smallest config.json:
   }
 Every setting, for editors: "$schema": "./node_modules/tesserae/dist/config.schema.json"
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
+Exit codes: 0 done, 1 failed, 2 wrong usage; stopped by a signal, saved: 130 SIGINT, 143 SIGTERM, 138 SIGUSR1.`,
     );
 
   root
@@ -149,8 +152,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
     .summary('train a model on text')
     .description(
       'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
-        'its outputDir. Ctrl-C stops after the current step and saves; the same command goes on from there, as it does ' +
-        'after a crash.',
+        'its outputDir. Ctrl-C, SIGTERM and SIGUSR1 stop after the current step and save; the same command goes on from ' +
+        'there, as it does after a crash.',
     )
     .argument('<config>', 'JSON file with model, data and training')
     .option('--max-steps <n>', 'optimizer steps, instead of training.maxSteps', integer(1))
@@ -158,6 +161,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
     .option('--learning-rate <rate>', 'instead of training.learningRate', positive)
     .option('--seed <n>', 'instead of training.seed', integer(0))
     .option('--output-dir <folder>', 'instead of training.outputDir')
+    .addOption(new Option('--report-to <sink...>', 'instead of training.reportTo').choices(['tensorboard']))
     .addOption(device())
     .addOption(threads())
     .addOption(precision())
@@ -296,6 +300,38 @@ Example:
   $ tesserae schedule config.json --svg schedule.svg`,
     )
     .action(async (file: string, options: { svg?: string }) => done(await schedule(file, options)));
+
+  root
+    .command('doctor')
+    .summary('tell what works on this machine, and what to do about the rest')
+    .description(
+      'Looks at Node.js, the system, the addon, the NVIDIA driver, GPUs and libraries, and trains a tiny model on each ' +
+        'device in a process of its own. Of each problem it tells one cause and one command.',
+    )
+    .option('--json', 'print findings as JSON lines')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tesserae doctor`,
+    )
+    .action(async ({ json }: { json?: true }) => done(await doctor({ json: json ?? false })));
+
+  root
+    .command('completion')
+    .summary('print a script that completes this command line')
+    .description('Prints a script that completes commands, options and their choices in a shell.')
+    .addArgument(new Argument('<shell>', 'where it will run').choices(SHELLS))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ source <(tesserae completion bash)                        # in ~/.bashrc; zsh likewise
+  $ tesserae completion fish > ~/.config/fish/completions/tesserae.fish`,
+    )
+    .action((shell: Shell) => {
+      process.stdout.write(completion(shell, root));
+    });
   return root;
 }
 

@@ -13,7 +13,7 @@ import { readDescription, type TokenDescription } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
 import { ByteProgress } from '../report/byte_progress';
 import { formatCount, formatDuration, formatSeconds } from '../report/format';
-import { Interrupt, INTERRUPTED } from './interrupt';
+import { Interrupt } from './interrupt';
 import { shownPath } from './terminal';
 
 /** What the command line says. */
@@ -47,7 +47,7 @@ export async function prepare(inputs: readonly string[], command: PrepareCommand
       made = await prepareTokens(temporary, given);
     });
   } catch (error) {
-    if (interrupt.requested) return INTERRUPTED;
+    if (interrupt.requested) return interrupt.exitCode;
     throw asData(error);
   } finally {
     progress.stop();

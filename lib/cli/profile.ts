@@ -2,7 +2,6 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
-import { packBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import { devices, plan as planGraph } from '../native';
 import type { Plan } from '../report/plan_table';
@@ -10,6 +9,7 @@ import { makeProfile, type OperationTiming, type Profile } from '../report/profi
 import { profileSvg } from '../report/profile_svg';
 import { profileText } from '../report/profile_text';
 import type { TrainingArguments } from '../training/arguments';
+import { packAlike } from '../training/optimization';
 import { Trainer } from '../training/trainer';
 import { shownPath } from './terminal';
 
@@ -68,8 +68,9 @@ export async function profileTraining(
         train.batch({ seed, step, microStep, rows }),
       ),
     );
-    const inputs = batches.map((batch) => packBatch(model, batch, { targets: true, capacity }).inputs);
-    runs.push((await model.native.profileStep(capacity, inputs)).timings);
+    const packed = packAlike(model, batches, capacity);
+    const inputs = packed.map((batch) => batch.inputs);
+    runs.push((await model.native.profileStep(packed[0]?.capacity ?? capacity, inputs)).timings);
   }
 
   const device = devices().find(({ name }) => name === model.device);

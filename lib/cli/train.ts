@@ -1,5 +1,5 @@
 import pc from 'picocolors';
-import { hasCheckpoints } from '../checkpoint/run_folder';
+import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
 import type { TokenData } from '../data/worker_dataset';
 import type { Device } from '../models/device';
 import { Model } from '../models/model';
@@ -12,7 +12,7 @@ import type { ResumeResult } from '../training/resume';
 import { Trainer } from '../training/trainer';
 import { readTrainableRun, type SamplingConfig } from './config';
 import { openData } from './data';
-import { Interrupt, INTERRUPTED } from './interrupt';
+import { Interrupt } from './interrupt';
 import { profile } from './profile';
 import { safeFor, shownPath } from './terminal';
 
@@ -33,6 +33,13 @@ export interface TrainCommand {
  * checkpoint that is in the run's folder. With `--profile`, measures some steps and leaves a picture. Gives the exit code.
  */
 export async function train(file: string, command: TrainCommand): Promise<number> {
+  // Before there is something to save, a signal ends the process as if nobody had listened.
+  let stop = (): void => process.exit(interrupt.exitCode);
+  let hide = (): void => undefined;
+  using interrupt = new Interrupt(
+    () => stop(),
+    () => hide(),
+  );
   const run = await readTrainableRun(file, command.overrides);
   await using data = await openData(run.data, run.model);
   using model = await Model.create(run.model, {
@@ -52,6 +59,7 @@ export async function train(file: string, command: TrainCommand): Promise<number
     evaluation: data.validation,
   });
   const { outputDir: directory, maxSteps } = run.training;
+  await removeLeftovers(directory); // a checkpoint may be among them, moved aside when a crash came
   const resumed = (await hasCheckpoints(directory)) ? await trainer.resume() : undefined;
   const report = await RunReport.create({
     directory,
@@ -60,13 +68,11 @@ export async function train(file: string, command: TrainCommand): Promise<number
     follow: trainer,
     ...(resumed ? { resumed: { step: resumed.step, path: resumed.path } } : {}),
   });
-  using interrupt = new Interrupt(
-    () => {
-      trainer.stop();
-      report.log('stopping after this step; press Ctrl-C again to stop at once');
-    },
-    () => report.hide(),
-  );
+  stop = () => {
+    trainer.stop();
+    report.log('stopping after this step, and saving; press Ctrl-C again to stop at once');
+  };
+  hide = () => report.hide();
   report.log(describe(model, data));
   if (resumed) tellResumed(resumed, report, command.json);
   let result: TrainResult | undefined;
@@ -88,7 +94,7 @@ export async function train(file: string, command: TrainCommand): Promise<number
     if (!interrupt.requested && tokenizer?.vocabSize === model.config.vocabSize)
       await showSample(new Sampler(model, tokenizer), run.sampling, interrupt);
   }
-  return interrupt.requested ? INTERRUPTED : 0;
+  return interrupt.exitCode;
 }
 
 /** Damage is told on standard error whatever else is: a disk that loses bits should not go unnoticed. */

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { TrainerState } from '../checkpoint/trainer_state';
 import { TesseraeError } from '../errors';
 import { Capacities } from '../models/capacities';
@@ -87,16 +88,20 @@ export class Optimization {
    * Sets the optimizer up as it was when a checkpoint was written; nothing is left of what it did before.
    *
    * @param state - as `state()` gave it.
-   * @param loadMoments - writes the moments, once there is memory for them.
+   * @param with.loadMoments - writes the moments, once there is memory for them.
+   * @param with.lossScaler - whether the loss scaler becomes what it was: it is of its precision.
    */
-  async restore(state: TrainerState['optimizer'], loadMoments: () => Promise<void>): Promise<void> {
+  async restore(
+    state: TrainerState['optimizer'],
+    { loadMoments, lossScaler }: { readonly loadMoments: () => Promise<void>; readonly lossScaler: boolean },
+  ): Promise<void> {
     this.ready = undefined;
     if (!state) return;
     await this.prepare();
     await loadMoments();
-    const { attempted, applied, lossScaler } = state;
+    const { attempted, applied } = state;
     await this.model.native.setCounters({ attempted, applied });
-    await this.model.native.setScaler(lossScaler);
+    if (lossScaler) await this.model.native.setScaler(state.lossScaler);
   }
 
   private prepare(): Promise<void> {
@@ -172,8 +177,11 @@ function withoutLimit({
   return scaling;
 }
 
-/** Packs micro-batches for one capacity: that given, or one of those given that holds each of them. */
-function packAlike(
+/**
+ * Packs micro-batches for one capacity: that given, or one of those given that holds each of them; with documents if one
+ * of them has some.
+ */
+export function packAlike(
   model: Model,
   batches: readonly TrainingBatch[],
   capacity: Capacity | Capacities,
@@ -184,12 +192,14 @@ function packAlike(
     batches.map((batch) =>
       packBatch(model, batch, { targets: true, ...(into === undefined ? {} : { capacity: into }) }),
     );
-  if (!(capacity instanceof Capacities)) return pack(capacity);
+  const documents = batches.some(({ documentStarts }) => documentStarts) ? { documents: true } : {};
+  if (!(capacity instanceof Capacities)) return pack({ ...capacity, ...documents });
   const packed = pack();
   const common = capacity.holding({
     rows: Math.max(...packed.map(({ lengths }) => lengths.length)),
     time: Math.max(...packed.flatMap(({ lengths }) => lengths)),
+    ...documents,
   });
-  const fits = packed.every(({ capacity: { rows, time } }) => rows === common.rows && time === common.time);
+  const fits = packed.every(({ capacity: own }) => isDeepStrictEqual(own, common));
   return fits ? packed : pack(common);
 }

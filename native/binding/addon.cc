@@ -11,6 +11,7 @@
 #include "runtime/chips.h"
 #include "runtime/devices.h"
 #include "runtime/error.h"
+#include "runtime/system.h"
 
 namespace tesserae {
 
@@ -87,6 +88,8 @@ Napi::Value shutdown(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value devices(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), devicesJson()); }
+
+Napi::Value system(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), systemJson()); }
 
 Napi::Value listChips(const Napi::CallbackInfo& info) {
   Napi::Array names = Napi::Array::New(info.Env());
@@ -380,6 +383,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   };
   add("shutdown", exported<shutdown>);
   add("devices", exported<devices>);
+  add("system", exported<system>);
   add("chips", exported<listChips>);
   add("plan", exported<plan>);
   add("createModel", exported<createModel>);

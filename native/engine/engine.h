@@ -1,7 +1,6 @@
 // defines: Engine
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -12,6 +11,7 @@
 #include <thread>
 
 #include "engine/executor.h"
+#include "runtime/condition_variable.h"
 
 namespace tesserae {
 

@@ -143,10 +143,11 @@ describe('train', () => {
 describe('train, once more', () => {
   const again = (...args: string[]): ReturnType<typeof tesserae> =>
     tesserae('train', 'more.json', '--device', 'cpu', '--threads', '1', ...args);
+  // Sorted: when a checkpoint is told of depends on the disk.
   const steps = (): string[] =>
-    records(readFileSync(path.join(folder, 'runs', 'more', 'metrics.jsonl'), 'utf8')).map(
-      ({ type, step }) => `${String(type)} ${String(step)}`,
-    );
+    records(readFileSync(path.join(folder, 'runs', 'more', 'metrics.jsonl'), 'utf8'))
+      .map(({ type, step }) => `${String(type)} ${String(step)}`)
+      .sort();
   beforeAll(() => {
     write('more.json', {
       model: { type: 'gpt2', nPositions: 16, nEmbd: 16, nLayer: 1, nHead: 2 },
@@ -324,5 +325,20 @@ describe('mistakes', () => {
     expect(err).toMatch(message);
     expect(err.trimEnd()).not.toContain('\n');
     expect(existsSync(path.join(folder, 'runs', 'bad'))).toBe(false);
+  });
+});
+
+it('doctor: the addon loads, and a tiny model learns in a process of its own', () => {
+  const { code, out, err } = tesserae('doctor', '--json');
+  const found = records(out);
+  expect({ code, err, problems: found.filter(({ status }) => status === 'problem') }).toEqual({
+    code: 0,
+    err: '',
+    problems: [],
+  });
+  expect(found).toContainEqual({
+    status: 'ok',
+    subject: 'test cpu',
+    text: expect.stringMatching(/^30 steps in .+ \(fp32, x86-64-v\d\), loss 4\.\d+ → [0-3]\.\d+$/) as string,
   });
 });

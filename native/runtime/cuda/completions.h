@@ -3,13 +3,14 @@
 
 #include <cuda_runtime_api.h>
 
-#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "runtime/condition_variable.h"
 
 namespace tesserae {
 

@@ -13,8 +13,6 @@ namespace tesserae {
 
 namespace {
 
-constexpr int kLeastMajor = 8;  // compute capability: sm_80
-
 class CudaHostBlock : public HostBlock {
  public:
   explicit CudaHostBlock(int64_t bytes) {
@@ -200,9 +198,9 @@ std::shared_ptr<Device> cudaDevice(int index) {
   int major = 0, minor = 0;
   cudaCheck(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index), "asking what a GPU is");
   cudaCheck(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index), "asking what a GPU is");
-  if (major < kLeastMajor) {
+  if (major < kLeastCudaMajor) {
     fail(ErrorCode::Device, "the device 'cuda:%d' is sm_%d%d; this build needs sm_%d0 or newer", index, major,
-         minor, kLeastMajor);
+         minor, kLeastCudaMajor);
   }
   cudaCheck(cudaSetDevice(index), "opening the device");
   cudaStream_t stream = nullptr;
@@ -216,7 +214,8 @@ std::string cudaDevicesJson() {
   std::string list;
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp properties;
-    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess || properties.major < kLeastMajor) continue;
+    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess || properties.major < kLeastCudaMajor)
+      continue;
     if (!list.empty()) list += ",";
     const Chip* chip = chipOf(properties.name);
     list += R"({"name":"cuda:)" + std::to_string(i) + R"(","kind":"cuda",)" +

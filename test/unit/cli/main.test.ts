@@ -34,6 +34,8 @@ it.each([
   [['prepare', '--help']],
   [['plan', '--help']],
   [['schedule', '--help']],
+  [['doctor', '--help']],
+  [['completion', '--help']],
   [['--version']],
 ])('%j explains itself and succeeds', async (args) => {
   expect(await main(args)).toBe(0);
@@ -47,6 +49,7 @@ it.each<[string[], string]>([
   [['train', 'x.json', '--max-steps', '0'], 'must be an integer of at least 1'],
   [['train', 'x.json', '--learning-rate', 'fast'], 'must be a number of at least 0'],
   [['plan', 'x.json', '--memory', 'much'], 'such as 24GiB'],
+  [['completion', 'tcsh'], 'Allowed choices are bash, zsh, fish'],
   [['plan', 'x.json', '--precision', 'fp12'], 'Allowed choices are fp32, tf32, fp16, bf16'],
 ])('%j is wrong usage', async (args, message) => {
   expect(await main(args)).toBe(2);

@@ -84,6 +84,67 @@ describe('packBatch', () => {
     });
   });
 
+  describe('documents', () => {
+    const tokens = [[1, 2, 3, 4, 5, 6], Int32Array.of(7, 8)];
+    const documentStarts = [[0, 3, 4], Int32Array.of(0)];
+    const capacity = { rows: 3, time: 7 };
+
+    it('gives each position where its document starts, and no target across a boundary', () => {
+      const packed = packBatch(causal, { tokens, documentStarts }, { targets: true, capacity });
+      expect(packed.capacity).toEqual({ ...capacity, documents: true });
+      expect(arrays(packed.inputs)).toMatchObject({
+        starts: [0, 0, 0, 3, 4, 4, 6, 0, 0, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0],
+        targets: [2, 3, -100, -100, 6, -100, -100, 8, ...new Array<number>(13).fill(-100)],
+      });
+    });
+
+    it('leaves targets that are given as they are', () => {
+      const batch = { tokens: [[1, 2, 3]], targets: [[4, 5, 6]], documentStarts: [[0, 1, 2]] };
+      const { inputs } = packBatch(causal, batch, { targets: true, capacity: { rows: 1, time: 3 } });
+      expect(arrays(inputs)).toEqual({ tokens: [1, 2, 3], starts: [0, 1, 2], targets: [4, 5, 6] });
+    });
+
+    it('makes a row one document where only the capacity has documents', () => {
+      const { inputs } = packBatch(
+        causal,
+        { tokens: [[1, 2]] },
+        { targets: false, capacity: { rows: 2, time: 3, documents: true } },
+      );
+      expect(arrays(inputs)).toEqual({ tokens: [1, 2, 0, 0, 0, 0], starts: [0, 0, 2, 0, 0, 0] });
+    });
+
+    it('chooses a capacity of their own', () => {
+      const { capacity } = packBatch(causal, { tokens, documentStarts }, { targets: false });
+      expect(capacity).toEqual({ rows: 2, time: 32, documents: true });
+    });
+
+    const refused: [string, unknown, 'ERR_DATA' | 'ERR_SHAPE', RegExp][] = [
+      ['an entry too few', [[0]], 'ERR_SHAPE', /documentStarts has 1 entries for 2 rows/],
+      ['no start', [[0], []], 'ERR_DATA', /documentStarts\[1\] is empty/],
+      ['a first that is not 0', [[1], [0]], 'ERR_DATA', /documentStarts\[0\]\[0\] is 1: .* starts at 0/],
+      ['a start twice', [[0, 2, 2], [0]], 'ERR_DATA', /documentStarts\[0\]\[2\] is 2: .* above 2/],
+      ['descending starts', [[0, 4, 3], [0]], 'ERR_DATA', /\[0\]\[2\] is 3: .* above 4/],
+      ['a start behind the row', [[0], [0, 2]], 'ERR_DATA', /\[1\]\[1\] is 2: .* below 2/],
+      ['a start that is not an integer', [[0, 1.5], [0]], 'ERR_DATA', /\[0\]\[1\] is 1.5/],
+      ['NaN', [[0, NaN], [0]], 'ERR_DATA', /is NaN/],
+      ['a text', 'ab', 'ERR_DATA', /documentStarts must be an array/],
+      ['a flat array', Int32Array.of(0, 0), 'ERR_DATA', /documentStarts must be an array/],
+    ];
+    it.each(refused)('refuses %s', async (_, wrong, code, message) => {
+      const batch = { tokens, documentStarts: wrong } as TrainingBatch;
+      expect((await failureOf(code, () => packBatch(causal, batch, { targets: true }))).message).toMatch(
+        message,
+      );
+    });
+
+    it('refuses a model that has no such input', async () => {
+      const graph = { ...causal.graph, inputs: causal.graph.inputs.filter(({ name }) => name !== 'starts') };
+      const batch = { tokens, documentStarts };
+      const pack = () => packBatch({ ...causal, graph }, batch, { targets: true });
+      expect((await failureOf('ERR_DATA', pack)).message).toMatch(/does not keep documents of a row apart/);
+    });
+  });
+
   const wrong: [string, InputContract, TrainingBatch, 'ERR_DATA' | 'ERR_SHAPE', RegExp][] = [
     ['an empty batch', causal, { tokens: [] }, 'ERR_DATA', /empty/],
     ['an empty row', causal, { tokens: [[1], []] }, 'ERR_DATA', /row 1 of tokens is empty/],

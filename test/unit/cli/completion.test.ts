@@ -1,0 +1,62 @@
+import { spawnSync } from 'node:child_process';
+import { Argument, Command, Option } from 'commander';
+import { completion } from '../../../lib/cli/completion';
+
+const root = new Command('tile');
+root
+  .command('lay')
+  .summary("lay the floor's tiles")
+  .argument('<file>')
+  .option('-q, --quiet', 'say nothing')
+  .addOption(new Option('--colour <name>', 'of the tiles').choices(['red', 'white']));
+root
+  .command('show')
+  .summary('show')
+  .addArgument(new Argument('<what>').choices(['floor', 'wall']));
+
+/** What bash offers for the last of these words. */
+function offered(...words: string[]): string[] {
+  const script = `${completion('bash', root)}
+COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}
+_tile; printf '%s\\n' "\${COMPREPLY[@]}"`;
+  const { stdout, stderr, status } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+  expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+  return stdout.split('\n').filter((line) => line !== '');
+}
+
+it.each<[string[], string[]]>([
+  [
+    ['tile', ''],
+    ['lay', 'show'],
+  ],
+  [['tile', 'l'], ['lay']],
+  [
+    ['tile', 'lay', '-'],
+    ['-q', '--quiet', '--colour', '-h', '--help'],
+  ],
+  [['tile', 'lay', '--co'], ['--colour']],
+  [
+    ['tile', 'lay', '--colour', ''],
+    ['red', 'white'],
+  ],
+  [['tile', 'show', 'w'], ['wall']],
+  // The shell then offers files.
+  [['tile', 'lay', ''], []],
+  [['tile', 'unknown', '-'], []],
+])('bash completes %j with %j', (words, expected) => expect(offered(...words)).toEqual(expected));
+
+it('zsh reads the script of bash', () => {
+  expect(completion('zsh', root)).toContain(`bashcompinit\n${completion('bash', root)}`);
+});
+
+it('fish gets a line for each command and option', () => {
+  const lines = completion('fish', root).split('\n');
+  expect(lines[0]).toBe("complete -c tile -n __fish_use_subcommand -f -a lay -d 'lay the floor\\'s tiles'");
+  expect(lines).toContain(
+    "complete -c tile -n '__fish_seen_subcommand_from lay' -s q -l quiet -d 'say nothing'",
+  );
+  expect(lines).toContain(
+    "complete -c tile -n '__fish_seen_subcommand_from lay' -l colour -r -f -a 'red white' -d 'of the tiles'",
+  );
+  expect(lines).toContain("complete -c tile -n '__fish_seen_subcommand_from show' -f -a 'floor wall'");
+});
