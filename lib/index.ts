@@ -21,8 +21,10 @@ export {
   loadModel,
   saveModel,
   type LoadedModel,
+  type LoadOptions,
   type SaveOptions,
 } from './checkpoint/checkpoint';
+export { averageCheckpoints, type AveragedCheckpoints } from './checkpoint/averaging';
 export {
   Sampler,
   type FinishReason,
@@ -36,6 +38,7 @@ export { RunReport, type ReportedEvent, type RunReportOptions } from './report/r
 export { scheduleSvg, type PlottedSchedule, type ScheduleSvgOptions } from './report/schedule_plot';
 export {
   scheduleOf,
+  type LabelSmoothingType,
   type LossScaling,
   type ResolvedTrainingArguments,
   type Schedule,
@@ -59,6 +62,8 @@ export type {
   TrainResult,
   WarningEvent,
 } from './training/events';
+export type { OptimizerArguments, OptimizerType, RAdamFirstSteps } from './training/optimizer_settings';
+export type { ParameterGroup } from './training/parameter_groups';
 export type { LrScheduleFunction, LrSchedulerKwargs, LrSchedulerType } from './training/schedule_settings';
 export type { SchedulePhase } from './training/schedules';
 export type { ResumeResult } from './training/resume';

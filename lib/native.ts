@@ -4,6 +4,9 @@
  */
 import path from 'node:path';
 import { TesseraeError, type ErrorCode } from './errors';
+import type { LossScaler, NativeTrainingOptions, OptimizerSettings, StepResult } from './native_training';
+
+export type * from './native_training';
 
 /** How a model is made native. */
 export interface NativeModelOptions {
@@ -82,56 +85,6 @@ export interface RunResult {
   readonly timings: readonly Omit<CallTiming, 'section'>[];
 }
 
-/** How the optimizer works; fixed while a trainer uses the model. */
-export interface NativeTrainingOptions {
-  readonly optimizer: {
-    readonly type: 'adamw';
-    readonly beta1: number;
-    readonly beta2: number;
-    readonly epsilon: number;
-    readonly weightDecay: number;
-  };
-  /** Global norm that gradients are clipped to; 0: no clipping. */
-  readonly maxGradNorm: number;
-  readonly labelSmoothing: number;
-  /** Dynamic loss scaling, by the rule of PyTorch's GradScaler. Default: none. */
-  readonly lossScaling?: {
-    readonly initScale: number;
-    readonly growthFactor: number;
-    readonly backoffFactor: number;
-    readonly growthInterval: number;
-  };
-  /** Rate of each optimizer step, by applied steps; the last holds for all later ones. */
-  readonly learningRates: Float32Array;
-}
-
-/** What one optimizer step measured. */
-export interface StepResult {
-  /** Sum over valid targets of the loss, in nats, and how many there were. */
-  readonly lossSum: number;
-  readonly validTargets: number;
-  /** Norm of the mean gradient, before clipping. */
-  readonly gradNorm: number;
-  readonly learningRate: number;
-  /** False when the step was skipped because its gradient was not finite or no target was valid. */
-  readonly applied: boolean;
-  readonly attemptedSteps: number;
-  readonly appliedSteps: number;
-  /** What the next step's loss will be multiplied by; 1 without loss scaling. */
-  readonly lossScale: number;
-  /** Steps up to this one, without one between them that had a finite gradient. */
-  readonly skippedInRow: number;
-}
-
-/** What dynamic loss scaling remembers from step to step. */
-export interface LossScaler {
-  readonly scale: number;
-  /** Steps with a finite gradient since the scale last changed. */
-  readonly cleanSteps: number;
-  /** Steps without one since the last that had one. */
-  readonly skippedInRow: number;
-}
-
 /** What an operation call of a step took on the device. */
 export interface CallTiming {
   readonly section: 'micro' | 'update';
@@ -141,7 +94,7 @@ export interface CallTiming {
 }
 
 /** A tensor of the model's State. */
-export type StateKind = 'parameter' | 'gradient' | 'moment1' | 'moment2';
+export type StateKind = 'parameter' | 'gradient' | 'moment1' | 'moment2' | 'ema';
 
 /** Order of a tensor's elements: of its axes, or as checkpoints hold it. */
 export type TensorOrder = 'logical' | 'file';
@@ -174,6 +127,11 @@ export interface PlanRequest {
   /** Bytes of memory for which the largest batch is sought; default: the chip's. */
   readonly memory?: number;
   readonly padding?: NativeModelOptions['padding'];
+  /** Default AdamW. */
+  readonly optimizer?: OptimizerSettings;
+  readonly emaDecay?: number;
+  /** Names of parameters that training leaves alone, beside those of the Graph. */
+  readonly frozen?: readonly string[];
 }
 
 interface Addon {
@@ -185,7 +143,12 @@ interface Addon {
   plan(graph: string, request: string): string;
   createModel(graph: string, options: string): Promise<object>;
   modelInfo(model: object): string;
-  configureTraining(model: object, options: string, learningRates: Float32Array): Promise<void>;
+  configureTraining(
+    model: object,
+    options: string,
+    learningRates: Float32Array,
+    momenta: Float32Array,
+  ): Promise<void>;
   trainStep(model: object, request: string, batches: object[], result: Float64Array): Promise<void>;
   profileStep(model: object, request: string, batches: object[], result: Float64Array): Promise<string>;
   deviceStatistics(device: string, into: Float64Array): Promise<void>;
@@ -341,8 +304,10 @@ export class NativeModel {
 
   /** Starts training anew: sets the optimizer, its rates and the loss scale; moments and counters become zero. */
   async configureTraining(options: NativeTrainingOptions): Promise<void> {
-    const { learningRates, ...rest } = options;
-    await async((native) => native.configureTraining(this.open(), JSON.stringify(rest), learningRates));
+    const { learningRates, momenta = new Float32Array(), ...rest } = options;
+    await async((native) =>
+      native.configureTraining(this.open(), JSON.stringify(rest), learningRates, momenta),
+    );
   }
 
   /**

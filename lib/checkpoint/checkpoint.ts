@@ -5,6 +5,7 @@ import type { Tokenizer } from '../data/tokenizer';
 import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { TesseraeError } from '../errors';
 import { Model, type ModelOptions } from '../models/model';
+import { show } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
@@ -16,12 +17,15 @@ import { loadWeights, weightSources } from './weights';
 
 export const CONFIG = 'config.json';
 export const WEIGHTS = 'model.safetensors';
+/** The moving average of the weights. */
+export const EMA_WEIGHTS = 'model_ema.safetensors';
 export const OPTIMIZER = 'optimizer.safetensors';
 
 /** All that a checkpoint may hold: a folder with anything else is not replaced by one. */
 export const CHECKPOINT_FILES: readonly string[] = [
   CONFIG,
   WEIGHTS,
+  EMA_WEIGHTS,
   OPTIMIZER,
   TOKENIZER_JSON,
   TRAINER_STATE,
@@ -34,6 +38,12 @@ export interface SaveOptions {
   readonly tokenizer?: Tokenizer;
   /** Optimizer steps that the model was trained for. */
   readonly step?: number;
+}
+
+/** Which weights are loaded, and where to. */
+export interface LoadOptions extends ModelOptions {
+  /** Those that were trained, or their moving average (`emaDecay`). Default 'trained'. */
+  readonly weights?: 'trained' | 'ema';
 }
 
 /** What a checkpoint holds. */
@@ -78,20 +88,24 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
  * @example
  * const { model, tokenizer } = await loadModel('runs/book');
  */
-export async function loadModel(directory: string, options: ModelOptions = {}): Promise<LoadedModel> {
+export async function loadModel(
+  directory: string,
+  { weights = 'trained', ...options }: LoadOptions = {},
+): Promise<LoadedModel> {
   const found = await findCheckpoint(directory);
+  const weightFile = await fileOf(weights, found);
   if (await isFile(path.join(found, MANIFEST))) {
     const manifest = await readManifest(found);
-    const names = [CONFIG, WEIGHTS, ...(TOKENIZER_JSON in manifest.files ? [TOKENIZER_JSON] : [])];
+    const names = [CONFIG, weightFile, ...(TOKENIZER_JSON in manifest.files ? [TOKENIZER_JSON] : [])];
     await verifyFiles(found, manifest, names);
   }
   const config = await readConfig(path.join(found, CONFIG));
   const tokenizer = await savedTokenizer(found, config.tokenizer);
-  const file = await readSafetensors(path.join(found, WEIGHTS));
+  const file = await readSafetensors(path.join(found, weightFile));
   try {
     const model = await Model.create(config.model, options);
     try {
-      await loadWeights(model, file, path.join(found, WEIGHTS));
+      await loadWeights(model, file, path.join(found, weightFile));
     } catch (error) {
       model.dispose();
       throw error;
@@ -120,6 +134,20 @@ async function savedTokenizer(directory: string, name: string | undefined): Prom
   );
   const names = TOKENIZER_NAMES.join(', ');
   return tokenizer ?? refuse(`'${directory}' needs the tokenizer '${wanted}'; this release has ${names}`);
+}
+
+async function fileOf(weights: unknown, directory: string): Promise<string> {
+  if (weights === 'trained') return WEIGHTS;
+  if (weights !== 'ema')
+    throw new TesseraeError('ERR_CONFIG', `weights must be 'trained' or 'ema', not ${show(weights)}`, {
+      details: { path: 'weights' },
+    });
+  if (await isFile(path.join(directory, EMA_WEIGHTS))) return EMA_WEIGHTS;
+  throw new TesseraeError(
+    'ERR_CHECKPOINT',
+    `'${directory}' has no ${EMA_WEIGHTS}: it was trained without emaDecay. Load the trained weights`,
+    { details: { directory } },
+  );
 }
 
 /**

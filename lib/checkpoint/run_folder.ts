@@ -35,17 +35,9 @@ export async function hasCheckpoints(run: string): Promise<boolean> {
 export async function latestGoodCheckpoint(
   run: string,
 ): Promise<{ directory: string; damaged: readonly TesseraeError[] }> {
-  const damaged: TesseraeError[] = [];
-  for (const { directory, manifest } of await candidates(run)) {
-    try {
-      if (manifest instanceof TesseraeError) throw manifest;
-      await verifyFiles(directory, manifest);
-      return { directory, damaged };
-    } catch (error) {
-      if (!(error instanceof TesseraeError)) throw error;
-      damaged.push(error);
-    }
-  }
+  const { directories, damaged } = await goodCheckpoints(run, 1);
+  const [directory] = directories;
+  if (directory !== undefined) return { directory, damaged };
   throw new TesseraeError(
     'ERR_CHECKPOINT',
     damaged.length === 0
@@ -54,6 +46,27 @@ export async function latestGoodCheckpoint(
           'start anew',
     { details: { directory: run, damaged: damaged.map(({ message }) => message) } },
   );
+}
+
+/** The checkpoints of a run that were written last and are whole, at most `most`, as latestGoodCheckpoint. */
+export async function goodCheckpoints(
+  run: string,
+  most: number,
+): Promise<{ directories: readonly string[]; damaged: readonly TesseraeError[] }> {
+  const directories: string[] = [];
+  const damaged: TesseraeError[] = [];
+  for (const { directory, manifest } of await candidates(run)) {
+    if (directories.length === most) break;
+    try {
+      if (manifest instanceof TesseraeError) throw manifest;
+      await verifyFiles(directory, manifest);
+      directories.push(directory);
+    } catch (error) {
+      if (!(error instanceof TesseraeError)) throw error;
+      damaged.push(error);
+    }
+  }
+  return { directories, damaged };
 }
 
 /** A file of this name in the folder of a checkpoint keeps it from being removed. */

@@ -4,29 +4,38 @@ import { TOKENIZER_JSON } from '../data/json_tokenizer';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
-import { CHECKPOINT_FILES, CONFIG, OPTIMIZER, WEIGHTS } from './checkpoint';
+import { CHECKPOINT_FILES, CONFIG, EMA_WEIGHTS, OPTIMIZER, WEIGHTS } from './checkpoint';
 import { checkpointBytes, type UnwrittenCheckpoint } from './checkpoint_writer';
 import { configText } from './config_file';
 import type { Rotation } from './run_folder';
 import { bytesOf, readSafetensors, type SafetensorsFile, type TensorSource } from './safetensors';
 import { TRAINER_STATE, trainerStateText, type TrainerState } from './trainer_state';
-import { loadMoments, loadWeights, momentSources, weightSources } from './weights';
+import {
+  emaSources,
+  loadMoments,
+  loadWeights,
+  momentSources,
+  weightSources,
+  type OptimizerTensors,
+} from './weights';
 
 /** What a trainer's checkpoint has beside the model. */
 export interface TrainerCheckpointOptions {
   readonly state: TrainerState;
+  /** What the optimizer keeps of each parameter. */
+  readonly tensors: OptimizerTensors;
   readonly tokenizer?: Tokenizer | undefined;
   readonly rotation?: Rotation | undefined;
 }
 
 /**
- * All that a trainer needs to go on, to be written: what saveModel writes, the optimizer's moments and the trainer's
- * state. Tensors are read from the model when their turn comes.
+ * All that a trainer needs to go on, to be written: what saveModel writes, the optimizer's moments, the moving average of
+ * the weights and the trainer's state. Tensors are read from the model when their turn comes.
  */
 export function trainerCheckpoint(
   model: Model,
   directory: string,
-  { state, tokenizer, rotation }: TrainerCheckpointOptions,
+  { state, tensors, tokenizer, rotation }: TrainerCheckpointOptions,
 ): UnwrittenCheckpoint {
   const config = configText({
     model: model.config,
@@ -39,7 +48,7 @@ export function trainerCheckpoint(
     files: [
       [CONFIG, config],
       [WEIGHTS, weightSources(model)],
-      ...(state.optimizer ? [[OPTIMIZER, momentSources(model)] as const] : []),
+      ...(state.optimizer ? optimizerFiles(model, tensors) : []),
       ...(tokenizer?.json === undefined ? [] : [[TOKENIZER_JSON, tokenizer.json] as const]),
       [TRAINER_STATE, trainerStateText(state)],
     ],
@@ -48,8 +57,8 @@ export function trainerCheckpoint(
 }
 
 /** Bytes of a checkpoint of a model that is trained, about. */
-export const expectedBytes = (model: Model): number =>
-  bytesOf([...weightSources(model), ...momentSources(model)]);
+export const expectedBytes = (model: Model, tensors: OptimizerTensors): number =>
+  bytesOf([weightSources(model), ...optimizerFiles(model, tensors).map(([, sources]) => sources)].flat());
 
 /**
  * Copies the tensors of a checkpoint to host memory, so that the model may be trained on while it is written. That takes
@@ -95,9 +104,26 @@ function freeMemory(): number {
 export const restoreWeights = (model: Model, directory: string): Promise<void> =>
   reading(path.join(directory, WEIGHTS), (file, name) => loadWeights(model, file, name));
 
-/** Sets the moments of a model, whose optimizer was set up, to those of a checkpoint. */
-export const restoreMoments = (model: Model, directory: string): Promise<void> =>
-  reading(path.join(directory, OPTIMIZER), (file, name) => loadMoments(model, file, name));
+/** Sets the moments and the moving average of a model, whose optimizer was set up, to those of a checkpoint. */
+export async function restoreOptimizer(
+  model: Model,
+  directory: string,
+  { moments, ema }: OptimizerTensors,
+): Promise<void> {
+  if (Object.keys(moments).length > 0)
+    await reading(path.join(directory, OPTIMIZER), (file, name) => loadMoments(model, file, name, moments));
+  if (ema)
+    await reading(path.join(directory, EMA_WEIGHTS), (file, name) => loadWeights(model, file, name, 'ema'));
+}
+
+/** The files that hold an optimizer's tensors; one without any is not written. */
+const optimizerFiles = (
+  model: Model,
+  { moments, ema }: OptimizerTensors,
+): (readonly [name: string, sources: TensorSource[]])[] => [
+  ...(Object.keys(moments).length > 0 ? [[OPTIMIZER, momentSources(model, moments)] as const] : []),
+  ...(ema ? [[EMA_WEIGHTS, emaSources(model)] as const] : []),
+];
 
 async function reading(
   name: string,

@@ -4,8 +4,13 @@ import type { Model } from '../models/model';
 import type { StateKind } from '../native';
 import type { SafetensorsFile, TensorSource } from './safetensors';
 
-/** What PyTorch's AdamW calls the two moments of a parameter. */
-const MOMENTS = { exp_avg: 'moment1', exp_avg_sq: 'moment2' } as const satisfies Record<string, StateKind>;
+/** What an optimizer has beside counters. */
+export interface OptimizerTensors {
+  /** Its moments of each parameter, by the names that they have in files: PyTorch's. */
+  readonly moments: Readonly<Record<string, StateKind>>;
+  /** Whether there is a moving average of the weights. */
+  readonly ema: boolean;
+}
 
 /** A tensor of a model's State, and where it stands in files. */
 interface SavedTensor {
@@ -34,14 +39,14 @@ function savedTensors(
   });
 }
 
-const weights = (model: Model): SavedTensor[] =>
-  savedTensors(model, ({ saved }) => saved !== false, { '': 'parameter' });
+const weights = (model: Model, kind: StateKind = 'parameter'): SavedTensor[] =>
+  savedTensors(model, ({ saved }) => saved !== false, { '': kind });
 
-const moments = (model: Model): SavedTensor[] =>
+const moments = (model: Model, kinds: OptimizerTensors['moments']): SavedTensor[] =>
   savedTensors(
     model,
     ({ trainable }) => trainable !== false,
-    Object.fromEntries(Object.entries(MOMENTS).map(([name, kind]) => [`.${name}`, kind])),
+    Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [`.${name}`, kind])),
   );
 
 const sources = (model: Model, tensors: readonly SavedTensor[]): TensorSource[] =>
@@ -54,23 +59,38 @@ const sources = (model: Model, tensors: readonly SavedTensor[]): TensorSource[] 
 /** The weights as model.safetensors has them. */
 export const weightSources = (model: Model): TensorSource[] => sources(model, weights(model));
 
-/** The optimizer's moments as optimizer.safetensors has them: `<parameter>.exp_avg` and `<parameter>.exp_avg_sq`. */
-export const momentSources = (model: Model): TensorSource[] => sources(model, moments(model));
+/** The moving average of the weights, under their names: model_ema.safetensors can stand for model.safetensors. */
+export const emaSources = (model: Model): TensorSource[] => sources(model, weights(model, 'ema'));
+
+/** The optimizer's moments as optimizer.safetensors has them, such as `<parameter>.exp_avg`. */
+export const momentSources = (model: Model, kinds: OptimizerTensors['moments']): TensorSource[] =>
+  sources(model, moments(model, kinds));
 
 /**
  * Sets a model's weights from a file, once all of them were found there.
  *
  * @param name - of the file, for messages.
+ * @param kind - what is set: the weights, or their moving average.
  * @throws TesseraeError `ERR_CHECKPOINT` for a weight that is missing, too much, or of another shape or dtype.
  */
-export async function loadWeights(model: Model, file: SafetensorsFile, name: string): Promise<void> {
-  const wanted = weights(model);
+export async function loadWeights(
+  model: Model,
+  file: SafetensorsFile,
+  name: string,
+  kind: 'parameter' | 'ema' = 'parameter',
+): Promise<void> {
+  const wanted = weights(model, kind);
   await load(model, wanted, file, storedNames(file, new Set(wanted.map(({ key }) => key)), name), name);
 }
 
 /** As loadWeights, for the moments of an optimizer that was set up. */
-export async function loadMoments(model: Model, file: SafetensorsFile, name: string): Promise<void> {
-  const wanted = moments(model);
+export async function loadMoments(
+  model: Model,
+  file: SafetensorsFile,
+  name: string,
+  kinds: OptimizerTensors['moments'],
+): Promise<void> {
+  const wanted = moments(model, kinds);
   const keys = new Set(wanted.map(({ key }) => key));
   const extra = [...file.tensors.keys()].find((key) => !keys.has(key));
   if (extra !== undefined) throw mismatch(name, `it has '${extra}', which the optimizer has not`);

@@ -6,6 +6,7 @@ import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import type { Precision } from '../native';
 import { TOKEN_DTYPES, TOKEN_FORMATS, type TokenDtype, type TokenFormat } from '../data/tokens/format';
+import { average } from './average';
 import { completion, SHELLS, type Shell } from './completion';
 import { doctor } from './doctor';
 import { plan } from './plan';
@@ -33,6 +34,7 @@ interface TrainOptions {
 
 interface SampleOptions {
   prompt: string;
+  weights: 'trained' | 'ema';
   maxNewTokens: number;
   temperature: number;
   seed: number;
@@ -133,6 +135,8 @@ Examples:
   $ tesserae train config.json           train the model that config.json describes
   $ tesserae sample runs/config          let the trained model write
   $ tesserae prepare book.txt --output data/book   make token files, for texts of any size
+  $ tesserae average runs/config runs/mean --last 5
+                                         average the last checkpoints of a run
   $ tesserae plan config.json            see what a step costs before running it
   $ tesserae schedule config.json        see the learning rate of every step before running it
 
@@ -204,6 +208,11 @@ Examples:
     .option('--max-new-tokens <n>', 'tokens to write', integer(1), 200)
     .option('--temperature <number>', '0 takes the most probable token, higher is more varied', positive, 0.8)
     .option('--seed <n>', 'the same seed gives the same text', integer(0), 0)
+    .addOption(
+      new Option('--weights <which>', 'the trained weights, or their moving average (training.emaDecay)')
+        .choices(['trained', 'ema'])
+        .default('trained'),
+    )
     .addOption(device())
     .addOption(threads())
     .addHelpText(
@@ -255,6 +264,29 @@ Examples:
     .action(async (inputs: string[], { json, ...options }: PrepareOptions) =>
       done(await prepare(inputs, { ...options, json: json ?? false })),
     );
+
+  root
+    .command('average')
+    .summary('average the weights of several checkpoints')
+    .description(
+      'Writes a model whose weights are the mean of those of the last checkpoints of a run, or of the checkpoints named. ' +
+        'It can be sampled and loaded, not resumed.',
+    )
+    .argument('<folders...>', 'a run, or two checkpoints and more; the last folder is the one to write')
+    .option('--last <n>', 'how many checkpoints of the run, from the newest', integer(2))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae average runs/config runs/mean --last 5
+  $ tesserae average runs/config/checkpoint-900 runs/config/checkpoint-1000 runs/mean`,
+    )
+    .action(async (folders: string[], options: { last?: number }, command: Command) => {
+      const output = folders.at(-1);
+      if (folders.length < 2 || output === undefined)
+        command.error('error: give what to average and, last, the folder to write');
+      done(await average({ sources: folders.slice(0, -1), output, ...options }));
+    });
 
   root
     .command('plan')

@@ -10,6 +10,7 @@ import { profileSvg } from '../report/profile_svg';
 import { profileText } from '../report/profile_text';
 import type { TrainingArguments } from '../training/arguments';
 import { packAlike } from '../training/optimization';
+import { planSettings } from '../training/planning';
 import { Trainer } from '../training/trainer';
 import { shownPath } from './terminal';
 
@@ -74,13 +75,15 @@ export async function profileTraining(
   }
 
   const device = devices().find(({ name }) => name === model.device);
-  const request = { ...capacity, gradientAccumulationSteps, precision: model.precision };
+  const { precision } = model;
+  const settings = planSettings(trainer.arguments, model.graph);
+  const request = { ...capacity, gradientAccumulationSteps, precision, ...settings };
   return makeProfile({
     device: model.device,
     deviceDescription: device?.description ?? '',
     ...capacity,
     gradientAccumulationSteps,
-    precision: model.precision,
+    precision,
     stepSeconds,
     runs,
     ...(device?.chip === undefined

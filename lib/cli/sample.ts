@@ -11,15 +11,17 @@ export interface SampleCommand {
   readonly maxNewTokens: number;
   readonly temperature: number;
   readonly seed: number;
+  readonly weights: 'trained' | 'ema';
   readonly device: string;
   readonly threads?: number;
 }
 
 /** `tesserae sample`: continues a text with a trained model. Gives the exit code. */
 export async function sample(folder: string, command: SampleCommand): Promise<number> {
-  const { prompt, maxNewTokens, temperature, seed, device, threads } = command;
+  const { prompt, maxNewTokens, temperature, seed, weights, device, threads } = command;
   const { model, tokenizer } = await loadModel(folder, {
     device: device as Device,
+    weights,
     ...(threads === undefined ? {} : { threads }),
   });
   using _model = model;

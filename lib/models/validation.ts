@@ -192,6 +192,8 @@ function schemaAt(schema: z.ZodType, path: Path, root: unknown): z.ZodType | und
         current instanceof z.ZodUnion && key === 'type' ? discriminators(current) : undefined;
       current = members ?? shape[String(key)];
     } else {
+      while (current instanceof z.ZodOptional || current instanceof z.ZodDefault)
+        current = current.unwrap() as z.ZodType;
       current = current instanceof z.ZodArray ? (current.unwrap() as z.ZodType) : undefined;
     }
     value = valueAt(value, [key]);

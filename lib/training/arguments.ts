@@ -2,6 +2,13 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { parseConfig, withoutUndefined } from '../models/validation';
+import {
+  optimizerFields,
+  resolveOptimizer,
+  type OptimizerArguments,
+  type OptimizerType,
+} from './optimizer_settings';
+import { parameterGroupsSchema, type ParameterGroup } from './parameter_groups';
 import { earlyStoppingSchema, type EarlyStoppingOptions } from './early_stopping';
 import {
   LR_SCHEDULERS,
@@ -10,7 +17,13 @@ import {
   type LrSchedulerKwargs,
   type LrSchedulerType,
 } from './schedule_settings';
-import { learningRateSchedule, schedulePhases, type ScheduleOptions, type SchedulePhase } from './schedules';
+import {
+  learningRateSchedule,
+  momentumSchedule,
+  schedulePhases,
+  type ScheduleOptions,
+  type SchedulePhase,
+} from './schedules';
 
 /** Dynamic loss scaling of fp16, by the rule of PyTorch's GradScaler; it is decided and applied on the device. */
 export interface LossScaling {
@@ -27,7 +40,7 @@ export interface LossScaling {
 }
 
 /** How to train. Names are Hugging Face's in camelCase. */
-export interface TrainingArguments {
+export interface TrainingArguments extends OptimizerArguments {
   /** Optimizer steps, 1 to 10,000,000. */
   readonly maxSteps: number;
   /** Rows of a micro-batch. Default 8. */
@@ -36,14 +49,20 @@ export interface TrainingArguments {
   readonly gradientAccumulationSteps?: number;
   /** The highest learning rate; a schedule of your own does without. Default 6e-4. */
   readonly learningRate?: number;
-  /** AdamW's decay of matrices; biases and norms have none. Default 0.1. */
+  /** The optimizer: AdamW; Adam with L2 decay; SGD; RAdam (see docs/optimizers.md). Default 'adamw'. */
+  readonly optim?: OptimizerType;
+  /**
+   * Weight decay of matrices, at least 0; biases and norms have none. `adamw` shrinks the weights by it, others add it to
+   * the gradient (`radam` as decoupledWeightDecay says). Default 0.1 for `adamw`, 0 for others.
+   */
   readonly weightDecay?: number;
-  /** Default 0.9. */
-  readonly adamBeta1?: number;
-  /** Default 0.95. */
-  readonly adamBeta2?: number;
-  /** Default 1e-8. */
-  readonly adamEpsilon?: number;
+  /** Parameters that train in their own way; the first group that matches a parameter decides. */
+  readonly parameterGroups?: readonly ParameterGroup[];
+  /**
+   * Keeps an exponential moving average of the parameters, ema = emaDecay · ema + (1 − emaDecay) · parameters after every
+   * applied step, beside them in checkpoints; in (0, 1). Evaluations look at the parameters themselves. Default 0: none.
+   */
+  readonly emaDecay?: number;
   /** Global norm that gradients are clipped to; 0: no clipping. Default 1. */
   readonly maxGradNorm?: number;
   /** How the rate falls after warmup: a name, or a function from steps applied to the rate. Default 'cosine'. */
@@ -59,8 +78,13 @@ export interface TrainingArguments {
   readonly warmupSteps?: number;
   /** The first rate of warmup, at most learningRate. Default learningRate ÷ warmupSteps; Hugging Face has 0. */
   readonly warmupInitLearningRate?: number;
-  /** Share of each target's probability that is spread over the vocabulary, in [0, 1). Default 0. */
+  /** Share ε of each target's probability that is given to others, in [0, 1). Default 0. */
   readonly labelSmoothing?: number;
+  /**
+   * Who gets it: `uniform`, each of the V tokens ε ÷ V, the target's among them (PyTorch, fairseq before 2021); `others`,
+   * each of the other tokens ε ÷ (V − 1) (fairseq since). Default 'uniform'.
+   */
+  readonly labelSmoothingType?: LabelSmoothingType;
   /** Only for models in fp16, which always have it. */
   readonly lossScaling?: LossScaling;
   /** Steps between evaluations; 0: at the end only. Default 0. */
@@ -85,6 +109,9 @@ export interface TrainingArguments {
   readonly reportTo?: readonly 'tensorboard'[];
 }
 
+/** How label smoothing spreads probability. */
+export type LabelSmoothingType = 'uniform' | 'others';
+
 /** Training arguments with every default filled in. */
 export type ResolvedTrainingArguments = Required<Omit<TrainingArguments, OptionalArgument>> &
   Pick<TrainingArguments, Exclude<OptionalArgument, 'lossScaling' | 'earlyStopping'>> & {
@@ -95,10 +122,15 @@ export type ResolvedTrainingArguments = Required<Omit<TrainingArguments, Optiona
 
 /** What stays absent unless it is given. */
 type OptionalArgument =
-  'earlyStopping' | 'lossScaling' | 'lrSchedulerKwargs' | 'outputDir' | 'warmupInitLearningRate';
+  | 'earlyStopping'
+  | 'lossScaling'
+  | 'lrSchedulerKwargs'
+  | 'outputDir'
+  | 'parameterGroups'
+  | 'warmupInitLearningRate'
+  | keyof OptimizerArguments;
 
 const steps = (what: string) => z.int().min(0).max(10_000_000).default(0).describe(what);
-const beta = (value: number, what: string) => z.number().min(0).lt(1).default(value).describe(what);
 
 const lossScalingSchema = z.strictObject({
   initScale: z
@@ -132,10 +164,9 @@ export const trainingArgumentsSchema = z.strictObject({
     .default(1)
     .describe('Micro-batches whose gradients make one step'),
   learningRate: z.number().min(0).max(100).default(6e-4).describe('The highest learning rate'),
-  weightDecay: z.number().min(0).max(100).default(0.1).describe("AdamW's decay of matrices"),
-  adamBeta1: beta(0.9, "AdamW's beta 1"),
-  adamBeta2: beta(0.95, "AdamW's beta 2"),
-  adamEpsilon: z.number().gt(0).max(1).default(1e-8).describe("AdamW's epsilon"),
+  ...optimizerFields,
+  parameterGroups: parameterGroupsSchema.optional().describe('Parameters that train in their own way'),
+  emaDecay: z.number().min(0).lt(1).default(0).describe('Of a moving average of the parameters; 0: none'),
   maxGradNorm: z.number().min(0).max(1e9).default(1).describe('Gradients are clipped to this norm; 0: never'),
   lrScheduler: z.enum(LR_SCHEDULERS).default('cosine').describe('How the rate falls after warmup'),
   lrSchedulerKwargs: lrSchedulerKwargsSchema.optional().describe('What only some schedules have'),
@@ -154,7 +185,11 @@ export const trainingArgumentsSchema = z.strictObject({
     .max(100)
     .optional()
     .describe('The first rate of warmup (default: learningRate ÷ warmupSteps)'),
-  labelSmoothing: z.number().min(0).lt(1).default(0).describe('Share of probability that is spread evenly'),
+  labelSmoothing: z.number().min(0).lt(1).default(0).describe('Share of probability that is given to others'),
+  labelSmoothingType: z
+    .enum(['uniform', 'others'])
+    .default('uniform')
+    .describe('Over all tokens, as PyTorch does, or over those that are not the target'),
   lossScaling: lossScalingSchema.optional().describe('Dynamic loss scaling of fp16'),
   evalSteps: steps('Steps between evaluations; 0: at the end only'),
   earlyStopping: earlyStoppingSchema
@@ -181,6 +216,11 @@ export const trainingArgumentsSchema = z.strictObject({
 /** What other libraries call these arguments. */
 export const trainingSynonyms = {
   lr: 'learningRate',
+  optimizer: 'optim',
+  sgdMomentum: 'momentum',
+  freeze: 'parameterGroups',
+  paramGroups: 'parameterGroups',
+  ema: 'emaDecay',
   maxIters: 'maxSteps',
   steps: 'maxSteps',
   perDeviceTrainBatchSize: 'batchSize',
@@ -232,9 +272,19 @@ export function resolveTrainingArguments(options: TrainingArguments, at = ''): R
     );
   }
   const lrScheduler = own ?? parsed.lrScheduler;
+  if (parsed.optim === 'sgd' && !parsed.momentum && parsed.lrSchedulerKwargs?.cycleMomentum) {
+    const path = at === '' ? 'momentum' : `${at}.momentum`;
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `${path} is 0, but lrSchedulerKwargs.cycleMomentum moves it: set momentum, such as 0.9, or leave cycleMomentum out`,
+      { details: { path } },
+    );
+  }
   const falls = typeof lrScheduler === 'string' && ['cosine', 'cosineWithRestarts'].includes(lrScheduler);
+  const resolved = withoutUndefined(parsed);
   return {
-    ...withoutUndefined(parsed),
+    ...resolved,
+    ...resolveOptimizer(resolved, at),
     lrScheduler,
     minLearningRate: parsed.minLearningRate ?? (falls ? learningRate / 10 : 0),
   };
@@ -252,6 +302,11 @@ export function plainArguments(args: ResolvedTrainingArguments): Record<string, 
 /** The rate of every step, by steps applied before it. */
 export function ratesOf(args: ResolvedTrainingArguments): Float32Array {
   return learningRateSchedule(scheduleOptions(args));
+}
+
+/** The momentum (Adam's beta 1) of every step where the schedule moves it, by steps applied before it. */
+export function momentaOf(args: ResolvedTrainingArguments): Float32Array | undefined {
+  return momentumSchedule(scheduleOptions(args));
 }
 
 /** The learning rates of a run, and the phases that they come in. */

@@ -1,11 +1,21 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { TrainerState } from '../checkpoint/trainer_state';
+import type { OptimizerTensors } from '../checkpoint/weights';
 import { TesseraeError } from '../errors';
 import { Capacities } from '../models/capacities';
 import { packBatch, type Capacity, type PackedBatch, type TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
-import type { StepResult } from '../native';
-import { DEFAULT_LOSS_SCALING, ratesOf, type LossScaling, type ResolvedTrainingArguments } from './arguments';
+import type { ParameterSettings, StepResult } from '../native';
+import {
+  DEFAULT_LOSS_SCALING,
+  momentaOf,
+  ratesOf,
+  type LossScaling,
+  type ResolvedTrainingArguments,
+} from './arguments';
+import { kernelSmoothing } from './label_smoothing';
+import { momentsOf, nativeOptimizer } from './optimizer_settings';
+import { parameterSettings, trainedNames } from './parameter_groups';
 
 /** What one optimizer step did. */
 export interface OptimizationStep extends StepResult {
@@ -27,13 +37,18 @@ export class Optimization {
   private configured = false;
   private readonly capacities: Capacities;
   private readonly scaling: Required<LossScaling> | undefined;
+  private readonly parameters: Record<string, ParameterSettings>;
+  private readonly labelSmoothing: number;
 
   constructor(
     private readonly model: Model,
     private readonly args: ResolvedTrainingArguments,
     private readonly rates = ratesOf(args),
+    private readonly momenta = momentaOf(args),
   ) {
     this.capacities = new Capacities(model.config.nPositions);
+    this.parameters = parameterSettings(args.parameterGroups ?? [], trainedNames(model.graph));
+    this.labelSmoothing = kernelSmoothing(args, model.config.vocabSize);
     if (model.precision === 'fp16') this.scaling = args.lossScaling ?? DEFAULT_LOSS_SCALING;
     else if (args.lossScaling)
       throw new TesseraeError(
@@ -72,6 +87,11 @@ export class Optimization {
     };
   }
 
+  /** What checkpoints hold of the optimizer beside `state()`. */
+  get tensors(): OptimizerTensors {
+    return { moments: momentsOf(this.args), ema: this.args.emaDecay > 0 };
+  }
+
   /**
    * Counters and loss scaler for a checkpoint; undefined before the first step, when moments are not there yet.
    *
@@ -88,17 +108,17 @@ export class Optimization {
    * Sets the optimizer up as it was when a checkpoint was written; nothing is left of what it did before.
    *
    * @param state - as `state()` gave it.
-   * @param with.loadMoments - writes the moments, once there is memory for them.
+   * @param with.loadTensors - writes moments and moving average, once there is memory for them.
    * @param with.lossScaler - whether the loss scaler becomes what it was: it is of its precision.
    */
   async restore(
     state: TrainerState['optimizer'],
-    { loadMoments, lossScaler }: { readonly loadMoments: () => Promise<void>; readonly lossScaler: boolean },
+    { loadTensors, lossScaler }: { readonly loadTensors: () => Promise<void>; readonly lossScaler: boolean },
   ): Promise<void> {
     this.ready = undefined;
     if (!state) return;
     await this.prepare();
-    await loadMoments();
+    await loadTensors();
     const { attempted, applied } = state;
     await this.model.native.setCounters({ attempted, applied });
     if (lossScaler) await this.model.native.setScaler(state.lossScaler);
@@ -121,16 +141,13 @@ export class Optimization {
     const { native } = this.model;
     const { args } = this;
     await native.configureTraining({
-      optimizer: {
-        type: 'adamw',
-        beta1: args.adamBeta1,
-        beta2: args.adamBeta2,
-        epsilon: args.adamEpsilon,
-        weightDecay: args.weightDecay,
-      },
+      optimizer: nativeOptimizer(args),
+      parameters: this.parameters,
       maxGradNorm: args.maxGradNorm,
-      labelSmoothing: args.labelSmoothing,
+      labelSmoothing: this.labelSmoothing,
+      emaDecay: args.emaDecay,
       learningRates: this.rates,
+      ...(this.momenta === undefined ? {} : { momenta: this.momenta }),
       ...(this.scaling === undefined ? {} : { lossScaling: withoutLimit(this.scaling) }),
     });
     owners.set(this.model, this);

@@ -4,7 +4,7 @@ import { CONFIG } from '../checkpoint/checkpoint';
 import { readConfig } from '../checkpoint/config_file';
 import { MANIFEST, readManifest, verifyFiles } from '../checkpoint/manifest';
 import { latestGoodCheckpoint, removeLeftovers } from '../checkpoint/run_folder';
-import { restoreMoments, restoreWeights } from '../checkpoint/trainer_checkpoint';
+import { restoreOptimizer, restoreWeights } from '../checkpoint/trainer_checkpoint';
 import { readTrainerState, type TrainerState } from '../checkpoint/trainer_state';
 import { TesseraeError } from '../errors';
 import { resolveModelConfig } from '../models/families';
@@ -114,7 +114,7 @@ export async function restore(
   const { optimizer, precision } = found.state;
   await optimization.restore(optimizer, {
     lossScaler: precision === model.precision,
-    loadMoments: () => restoreMoments(model, found.path),
+    loadTensors: () => restoreOptimizer(model, found.path, optimization.tensors),
   });
 }
 

@@ -1,6 +1,7 @@
 import { checkpointFolder, prepareRunFolder, type Rotation } from '../checkpoint/run_folder';
 import { expectedBytes, snapshot, trainerCheckpoint } from '../checkpoint/trainer_checkpoint';
 import type { TrainerState } from '../checkpoint/trainer_state';
+import type { OptimizerTensors } from '../checkpoint/weights';
 import { writeInThread } from '../checkpoint/writer_thread';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
@@ -24,6 +25,8 @@ export interface SavingTrainer {
   readonly model: Model;
   readonly args: ResolvedTrainingArguments;
   readonly tokenizer: Tokenizer | undefined;
+  /** What its optimizer keeps of each parameter. */
+  readonly tensors: OptimizerTensors;
 }
 
 /** Writes a trainer's checkpoints while it goes on, one at a time, and counts those that fail. */
@@ -58,7 +61,7 @@ export class Saving {
     this.failuresInRow = 0;
     if (outputDir === undefined) return undefined;
     const message = await prepareRunFolder(outputDir, {
-      bytes: expectedBytes(this.trainer.model),
+      bytes: expectedBytes(this.trainer.model, this.trainer.tensors),
       count: saveSteps === 0 ? 1 : Math.ceil(maxSteps / saveSteps) - Math.floor(step / saveSteps),
       rotation: this.rotation,
     });
@@ -75,7 +78,7 @@ export class Saving {
     state: TrainerState,
     directory?: string,
   ): Promise<{ readonly path: string; readonly written: Promise<void> }> {
-    const { model, tokenizer } = this.trainer;
+    const { model, tokenizer, tensors } = this.trainer;
     const path = directory ?? this.folder(state.step);
     if (path === undefined)
       throw new TesseraeError(
@@ -87,7 +90,7 @@ export class Saving {
       );
     await this.idle;
     const rotation = directory === undefined ? this.rotation : undefined;
-    const checkpoint = trainerCheckpoint(model, path, { state, tokenizer, rotation });
+    const checkpoint = trainerCheckpoint(model, path, { state, tensors, tokenizer, rotation });
     const copy = await snapshot(checkpoint);
     const written = writeInThread(copy ?? checkpoint);
     this.idle = written.catch(() => undefined);

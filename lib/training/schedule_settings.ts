@@ -39,6 +39,15 @@ export interface LrSchedulerKwargs {
   readonly threePhase?: boolean | undefined;
   /** `oneCycle`: along a half cosine or a line. Default 'cos'. */
   readonly annealStrategy?: 'cos' | 'linear' | undefined;
+  /**
+   * `oneCycle`: move momentum, or Adam's beta 1, against the rate: from maxMomentum down to baseMomentum and back. It takes
+   * the place of `momentum` or `adamBeta1`. Default false; PyTorch's OneCycleLR does it by default.
+   */
+  readonly cycleMomentum?: boolean | undefined;
+  /** `oneCycle` with cycleMomentum: the lowest momentum, in [0, 1), at the highest rate. Default 0.85. */
+  readonly baseMomentum?: number | undefined;
+  /** `oneCycle` with cycleMomentum: the highest momentum, in [0, 1), at the first rate and below. Default 0.95. */
+  readonly maxMomentum?: number | undefined;
   /** `warmupStableDecay`: steps of the decay at the end, at least 1. Default: a fifth of maxSteps, at most all after warmup. */
   readonly numDecaySteps?: number | undefined;
   /** `warmupStableDecay`: the form of the decay. Default 'cosine'. */
@@ -53,7 +62,16 @@ export const KWARGS_OF: Readonly<Record<LrSchedulerType, readonly (keyof LrSched
   cosineWithRestarts: ['numCycles'],
   polynomial: ['power'],
   inverseSqrt: ['timescale'],
-  oneCycle: ['pctStart', 'divFactor', 'finalDivFactor', 'threePhase', 'annealStrategy'],
+  oneCycle: [
+    'pctStart',
+    'divFactor',
+    'finalDivFactor',
+    'threePhase',
+    'annealStrategy',
+    'cycleMomentum',
+    'baseMomentum',
+    'maxMomentum',
+  ],
   warmupStableDecay: ['numDecaySteps', 'decayType'],
 };
 
@@ -112,6 +130,22 @@ export const lrSchedulerKwargsSchema = z.strictObject({
     .enum(['cos', 'linear'])
     .optional()
     .describe('oneCycle: along a half cosine or a line (default cos)'),
+  cycleMomentum: z
+    .boolean()
+    .optional()
+    .describe("oneCycle: move momentum, or Adam's beta 1, against the rate (default false)"),
+  baseMomentum: z
+    .number()
+    .min(0)
+    .lt(1)
+    .optional()
+    .describe('oneCycle with cycleMomentum: the lowest momentum (default 0.85)'),
+  maxMomentum: z
+    .number()
+    .min(0)
+    .lt(1)
+    .optional()
+    .describe('oneCycle with cycleMomentum: the highest momentum (default 0.95)'),
   numDecaySteps: z
     .int()
     .min(1)

@@ -34,6 +34,8 @@ export interface SchedulePhase {
 
 interface Phase extends SchedulePhase {
   readonly rate: LrScheduleFunction;
+  /** Where the schedule moves it. */
+  readonly momentum?: LrScheduleFunction;
 }
 
 /**
@@ -55,7 +57,7 @@ interface Phase extends SchedulePhase {
  *   f(q) = (1 + cos(π q)) ÷ 2, 1 − q, or 1 − √q (Hägele et al. 2024);
  * - `oneCycle` (Smith & Topin 2017, as PyTorch's OneCycleLR has it): from first = lr ÷ divFactor up to lr at s = r N − 1
  *   and down to first ÷ finalDivFactor at s = N − 1; with threePhase down to first at s = 2 r N − 2 in between. r is
- *   pctStart, or W ÷ N if there are warmupSteps. AdamW's betas stay as they are.
+ *   pctStart, or W ÷ N if there are warmupSteps. With cycleMomentum see momentumSchedule.
  *
  * @throws TesseraeError `ERR_CONFIG` for settings that don't go together, and for a rate that is negative or not finite,
  * with its step.
@@ -70,6 +72,21 @@ export function learningRateSchedule(options: ScheduleOptions): Float32Array {
     }
   }
   return rates;
+}
+
+/**
+ * The momentum (Adam's beta 1) of every step s = 0 … maxSteps − 1 of a `oneCycle` with cycleMomentum: along the same curve
+ * as the rate from maxMomentum down to baseMomentum while the rate rises, back while it falls, and maxMomentum from then on
+ * (PyTorch's OneCycleLR). Undefined for a schedule that leaves it alone.
+ *
+ * @throws TesseraeError `ERR_CONFIG` for settings that don't go together.
+ */
+export function momentumSchedule(options: ScheduleOptions): Float32Array | undefined {
+  if (!options.kwargs?.cycleMomentum) return undefined;
+  const momenta = new Float32Array(options.maxSteps);
+  for (const { start, end, momentum } of phasesOf(options))
+    for (let step = start; step < end; step++) momenta[step] = momentum?.(step) ?? 0;
+  return momenta;
 }
 
 /**
@@ -166,25 +183,28 @@ function oneCycle(options: ScheduleOptions, kwargs: LrSchedulerKwargs): Phase[] 
   const riseSteps = warmupSteps > 0 ? warmupSteps : (kwargs.pctStart ?? 0.3) * maxSteps;
   const first = highest / divFactor;
   const least = first / finalDivFactor;
+  const { baseMomentum: low = 0.85, maxMomentum: high = 0.95 } = kwargs;
   // The step at which a phase arrives need not be an integer; the next one leaves from there.
   const turns = threePhase
     ? [
-        { name: 'rise', arrival: riseSteps - 1, from: first, to: highest },
-        { name: 'fall', arrival: 2 * riseSteps - 2, from: highest, to: first },
-        { name: 'annihilation', arrival: maxSteps - 1, from: first, to: least },
+        { name: 'rise', arrival: riseSteps - 1, from: first, to: highest, momenta: [high, low] },
+        { name: 'fall', arrival: 2 * riseSteps - 2, from: highest, to: first, momenta: [low, high] },
+        { name: 'annihilation', arrival: maxSteps - 1, from: first, to: least, momenta: [high, high] },
       ]
     : [
-        { name: 'rise', arrival: riseSteps - 1, from: first, to: highest },
-        { name: 'fall', arrival: maxSteps - 1, from: highest, to: least },
+        { name: 'rise', arrival: riseSteps - 1, from: first, to: highest, momenta: [high, low] },
+        { name: 'fall', arrival: maxSteps - 1, from: highest, to: least, momenta: [low, high] },
       ];
-  return turns.map(({ name, arrival, from, to }, i) => {
+  return turns.map(({ name, arrival, from, to, momenta: [before = high, after = high] }, i) => {
     const departure = turns[i - 1]?.arrival ?? 0;
     const duration = arrival - departure;
+    const left = (step: number): number => (duration === 0 ? 0 : height((step - departure) / duration));
     return {
       name,
       start: i === 0 ? 0 : Math.max(0, Math.floor(departure) + 1),
       end: Math.max(0, Math.floor(arrival) + 1),
-      rate: (step) => to + (from - to) * (duration === 0 ? 0 : height((step - departure) / duration)),
+      rate: (step) => to + (from - to) * left(step),
+      momentum: (step) => after + (before - after) * left(step),
     };
   });
 }
@@ -236,7 +256,18 @@ function checkOptions(options: ScheduleOptions): void {
 }
 
 function checkKwargs({ warmupSteps, maxSteps }: ScheduleOptions, kwargs: LrSchedulerKwargs): void {
-  const { pctStart, threePhase, numDecaySteps } = kwargs;
+  const { pctStart, threePhase, numDecaySteps, cycleMomentum, baseMomentum, maxMomentum } = kwargs;
+  for (const [key, value] of Object.entries({ baseMomentum, maxMomentum }))
+    if (value !== undefined && !cycleMomentum)
+      refuse(
+        `lrSchedulerKwargs.${key}`,
+        `${value} does nothing without cycleMomentum: set it, or leave this out`,
+      );
+  if ((baseMomentum ?? 0.85) > (maxMomentum ?? 0.95))
+    refuse(
+      'lrSchedulerKwargs.baseMomentum',
+      `${baseMomentum ?? 0.85} is above maxMomentum ${maxMomentum ?? 0.95}: momentum falls while the rate rises`,
+    );
   if (pctStart !== undefined && warmupSteps > 0)
     refuse(
       'lrSchedulerKwargs.pctStart',

@@ -41,7 +41,7 @@ export interface TrainerOptions {
 }
 
 /**
- * Trains a model with AdamW. Use it in one of three ways: `train()`, which resolves at the end; `for await`, which yields
+ * Trains a model. Use it in one of three ways: `train()`, which resolves at the end; `for await`, which yields
  * what happens and stops cleanly at `break`; or `step()`, for loops of your own. A run that was stopped goes on where it
  * was when it is started again.
  *
@@ -89,7 +89,12 @@ export class Trainer {
   ) {
     this.arguments = resolveTrainingArguments(options.arguments);
     this.optimization = new Optimization(model, this.arguments);
-    this.saving = new Saving({ model, args: this.arguments, tokenizer: options.train?.tokenizer });
+    this.saving = new Saving({
+      model,
+      args: this.arguments,
+      tokenizer: options.train?.tokenizer,
+      tensors: this.optimization.tensors,
+    });
     const { earlyStopping: stopping } = this.arguments;
     if (stopping && !options.evaluation)
       throw new TesseraeError(

@@ -123,10 +123,12 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info) {
 
 Napi::Value configureTraining(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
-  const HostTensor rates = arrayArgument(info, 2, DType::F32);
-  const float* values = reinterpret_cast<const float*>(rates.data.data());
-  TrainingOptions options =
-      TrainingOptions::parse(textArgument(info, 1), {values, values + rates.elements()});
+  const auto floats = [&](size_t index) {
+    const HostTensor array = arrayArgument(info, index, DType::F32);
+    const float* values = reinterpret_cast<const float*>(array.data.data());
+    return std::vector<float>(values, values + array.elements());
+  };
+  TrainingOptions options = TrainingOptions::parse(textArgument(info, 1), floats(2), floats(3));
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, options](DeviceContext&) -> Completion {

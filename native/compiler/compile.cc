@@ -64,6 +64,7 @@ std::string ProgramRequest::key() const {
   for (const std::string& output : outputs) text += " >" + output;
   for (const auto& [output, input] : seeds) text += " " + output + "<" + input;
   for (const std::string& input : gradientsOf) text += " d" + input;
+  for (const std::string& parameter : frozen) text += " =" + parameter;
   return text;
 }
 

@@ -96,7 +96,8 @@ class Differentiation {
     needs_ = wanted_;
     for (size_t i = 0; i < ir_.values.size(); ++i) {
       const Value& value = ir_.values[i];
-      if (isParameter(value) && ir_.layout.find(value.name)->parameter->trainable)
+      if (isParameter(value) && ir_.layout.find(value.name)->parameter->trainable &&
+          !request_.frozen.count(value.name))
         needs_.insert(static_cast<ValueId>(i));
     }
     for (size_t i = 0; i < forward; ++i) {

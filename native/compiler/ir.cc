@@ -49,8 +49,8 @@ class Inference : public InferContext {
 
 const char* arenaName(Arena arena) {
   static const char* const names[kArenas] = {"parameters", "halfCopy", "gradients", "moment1",
-                                             "moment2",    "state",    "schedule",  "session",
-                                             "inputs",     "outputs",  "workspace"};
+                                             "moment2",    "ema",      "state",     "schedule",
+                                             "session",    "inputs",   "outputs",   "workspace"};
   return names[static_cast<int>(arena)];
 }
 
@@ -130,6 +130,7 @@ ValueId Ir::stateValue(const std::string& name) {
   if (name == "gradients") return once(name, {name, flat("elements", n, DType::F32), Arena::Gradients, 0});
   if (name == "moment1") return once(name, {name, flat("elements", n, DType::F32), Arena::Moment1, 0});
   if (name == "moment2") return once(name, {name, flat("elements", n, DType::F32), Arena::Moment2, 0});
+  if (name == "ema") return once(name, {name, flat("elements", n, DType::F32), Arena::Ema, 0});
   const auto it = named_.find(name);
   if (it == named_.end()) fail(ErrorCode::Internal, "unknown State value '%s'", name.c_str());
   return it->second;

@@ -20,14 +20,15 @@ enum class Arena : uint8_t {
   Gradients,
   Moment1,
   Moment2,
+  Ema,       // the moving average of the parameters
   State,     // counters, loss, scaler, chunk table
-  Schedule,  // learning rates of all steps
+  Schedule,  // learning rates of all steps, and momenta where they move
   Session,   // KV cache and what a sampler keeps
   Inputs,
   Outputs,
   Workspace,
 };
-inline constexpr int kArenas = 11;
+inline constexpr int kArenas = 12;
 const char* arenaName(Arena arena);
 
 struct Value {

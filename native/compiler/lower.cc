@@ -243,7 +243,21 @@ void lowerUpdate(Ir& ir, const ProgramRequest& request) {
           {ir.stateValue("gradients"), ir.stateValue("loss"), ir.stateValue("seed"), rates,
            ir.stateValue("counters")},
           Attributes{}.with("maxGradNorm", request.maxGradNorm), {norm});
-  ir.emit(request.optimizer, request.optimizer, "update", {}, request.optimizerAttributes);
+  const Operation& optimizer = operation(request.optimizer);
+  std::vector<ValueId> inputs(optimizer.inputs.size(), kAbsent);
+  const auto give = [&](const char* slot, ValueId value) {
+    if (const int at = slotIndex(optimizer.inputs, slot); at >= 0) inputs[static_cast<size_t>(at)] = value;
+  };
+  if (request.movesMomentum) {
+    give("momenta", ir.add({"momenta",
+                            {{countAxis("step", request.scheduleSteps)}, DType::F32},
+                            Arena::Schedule,
+                            request.momentaOffset()}));
+  }
+  if (request.movesMomentum || request.optimizerAttributes.number("momentum", 1) > 0)
+    give("moment1", ir.stateValue("moment1"));
+  ir.emit(request.optimizer, request.optimizer, "update", std::move(inputs), request.optimizerAttributes);
+  if (request.emaDecay > 0) ir.emit("ema", "ema", "update", {}, Attributes{}.with("decay", request.emaDecay));
   if (request.lossScaleAttributes.has("growthFactor"))
     ir.emit("loss_scale", "loss_scale", "update", {}, request.lossScaleAttributes);
   ir.emit("advance_counters", "advance_counters", "update", {}, {});

@@ -1,6 +1,7 @@
 #include "compiler/plan.h"
 
 #include <algorithm>
+#include <set>
 
 #include "compiler/compile.h"
 #include "compiler/options.h"
@@ -36,7 +37,8 @@ class Planner {
   Planner(std::string_view graphText, std::string_view requestText)
       : request_(parseJson(requestText, "the plan's request")) {
     onlyKeys(request_, "plan",
-             {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding"});
+             {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding",
+              "optimizer", "emaDecay", "frozen"});
     chip_ = &findChip(request_.contains("chip") ? textField(request_, "chip", "plan") : "cpu");
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
                                                 : (chip_->cuda ? Precision::BF16 : Precision::FP32);
@@ -51,8 +53,19 @@ class Planner {
       accumulation_ = integerField(request_, "gradientAccumulationSteps", "plan", 1, 1 << 20);
     }
     memory_ = request_.contains("memory") ? numberField(request_, "memory", "plan") : chip_->memory;
+    if (request_.contains("optimizer"))
+      optimizer_ = parseOptimizer(objectField(request_, "optimizer", "plan"), "plan.optimizer");
+    if (request_.contains("emaDecay")) emaDecay_ = numberField(request_, "emaDecay", "plan");
     graph_ = parseGraph(graphText, parsePadding(request_));
     layout_ = makeLayout(graph_);
+    if (request_.contains("frozen")) {
+      for (const Json& name : arrayField(request_, "frozen", "plan", layout_.slots.size())) {
+        if (!name.is_string() || !layout_.find(name.get<std::string>()))
+          fail(ErrorCode::Config, "plan.frozen must hold names of parameters, not %.100s",
+               name.dump().c_str());
+        frozen_.insert(name.get<std::string>());
+      }
+    }
   }
 
   std::string json() {
@@ -97,14 +110,16 @@ class Planner {
     request.mode = Mode::Train;
     request.rows = rows_;
     request.time = time_;
+    request.frozen = frozen_;
     return compile(graph_, layout_, precision_, device_, kThreads, request);
   }
 
   Program compileUpdate() const {
     ProgramRequest request;
     request.mode = Mode::Update;
-    request.optimizer = "adamw";
-    request.optimizerAttributes = {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}, {"weightDecay", 0.1}};
+    request.optimizer = optimizer_.name;
+    request.optimizerAttributes = optimizer_.attributes;
+    request.emaDecay = emaDecay_;
     if (precision_ == Precision::FP16)
       request.lossScaleAttributes = {
           {"growthFactor", 2.0}, {"backoffFactor", 0.5}, {"growthInterval", int64_t{2000}}};
@@ -193,9 +208,11 @@ class Planner {
   Precision precision_;
   DeviceKind device_;
   int64_t rows_, time_, accumulation_ = 1;
-  double memory_;
+  double memory_, emaDecay_ = 0;
+  OptimizerOptions optimizer_{"adamw", {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}}, 0.1};
   Graph graph_;
   Layout layout_;
+  std::set<std::string> frozen_;
 };
 
 }  // namespace

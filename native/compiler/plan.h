@@ -1,4 +1,4 @@
-// defines: planJson, MemoryOwner, trainingMemory, totalBytes, largestRows, requireTrainingMemory
+// defines: planJson, usesArena, MemoryOwner, trainingMemory, totalBytes, largestRows, requireTrainingMemory
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,9 @@ namespace tesserae {
 // shapes, bytes by owner, roofline time, padding, the largest batch that fits. Takes and returns JSON text
 // (PlanRequest in lib/native.ts, Plan in lib/report/plan_table.ts). Throws ERR_CONFIG and ERR_SHAPE.
 std::string planJson(std::string_view graphText, std::string_view requestText);
+
+// Whether a Program reads or writes what stands in an arena: not every optimizer has both moments.
+bool usesArena(const Program& program, Arena arena);
 
 struct MemoryOwner {
   const char* name;

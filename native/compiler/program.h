@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct ProgramRequest {
   int64_t cache = 0;
   std::map<std::string, std::string> seeds;  // Graph output → input that is its gradient
   std::vector<std::string> gradientsOf;
+  std::set<std::string> frozen;  // parameters that training leaves alone, beside those of the Graph
   bool rewrite = true;
   // Update only.
   std::string optimizer;
@@ -31,9 +33,16 @@ struct ProgramRequest {
   Attributes lossScaleAttributes;  // empty without loss scaling
   double maxGradNorm = 0;
   int64_t scheduleSteps = 1;
+  bool movesMomentum = false;  // the schedule has a momentum (beta 1) for each step beside its rate
+  double emaDecay = 0;         // 0: no moving average
 
   static ProgramRequest parse(const Json& json);  // throws ERR_CONFIG
   std::string key() const;                        // equal for equal requests
+  // Bytes in the Schedule arena: the rates, and from momentaOffset the momenta.
+  int64_t momentaOffset() const { return (scheduleSteps * 4 + 63) / 64 * 64; }
+  int64_t scheduleBytes() const {
+    return movesMomentum ? momentaOffset() + scheduleSteps * 4 : scheduleSteps * 4;
+  }
 };
 
 // One operation call of a Program: values by index, memory by plan.

@@ -38,16 +38,22 @@ std::string memoryTable(const std::vector<MemoryOwner>& owners, int64_t availabl
 
 }  // namespace
 
+bool usesArena(const Program& program, Arena arena) {
+  return std::any_of(program.values.begin(), program.values.end(),
+                     [&](const Value& value) { return value.arena == arena; });
+}
+
 std::vector<MemoryOwner> trainingMemory(const Layout& layout, const Program& micro, const Program& update) {
   const int64_t flat = layout.elements * 4;
   const std::pair<Arena, int64_t> arenas[] = {
       {Arena::Parameters, flat},
       {Arena::HalfCopy, hasHalfCopy(micro.precision) ? layout.elements * 2 : 0},
       {Arena::Gradients, flat},
-      {Arena::Moment1, flat},
-      {Arena::Moment2, flat},
+      {Arena::Moment1, usesArena(update, Arena::Moment1) ? flat : 0},
+      {Arena::Moment2, usesArena(update, Arena::Moment2) ? flat : 0},
+      {Arena::Ema, usesArena(update, Arena::Ema) ? flat : 0},
       {Arena::State, StateLayout(layout).bytes},
-      {Arena::Schedule, update.request.scheduleSteps * 4},
+      {Arena::Schedule, update.request.scheduleBytes()},
       {Arena::Inputs, micro.inputBytes},
       {Arena::Outputs, std::max(micro.outputBytes, update.outputBytes)},
       {Arena::Workspace, std::max(micro.workspaceBytes, update.workspaceBytes)}};

@@ -90,17 +90,10 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
   allocate(Arena::Parameters, layout_.elements * 4);
   if (hasHalfCopy(options.precision)) allocate(Arena::HalfCopy, layout_.elements * 2);
   allocate(Arena::State, stateLayout_.bytes);
-  std::vector<float> chunks(static_cast<size_t>(layout_.chunks() * 2));
   for (const ParameterSlot& slot : layout_.slots) {
     writeParameter(slot,
                    drawInitialValues(*slot.parameter, static_cast<uint64_t>(options.seed), options.threads));
-    for (int64_t chunk = slot.offset / kChunkElements; chunk < slot.offset / kChunkElements + slot.chunks;
-         ++chunk) {
-      chunks[static_cast<size_t>(2 * chunk)] = slot.parameter->decay ? 1.0f : 0.0f;
-      chunks[static_cast<size_t>(2 * chunk + 1)] = slot.parameter->trainable ? 1.0f : 0.0f;
-    }
   }
-  writeState(stateLayout_.chunks, chunks.data(), layout_.chunks() * 2);
   setCounter(kSeed, options.seed);
   const double scaler[kScaler] = {1, 0, 0};
   writeState(stateLayout_.scaler, scaler, kScaler);
@@ -154,7 +147,9 @@ RunResult Model::run(DeviceContext& context, const ProgramRequest& request, cons
   if (request.mode == Mode::Prefill || request.mode == Mode::Decode) {
     fail(ErrorCode::Config, "prefill and decode run in a sampling session");
   }
-  const Program& compiled = program(request);
+  ProgramRequest asked = request;
+  asked.frozen = frozen();  // their gradients stay zero for the next step
+  const Program& compiled = program(asked);
   if (request.mode == Mode::Train) allocate(Arena::Gradients, layout_.elements * 4);
   Bases bases = this->bases();
   prepare(context, compiled, bases);
@@ -184,7 +179,8 @@ Arena Model::arenaOf(const std::string& kind) const {
   const std::pair<const char*, Arena> kinds[] = {{"parameter", Arena::Parameters},
                                                  {"gradient", Arena::Gradients},
                                                  {"moment1", Arena::Moment1},
-                                                 {"moment2", Arena::Moment2}};
+                                                 {"moment2", Arena::Moment2},
+                                                 {"ema", Arena::Ema}};
   for (const auto& [name, found] : kinds) {
     if (kind != name) continue;
     if (state_[static_cast<int>(found)].bytes() == 0) {

@@ -6,10 +6,13 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "compiler/compile.h"
+#include "compiler/options.h"
 #include "engine/executor.h"
 
 namespace tesserae {
@@ -24,15 +27,24 @@ struct ModelOptions {
   static ModelOptions parse(std::string_view text);  // throws ERR_CONFIG, ERR_DEVICE
 };
 
+// What a parameter has of its own; what is absent it has as the others do.
+struct ParameterOptions {
+  std::optional<double> weightDecay;
+  double learningRateScale = 1;
+  bool trainable = true;
+};
+
 struct TrainingOptions {
-  std::string optimizer;
-  Attributes optimizerAttributes;
-  double maxGradNorm = 0, labelSmoothing = 0;
+  OptimizerOptions optimizer;
+  std::map<std::string, ParameterOptions> parameters;  // by name
+  double maxGradNorm = 0, labelSmoothing = 0, emaDecay = 0;
   double initialLossScale = 1;
   Attributes lossScaleAttributes;  // empty without loss scaling
   std::vector<float> learningRates;
+  std::vector<float> momenta;  // empty: the optimizer's setting in every step
 
-  static TrainingOptions parse(std::string_view text, std::vector<float> learningRates);
+  static TrainingOptions parse(std::string_view text, std::vector<float> learningRates,
+                               std::vector<float> momenta);
 };
 
 // In the order that lib/native.ts reads it from a Float64Array. lossScale and skippedInRow: after the step.
@@ -75,8 +87,9 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  // Starts training anew: allocates gradients and moments, sets moments and counters to zero and the loss
-  // scale to its first value, compiles the update Program.
+  // Starts training anew: allocates gradients and the moments that the optimizer has, sets moments and
+  // counters to zero, the loss scale to its first value and the moving average to the parameters, compiles
+  // the update Program.
   void configureTraining(TrainingOptions options);
   // Enqueues one optimizer step; at most kStepsAhead may be under way.
   // Nothing waits for the device, and once the capacity was seen twice nothing is allocated.
@@ -125,6 +138,8 @@ class Model {
   Compiled& compiled(const ProgramRequest& request);
   const Program& program(const ProgramRequest& request) { return compiled(request).program; }
   ProgramRequest microRequest(const StepRequest& step) const;
+  std::set<std::string> frozen() const;  // parameters that these training options leave alone
+  void writeChunkTable();
   Compiled& prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases);
   void requireStepMemory(const DeviceContext& context, const Program& micro) const;
   std::shared_ptr<TrainingStep> freeStep(int64_t inputBytes);

@@ -13,22 +13,36 @@ namespace {
 
 constexpr int64_t kAfterInputs = 64;  // bytes: the first sample, on a cache line of its own
 
+ParameterOptions parseParameter(const Json& json, const std::string& where) {
+  onlyKeys(json, where, {"weightDecay", "learningRateScale", "trainable"});
+  ParameterOptions options;
+  if (json.contains("weightDecay")) options.weightDecay = numberField(json, "weightDecay", where);
+  if (json.contains("learningRateScale")) {
+    options.learningRateScale = numberField(json, "learningRateScale", where);
+    if (!(options.learningRateScale > 0)) {
+      fail(ErrorCode::Config,
+           "%s.learningRateScale is %g; it must be greater than 0: trainable false freezes", where.c_str(),
+           options.learningRateScale);
+    }
+  }
+  options.trainable = flagField(json, "trainable", where, true);
+  return options;
+}
+
 }  // namespace
 
-TrainingOptions TrainingOptions::parse(std::string_view text, std::vector<float> learningRates) {
+TrainingOptions TrainingOptions::parse(std::string_view text, std::vector<float> learningRates,
+                                       std::vector<float> momenta) {
   const Json json = parseJson(text, "the training options");
-  onlyKeys(json, "training", {"optimizer", "maxGradNorm", "labelSmoothing", "lossScaling"});
-  const Json& optimizer = objectField(json, "optimizer", "training");
+  onlyKeys(json, "training",
+           {"optimizer", "parameters", "maxGradNorm", "labelSmoothing", "emaDecay", "lossScaling"});
   TrainingOptions options;
-  options.optimizer = textField(optimizer, "type", "training.optimizer");
-  if (options.optimizer != "adamw") {
-    fail(ErrorCode::Config, "training.optimizer.type '%s' is unknown: use adamw", options.optimizer.c_str());
+  options.optimizer = parseOptimizer(objectField(json, "optimizer", "training"), "training.optimizer");
+  if (json.contains("parameters")) {
+    for (const auto& [name, own] : objectField(json, "parameters", "training").items())
+      options.parameters[name] = parseParameter(own, "training.parameters." + name);
   }
-  onlyKeys(optimizer, "training.optimizer", {"type", "beta1", "beta2", "epsilon", "weightDecay"});
-  for (const char* name : {"beta1", "beta2", "epsilon", "weightDecay"}) {
-    options.optimizerAttributes =
-        options.optimizerAttributes.with(name, numberField(optimizer, name, "training.optimizer"));
-  }
+  if (json.contains("emaDecay")) options.emaDecay = numberField(json, "emaDecay", "training");
   options.maxGradNorm = numberField(json, "maxGradNorm", "training");
   options.labelSmoothing = numberField(json, "labelSmoothing", "training");
   if (json.contains("lossScaling")) {
@@ -52,35 +66,85 @@ TrainingOptions TrainingOptions::parse(std::string_view text, std::vector<float>
            learningRates[i]);
     }
   }
+  if (!momenta.empty() && momenta.size() != learningRates.size())
+    fail(ErrorCode::Config, "training.momenta has %zu values, learningRates %zu", momenta.size(),
+         learningRates.size());
+  for (size_t i = 0; i < momenta.size(); ++i) {
+    if (!(momenta[i] >= 0 && momenta[i] < 1)) {
+      fail(ErrorCode::Config, "training.momenta[%zu] is %g; a momentum must be at least 0 and less than 1", i,
+           momenta[i]);
+    }
+  }
   options.learningRates = std::move(learningRates);
+  options.momenta = std::move(momenta);
   return options;
 }
 
 void Model::configureTraining(TrainingOptions options) {
-  const std::initializer_list<Arena> arenas = {Arena::Gradients, Arena::Moment1, Arena::Moment2};
-  int64_t wanted = 0;
-  for (Arena arena : arenas)
-    wanted += std::max<int64_t>(0, layout_.elements * 4 - state_[static_cast<int>(arena)].bytes());
-  requireMemory(*device_, wanted, "gradients and moments", "use a smaller model");
+  for (const auto& [name, own] : options.parameters) slot(name);  // throws for a name that is not there
   ProgramRequest request;
   request.mode = Mode::Update;
-  request.optimizer = options.optimizer;
-  request.optimizerAttributes = options.optimizerAttributes;
+  request.optimizer = options.optimizer.name;
+  request.optimizerAttributes = options.optimizer.attributes;
   request.lossScaleAttributes = options.lossScaleAttributes;
   request.maxGradNorm = options.maxGradNorm;
+  request.emaDecay = options.emaDecay;
   request.scheduleSteps = static_cast<int64_t>(options.learningRates.size());
+  request.movesMomentum = !options.momenta.empty();
   auto update = std::make_unique<Compiled>(Compiled{
       "update", compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request)});
-  for (Arena arena : arenas) allocate(arena, layout_.elements * 4);
-  allocate(Arena::Schedule, request.scheduleSteps * 4);
-  for (Arena moment : {Arena::Moment1, Arena::Moment2}) device_->fill(arena(moment), 0, layout_.elements * 4);
-  device_->write(arena(Arena::Schedule), options.learningRates.data(), request.scheduleSteps * 4);
-  setCounter(kAttempted, 0);
-  setCounter(kApplied, 0);
-  const double scaler[kScaler] = {options.initialLossScale, 0, 0};
-  writeState(stateLayout_.scaler, scaler, kScaler);
+  const int64_t flat = layout_.elements * 4;
+  std::vector<Arena> used, unused;
+  for (Arena arena : {Arena::Gradients, Arena::Moment1, Arena::Moment2, Arena::Ema})
+    (usesArena(update->program, arena) ? used : unused).push_back(arena);
+  int64_t wanted = 0;
+  for (Arena arena : used) wanted += std::max<int64_t>(0, flat - state_[static_cast<int>(arena)].bytes());
+  requireMemory(*device_, wanted, "gradients and the optimizer's state", "use a smaller model");
+  for (Arena arena : used) allocate(arena, flat);
+  allocate(Arena::Schedule, request.scheduleBytes());
+  // Nothing fails from here on but the device itself.
+  device_->synchronize();
+  for (Arena arena : unused) state_[static_cast<int>(arena)] = {};
   update_ = std::move(update);
   training_ = std::move(options);
+  for (Arena zero : used) device_->fill(arena(zero), 0, flat);
+  if (request.emaDecay > 0) device_->copy(arena(Arena::Ema), arena(Arena::Parameters), flat);
+  device_->write(arena(Arena::Schedule), training_.learningRates.data(), request.scheduleSteps * 4);
+  if (request.movesMomentum) {
+    device_->write(arena(Arena::Schedule) + request.momentaOffset(), training_.momenta.data(),
+                   request.scheduleSteps * 4);
+  }
+  writeChunkTable();
+  setCounter(kAttempted, 0);
+  setCounter(kApplied, 0);
+  const double scaler[kScaler] = {training_.initialLossScale, 0, 0};
+  writeState(stateLayout_.scaler, scaler, kScaler);
+}
+
+std::set<std::string> Model::frozen() const {
+  std::set<std::string> names;
+  for (const auto& [name, own] : training_.parameters) {
+    if (!own.trainable) names.insert(name);
+  }
+  return names;
+}
+
+// (chunks, 2): weight decay, and what the learning rate is multiplied by, 0 for what is not trained.
+void Model::writeChunkTable() {
+  std::vector<float> chunks(static_cast<size_t>(layout_.chunks() * 2));
+  for (const ParameterSlot& slot : layout_.slots) {
+    const auto found = training_.parameters.find(slot.parameter->name);
+    const ParameterOptions own = found == training_.parameters.end() ? ParameterOptions{} : found->second;
+    const double decay =
+                     own.weightDecay.value_or(slot.parameter->decay ? training_.optimizer.weightDecay : 0),
+                 scale = slot.parameter->trainable && own.trainable ? own.learningRateScale : 0;
+    const int64_t first = slot.offset / kChunkElements;
+    for (int64_t chunk = first; chunk < first + slot.chunks; ++chunk) {
+      chunks[static_cast<size_t>(2 * chunk)] = static_cast<float>(decay);
+      chunks[static_cast<size_t>(2 * chunk + 1)] = static_cast<float>(scale);
+    }
+  }
+  writeState(stateLayout_.chunks, chunks.data(), layout_.chunks() * 2);
 }
 
 StepResult TrainingStep::result() const {
@@ -159,6 +223,7 @@ ProgramRequest Model::microRequest(const StepRequest& step) const {
   request.time = step.time;
   request.documents = step.documents;
   request.labelSmoothing = training_.labelSmoothing;
+  request.frozen = frozen();
   return request;
 }
 

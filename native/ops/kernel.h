@@ -1,4 +1,4 @@
-// defines: Extent, TensorView, Counter, Scaler, KernelContext, Kernel
+// defines: Extent, TensorView, Counter, Scaler, KernelContext, Kernel, TESSERAE_BOTH
 // What a kernel sees of a call: plain data, no templates of the standard library (CPU kernels are compiled
 // once per instruction set into one binary, and a shared inline function would be linked from an arbitrary
 // one of them).
@@ -7,6 +7,13 @@
 #include <cstdint>
 
 #include "runtime/dtype.h"
+
+// Before a small function that kernels of the CPU and of CUDA share.
+#ifdef __CUDACC__
+#define TESSERAE_BOTH __host__ __device__ __attribute__((always_inline)) inline
+#else
+#define TESSERAE_BOTH __attribute__((always_inline)) inline
+#endif
 
 namespace tesserae {
 

@@ -4,7 +4,16 @@ import { addon, damagedText, expectCoded, mutated, type Json } from './support';
 
 const graph = gpt2({ vocabSize: 19, nPositions: 8, nEmbd: 12, nHead: 2, nLayer: 1, nTypes: 2 });
 const graphJson = JSON.parse(JSON.stringify(graph)) as Json;
-const planRequest = { chip: 'h100', rows: 2, time: 8, gradientAccumulationSteps: 2, padding: { width: 8 } };
+const planRequest = {
+  chip: 'h100',
+  rows: 2,
+  time: 8,
+  gradientAccumulationSteps: 2,
+  padding: { width: 8 },
+  optimizer: { type: 'sgd', momentum: 0.9, nesterov: true, weightDecay: 0 },
+  emaDecay: 0.9,
+  frozen: ['transformer.wtte.weight'],
+};
 const runRequest = { mode: 'train', rows: 2, time: 8, labelSmoothing: 0.1, outputs: ['loss'], rewrite: true };
 const modelOptions = { device: 'cpu', precision: 'fp32', seed: 1, threads: 1 };
 

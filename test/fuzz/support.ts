@@ -8,6 +8,8 @@ interface TextAddon {
   plan(graph: string, request: string): string;
   createModel(graph: string, options: string): Promise<object>;
   run(model: object, request: string, inputs: object, options: string): Promise<object>;
+  configureTraining(model: object, options: string, rates: unknown, momenta: unknown): Promise<void>;
+  trainStep(model: object, request: string, batches: object[], result: Float64Array): Promise<void>;
   disposeModel(model: object): void;
 }
 

@@ -13,21 +13,21 @@ const operation = (name) => ({ gate: 'test/gpu/operations.test.ts', only: name }
 export const gpuMutants = [
   {
     name: 'the optimizer leaves the 16-bit copy stale',
-    file: 'native/ops/adamw/cuda.cu',
+    file: 'native/ops/optimizer/cuda.cu',
     search: 'if constexpr (kHalf) {',
     replace: 'if constexpr (false) {',
     ...curve('bf16'),
   },
   {
     name: 'no weight decay',
-    file: 'native/ops/adamw/cuda.cu',
-    search: 'static_cast<float>(1 - rate * settings.weightDecay * chunkTable[2 * chunk])',
-    replace: '1',
+    file: 'native/ops/optimizer/rules.h',
+    search: 'static_cast<float>(1 - scaled * weightDecay)',
+    replace: '1.0f',
     ...curve('fp32'),
   },
   {
     name: 'β2 is off by 0.001',
-    file: 'native/ops/adamw/cuda.cu',
+    file: 'native/ops/optimizer/rules.h',
     search: 'beta2 = a.number("beta2");',
     replace: 'beta2 = a.number("beta2") + 0.001;',
     ...curve('fp32'),

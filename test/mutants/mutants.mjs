@@ -2,6 +2,7 @@
 // `search` stands exactly once in the file; `gate` is a test file, `only` the name of one of its tests where one is enough.
 
 const curve = { gate: 'test/unit/models/curve.test.ts', only: '50 steps follow PyTorch: 1 micro-batches' };
+const optimizers = (only) => ({ gate: 'test/unit/ops/optimizers.test.ts', only });
 const gpt2 = 'lib/models/gpt2.ts';
 
 export const mutants = [
@@ -35,16 +36,16 @@ export const mutants = [
   },
   {
     name: 'no weight decay',
-    file: 'native/ops/adamw/cpu.cc',
-    search: 'static_cast<float>(1 - rate * weightDecay * chunkTable[2 * chunk])',
+    file: 'native/ops/optimizer/rules.h',
+    search: 'static_cast<float>(1 - scaled * weightDecay)',
     replace: 'static_cast<float>(1 - 0 * weightDecay)',
     ...curve,
   },
   {
     name: 'β2 is off by 0.001',
-    file: 'native/ops/adamw/cpu.cc',
-    search: 'beta2 = c.attributes->number("beta2")',
-    replace: 'beta2 = c.attributes->number("beta2") + 0.001',
+    file: 'native/ops/optimizer/rules.h',
+    search: 'beta2 = a.number("beta2");',
+    replace: 'beta2 = a.number("beta2") + 0.001;',
     ...curve,
   },
   {
@@ -104,6 +105,41 @@ export const mutants = [
     search: 'number("maxGradNorm", 0)',
     replace: 'number("maxGradNorm", 0) * 2',
     ...curve,
+  },
+  {
+    name: 'decay reaches the gradient where it is decoupled',
+    file: 'native/ops/optimizer/rules.h',
+    search: 'decay = decoupled ? 0.0f :',
+    replace: 'decay = decoupled ? 0.01f :',
+    ...optimizers('adamw eight steps'),
+  },
+  {
+    name: 'RAdam rectifies a step too early',
+    file: 'native/ops/optimizer/rules.h',
+    search: 'rho > 5 : rho >= 5',
+    replace: 'rho > 4 : rho >= 4',
+    ...optimizers('radam, decay first eight steps'),
+  },
+  {
+    name: 'Nesterov adds the momentum of the step before',
+    file: 'native/ops/optimizer/rules.h',
+    search: 'nesterov ? g + keep * m : m',
+    replace: 'nesterov ? g + m : m',
+    ...optimizers('sgd with Nesterov eight steps'),
+  },
+  {
+    name: 'a frozen parameter moves',
+    file: 'native/engine/training.cc',
+    search: 'slot.parameter->trainable && own.trainable ?',
+    replace: 'slot.parameter->trainable ?',
+    ...optimizers('adamw parameters have rates and decays of their own'),
+  },
+  {
+    name: 'a skipped step moves the average',
+    file: 'native/ops/ema/cpu.cc',
+    search: 'if (c.inputs[1].f32()[kApply] == 0) return;',
+    replace: '',
+    ...optimizers('adamw a step that is not applied'),
   },
   {
     name: 'dropout does not scale what it keeps',

@@ -1,22 +1,32 @@
-import { NativeModel, type Precision } from '../../lib/native';
+import { NativeModel, type OptimizerSettings, type Precision } from '../../lib/native';
 import { graph, shape } from './cases';
 
 const ids = (seed: number): Int32Array =>
   Int32Array.from({ length: shape.rows * shape.time }, (_, i) => (i * 7 + seed) % 61);
 
+/** Those whose updates are kernels of their own. */
+const optimizers: readonly OptimizerSettings[] = [
+  { type: 'sgd', momentum: 0, nesterov: false, weightDecay: 0.1 },
+  { type: 'sgd', momentum: 0.9, nesterov: true, weightDecay: 0.1 },
+  { type: 'adamw', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 },
+];
+
 /** What op_run does not reach: optimizer steps, and sampling. */
 export async function trainAndSample(device: string, precision: Precision): Promise<void> {
   const model = await NativeModel.create(graph, { device, precision, seed: 1 });
-  await model.configureTraining({
-    optimizer: { type: 'adamw', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 },
-    maxGradNorm: 1,
-    labelSmoothing: 0,
-    learningRates: Float32Array.of(1e-3, 1e-4),
-  });
-  for (let step = 0; step < 3; step++) {
-    const batches = [0, 1].map((i) => ({ tokens: ids(step + i), targets: ids(step + i + 1) }));
-    const { lossSum } = await model.trainStep(shape, batches);
-    if (!Number.isFinite(lossSum)) throw new Error(`the loss of step ${step} is ${lossSum}`);
+  for (const optimizer of optimizers) {
+    await model.configureTraining({
+      optimizer,
+      maxGradNorm: 1,
+      labelSmoothing: 0,
+      emaDecay: 0.9,
+      learningRates: Float32Array.of(1e-3, 1e-4),
+    });
+    for (let step = 0; step < 3; step++) {
+      const batches = [0, 1].map((i) => ({ tokens: ids(step + i), targets: ids(step + i + 1) }));
+      const { lossSum } = await model.trainStep(shape, batches);
+      if (!Number.isFinite(lossSum)) throw new Error(`the loss of step ${step} is ${lossSum}`);
+    }
   }
   const session = await model.createSession({ rows: 2, cache: 12, temperatures: [0, 1], seeds: [1, 2] });
   await session.prefill(Int32Array.of(1, 2, 3, 4, 5, 0), Int32Array.of(3, 2));

@@ -3,12 +3,6 @@
 
 #include "ops/kernel.h"
 
-#ifdef __CUDACC__
-#define TESSERAE_BOTH __host__ __device__
-#else
-#define TESSERAE_BOTH
-#endif
-
 namespace tesserae {
 
 struct ScalerRule {
@@ -18,9 +12,7 @@ struct ScalerRule {
 
 // The scaler after a step with this `norm` (see gradient_norm). A step that was not taken for another reason
 // than its gradient leaves it alone. A scale that growing would make infinite in fp32 stays, as in PyTorch.
-TESSERAE_BOTH __attribute__((always_inline)) static inline void followingScaler(const ScalerRule& rule,
-                                                                                const float* norm,
-                                                                                double* scaler) {
+TESSERAE_BOTH static void followingScaler(const ScalerRule& rule, const float* norm, double* scaler) {
   constexpr double kLargest = 3.4028234663852886e38;
   enum { kNorm, kMultiplier, kApply };
   const bool finite = norm[kNorm] - norm[kNorm] == 0;

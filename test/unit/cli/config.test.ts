@@ -224,7 +224,7 @@ describe('the JSON Schema', () => {
     expect(schema.required).toEqual(['model']);
     expect(Object.keys(schema.properties)).toEqual(['$schema', 'model', 'data', 'training', 'sampling']);
     expect(schema.properties['training']?.required).toEqual(['maxSteps']);
-    expect(schema.properties['training']?.properties?.['adamBeta2']?.default).toBe(0.95);
+    expect(schema.properties['training']?.properties?.['optim']?.default).toBe('adamw');
     expect(JSON.stringify(schema)).toContain('Width of the residual stream');
   });
 

@@ -32,6 +32,7 @@ it.each([
   [['train', '--help']],
   [['sample', '--help']],
   [['prepare', '--help']],
+  [['average', '--help']],
   [['plan', '--help']],
   [['schedule', '--help']],
   [['doctor', '--help']],
@@ -49,6 +50,8 @@ it.each<[string[], string]>([
   [['train', 'x.json', '--max-steps', '0'], 'must be an integer of at least 1'],
   [['train', 'x.json', '--learning-rate', 'fast'], 'must be a number of at least 0'],
   [['plan', 'x.json', '--memory', 'much'], 'such as 24GiB'],
+  [['sample', 'x', '--weights', 'best'], 'Allowed choices are trained, ema'],
+  [['average', 'x'], 'give what to average'],
   [['completion', 'tcsh'], 'Allowed choices are bash, zsh, fish'],
   [['plan', 'x.json', '--precision', 'fp12'], 'Allowed choices are fp32, tf32, fp16, bf16'],
 ])('%j is wrong usage', async (args, message) => {

@@ -1,6 +1,8 @@
 import { buildGraph, resolveModelConfig } from '../../../lib/models/families';
-import { devices, plan as planGraph, type PlanRequest } from '../../../lib/native';
+import { devices, NativeModel, plan as planGraph, type PlanRequest } from '../../../lib/native';
 import type { Plan } from '../../../lib/report/plan_table';
+import { resolveTrainingArguments } from '../../../lib/training/arguments';
+import { planSettings } from '../../../lib/training/planning';
 import { failureOf } from '../support/errors';
 import { TINY } from '../support/tiny_model';
 
@@ -46,8 +48,75 @@ it.each(['cpu', 'h100'])('adds up the same for the total and for the largest bat
   expect(plan({ chip, memory: 1000 }).largestBatch.rows).toBe(0);
 });
 
+it.each([
+  [{ type: 'sgd', momentum: 0, nesterov: false, weightDecay: 0 }, 0],
+  [{ type: 'sgd', momentum: 0.9, nesterov: true, weightDecay: 0 }, 1],
+  [{ type: 'adam', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 }, 2],
+] as const)('counts the moments of %j, and a moving average where there is one', (optimizer, moments) => {
+  const { parameters, ...bytes } = bytesOf(plan({ optimizer }));
+  expect(bytes).toMatchObject({
+    moment1: moments > 0 ? parameters : 0,
+    moment2: moments > 1 ? parameters : 0,
+    ema: 0,
+  });
+  expect(bytesOf(plan({ optimizer, emaDecay: 0.99 }))['ema']).toBe(parameters);
+  const update = (request: Partial<PlanRequest>): string[] =>
+    plan(request)
+      .calls.filter(({ section }) => section === 'update')
+      .map(({ operation }) => operation);
+  expect(update({ optimizer, emaDecay: 0.99 })).toEqual([
+    'gradient_norm',
+    optimizer.type,
+    'ema',
+    'advance_counters',
+  ]);
+});
+
+it('refuses an optimizer that it does not know', async () => {
+  const optimizer = { type: 'lion' } as unknown as NonNullable<PlanRequest['optimizer']>;
+  const { message } = await failureOf('ERR_CONFIG', () => plan({ optimizer }));
+  expect(message).toMatch(/plan.optimizer.type 'lion' is unknown: use adamw, adam, sgd or radam/);
+});
+
 it('knows the chip of the CPU, and says which chips there are', async () => {
   expect(devices()[0]).toMatchObject({ name: 'cpu', chip: 'cpu' });
   const { message } = await failureOf('ERR_CONFIG', () => plan({ chip: 'h1000' }));
   expect(message).toMatch(/h100, h200, .*cpu/);
+});
+
+it('plans the calls that a step with these settings makes', async () => {
+  const args = resolveTrainingArguments({
+    maxSteps: 1,
+    optim: 'sgd',
+    emaDecay: 0.9,
+    parameterGroups: [
+      { match: '*.h.0.*', trainable: false },
+      { match: '*.w*e.weight', trainable: false },
+    ],
+  });
+  const model = await NativeModel.create(graph, { device: 'cpu', precision: 'fp32', seed: 1 });
+  try {
+    const settings = planSettings(args, graph);
+    const { frozen, optimizer, emaDecay } = settings;
+    await model.configureTraining({
+      optimizer,
+      emaDecay,
+      parameters: Object.fromEntries(frozen.map((name) => [name, { trainable: false }])),
+      maxGradNorm: 1,
+      labelSmoothing: 0,
+      learningRates: Float32Array.of(0.1),
+    });
+    const ids = new Int32Array(64);
+    const { timings } = await model.profileStep({ rows: 4, time: 16 }, [{ tokens: ids, targets: ids }]);
+    const measured = timings.map(({ section, call, operation }) => `${section} ${call} ${operation}`);
+    const planned = plan(settings).calls.map(
+      ({ section, name, operation }) => `${section} ${name} ${operation}`,
+    );
+    expect(measured).toEqual(planned);
+    expect(planned).toContain('update sgd sgd');
+    // With the embeddings and the first block frozen, nothing flows back into that.
+    expect(planned.length).toBeLessThan(plan().calls.length - 5);
+  } finally {
+    model.dispose();
+  }
 });

@@ -1,4 +1,7 @@
 import { adamwStep } from '../../oracles/adamw';
+import type { RAdamFirstSteps } from '../../../lib/training/optimizer_settings';
+import { kernelSmoothing } from '../../../lib/training/label_smoothing';
+import { optimizerState, optimizerStep, rectifier } from '../../oracles/optimizers';
 import { choose } from '../../oracles/choose';
 import { crossEntropy } from '../../oracles/cross_entropy';
 import { erf } from '../../oracles/erf';
@@ -49,6 +52,47 @@ test('cross-entropy of uniform logits is log V, smoothed or not', () => {
     expect(valid).toBe(2);
     expect(sum).toBeCloseTo(2 * Math.log(4), 14);
   }
+});
+
+test('smoothing has the values of both definitions', () => {
+  const logits = tensor([1, 1, 5], [0.1, 0.2, 0.3, 0.15, 0.25].map(Math.log));
+  const targets = tensor([1, 1], [2]);
+  const loss = (labelSmoothing: number): number =>
+    crossEntropy(logits, targets, { ignoreIndex: -100, labelSmoothing }).sum;
+  const digits = 6;
+  expect(loss(0)).toBeCloseTo(1.203973, digits);
+  expect(loss(0.1)).toBeCloseTo(1.251564, digits); // PyTorch, and fairseq before 2021
+  const labelSmoothingType = 'others';
+  expect(loss(kernelSmoothing({ labelSmoothing: 0.1, labelSmoothingType }, 5))).toBeCloseTo(1.263461, digits);
+});
+
+test.each([
+  [0.98, 6, 0.115523],
+  [0.99, 6, 0.081679],
+  [0.995, 6, 0.057747],
+  [0.999, 6, 0.025821],
+  [0.98, 10, 0.21974],
+  [0.98, 100, 0.819673],
+  [0.98, 1000, 1],
+])("RAdam's rectifier for β2 %d at step %d is %d", (beta2, t, expected) => {
+  expect(rectifier(t, beta2).r).toBeCloseTo(expected, 6);
+  // The first step that has one is the sixth.
+  expect(rectifier(5, beta2).rho).toBeLessThan(5);
+  expect(rectifier(6, beta2).rho).toBeGreaterThan(5);
+});
+
+test('what RAdam does until then, computed by hand', () => {
+  const adam = { type: 'radam', beta1: 0.5, beta2: 0.98, epsilon: 1e-4, weightDecay: 0.1 } as const;
+  const after = (firstSteps: RAdamFirstSteps, decoupledWeightDecay: boolean): number => {
+    const state = optimizerState([2]);
+    optimizerStep(state, [3], { ...adam, firstSteps, decoupledWeightDecay }, { t: 1, learningRate: 0.1 });
+    return state.parameter[0]!;
+  };
+  expect(after('none', true)).toBe(2);
+  expect(after('decayOnly', true)).toBeCloseTo(2 * 0.99, 14);
+  expect(after('momentum', true)).toBeCloseTo(2 * 0.99 - 0.1 * 3, 14);
+  expect(after('torch', true)).toBeCloseTo(2 * 0.99 - 0.1 * 3, 14);
+  expect(after('torch', false)).toBeCloseTo(2 - 0.1 * 3.2, 14);
 });
 
 test('the first AdamW step moves by the learning rate against the sign, after decay', () => {

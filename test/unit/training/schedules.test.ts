@@ -1,5 +1,10 @@
-import { LR_SCHEDULERS } from '../../../lib/training/schedule_settings';
-import { learningRateSchedule, schedulePhases, type ScheduleOptions } from '../../../lib/training/schedules';
+import { LR_SCHEDULERS, type LrSchedulerKwargs } from '../../../lib/training/schedule_settings';
+import {
+  learningRateSchedule,
+  momentumSchedule,
+  schedulePhases,
+  type ScheduleOptions,
+} from '../../../lib/training/schedules';
 import { failureOf } from '../support/errors';
 
 const PLAIN: ScheduleOptions = {
@@ -152,6 +157,33 @@ describe('learningRateSchedule', () => {
     expect(phases(options)).toEqual(['rise 0 30', 'fall 30 59', 'annihilation 59 100']);
   });
 
+  it('moves momentum against the rate of one cycle', () => {
+    const momenta = (kwargs: LrSchedulerKwargs, maxSteps = 100): number[] =>
+      Array.from(
+        momentumSchedule({
+          ...PLAIN,
+          type: 'oneCycle',
+          learningRate: 0.1,
+          maxSteps,
+          kwargs: { cycleMomentum: true, ...kwargs },
+        })!,
+      );
+    const at = (all: readonly number[], wanted: Record<number, number>): void => {
+      for (const [step, value] of Object.entries(wanted)) expect(all[Number(step)]).toBeCloseTo(value, 6);
+    };
+    // The share of the way that the rate has come, from the rates above: (rate - 0.004) / 0.096.
+    at(momenta({}), { 0: 0.95, 15: 0.95 - 0.1 * (0.05059867 / 0.096), 29: 0.85, 64: 0.9, 99: 0.95 });
+    const three = momenta({ threePhase: true });
+    at(three, { 0: 0.95, 29: 0.85, 43: 0.95 - 0.1 * (0.05059867 / 0.096), 58: 0.95, 59: 0.95, 99: 0.95 });
+    at(momenta({ annealStrategy: 'linear', pctStart: 0.5, baseMomentum: 0.5, maxMomentum: 0.9 }, 6), {
+      0: 0.9,
+      1: 0.7,
+      2: 0.5,
+      5: 0.9,
+    });
+    expect(momentumSchedule({ ...PLAIN, type: 'oneCycle', maxSteps: 10 })).toBeUndefined();
+  });
+
   it('lets warmupSteps say how long one cycle rises, and its lines be straight', () => {
     const options = { type: 'oneCycle', learningRate: 0.1, maxSteps: 100 } as const;
     expect(rates({ ...options, warmupSteps: 40 })).toEqual(rates({ ...options, kwargs: { pctStart: 0.4 } }));
@@ -269,6 +301,13 @@ describe('learningRateSchedule', () => {
       /above 0.5/,
     ],
     ['warmupSteps', { type: 'oneCycle', warmupSteps: 5, kwargs: { threePhase: true } }, /more than half/],
+    ['lrSchedulerKwargs.cycleMomentum', { type: 'cosine', kwargs: { cycleMomentum: true } }, /'oneCycle'/],
+    ['lrSchedulerKwargs.maxMomentum', { type: 'oneCycle', kwargs: { maxMomentum: 0.9 } }, /cycleMomentum/],
+    [
+      'lrSchedulerKwargs.baseMomentum',
+      { type: 'oneCycle', kwargs: { cycleMomentum: true, baseMomentum: 0.96 } },
+      /above maxMomentum 0.95/,
+    ],
     [
       'lrSchedulerKwargs.numDecaySteps',
       { type: 'warmupStableDecay', warmupSteps: 2, kwargs: { numDecaySteps: 7 } },

@@ -1,0 +1,151 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { TesseraeError } from '../errors';
+import { writeDirectory } from './atomic_directory';
+import { CONFIG, findCheckpoint, WEIGHTS } from './checkpoint';
+import { configText, readConfig, type CheckpointConfig } from './config_file';
+import { writeText } from './durable_file';
+import { MANIFEST, readManifest, verifyFiles } from './manifest';
+import { goodCheckpoints } from './run_folder';
+import { readSafetensors, writeSafetensors, type SafetensorsFile, type TensorSource } from './safetensors';
+
+/** A tokenizer beside the weights, as Hugging Face has it. */
+const TOKENIZER = 'tokenizer.json';
+
+/** What is averaged, and what came of it. */
+export interface AveragedCheckpoints {
+  /** The folder that was written. */
+  readonly directory: string;
+  /** The checkpoints, newest first where they are of a run. */
+  readonly checkpoints: readonly string[];
+  /** Why later checkpoints of the run were passed over: they are damaged. */
+  readonly damaged: readonly TesseraeError[];
+}
+
+/**
+ * Writes a model whose weights are the arithmetic mean of those of several checkpoints, added in fp64 (Vaswani et al. 2017,
+ * section 6.1, averaged their last 5 or 20). Name, step and tokenizer are those of the first; optimizer states are not
+ * averaged: the model can be sampled, evaluated and fine-tuned, not resumed. One tensor at a time is in memory.
+ *
+ * @param source - the folder of a run, of which the last checkpoints are taken, or checkpoints (or runs: the latest of each).
+ * @param output - the folder to write; it is complete or not there at all.
+ * @param options.last - how many of a run, at least 2. Needed for a run, refused for a list.
+ * @throws TesseraeError `ERR_CHECKPOINT` when there are fewer, when they are of different models (names, shapes or
+ * configurations differ), or one is missing or damaged; `ERR_CONFIG` for a wrong `last` or fewer than two checkpoints.
+ *
+ * @example
+ * await averageCheckpoints('runs/book', 'runs/book-average', { last: 5 });
+ */
+export async function averageCheckpoints(
+  source: string | readonly string[],
+  output: string,
+  { last }: { readonly last?: number } = {},
+): Promise<AveragedCheckpoints> {
+  const { checkpoints, damaged } = await chosen(source, last);
+  const first = checkpoints[0] ?? '';
+  const config = await readConfig(path.join(first, CONFIG));
+  for (const other of checkpoints.slice(1))
+    requireSameModel(first, config, other, await readConfig(path.join(other, CONFIG)));
+  const files: SafetensorsFile[] = [];
+  try {
+    for (const directory of checkpoints) files.push(await readSafetensors(path.join(directory, WEIGHTS)));
+    const tensors = means(files, checkpoints);
+    const tokenizer = path.join(first, TOKENIZER);
+    await writeDirectory(output, [CONFIG, WEIGHTS, TOKENIZER], async (temporary) => {
+      await writeSafetensors(path.join(temporary, WEIGHTS), tensors);
+      if (existsSync(tokenizer))
+        await writeText(path.join(temporary, TOKENIZER), await readFile(tokenizer, 'utf8'));
+      await writeText(path.join(temporary, CONFIG), configText(config));
+    });
+  } finally {
+    for (const file of files) await file.close();
+  }
+  return { directory: output, checkpoints, damaged };
+}
+
+async function chosen(
+  source: string | readonly string[],
+  last: number | undefined,
+): Promise<Omit<AveragedCheckpoints, 'directory'>> {
+  const refuse = (where: string, why: string): never => {
+    throw new TesseraeError('ERR_CONFIG', `${where} ${why}`, { details: { path: where } });
+  };
+  if (typeof source !== 'string') {
+    if (last !== undefined)
+      refuse('last', 'belongs to the folder of a run: name the checkpoints, or the run');
+    if (source.length < 2) refuse('source', `has ${source.length} checkpoints: a mean needs at least two`);
+    const checkpoints: string[] = [];
+    for (const directory of source) {
+      const found = await findCheckpoint(directory);
+      if (existsSync(path.join(found, MANIFEST)))
+        await verifyFiles(found, await readManifest(found), [CONFIG, WEIGHTS]);
+      checkpoints.push(found);
+    }
+    const twice = checkpoints.find((one, i) => checkpoints.indexOf(one) !== i);
+    if (twice !== undefined) refuse('source', `has '${twice}' twice: name each checkpoint once`);
+    return { checkpoints, damaged: [] };
+  }
+  if (last === undefined || !Number.isSafeInteger(last) || last < 2)
+    return refuse(
+      'last',
+      `must be an integer of at least 2, not ${String(last)}: how many checkpoints of the run`,
+    );
+  const { directories, damaged } = await goodCheckpoints(source, last);
+  if (directories.length < last)
+    throw new TesseraeError(
+      'ERR_CHECKPOINT',
+      `'${source}' holds ${directories.length} whole checkpoints, fewer than the ${last} to average: average fewer, or keep ` +
+        'more with saveTotalLimit',
+      { details: { directory: source, damaged: damaged.map(({ message }) => message) } },
+    );
+  return { checkpoints: directories, damaged };
+}
+
+function requireSameModel(
+  first: string,
+  { model: wanted }: CheckpointConfig,
+  other: string,
+  { model }: CheckpointConfig,
+): void {
+  const [a, b] = [wanted, model].map((config) => config as unknown as Readonly<Record<string, unknown>>);
+  const different = Object.keys({ ...a, ...b }).filter((name) => a?.[name] !== b?.[name]);
+  if (different.length > 0)
+    throw mismatch(other, `its model differs from that of '${first}' in ${different.join(', ')}`);
+}
+
+/** The mean of each tensor, computed when its turn comes. */
+function means(files: readonly SafetensorsFile[], names: readonly string[]): TensorSource[] {
+  const [first] = files;
+  if (!first) return [];
+  files.forEach(({ tensors }, i) => {
+    const directory = names[i] ?? '';
+    for (const key of new Set([...first.tensors.keys(), ...tensors.keys()])) {
+      const [a, b] = [first.tensors.get(key), tensors.get(key)];
+      if (!a || !b) throw mismatch(directory, `'${key}' is in one of them only, that or '${names[0] ?? ''}'`);
+      if (a.shape.join() !== b.shape.join())
+        throw mismatch(
+          directory,
+          `'${key}' is [${b.shape.join(', ')}] there, and [${a.shape.join(', ')}] in '${names[0] ?? ''}'`,
+        );
+    }
+  });
+  return Array.from(first.tensors, ([name, { shape }]) => ({
+    name,
+    shape,
+    read: async () => {
+      const sum = new Float64Array(shape.reduce((a, b) => a * b, 1));
+      for (const file of files) {
+        const values = await file.readFloat32(name);
+        for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + (values[i] ?? 0);
+      }
+      return Float32Array.from(sum, (value) => value / files.length);
+    },
+  }));
+}
+
+function mismatch(directory: string, what: string): TesseraeError {
+  return new TesseraeError('ERR_CHECKPOINT', `'${directory}' cannot be averaged with the others: ${what}`, {
+    details: { directory },
+  });
+}

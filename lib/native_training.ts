@@ -1,0 +1,85 @@
+/** What native code is told of training, and what it tells of a step; lib/native.ts hands it out. */
+
+/** How parameters follow their gradients. */
+export type OptimizerSettings =
+  | ({ readonly type: 'adamw' | 'adam' } & AdamSettings)
+  | ({
+      readonly type: 'radam';
+      readonly firstSteps: 'torch' | 'momentum' | 'decayOnly' | 'none';
+      readonly decoupledWeightDecay: boolean;
+    } & AdamSettings)
+  | {
+      readonly type: 'sgd';
+      /** In [0, 1); 0: no momentum, and no moment in memory. */
+      readonly momentum: number;
+      readonly nesterov: boolean;
+      readonly weightDecay: number;
+    };
+
+interface AdamSettings {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** Of the parameters that decay. */
+  readonly weightDecay: number;
+}
+
+/** What a parameter has of its own. */
+export interface ParameterSettings {
+  /** In place of the optimizer's, whether the Graph lets the parameter decay or not. */
+  readonly weightDecay?: number | undefined;
+  /** What the learning rate is multiplied by, above 0. */
+  readonly learningRateScale?: number | undefined;
+  /** False: it stays as it is, and has no gradient. */
+  readonly trainable?: boolean | undefined;
+}
+
+/** How the optimizer works; fixed while a trainer uses the model. */
+export interface NativeTrainingOptions {
+  readonly optimizer: OptimizerSettings;
+  /** By name; parameters that are not here train as the optimizer says. */
+  readonly parameters?: Readonly<Record<string, ParameterSettings>>;
+  /** Global norm that gradients are clipped to; 0: no clipping. */
+  readonly maxGradNorm: number;
+  readonly labelSmoothing: number;
+  /** Of the moving average of the parameters, in (0, 1); 0: none. Default 0. */
+  readonly emaDecay?: number;
+  /** Dynamic loss scaling, by the rule of PyTorch's GradScaler. Default: none. */
+  readonly lossScaling?: {
+    readonly initScale: number;
+    readonly growthFactor: number;
+    readonly backoffFactor: number;
+    readonly growthInterval: number;
+  };
+  /** Rate of each optimizer step, by applied steps; the last holds for all later ones. */
+  readonly learningRates: Float32Array;
+  /** Momentum (or beta 1) of each optimizer step, likewise. Default: the optimizer's in all. */
+  readonly momenta?: Float32Array;
+}
+
+/** What one optimizer step measured. */
+export interface StepResult {
+  /** Sum over valid targets of the loss, in nats, and how many there were. */
+  readonly lossSum: number;
+  readonly validTargets: number;
+  /** Norm of the mean gradient, before clipping. */
+  readonly gradNorm: number;
+  readonly learningRate: number;
+  /** False when the step was skipped because its gradient was not finite or no target was valid. */
+  readonly applied: boolean;
+  readonly attemptedSteps: number;
+  readonly appliedSteps: number;
+  /** What the next step's loss will be multiplied by; 1 without loss scaling. */
+  readonly lossScale: number;
+  /** Steps up to this one, without one between them that had a finite gradient. */
+  readonly skippedInRow: number;
+}
+
+/** What dynamic loss scaling remembers from step to step. */
+export interface LossScaler {
+  readonly scale: number;
+  /** Steps with a finite gradient since the scale last changed. */
+  readonly cleanSteps: number;
+  /** Steps without one since the last that had one. */
+  readonly skippedInRow: number;
+}

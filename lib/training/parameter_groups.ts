@@ -1,0 +1,121 @@
+import { z } from 'zod';
+import { TesseraeError } from '../errors';
+import type { Graph } from '../graph/graph';
+import { nearestName } from '../models/validation';
+import type { ParameterSettings } from '../native';
+
+/** Parameters that train in their own way. */
+export interface ParameterGroup {
+  /**
+   * Which parameters, by the names that checkpoints have for them, such as `transformer.h.0.mlp.c_fc.weight`. A `*` stands
+   * for any text, dots included, as in `transformer.h.*.mlp.*`; everything else stands for itself.
+   */
+  readonly match: string;
+  /** What the learning rate of these parameters is multiplied by, in (0, 1000]. Default 1. */
+  readonly learningRateScale?: number | undefined;
+  /** Their weight decay, biases and norms among them too. Default: weightDecay for matrices, 0 for biases and norms. */
+  readonly weightDecay?: number | undefined;
+  /** Whether they are trained; false keeps every bit of them, and their gradients are not computed. Default true. */
+  readonly trainable?: boolean | undefined;
+}
+
+/** Validates the parameterGroups of training arguments. */
+export const parameterGroupsSchema = z.array(
+  z
+    .strictObject({
+      match: z.string().min(1).max(1000).describe('Names of parameters; * stands for any text'),
+      learningRateScale: z
+        .number()
+        .gt(0)
+        .max(1000)
+        .optional()
+        .describe('What their learning rate is multiplied by (default 1)'),
+      weightDecay: z
+        .number()
+        .min(0)
+        .max(100)
+        .optional()
+        .describe('Their weight decay, in place of the common one'),
+      trainable: z.boolean().optional().describe('false: they stay as they are (default true)'),
+    })
+    .refine(
+      ({ learningRateScale, weightDecay, trainable }) =>
+        [learningRateScale, weightDecay, trainable].some((setting) => setting !== undefined),
+      'changes nothing: give learningRateScale, weightDecay or trainable',
+    )
+    .refine(
+      ({ learningRateScale, weightDecay, trainable }) =>
+        trainable !== false || (learningRateScale === undefined && weightDecay === undefined),
+      'is not trainable: learningRateScale and weightDecay do nothing then, leave them out',
+    ),
+);
+
+/** Names of the parameters that training changes, but for what groups freeze. */
+export const trainedNames = ({ parameters }: Graph): string[] =>
+  parameters.filter(({ trainable }) => trainable !== false).map(({ name }) => name);
+
+/**
+ * What single parameters have of their own. The first group that matches a parameter decides.
+ *
+ * @param names - trainedNames of the Graph.
+ * @throws TesseraeError `ERR_CONFIG` for a group that no parameter is left for, and when nothing is left to train.
+ */
+export function parameterSettings(
+  groups: readonly ParameterGroup[],
+  names: readonly string[],
+): Record<string, ParameterSettings> {
+  const left = new Set(names);
+  const settings = groups.flatMap(({ match, ...own }, index) => {
+    const matching = names.filter((name) => matches(match, name));
+    const taken = matching.filter((name) => left.delete(name));
+    if (taken.length === 0) refuse(`parameterGroups[${index}].match`, whyEmpty(match, matching, names));
+    return taken.map((name) => [name, own] as const);
+  });
+  if (left.size === 0 && settings.every(([, { trainable }]) => trainable === false))
+    refuse('parameterGroups', 'leave no parameter to train: let one of them match fewer');
+  return Object.fromEntries(settings);
+}
+
+function whyEmpty(match: string, matching: readonly string[], names: readonly string[]): string {
+  if (matching.length > 0)
+    return `'${match}' matches only what earlier groups match: put this group before them, or leave it out`;
+  const words = match
+    .replaceAll('*', '')
+    .split('.')
+    .filter((word) => word !== '');
+  const near = nearestName(words.join('.'), [...names, ...new Set(names.flatMap(partsOf))]);
+  return (
+    `'${match}' matches no parameter that is trained: ` +
+    (near === undefined ? `names are such as '${names[0] ?? ''}'` : `did you mean '${near}'?`)
+  );
+}
+
+/** What stands between dots of a name: patterns have some of it in the place of all. */
+function partsOf(name: string): string[] {
+  const words = name.split('.');
+  return words.flatMap((_, from) =>
+    words.slice(from).map((_word, i) => words.slice(from, from + i + 1).join('.')),
+  );
+}
+
+/** Whether a name is a pattern's, in which `*` stands for any text; takes time proportional to the lengths. */
+function matches(pattern: string, name: string): boolean {
+  const parts = pattern.split('*');
+  const first = parts[0] ?? '';
+  if (parts.length === 1) return name === pattern;
+  const last = parts.at(-1) ?? '';
+  if (!name.startsWith(first) || !name.endsWith(last) || name.length < first.length + last.length)
+    return false;
+  const end = name.length - last.length;
+  let from = first.length;
+  for (const part of parts.slice(1, -1)) {
+    const at = name.indexOf(part, from);
+    if (at < 0 || at + part.length > end) return false;
+    from = at + part.length;
+  }
+  return true;
+}
+
+function refuse(path: string, why: string): never {
+  throw new TesseraeError('ERR_CONFIG', `${path} ${why}`, { details: { path } });
+}
