@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { TOKENIZER_JSON } from '../data/json_tokenizer';
 import type { Tokenizer } from '../data/tokenizer';
 import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { TesseraeError } from '../errors';
@@ -9,6 +10,7 @@ import { show } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
+import { messageOf } from './files';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
 import { writeSafetensors } from './safetensors';
 import { TRAINER_STATE } from './trainer_state';
@@ -27,6 +29,7 @@ export const CHECKPOINT_FILES: readonly string[] = [
   WEIGHTS,
   EMA_WEIGHTS,
   OPTIMIZER,
+  TOKENIZER_JSON,
   TRAINER_STATE,
   MANIFEST,
 ];
@@ -72,6 +75,7 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
   });
   await writeDirectory(directory, CHECKPOINT_FILES, async (temporary) => {
     await writeSafetensors(path.join(temporary, WEIGHTS), weightSources(model));
+    if (tokenizer?.json !== undefined) await writeText(path.join(temporary, TOKENIZER_JSON), tokenizer.json);
     await writeText(path.join(temporary, CONFIG), config);
   });
 }
@@ -93,16 +97,17 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const found = await findCheckpoint(directory);
   const name = await fileOf(weights, found);
-  if (await isFile(path.join(found, MANIFEST)))
-    await verifyFiles(found, await readManifest(found), [CONFIG, path.basename(name)]);
+  if (await isFile(path.join(found, MANIFEST))) {
+    const manifest = await readManifest(found);
+    const names = [
+      CONFIG,
+      path.basename(name),
+      ...(TOKENIZER_JSON in manifest.files ? [TOKENIZER_JSON] : []),
+    ];
+    await verifyFiles(found, manifest, names);
+  }
   const config = await readConfig(path.join(found, CONFIG));
-  const tokenizer = config.tokenizer === undefined ? undefined : tokenizerNamed(config.tokenizer);
-  if (config.tokenizer !== undefined && !tokenizer)
-    throw new TesseraeError(
-      'ERR_CHECKPOINT',
-      `'${found}' needs the tokenizer '${config.tokenizer}'; this release has ${TOKENIZER_NAMES.join(', ')}`,
-      { details: { directory: found } },
-    );
+  const tokenizer = await savedTokenizer(found, config.tokenizer);
   const file = await openWeights(name);
   try {
     // Before memory is taken for what config.json merely says.
@@ -123,6 +128,21 @@ export async function loadModel(
   } finally {
     await file.close();
   }
+}
+
+/** The tokenizer that a checkpoint names, or has as a file; undefined when there is none. */
+async function savedTokenizer(directory: string, name: string | undefined): Promise<Tokenizer | undefined> {
+  const file = path.join(directory, TOKENIZER_JSON);
+  const wanted = name ?? ((await isFile(file)) ? TOKENIZER_JSON : undefined);
+  if (wanted === undefined) return undefined;
+  const refuse = (why: string, cause?: unknown): never => {
+    throw new TesseraeError('ERR_CHECKPOINT', why, { details: { directory }, cause });
+  };
+  const tokenizer = await tokenizerNamed(wanted, file).catch((cause: unknown) =>
+    refuse(messageOf(cause), cause),
+  );
+  const names = TOKENIZER_NAMES.join(', ');
+  return tokenizer ?? refuse(`'${directory}' needs the tokenizer '${wanted}'; this release has ${names}`);
 }
 
 async function fileOf(weights: unknown, directory: string): Promise<string> {

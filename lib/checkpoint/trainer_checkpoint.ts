@@ -1,5 +1,6 @@
 import { freemem } from 'node:os';
 import path from 'node:path';
+import { TOKENIZER_JSON } from '../data/json_tokenizer';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
@@ -48,6 +49,7 @@ export function trainerCheckpoint(
       [CONFIG, config],
       [WEIGHTS, weightSources(model)],
       ...(state.optimizer ? optimizerFiles(model, tensors) : []),
+      ...(tokenizer?.json === undefined ? [] : [[TOKENIZER_JSON, tokenizer.json] as const]),
       [TRAINER_STATE, trainerStateText(state)],
     ],
     rotation,

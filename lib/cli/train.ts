@@ -1,8 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import pc from 'picocolors';
 import { loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
-import { openText, type TextData } from '../data/text';
-import type { Tokenizer } from '../data/tokenizer';
+import { identityOf } from '../data/tokenizers';
+import type { TokenData } from '../data/worker_dataset';
 import { TesseraeError } from '../errors';
 import type { Device } from '../models/device';
 import { Model, type ModelOptions } from '../models/model';
@@ -14,6 +15,7 @@ import type { TrainResult } from '../training/events';
 import type { ResumeResult } from '../training/resume';
 import { Trainer } from '../training/trainer';
 import { readTrainableRun, type RunConfig, type SamplingConfig } from './config';
+import { openData } from './data';
 import { Interrupt } from './interrupt';
 import { profile } from './profile';
 import { safeFor, shownPath } from './terminal';
@@ -43,11 +45,8 @@ export async function train(file: string, command: TrainCommand): Promise<number
     () => hide(),
   );
   const run = await readTrainableRun(file, command.overrides);
-  await using data = await openText(run.data.text, {
-    blockSize: run.model.nPositions,
-    ...(run.data.validationFraction === undefined ? {} : { validationFraction: run.data.validationFraction }),
-  });
-  using model = await modelOf(run, data.tokenizer, {
+  await using data = await openData(run.data, run.model);
+  using model = await modelOf(run, data, {
     device: command.device as Device,
     seed: run.training.seed ?? 0,
     ...(command.threads === undefined ? {} : { threads: command.threads }),
@@ -94,26 +93,33 @@ export async function train(file: string, command: TrainCommand): Promise<number
     process.stdout.write(`\n${report.lossCurve()}\n\n${summary(result, report)}`);
     if (run.training.earlyStopping && result?.reason === 'stopped' && !interrupt.requested)
       process.stdout.write(`${pc.dim('stopped'.padEnd(12))}early: the validation loss no longer fell\n`);
-    if (!interrupt.requested) await showSample(new Sampler(model, data.tokenizer), run.sampling, interrupt);
+    const { tokenizer } = data;
+    // Without the tokenizer of the model's vocabulary there is no text to show.
+    if (!interrupt.requested && tokenizer?.vocabSize === model.config.vocabSize)
+      await showSample(new Sampler(model, tokenizer), run.sampling, interrupt);
   }
   return interrupt.exitCode;
 }
 
-/** A new model, or that of the checkpoint to start from, which the text's tokens have to mean something to. */
-async function modelOf(run: RunConfig, tokenizer: Tokenizer, options: ModelOptions): Promise<Model> {
+/** A new model, or that of the checkpoint to start from, to which the data's tokens have to mean something. */
+async function modelOf(
+  run: RunConfig,
+  { tokenizer, vocabSize }: Pick<TokenData, 'tokenizer' | 'vocabSize'>,
+  options: ModelOptions,
+): Promise<Model> {
   if (run.initFrom === undefined) return Model.create(run.model, options);
-  const loaded = await loadModel(run.initFrom, options);
-  const { vocabSize } = loaded.model.config;
-  if (loaded.tokenizer ? loaded.tokenizer.name === tokenizer.name : vocabSize === tokenizer.vocabSize)
-    return loaded.model;
-  loaded.model.dispose();
-  const theirs = loaded.tokenizer
-    ? `the '${loaded.tokenizer.name}' tokenizer`
-    : `a vocabulary of ${vocabSize}`;
+  const { model, tokenizer: own } = await loadModel(run.initFrom, options);
+  const known = model.config.vocabSize;
+  // Ids that nobody's tokenizer made can only be told by their range, which opening the data has checked.
+  if (tokenizer === undefined) return model;
+  if (own ? isDeepStrictEqual(identityOf(own), identityOf(tokenizer)) : known === vocabSize) return model;
+  model.dispose();
+  const theirs = own ? `the '${own.name}' tokenizer` : `a vocabulary of ${known}`;
+  const other = own?.name === tokenizer.name ? 'another' : 'the';
   throw new TesseraeError(
     'ERR_CONFIG',
-    `initFrom '${run.initFrom}' has ${theirs}, but the text is read with the '${tokenizer.name}' tokenizer, of ` +
-      `${tokenizer.vocabSize} tokens: their ids mean other things`,
+    `initFrom '${run.initFrom}' has ${theirs}, but the data is read with ${other} '${tokenizer.name}' tokenizer, of ` +
+      `${vocabSize} tokens: their ids mean other things`,
     { details: { path: 'initFrom' } },
   );
 }
@@ -135,7 +141,7 @@ function tellResumed(
   if (json) process.stdout.write(`${JSON.stringify({ type: 'resume', step, path })}\n`);
 }
 
-function describe(model: Model, { sizes, tokenizer, validation }: TextData): string {
+function describe(model: Model, { sizes, tokenizer, validation }: TokenData): string {
   const { native, config, precision, threads, fallbackReason } = model;
   const device =
     model.device === 'cpu'
@@ -145,7 +151,7 @@ function describe(model: Model, { sizes, tokenizer, validation }: TextData): str
   return [
     `${pc.bold(config.type)} · ${formatCount(model.parameterCount)} parameters · ${device} · ${precision}`,
     ...(fallbackReason === undefined ? [] : [`on the CPU because ${fallbackReason}`]),
-    `text · ${formatCount(sizes.train)} tokens to train on${kept} · ${tokenizer.name} tokenizer`,
+    `data · ${formatCount(sizes.train)} tokens to train on${kept} · ${tokenizer?.name ?? 'unknown'} tokenizer`,
   ].join('\n');
 }
 

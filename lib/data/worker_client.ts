@@ -7,34 +7,35 @@ import type { WorkerReply, WorkerRequest } from './worker_messages';
 interface Waiting {
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** Asks a worker thread and keeps the process alive only while an answer is due. */
-export class WorkerClient {
+export class WorkerClient<Request = WorkerRequest> {
   private readonly worker: Worker;
   private readonly waiting = new Map<number, Waiting>();
   private nextId = 0;
   private ended: TesseraeError | undefined;
 
-  constructor() {
-    const file = path.resolve(__dirname, '../../dist/data/worker.js');
+  /** @param name - the thread's program, from lib/data. */
+  constructor(name = 'worker') {
+    const file = path.resolve(__dirname, `../../dist/data/${name}.js`);
     if (!existsSync(file))
       throw new TesseraeError('ERR_INTERNAL', `${file} is missing: in a clone, run npm run build`);
     this.worker = new Worker(file);
     this.worker.unref();
     this.worker.on('message', (reply: WorkerReply) => this.settle(reply));
-    this.worker.on('error', (cause) =>
-      this.end(new TesseraeError('ERR_INTERNAL', `the data worker stopped: ${cause.message}`, { cause })),
-    );
+    this.worker.on('error', (cause) => this.end(stopped(cause)));
     this.worker.on('exit', () => this.end(new TesseraeError('ERR_INTERNAL', 'the data worker stopped')));
   }
 
-  call(request: WorkerRequest): Promise<unknown> {
+  /** @param onProgress - told at most ten times a second how far the answer is, if it takes long. */
+  call(request: Request, onProgress?: (done: number, total: number) => void): Promise<unknown> {
     if (this.ended) return Promise.reject(this.ended);
     const id = this.nextId++;
     this.worker.ref();
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
+      this.waiting.set(id, { resolve, reject, onProgress });
       this.worker.postMessage({ id, request });
     });
   }
@@ -45,8 +46,12 @@ export class WorkerClient {
     await this.worker.terminate();
   }
 
-  private settle({ id, result, error }: WorkerReply): void {
+  private settle({ id, progress, result, error }: WorkerReply): void {
     const waiting = this.waiting.get(id);
+    if (progress) {
+      waiting?.onProgress?.(progress.done, progress.total);
+      return;
+    }
     this.waiting.delete(id);
     if (this.waiting.size === 0) this.worker.unref();
     if (error)
@@ -59,4 +64,13 @@ export class WorkerClient {
     for (const { reject } of this.waiting.values()) reject(this.ended);
     this.waiting.clear();
   }
+}
+
+function stopped(cause: Error): TesseraeError {
+  const memory = (cause as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY';
+  return new TesseraeError(
+    memory ? 'ERR_OUT_OF_MEMORY' : 'ERR_INTERNAL',
+    `the data worker stopped: ${cause.message}`,
+    { cause },
+  );
 }

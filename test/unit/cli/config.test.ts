@@ -72,7 +72,7 @@ describe('readRunConfig', () => {
   it('makes paths relative to the file', async () => {
     const at = await file({ ...run, training: { maxSteps: 10, outputDir: 'out' } });
     const { data, training } = await readRunConfig(at);
-    expect(data?.text).toEqual([path.join(folder, 'book.txt')]);
+    expect(data).toEqual({ text: [path.join(folder, 'book.txt')] });
     expect(training?.outputDir).toBe(path.join(folder, 'out'));
   });
 
@@ -96,6 +96,32 @@ describe('readRunConfig', () => {
     const { model: found, initFrom } = await readRunConfig(at);
     expect(found).toMatchObject({ type: 'gpt2', vocabSize: 256, nEmbd: 32, nLayer: 12 });
     expect(initFrom).toBe(path.join(folder, 'pretrained'));
+  });
+
+  it('gives a model of token files the vocabulary that describes them', async () => {
+    const tokens = (data: object): Promise<string> => file({ ...run, data });
+    await mkdir(path.join(folder, 'made'));
+    const about = {
+      version: 1,
+      format: 'nanogpt',
+      dtype: 'uint16',
+      vocabSize: 270,
+      tokens: 0,
+      sha256: '0'.repeat(64),
+    };
+    await file(about, 'made/train.json');
+    const { model: own, data } = await readRunConfig(await tokens({ tokens: 'made', verify: true }));
+    expect(own.vocabSize).toBe(270);
+    expect(data).toEqual({ tokens: [path.join(folder, 'made')], verify: true });
+    const bare = { tokens: ['a.bin', 'b.bin'], validation: 'c.bin', dtype: 'uint32', tokenizer: 'byte' };
+    expect(await readRunConfig(await tokens(bare))).toMatchObject({
+      model: { vocabSize: 256 },
+      data: { tokens: ['a.bin', 'b.bin'].map((name) => path.join(folder, name)), tokenizer: 'byte' },
+    });
+    await expect(readRunConfig(await tokens({ tokens: 'a.bin' }))).rejects.toMatchObject({
+      code: 'ERR_CONFIG',
+      message: expect.stringContaining('model.vocabSize is missing, and no JSON file describes') as string,
+    });
   });
 
   it('lets the command line have the last word', async () => {
@@ -130,7 +156,12 @@ describe('readRunConfig', () => {
     ],
     ['no model', { data: run.data }, 'model is missing: give its settings, or', 'model'],
     ['a model and a checkpoint', { ...run, initFrom: '.' }, 'model and initFrom are both there', 'model'],
-    ["another library's name of a checkpoint", { pretrained: '.' }, 'pretrained is unknown: did you mean initFrom?', 'pretrained'],
+    [
+      "another library's name of a checkpoint",
+      { pretrained: '.' },
+      'pretrained is unknown: did you mean initFrom?',
+      'pretrained',
+    ],
     ['no type', { model: {} }, "model.type is missing: it must be 'gpt2'", 'model.type'],
     ['an unknown type', { model: { type: 'gtp2' } }, "model.type must be 'gpt2', not 'gtp2'", 'model.type'],
     [
@@ -138,6 +169,19 @@ describe('readRunConfig', () => {
       { ...run, data: { text: 5 } },
       'data.text must be text that is not empty or an array of text that is not empty, not 5',
       'data.text',
+    ],
+    ['no files', { ...run, data: {} }, 'data must have either text or tokens', 'data'],
+    [
+      'both kinds of files',
+      { ...run, data: { text: 'a.txt', tokens: 'a.bin' } },
+      'data must have either text or tokens',
+      'data',
+    ],
+    [
+      'a setting of token files for text',
+      { ...run, data: { text: 'a.txt', dtype: 'uint16' } },
+      'data.dtype is for token files: leave it out with text',
+      'data.dtype',
     ],
     [
       'a step too few',

@@ -31,6 +31,7 @@ it.each([
   [['--help']],
   [['train', '--help']],
   [['sample', '--help']],
+  [['prepare', '--help']],
   [['average', '--help']],
   [['plan', '--help']],
   [['schedule', '--help']],
