@@ -1,8 +1,8 @@
 /** The worker thread that reads texts and draws batches; `worker_client.ts` is its other end. */
-import { parentPort } from 'node:worker_threads';
 import { TesseraeError } from '../errors';
 import { TextSource, type Crops } from './text_source';
-import type { WorkerReply, WorkerRequest } from './worker_messages';
+import type { WorkerRequest } from './worker_messages';
+import { serve } from './worker_server';
 
 let source: TextSource | undefined;
 
@@ -17,21 +17,7 @@ async function answer(request: WorkerRequest): Promise<unknown> {
     : source.windows(request.split, request.index, request.rows, request.batches);
 }
 
-function failure(error: unknown): WorkerReply['error'] {
-  if (error instanceof TesseraeError)
-    return { code: error.code, message: error.message, details: error.details };
-  if (error instanceof RangeError)
-    return { code: 'ERR_OUT_OF_MEMORY', message: `the text does not fit in memory: ${error.message}` };
-  return { code: 'ERR_INTERNAL', message: `the data worker failed: ${String(error)}` };
-}
-
-parentPort?.on('message', ({ id, request }: { id: number; request: WorkerRequest }) => {
-  void answer(request).then(
-    (result) => {
-      const crops = request.kind === 'open' ? undefined : (result as Crops | undefined);
-      const transfer = crops ? [crops.tokens.buffer as ArrayBuffer, crops.targets.buffer as ArrayBuffer] : [];
-      parentPort?.postMessage({ id, result }, transfer);
-    },
-    (error: unknown) => parentPort?.postMessage({ id, error: failure(error) }),
-  );
+serve(answer, (result) => {
+  const { tokens, targets } = (result ?? {}) as Partial<Crops>;
+  return tokens && targets ? [tokens.buffer as ArrayBuffer, targets.buffer as ArrayBuffer] : [];
 });

@@ -10,14 +10,15 @@ interface Waiting {
 }
 
 /** Asks a worker thread and keeps the process alive only while an answer is due. */
-export class WorkerClient {
+export class WorkerClient<Request = WorkerRequest> {
   private readonly worker: Worker;
   private readonly waiting = new Map<number, Waiting>();
   private nextId = 0;
   private ended: TesseraeError | undefined;
 
-  constructor() {
-    const file = path.resolve(__dirname, '../../dist/data/worker.js');
+  /** @param program - what the thread runs, in `lib/data`. */
+  constructor(program = 'worker') {
+    const file = path.resolve(__dirname, `../../dist/data/${program}.js`);
     if (!existsSync(file))
       throw new TesseraeError('ERR_INTERNAL', `${file} is missing: in a clone, run npm run build`);
     this.worker = new Worker(file);
@@ -29,7 +30,7 @@ export class WorkerClient {
     this.worker.on('exit', () => this.end(new TesseraeError('ERR_INTERNAL', 'the data worker stopped')));
   }
 
-  call(request: WorkerRequest): Promise<unknown> {
+  call(request: Request): Promise<unknown> {
     if (this.ended) return Promise.reject(this.ended);
     const id = this.nextId++;
     this.worker.ref();

@@ -12,6 +12,7 @@ import {
   type TrainingArguments,
 } from './arguments';
 import { BatchQueue } from './batch_queue';
+import { checkFits } from './dataset_fit';
 import { earlyStopping } from './early_stopping';
 import { evaluateModel } from './evaluation';
 import type { EvaluationResult, StepMetrics, TrainerCallback, TrainerEvent, TrainResult } from './events';
@@ -379,7 +380,7 @@ export class Trainer {
       do {
         signal?.throwIfAborted();
         const batches = await queue.take(step);
-        const next = this.apply(batches, ++step, capacity);
+        const next = this.apply(batches, ++step, batches[0]?.capacity ?? capacity);
         void next.catch(() => undefined); // reported when its turn comes
         underWay.push(next);
         if (underWay.length === STEPS_AHEAD && !reports(step)) await finishFirst();
@@ -445,29 +446,4 @@ function busy(call: string, running: string): TesseraeError {
     'ERR_BUSY',
     `${call}() was called while the trainer is busy with ${running}: await that first`,
   );
-}
-
-function checkFits({ blockSize, tokenizer, predictsNext }: Dataset, model: Model): void {
-  const { nPositions, vocabSize, isCausal } = model.config;
-  if (predictsNext && !isCausal)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      "the dataset's targets are the next tokens, which this model sees (isCausal is false): train a causal model on " +
-        'text, or use a dataset with targets of its own',
-      { details: { path: 'isCausal' } },
-    );
-  if (blockSize > nPositions)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `the dataset's blockSize ${blockSize} is more than the model's nPositions ${nPositions}: use rows of at most ` +
-        `${nPositions} tokens, or a model with a larger nPositions`,
-      { details: { path: 'blockSize' } },
-    );
-  if (tokenizer && tokenizer.vocabSize > vocabSize)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `the '${tokenizer.name}' tokenizer has ${tokenizer.vocabSize} tokens, more than the model's vocabSize ` +
-        `${vocabSize}: create the model with vocabSize ${tokenizer.vocabSize}`,
-      { details: { path: 'vocabSize' } },
-    );
 }
