@@ -68,6 +68,11 @@ export interface InputSpec {
   readonly below?: number;
   /** An id outside the range that is allowed all the same: the target that no loss is computed for. */
   readonly ignored?: number;
+  /**
+   * An input that only programs for packed rows read: others are compiled without it, as if no node named it. Default
+   * false.
+   */
+  readonly optional?: boolean;
 }
 
 export type Attribute = number | string | boolean;

@@ -2,6 +2,8 @@
 export interface Capacity {
   readonly rows: number;
   readonly time: number;
+  /** Whether a row may hold several documents, none of which sees another. Default false: the program reads less. */
+  readonly documents?: boolean;
 }
 
 /** Times are rounded up to multiples of this, so that batches of many lengths share few programs. */
@@ -27,14 +29,15 @@ export class Capacities {
    * The capacity for a batch: the smallest known one that holds it and leaves at most a third of its positions unused;
    * else a new one, for which the one that was used longest ago is forgotten when there are eight.
    *
-   * @param batch - its rows, and tokens of its longest row, at most nPositions.
+   * @param batch - its rows, tokens of its longest row, at most nPositions, and whether it has documents.
    */
   holding(batch: Capacity): Capacity {
     const exact = {
-      rows: batch.rows,
+      ...batch,
       time: Math.min(Math.ceil(batch.time / TIME_MULTIPLE) * TIME_MULTIPLE, this.nPositions),
     };
     const found = this.known
+      .filter(({ documents }) => Boolean(documents) === Boolean(exact.documents))
       .filter(({ rows, time }) => rows >= exact.rows && time >= exact.time)
       .filter((capacity) => 2 * positions(capacity) <= 3 * positions(exact))
       .reduce<Capacity | undefined>(

@@ -9,11 +9,14 @@ import { Capacities, type Capacity } from './capacities';
 
 export type { Capacity };
 
+/** Integers of one row. */
+type Row = readonly number[] | Int32Array;
+
 /**
  * Ids by row: an array of rows, or one Int32Array that holds rows of equal length one after the other (`rows` of the
  * batch says how many, one by default).
  */
-export type TokenRows = Int32Array | readonly (readonly number[] | Int32Array)[];
+export type TokenRows = Int32Array | readonly Row[];
 
 /** What a model that has them reads beside the tokens, in the same form as the tokens. */
 export interface ExtraInputs {
@@ -34,6 +37,12 @@ export interface TrainingBatch extends ExtraInputs {
   readonly targets?: TokenRows;
   /** How many of a row's tokens count, from its start. Default: all. */
   readonly lengths?: Int32Array | readonly number[];
+  /**
+   * Packed rows: for each row the ascending positions at which a document starts, the first of them 0. No token sees
+   * another document, positions count from a document's start, and default targets have no loss at a document's last
+   * position. Default: each row is one document.
+   */
+  readonly documentStarts?: readonly Row[];
   /** How many rows a flat Int32Array holds. Default 1. */
   readonly rows?: number;
 }
@@ -51,16 +60,14 @@ export interface PackedBatch {
   readonly lengths: readonly number[];
 }
 
-type Row = readonly number[] | Int32Array;
-
 /**
  * Packs a batch for `model`.
  *
  * @param options.targets - whether the program reads targets.
  * @param options.capacity - the program's, or those to choose from; default: the batch's rows, and its longest row
- * rounded up to a multiple of 32, at most nPositions.
+ * rounded up to a multiple of 32, at most nPositions. That of the result has `documents` if this or the batch has.
  * @throws TesseraeError `ERR_DATA` for an empty batch or row, a row that is too long, ids that are not integers, inputs
- * that are missing or that the model does not have; `ERR_SHAPE` for inputs that do not fit the tokens.
+ * that are missing or that the model does not have, document starts that do not ascend from 0; `ERR_SHAPE` for inputs that do not fit the tokens.
  */
 export function packBatch(
   model: InputContract,
@@ -70,9 +77,13 @@ export function packBatch(
   const tokens = tokenRows(batch, model.config.nPositions);
   const lengths = tokens.map((row) => row.length);
   const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
+  const documents = batch.documentStarts && documentRows(model, batch.documentStarts, lengths);
   const given = options.capacity ?? new Capacities(model.config.nPositions);
+  const packed = documents ? { documents: true } : {};
   const capacity =
-    given instanceof Capacities ? given.holding({ rows: lengths.length, time: longest }) : given;
+    given instanceof Capacities
+      ? given.holding({ rows: lengths.length, time: longest, ...packed })
+      : { ...given, ...packed };
   if (tokens.length > capacity.rows || longest > capacity.time)
     throw new TesseraeError(
       'ERR_SHAPE',
@@ -93,7 +104,8 @@ export function packBatch(
     inputs['lengths'] = new Int32Array(capacity.rows).fill(1);
     inputs['lengths'].set(lengths);
   }
-  if (options.targets) inputs['targets'] = targetsOf(model, batch, tokens, capacity);
+  if (capacity.documents) inputs['starts'] = startsOf(documents, lengths, capacity);
+  if (options.targets) inputs['targets'] = targetsOf(model, batch, tokens, documents, capacity);
   return { capacity, inputs, lengths };
 }
 
@@ -186,6 +198,7 @@ function targetsOf(
   model: InputContract,
   batch: TrainingBatch,
   tokens: readonly Row[],
+  documents: readonly Row[] | undefined,
   capacity: Capacity,
 ): Int32Array {
   const ignored = model.graph.inputs.find((input) => input.name === 'targets')?.ignored ?? -100;
@@ -202,7 +215,75 @@ function targetsOf(
       { details: { input: 'targets' } },
     );
   const shifted = tokens.map((row) => (types.isInt32Array(row) ? row.subarray(1) : row.slice(1)));
-  return fill(undefined, shifted, capacity, ignored, 'targets');
+  const targets = fill(undefined, shifted, capacity, ignored, 'targets');
+  documents?.forEach((starts, r) => {
+    for (const start of starts.slice(1)) targets[r * capacity.time + start - 1] = ignored;
+  });
+  return targets;
+}
+
+/** The document starts of a batch, checked against the tokens' lengths. */
+function documentRows(model: InputContract, value: unknown, lengths: readonly number[]): readonly Row[] {
+  if (!model.graph.inputs.some(({ name }) => name === 'starts'))
+    throw new TesseraeError(
+      'ERR_DATA',
+      'documentStarts are given, but the model does not keep documents of a row apart: leave them out',
+      { details: { input: 'documentStarts' } },
+    );
+  if (!Array.isArray(value) || !value.every(isRow))
+    throw new TesseraeError(
+      'ERR_DATA',
+      'documentStarts must be an array that has for each row an array of integers or an Int32Array',
+    );
+  if (value.length !== lengths.length)
+    throw new TesseraeError(
+      'ERR_SHAPE',
+      `documentStarts has ${value.length} entries for ${lengths.length} rows: give one for each row`,
+    );
+  value.forEach((starts, r) => {
+    if (starts.length === 0)
+      throw new TesseraeError(
+        'ERR_DATA',
+        `documentStarts[${r}] is empty: a row's first document starts at 0`,
+        {
+          details: { row: r },
+        },
+      );
+    const length = lengths[r] ?? 0;
+    let before = -1;
+    for (const [i, start] of starts.entries()) {
+      const right = i === 0 ? start === 0 : Number.isInteger(start) && start > before && start < length;
+      if (!right)
+        throw new TesseraeError(
+          'ERR_DATA',
+          `documentStarts[${r}][${i}] is ${String(start)}: ` +
+            (i === 0
+              ? "a row's first document starts at 0"
+              : `it must be an integer above ${before}, where the document before starts, and below ${length}, the ` +
+                `row's tokens`),
+          { details: { row: r } },
+        );
+      before = start;
+    }
+  });
+  return value;
+}
+
+/**
+ * For each position the index of the first token of its document (rows, time). Padding after a row's end is a document
+ * of its own, and so is a row that no one uses: every position sees something.
+ */
+function startsOf(
+  documents: readonly Row[] | undefined,
+  lengths: readonly number[],
+  { rows, time }: Capacity,
+): Int32Array {
+  const starts = new Int32Array(rows * time);
+  lengths.forEach((length, r) => {
+    const firsts = [...(documents?.[r] ?? [0]), length];
+    firsts.forEach((first, i) => starts.fill(first, r * time + first, r * time + (firsts[i + 1] ?? time)));
+  });
+  return starts;
 }
 
 /** Rows one after the other, each padded to the capacity. A flat array that fits exactly is handed on as it is. */

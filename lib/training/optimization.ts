@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { TrainerState } from '../checkpoint/trainer_state';
 import { TesseraeError } from '../errors';
 import { Capacities } from '../models/capacities';
@@ -172,7 +173,10 @@ function withoutLimit({
   return scaling;
 }
 
-/** Packs micro-batches for one capacity: that given, or one of those given that holds each of them. */
+/**
+ * Packs micro-batches for one capacity: that given, or one of those given that holds each of them; with documents if one
+ * of them has some.
+ */
 function packAlike(
   model: Model,
   batches: readonly TrainingBatch[],
@@ -184,12 +188,14 @@ function packAlike(
     batches.map((batch) =>
       packBatch(model, batch, { targets: true, ...(into === undefined ? {} : { capacity: into }) }),
     );
-  if (!(capacity instanceof Capacities)) return pack(capacity);
+  const documents = batches.some(({ documentStarts }) => documentStarts) ? { documents: true } : {};
+  if (!(capacity instanceof Capacities)) return pack({ ...capacity, ...documents });
   const packed = pack();
   const common = capacity.holding({
     rows: Math.max(...packed.map(({ lengths }) => lengths.length)),
     time: Math.max(...packed.flatMap(({ lengths }) => lengths)),
+    ...documents,
   });
-  const fits = packed.every(({ capacity: { rows, time } }) => rows === common.rows && time === common.time);
+  const fits = packed.every(({ capacity: own }) => isDeepStrictEqual(own, common));
   return fits ? packed : pack(common);
 }

@@ -40,3 +40,11 @@ it('keeps eight, and forgets the one that was used longest ago', () => {
   expect(capacities.holding(size(7, 32))).toEqual(size(7, 32));
   expect(capacities.holding(size(1, 30))).toEqual(size(1, 32));
 });
+
+it('keeps capacities with documents apart from those without', () => {
+  const capacities = new Capacities(1024);
+  const documents = { ...size(4, 64), documents: true };
+  expect(capacities.holding(documents)).toEqual(documents);
+  expect(capacities.holding(size(4, 64))).toEqual(size(4, 64));
+  expect(capacities.holding({ ...size(3, 60), documents: true })).toEqual(documents);
+});

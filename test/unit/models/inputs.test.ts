@@ -16,6 +16,8 @@ const contract = (options: Partial<ModelConfig> = {}): InputContract => {
 };
 
 const causal = contract();
+const starts = { name: 'starts', axes: ['batch', 'time'], dtype: 'int32', optional: true } as const;
+const packing = { ...causal, graph: { ...causal.graph, inputs: [...causal.graph.inputs, starts] } };
 const encoder = contract({ isEncoder: true });
 const typed = contract({ nTypes: 2, nStypes: 3 });
 const train = { targets: true, capacity: { rows: 2, time: 4 } };
@@ -81,6 +83,67 @@ describe('packBatch', () => {
     expect(arrays(packBatch(typed, batch, train).inputs)).toMatchObject({
       types: [0, 1, 0, 0, 0, 0, 0, 0],
       subtypes: [2, 1, 0, 0, 0, 0, 0, 0],
+    });
+  });
+
+  describe('documents', () => {
+    const tokens = [[1, 2, 3, 4, 5, 6], Int32Array.of(7, 8)];
+    const documentStarts = [[0, 3, 4], Int32Array.of(0)];
+    const capacity = { rows: 3, time: 7 };
+
+    it('gives each position where its document starts, and no target across a boundary', () => {
+      const packed = packBatch(packing, { tokens, documentStarts }, { targets: true, capacity });
+      expect(packed.capacity).toEqual({ ...capacity, documents: true });
+      expect(arrays(packed.inputs)).toMatchObject({
+        starts: [0, 0, 0, 3, 4, 4, 6, 0, 0, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0],
+        targets: [2, 3, -100, -100, 6, -100, -100, 8, ...new Array<number>(13).fill(-100)],
+      });
+    });
+
+    it('leaves targets that are given as they are', () => {
+      const batch = { tokens: [[1, 2, 3]], targets: [[4, 5, 6]], documentStarts: [[0, 1, 2]] };
+      const { inputs } = packBatch(packing, batch, { targets: true, capacity: { rows: 1, time: 3 } });
+      expect(arrays(inputs)).toEqual({ tokens: [1, 2, 3], starts: [0, 1, 2], targets: [4, 5, 6] });
+    });
+
+    it('makes a row one document where only the capacity has documents', () => {
+      const { inputs } = packBatch(
+        packing,
+        { tokens: [[1, 2]] },
+        { targets: false, capacity: { rows: 2, time: 3, documents: true } },
+      );
+      expect(arrays(inputs)).toEqual({ tokens: [1, 2, 0, 0, 0, 0], starts: [0, 0, 2, 0, 0, 0] });
+    });
+
+    it('chooses a capacity of their own', () => {
+      const { capacity } = packBatch(packing, { tokens, documentStarts }, { targets: false });
+      expect(capacity).toEqual({ rows: 2, time: 32, documents: true });
+    });
+
+    const refused: [string, unknown, 'ERR_DATA' | 'ERR_SHAPE', RegExp][] = [
+      ['an entry too few', [[0]], 'ERR_SHAPE', /documentStarts has 1 entries for 2 rows/],
+      ['no start', [[0], []], 'ERR_DATA', /documentStarts\[1\] is empty/],
+      ['a first that is not 0', [[1], [0]], 'ERR_DATA', /documentStarts\[0\]\[0\] is 1: .* starts at 0/],
+      ['a start twice', [[0, 2, 2], [0]], 'ERR_DATA', /documentStarts\[0\]\[2\] is 2: .* above 2/],
+      ['descending starts', [[0, 4, 3], [0]], 'ERR_DATA', /\[0\]\[2\] is 3: .* above 4/],
+      ['a start behind the row', [[0], [0, 2]], 'ERR_DATA', /\[1\]\[1\] is 2: .* below 2/],
+      ['a start that is not an integer', [[0, 1.5], [0]], 'ERR_DATA', /\[0\]\[1\] is 1.5/],
+      ['NaN', [[0, NaN], [0]], 'ERR_DATA', /is NaN/],
+      ['a text', 'ab', 'ERR_DATA', /documentStarts must be an array/],
+      ['a flat array', Int32Array.of(0, 0), 'ERR_DATA', /documentStarts must be an array/],
+    ];
+    it.each(refused)('refuses %s', async (_, wrong, code, message) => {
+      const batch = { tokens, documentStarts: wrong } as TrainingBatch;
+      expect((await failureOf(code, () => packBatch(packing, batch, { targets: true }))).message).toMatch(
+        message,
+      );
+    });
+
+    it('refuses a model that has no such input', async () => {
+      const graph = { ...packing.graph, inputs: packing.graph.inputs.filter((input) => input !== starts) };
+      const batch = { tokens, documentStarts };
+      const pack = () => packBatch({ ...packing, graph }, batch, { targets: true });
+      expect((await failureOf('ERR_DATA', pack)).message).toMatch(/does not keep documents of a row apart/);
     });
   });
 
