@@ -26,7 +26,11 @@ export function chooseBuckets(histogram: Int32Array, longestTime: number): Bucke
     Math.min((i + 1) * multiple, longestTime),
   );
   // upTo[j]: sequences that fit times[j - 1]
-  const upTo = [0, ...times.map((time) => sum(histogram.subarray(0, time + 1)))];
+  const upTo = [0];
+  for (let length = 0, j = 0, count = 0; j < times.length; length++) {
+    count += histogram[length] ?? 0;
+    if (length === times[j]) j = upTo.push(count) - 1;
+  }
   // least[j]: the fewest positions for the sequences that fit times[j - 1]; cuts: the same, one list a bucket count
   let least = times.map((time, j) => time * (upTo[j + 1] as number));
   let best = times.map((_, j) => [j]);
@@ -53,5 +57,3 @@ export function chooseBuckets(histogram: Int32Array, longestTime: number): Bucke
     return count > 0 ? [{ time: times[j] as number, count }] : [];
   });
 }
-
-const sum = (values: Int32Array): number => values.reduce((a, b) => a + b, 0);

@@ -1,11 +1,13 @@
 import { philox4x32 } from '../philox';
 
-/** Enough that even a permutation of five numbers shows no preference for an order. */
-const ROUNDS = 8;
+const ROUNDS = 12;
+
+/** Bits of half a number, at least: with two, a permutation of five numbers prefers some orders, however many rounds. */
+const LEAST_HALF = 3;
 
 /**
  * A random permutation of [0, size) that takes no memory: a Feistel network (Luby and Rackoff 1988) over the next power of
- * four, repeated until the result is in range (Black and Rogaway 2002), on average less than four times. Keys of the
+ * four (from 64 on), repeated until the result is in range (Black and Rogaway 2002), on average less than four times for more than 16 numbers. Keys of the
  * rounds are Philox4x32-10 of seed, epoch and stream; the round function is the finalizer of MurmurHash3.
  */
 export class Permutation {
@@ -25,10 +27,10 @@ export class Permutation {
   ) {
     const [seedLow, seedHigh] = [seed >>> 0, Math.floor(seed / 2 ** 32)];
     const [epochLow, epochHigh] = [epoch >>> 0, Math.floor(epoch / 2 ** 32)];
-    this.keys = [0, 1].flatMap((half) =>
-      philox4x32([half, stream, epochLow, epochHigh], [seedLow, seedHigh]),
-    );
-    this.halfBits = Math.max(1, Math.ceil((32 - Math.clz32(size - 1)) / 2));
+    this.keys = Array.from({ length: ROUNDS / 4 }, (_, i) =>
+      philox4x32([i, stream, epochLow, epochHigh], [seedLow, seedHigh]),
+    ).flat();
+    this.halfBits = Math.max(LEAST_HALF, Math.ceil((32 - Math.clz32(size - 1)) / 2));
   }
 
   /** Where `index` in [0, size) goes. */
@@ -44,8 +46,11 @@ export class Permutation {
     const mask = 2 ** halfBits - 1;
     let left = value >>> halfBits;
     let right = value & mask;
-    for (let round = 0; round < ROUNDS; round++)
-      [left, right] = [right, left ^ (mix(right ^ (keys[round] as number)) & mask)];
+    for (let round = 0; round < ROUNDS; round++) {
+      const next = left ^ (mix(right ^ (keys[round] as number)) & mask);
+      left = right;
+      right = next;
+    }
     return ((left << halfBits) | right) >>> 0;
   }
 }
