@@ -135,7 +135,7 @@ export function batchOf(
   const time = lengths.reduce((a, b) => Math.max(a, b), 0);
   const arrays = Object.fromEntries(
     fields.map((field, f) => {
-      const array = new Int32Array(rows.length * time);
+      const array = new Int32Array(rows.length * time).fill(field === 'targets' ? rules.ignoreIndex : 0);
       rows.forEach((row, r) => {
         let at = r * time;
         for (const values of row) {

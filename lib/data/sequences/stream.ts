@@ -57,8 +57,8 @@ export function streamSequences(stream: SequenceStream, options: StreamSequences
   const client = new WorkerClient<SequenceRequest>('sequences/worker');
   const reader = new StreamReader(stream);
   const close = async (): Promise<void> => {
+    reader.close();
     await client.close();
-    await reader.close();
   };
   const { targets } = rules;
   const make = async (first: number, count: number): Promise<DatasetBatch> => {
@@ -106,6 +106,7 @@ class StreamDataset implements Dataset {
 class StreamReader {
   private iterator: AsyncIterator<Sequence> | undefined;
   private next = 0;
+  private closed = false;
   /** Requests wait for those before them. */
   private queue: Promise<unknown> = Promise.resolve();
 
@@ -117,11 +118,18 @@ class StreamReader {
     return taken;
   }
 
-  async close(): Promise<void> {
-    await this.iterator?.return?.();
+  close(): void {
+    this.closed = true;
+    this.end();
+  }
+
+  /** Does not wait: a stream that is about to yield ends after that, and it may never yield. */
+  private end(): void {
+    void this.iterator?.return?.().catch(() => undefined);
   }
 
   private async read(first: number, count: number): Promise<unknown[]> {
+    if (this.closed) throw new TesseraeError('ERR_DISPOSED', 'the stream was closed');
     if (!this.iterator || first !== this.next) this.begin(first);
     const sequences: unknown[] = [];
     while (sequences.length < count) {
@@ -141,7 +149,7 @@ class StreamReader {
 
   private begin(first: number): void {
     if (typeof this.stream === 'function') {
-      void this.iterator?.return?.();
+      this.end();
       this.iterator = this.stream(first)[Symbol.asyncIterator]();
     } else {
       if (first !== this.next)

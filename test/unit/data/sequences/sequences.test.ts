@@ -130,12 +130,12 @@ describe('openSequences', () => {
     // 20 short ones in 3 batches of 7 (8 would fit), 20 long ones in 5 of 4.
     expect([...shapes].sort()).toEqual(['{"rows":4,"time":64}', '{"rows":7,"time":32}']);
     expect(data.sizes.train.rows).toBe(8);
-    // A second micro-step has nothing left in the last step of a bucket.
+    // 20 sequences in 6 micro-steps of at most 4: the sixth has none left.
     const steps = Array.from({ length: 6 }, (_, step) => step);
-    const second = await Promise.all(
-      steps.map((step) => data.train.batch({ ...REQUEST, step, microStep: 4, microSteps: 5 })),
+    const sixth = await Promise.all(
+      steps.map((step) => data.train.batch({ ...REQUEST, step, microStep: 5, microSteps: 6 })),
     );
-    expect(second.some(({ tokens }) => tokens.length === 0)).toBe(true);
+    expect(sixth.some(({ tokens }) => tokens.length === 0)).toBe(true);
   });
 
   it('keeps the last sequences for validation, the same batches at every call', async () => {
@@ -209,11 +209,11 @@ describe('openSequences', () => {
     ['NUL bytes', Buffer.alloc(5000), /is not JSON|incomplete/, 1],
     ['an empty file', '', /there are no sequences/],
     ['blank lines alone', '\n \r\n', /there are no sequences/],
-  ])('refuses %s, with its line', async (_, contents, message, line?) => {
+  ])('refuses %s, with its line', async (_, contents, message, line = 0) => {
     const name = await file(contents);
     const failure = await failureOf('ERR_DATA', () => openSequences(name, OPTIONS));
     expect(failure.message).toMatch(message);
-    if (line === undefined) return;
+    if (line === 0) return;
     expect(failure.message).toMatch(`${name}:${line} `);
     expect(failure.details).toEqual({ path: name, line });
   });

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Dataset } from '../../../../lib/data/dataset';
 import { streamSequences, type SequenceStream } from '../../../../lib/data/sequences/stream';
 import type { Sequence } from '../../../../lib/data/sequences/sequence';
@@ -109,6 +110,7 @@ describe('streamSequences', () => {
     );
     await firsts(data.train, 0);
     await data.close();
+    await setImmediate();
     expect(ended).toBe(true);
     await failureOf('ERR_DISPOSED', () => firsts(data.train, 0, 1));
   });
