@@ -20,16 +20,22 @@ export interface NativeModelOptions {
 
 export type Precision = 'fp32' | 'tf32' | 'fp16' | 'bf16';
 
+/** The batches that a program is compiled for; smaller ones are padded. */
+export interface Capacity {
+  /** Rows of the batch, and positions of a row. */
+  readonly rows: number;
+  readonly time: number;
+  /** Whether a row may hold several documents, none of which sees another. Default false: the program reads less. */
+  readonly documents?: boolean;
+}
+
 /** What a program is compiled for. */
-export interface ProgramRequest {
+export interface ProgramRequest extends Capacity {
   /**
    * `train`: loss and gradients. `eval`: the outputs named, without dropout or label smoothing. `prefill` and `decode`:
    * one step of sampling, with a cache of keys and values.
    */
   readonly mode: 'train' | 'eval' | 'prefill' | 'decode';
-  /** Capacity: rows of the batch and positions of a row. */
-  readonly rows: number;
-  readonly time: number;
   /** Outputs of the Graph that `eval` and `train` programs hand out. Default ['loss']. */
   readonly outputs?: readonly string[];
   /** Label smoothing of the training loss in [0, 1). Default 0. */
@@ -318,13 +324,13 @@ export class NativeModel {
   }
 
   /**
-   * One optimizer step over micro-batches of one capacity (rows, time). Two may be under way: a GPU then goes from one to
+   * One optimizer step over micro-batches of one capacity. Two may be under way: a GPU then goes from one to
    * the next without waiting for JavaScript. Resolves, in order, when the device is done with the step.
    *
    * @param samples - rows of each micro-batch that hold a sample, from its start: random numbers count them. Default: all.
    */
   async trainStep(
-    capacity: { rows: number; time: number },
+    capacity: Capacity,
     microBatches: readonly Batch[],
     samples: readonly number[] = microBatches.map(() => capacity.rows),
   ): Promise<StepResult> {
@@ -336,7 +342,7 @@ export class NativeModel {
 
   /** One optimizer step, each call of which is measured on the device, those of all micro-batches in order. */
   async profileStep(
-    capacity: { rows: number; time: number },
+    capacity: Capacity,
     microBatches: readonly Batch[],
   ): Promise<{ result: StepResult; timings: readonly CallTiming[] }> {
     const result = new Float64Array(STEP_RESULT);

@@ -1,10 +1,6 @@
-/** Rows of a batch and positions of a row that a program is compiled for. */
-export interface Capacity {
-  readonly rows: number;
-  readonly time: number;
-  /** Whether a row may hold several documents, none of which sees another. Default false: the program reads less. */
-  readonly documents?: boolean;
-}
+import type { Capacity } from '../native';
+
+export type { Capacity };
 
 /** Times are rounded up to multiples of this, so that batches of many lengths share few programs. */
 const TIME_MULTIPLE = 32;

@@ -38,6 +38,7 @@ export function gpt2(options: GPT2Options): Graph {
   const tokens = ids('tokens', c.vocabSize);
   // Later padding can't reach a causal position; everything else needs to know where a row ends.
   const lengths = c.isCausal ? undefined : g.input('lengths', [BATCH], { dtype: 'int32' });
+  const starts = g.input('starts', [BATCH, TIME], { dtype: 'int32', optional: true });
   const wte = table('transformer.wte.weight', vocab);
   let x = g.node('embedding', 'transformer.wte', { ids: tokens, weight: wte });
   const embed = (name: string, input: string, size: number): void => {
@@ -54,7 +55,7 @@ export function gpt2(options: GPT2Options): Graph {
     const fixed = { decay: false, trainable: false, saved: false };
     const [init, options] = c.positions === 'learned' ? [normal(std), {}] : [sinusoidal, fixed];
     const weight = table('transformer.wpe.weight', positions, init, options);
-    x = g.node('position_embedding', 'transformer.wpe', { x, weight });
+    x = g.node('position_embedding', 'transformer.wpe', { x, weight, starts });
   }
   x = dropout('transformer.drop', x, c.embdPdrop);
 
@@ -63,7 +64,7 @@ export function gpt2(options: GPT2Options): Graph {
   const attention = (name: string, y: Value): Value => {
     const packed = linear(`${name}.c_attn`, y, embd, qkv);
     const mixing = { causal: c.isCausal, dropout: c.attnPdrop };
-    const mixed = g.node('attention', name, { qkv: packed, lengths }, mixing);
+    const mixed = g.node('attention', name, { qkv: packed, lengths, starts }, mixing);
     const out = linear(`${name}.c_proj`, mixed, heads, embd, residualScale);
     return dropout(`${name}.resid_dropout`, out, c.residPdrop);
   };

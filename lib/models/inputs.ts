@@ -4,8 +4,8 @@
 import { types } from 'node:util';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
-import type { Batch } from '../native';
-import { Capacities, type Capacity } from './capacities';
+import type { Batch, Capacity } from '../native';
+import { Capacities } from './capacities';
 
 export type { Capacity };
 

@@ -32,11 +32,13 @@ const char* modeName(Mode mode) {
 
 ProgramRequest ProgramRequest::parse(const Json& json) {
   onlyKeys(json, "request",
-           {"mode", "rows", "time", "outputs", "labelSmoothing", "cache", "seeds", "gradientsOf", "rewrite"});
+           {"mode", "rows", "time", "documents", "outputs", "labelSmoothing", "cache", "seeds", "gradientsOf",
+            "rewrite"});
   ProgramRequest request;
   request.mode = parseMode(textField(json, "mode", "request"));
   request.rows = integerField(json, "rows", "request", 1, 1 << 24);
   request.time = integerField(json, "time", "request", 1, 1 << 24);
+  request.documents = flagField(json, "documents", "request", false);
   if (json.contains("outputs")) request.outputs = textList(json, "outputs", 64);
   if (json.contains("labelSmoothing"))
     request.labelSmoothing = numberField(json, "labelSmoothing", "request");
@@ -58,7 +60,7 @@ ProgramRequest ProgramRequest::parse(const Json& json) {
 std::string ProgramRequest::key() const {
   std::string text = std::string(modeName(mode)) + " " + std::to_string(rows) + "x" + std::to_string(time) +
                      " cache " + std::to_string(cache) + " smoothing " + Json(labelSmoothing).dump() +
-                     (rewrite ? "" : " plain");
+                     (rewrite ? "" : " plain") + (documents ? " documents" : "");
   for (const std::string& output : outputs) text += " >" + output;
   for (const auto& [output, input] : seeds) text += " " + output + "<" + input;
   for (const std::string& input : gradientsOf) text += " d" + input;

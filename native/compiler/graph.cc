@@ -144,7 +144,7 @@ class Parser {
     const Json& list = arrayField(json_, "inputs", "graph", 64);
     for (size_t i = 0; i < list.size(); ++i) {
       const std::string where = at("inputs", i);
-      onlyKeys(list[i], where, {"name", "axes", "dtype", "below", "ignored"});
+      onlyKeys(list[i], where, {"name", "axes", "dtype", "below", "ignored", "optional"});
       GraphInput input;
       input.name = textField(list[i], "name", where);
       claim(input.name, where);
@@ -156,6 +156,7 @@ class Parser {
       if (list[i].contains("below")) input.below = integerField(list[i], "below", where, 1, INT32_MAX);
       if (list[i].contains("ignored"))
         input.ignored = integerField(list[i], "ignored", where, INT32_MIN, INT32_MAX);
+      input.optional = flagField(list[i], "optional", where, false);
       graph_.inputs.push_back(std::move(input));
     }
   }
@@ -212,6 +213,11 @@ class Parser {
         if (isOptional(marked) || isState(marked)) continue;
         fail(ErrorCode::Config, "%s: the operation '%s' needs the input '%s'", where.c_str(), node.op.c_str(),
              slot.c_str());
+      }
+      const GraphInput* input = graph_.findInput(it->second);
+      if (input && input->optional && !isOptional(marked)) {
+        fail(ErrorCode::Config, "%s: the operation '%s' needs the input '%s', but '%s' is optional",
+             where.c_str(), node.op.c_str(), slot.c_str(), input->name.c_str());
       }
       const bool weight = slot == "weight" || slot == "bias";
       if (weight == (parameters_.count(it->second) != 0)) continue;

@@ -41,6 +41,7 @@ struct GraphInput {
   DType dtype = DType::I32;
   std::optional<int64_t> below;    // ids lie in [0, below)
   std::optional<int64_t> ignored;  // allowed all the same
+  bool optional = false;           // read by programs for packed rows alone
 };
 
 struct GraphNode {

@@ -21,6 +21,9 @@ class Lowering {
         sampling_(request.mode == Mode::Prefill || request.mode == Mode::Decode) {}
 
   void run() {
+    if (sampling_ && request_.documents) {
+      fail(ErrorCode::Config, "request.documents: a row that is sampled is one document");
+    }
     const std::vector<std::string> roles = sampling_ ? std::vector<std::string>{"logits"} : request_.outputs;
     std::map<std::string, std::string> wanted = roleValues(roles);
     for (const auto& [output, input] : request_.seeds) wanted.merge(roleValues({output}));
@@ -82,10 +85,19 @@ class Lowering {
 
   Axis batchAxis() const { return bind({{"batch", {{1, 1, FactorRole::Batch}}}})[0]; }
 
+  // Whether the Program is compiled without this input.
+  bool isLeftOut(const std::string& name) const {
+    const GraphInput* input = graph_.findInput(name);
+    return input && input->optional && !request_.documents;
+  }
+
   // The value of a name: computed already, or an input or a parameter at its first use.
   ValueId value(const std::string& name) {
     const auto it = values_.find(name);
     if (it != values_.end()) return it->second;
+    if (isLeftOut(name))
+      fail(ErrorCode::Config, "the optional input '%s' is read by programs for documents alone",
+           name.c_str());
     if (const GraphInput* input = graph_.findInput(name)) return values_[name] = inputValue(*input);
     if (ir_.layout.find(name)) return ir_.parameter(name);
     fail(ErrorCode::Internal, "the value '%s' has not been lowered", name.c_str());
@@ -135,7 +147,7 @@ class Lowering {
     for (const std::string& marked : op.inputs) {
       const std::string slot = slotName(marked);
       const auto it = node.inputs.find(slot);
-      if (it != node.inputs.end()) {
+      if (it != node.inputs.end() && !isLeftOut(it->second)) {
         inputs.push_back(operand(node, slot, it->second));
       } else if (slot == "counters" && isOptional(marked) && drops) {
         inputs.push_back(ir_.stateValue("counters"));

@@ -18,6 +18,7 @@ const char* modeName(Mode mode);
 struct ProgramRequest {
   Mode mode = Mode::Eval;
   int64_t rows = 1, time = 1;
+  bool documents = false;  // reads the Graph's optional inputs
   std::vector<std::string> outputs = {"loss"};
   double labelSmoothing = 0;
   int64_t cache = 0;

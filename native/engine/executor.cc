@@ -160,11 +160,33 @@ void checkLengths(const GraphInput& input, int64_t time, const HostTensor& tenso
   }
 }
 
+// An int32 input over batch and time without a range says where each position's document starts: there, or
+// where that of the position before it does.
+void checkStarts(const GraphInput& input, const TensorSpec& spec, const HostTensor& tensor) {
+  const int32_t* starts = reinterpret_cast<const int32_t*>(tensor.data.data());
+  const int64_t time = spec.axes[1].logical();
+  for (int64_t i = 0; i < tensor.elements(); ++i) {
+    const int64_t t = i % time;
+    if (starts[i] == t || (t > 0 && starts[i] == starts[i - 1])) continue;
+    fail(ErrorCode::Data, "%s[%lld][%lld] is %d; it must be %lld, or what the position before it has",
+         input.name.c_str(), static_cast<long long>(i / time), static_cast<long long>(t), starts[i],
+         static_cast<long long>(t));
+  }
+}
+
+bool isOfPositions(const TensorSpec& spec) {
+  return spec.axes.size() == 2 && spec.axes[0].factors[0].role == FactorRole::Batch &&
+         spec.axes[1].factors[0].role == FactorRole::Time;
+}
+
 }  // namespace
 
 void checkBatch(const Program& program, const Graph& graph, const HostBatch& batch) {
   for (const auto& [name, tensor] : batch) {
-    if (!graph.findInput(name)) fail(ErrorCode::Data, "the model has no input '%s'", name.c_str());
+    const GraphInput* input = graph.findInput(name);
+    if (!input) fail(ErrorCode::Data, "the model has no input '%s'", name.c_str());
+    if (input->optional && !program.request.documents)
+      fail(ErrorCode::Data, "'%s' is given to a program without documents", name.c_str());
   }
   // In the Graph's order: tokens come before the targets that are made of them.
   for (const GraphInput& input : graph.inputs) {
@@ -185,6 +207,8 @@ void checkBatch(const Program& program, const Graph& graph, const HostBatch& bat
                spec.axes.back().logical());
     } else if (spec.axes.size() == 1) {
       checkLengths(input, program.request.time, tensor);
+    } else if (input.dtype == DType::I32 && isOfPositions(spec)) {
+      checkStarts(input, spec, tensor);
     }
   }
 }

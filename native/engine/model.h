@@ -42,9 +42,10 @@ struct StepResult {
 };
 inline constexpr size_t kStepResult = sizeof(StepResult) / sizeof(double);
 
-// One optimizer step over micro-batches of one capacity, rows × time.
+// One optimizer step over micro-batches of one capacity, rows × time, with or without documents.
 struct StepRequest {
   int64_t rows, time;
+  bool documents;
   std::vector<HostBatch> microBatches;
   std::vector<int64_t> samples;  // rows of each micro-batch that hold one, from its start: they are numbered
 };

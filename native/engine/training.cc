@@ -157,6 +157,7 @@ ProgramRequest Model::microRequest(const StepRequest& step) const {
   request.mode = Mode::Train;
   request.rows = step.rows;
   request.time = step.time;
+  request.documents = step.documents;
   request.labelSmoothing = training_.labelSmoothing;
   return request;
 }

@@ -3,6 +3,8 @@ import { fromHuggingFace } from '../../lib/models/gpt2_config';
 import { devices, type NativeModel, type Precision } from '../../lib/native';
 import { expectClose } from '../unit/support/compare';
 import { batchOfStep, curve, distances, followCurve, lossScaling, startCurve } from '../unit/support/curve';
+import { packedAndPadded } from '../unit/support/documents';
+import { gpt2Cases } from '../unit/support/gpt2_cases';
 import { withModel } from '../unit/support/native';
 
 const graph = gpt2(fromHuggingFace(curve.config).config);
@@ -120,4 +122,28 @@ test('greedy tokens in fp32 are those of the CPU', async () => {
       return [...first, ...rest];
     });
   expect(await sample(device)).toEqual(await sample('cpu'));
+});
+
+// The gates of the curves above; in fp32 also that of whole models for gradients (whole_model.test.ts holds the other
+// precisions to their own yardstick).
+test.each<[Precision, number]>([
+  ['fp32', 1e-5],
+  ['tf32', 1e-3],
+  ['bf16', 3e-3],
+  ['fp16', 3e-3],
+])('packed documents train in %s as documents of their own rows do', async (precision, tolerance) => {
+  for (const [, tiny] of gpt2Cases.filter(([name]) => !name.includes('dropout'))) {
+    const { packed, padded } = await packedAndPadded(tiny, { device, precision });
+    const [first, ...replayed] = packed.results;
+    const { validTargets, lossSum, gradNorm } = first!;
+    for (const step of replayed) expect(step).toMatchObject({ validTargets, lossSum, gradNorm });
+    expect(validTargets).toBe(padded.results[0]!.validTargets);
+    expect(Math.abs(lossSum / padded.results[0]!.lossSum - 1)).toBeLessThan(tolerance);
+    if (precision !== 'fp32') continue;
+    for (const [name, values] of packed.gradients) {
+      // A bias of keys has a gradient of zero, which rounding alone fills.
+      if (name.endsWith('c_attn.bias')) continue;
+      expectClose(`d(${name})`, values, padded.gradients.get(name)!, tolerance);
+    }
+  }
 });

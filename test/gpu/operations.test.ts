@@ -26,6 +26,9 @@ const ACTIVATIONS = ['gelu', 'gelu_new', 'relu', 'silu', 'tanh'];
 // Multiples of 16, of 8, of 4 alone; those that fill a tile of 32, 64, 96, 128 or 256 and those that don't.
 const HEADS = [8, 20, 32, 64, 68, 72, 96, 128, 160, 256];
 
+/** Documents of one token, and boundaries on and beside multiples of 16, 32 and 64. */
+const documents = [[0, 1, 2, 16, 31, 32, 64, 65, 200, 256], [0, 33, 48, 63, 130, 192, 255], [0]];
+
 const withLengths = (one: OperationCase, lengths: readonly number[]): OperationCase => {
   const value: Tensor = { shape: [lengths.length], data: Float64Array.from(lengths) };
   return {
@@ -67,11 +70,24 @@ const cases: OperationCase[] = [
   ),
   attentionCase({ rows: 2, time: 33, heads: 2, headDim: 32, causal: true, dropout: 0.2 }),
   attentionCase({ rows: 1, time: 70, heads: 1, headDim: 96, causal: false, dropout: 0.5 }),
+  ...HEADS.map((headDim, i) =>
+    attentionCase({ rows: 2, time: 67, heads: 1, headDim, causal: i % 2 === 1, documents }),
+  ),
+  ...[true, false].flatMap((causal) => [
+    attentionCase({ rows: 3, time: 331, heads: 1, headDim: 64, causal, documents }),
+    withLengths(
+      attentionCase({ rows: 5, time: 67, heads: 2, headDim: 68, causal, lengths: true, documents }),
+      [0, 1, 67, 64, 33],
+    ),
+    attentionCase({ rows: 2, time: 70, heads: 2, headDim: 32, causal, dropout: 0.2, documents }),
+  ]),
   embeddingCase({ rows: 3, time: 31, vocabSize: 12, nEmbd: 9, addend: true }),
   embeddingCase({ rows: 2, time: 199, vocabSize: 1000, nEmbd: 48 }),
   embeddingCase({ rows: 1, time: 1025, vocabSize: 2, nEmbd: 264 }),
   positionEmbeddingCase({ rows: 3, time: 7, positions: 11, nEmbd: 40 }),
   positionEmbeddingCase({ rows: 67, time: 1, positions: 1, nEmbd: 3 }),
+  positionEmbeddingCase({ rows: 19, time: 67, positions: 70, nEmbd: 301, documents }),
+  positionEmbeddingCase({ rows: 2, time: 300, positions: 300, nEmbd: 8, documents }),
   addCase({ rows: 3, time: 5, nEmbd: 37 }),
   addCase({ rows: 3, time: 5, nEmbd: 37, same: true }),
   dropoutCase({ rows: 3, time: 43, nEmbd: 37, p: 0.3 }),

@@ -5,7 +5,7 @@ import { runGraph } from '../oracles/graph';
 import { atStart } from '../oracles/philox';
 import { tensor, type Tensor } from '../oracles/tensor';
 import { relativeError } from '../unit/support/compare';
-import { gpt2Cases, randomBatch, randomWeights } from '../unit/support/gpt2_cases';
+import { gpt2Cases, randomBatch, randomStarts, randomWeights } from '../unit/support/gpt2_cases';
 import { batchOf, SEED, withModel, writeParameters } from '../unit/support/native';
 import { Random } from '../unit/support/random';
 import { isHalf, roundTo } from '../unit/support/rounding';
@@ -64,6 +64,7 @@ async function check(graph: Graph, source: ReadonlyMap<string, Tensor>, precisio
         mode: 'train',
         rows,
         time,
+        documents: given.has('starts'),
         outputs: [output],
         ...(output === 'y' ? { seeds: { y: 'dy' }, gradientsOf: inputs } : {}),
       },
@@ -119,5 +120,10 @@ describe.each<Precision>(['fp32', 'tf32', 'bf16', 'fp16'])('%s', (precision) => 
   test.each(gpt2Cases)('GPT-2: %s', async (_, graph) => {
     const given = new Map([...randomWeights(graph), ...randomBatch(graph, rows, time, 5)]);
     await check(graph, given, precision);
+  });
+
+  test.each(gpt2Cases)('GPT-2 with documents: %s', async (_, graph) => {
+    const given = new Map([...randomWeights(graph), ...randomBatch(graph, rows, time, 5)]);
+    await check(graph, given.set('starts', randomStarts(rows, time, 5)), precision);
   });
 });

@@ -61,6 +61,20 @@ export const gpuMutants = [
     ...operation('bf16 attention rows=2 time=67 heads=1 headDim=8 causal=true'),
   },
   {
+    name: 'in 16 bits a query sees the document before its own where a tile has both',
+    file: 'native/ops/attention/sm80_forward.cuh',
+    search: '(starts && starts[column] != starts[min(row + e / 2 * 8, length - 1)])',
+    replace: '(starts && false)',
+    ...operation('bf16 attention rows=2 time=67 heads=1 headDim=64 causal=true documents='),
+  },
+  {
+    name: 'the queries that see a tile of keys end with the document of its first key',
+    file: 'native/ops/attention/problem.cuh',
+    search: 'documentEnd(starts, min(first + rows, length) - 1, length)',
+    replace: 'documentEnd(starts, first, length)',
+    ...operation('bf16 attention rows=2 time=67 heads=1 headDim=64 causal=true documents='),
+  },
+  {
     name: 'the values of two heads are swapped',
     file: 'native/ops/attention/plain.cuh',
     search: 'const float *k = qkv + headOffset(a, b, h, 1), *v = qkv + headOffset(a, b, h, 2);',

@@ -50,8 +50,8 @@ export const mutants = [
   {
     name: 'the causal mask lets a query see the next key',
     file: 'native/ops/attention/cpu.cc',
-    search: 'return p.causal && query + 1 < keys ? query + 1 : keys;',
-    replace: 'return p.causal && query + 2 < keys ? query + 2 : keys;',
+    search: 'keysOf(p, b, query, query + 1, length)',
+    replace: 'keysOf(p, b, query, query + (query % 64 < 63 && query + 1 < length ? 2 : 1), length)',
     ...curve,
   },
   {
@@ -71,9 +71,25 @@ export const mutants = [
   {
     name: 'the values of two heads are swapped',
     file: 'native/ops/attention/cpu.cc',
-    search: 'scores, stride, q + 2 * p.width, p.rowStride, 0.0f,',
-    replace: 'scores, stride, q + 2 * p.width + (h ^ 1) * p.head - h * p.head, p.rowStride, 0.0f,',
+    search: 'const float *k = q + column * p.rowStride + p.width, *v = k + p.width;',
+    replace:
+      'const float *k = q + column * p.rowStride + p.width, *v = k + p.width + (h ^ 1) * p.head - h * p.head;',
     ...curve,
+  },
+  {
+    name: 'a query sees the document before its own',
+    file: 'native/ops/attention/cpu.cc',
+    search: 'return {starts[first], end};',
+    replace: 'return {starts[starts[first] > 0 ? starts[first] - 1 : 0], end};',
+    gate: 'test/unit/ops/attention.test.ts',
+    only: 'documents, causal true rows 5, time 199, heads 2 of 16',
+  },
+  {
+    name: 'positions count from the start of the row, not of the document',
+    file: 'native/ops/position_embedding/cpu.cc',
+    search: 'position -= starts.i32()[row];',
+    replace: 'position -= 0;',
+    gate: 'test/unit/models/documents.test.ts',
   },
   {
     name: 'padded logits count in the softmax',

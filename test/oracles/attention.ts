@@ -9,6 +9,8 @@ export interface AttentionOptions {
   readonly scale?: number;
   /** (B): keys at or beyond a row's length are masked, queries there give zeros. */
   readonly lengths?: Tensor | undefined;
+  /** (B, T): where the document of each position starts; a query sees the keys of its own alone. */
+  readonly starts?: Tensor | undefined;
   readonly dropout?: { readonly p: number; readonly site: string; readonly random: RandomState } | undefined;
 }
 
@@ -16,7 +18,7 @@ export interface AttentionOptions {
 const offset = (o: AttentionOptions, position: number, part: number, head: number): number =>
   ((position * 3 + part) * o.heads + head) * o.headDim;
 
-/** What one query saw: its probabilities over the keys [0, keys), and the dropout factor of each. */
+/** What one query saw: its probabilities over the keys [0, keys), zero for other documents, and dropout's factors. */
 interface Seen {
   readonly keys: number;
   readonly p: Float64Array;
@@ -39,6 +41,10 @@ function forEachQuery(
         const keys = o.causal ? q + 1 : length;
         const p = new Float64Array(keys);
         for (let k = 0; k < keys; k++) {
+          if (o.starts && o.starts.data[b * T + k] !== o.starts.data[b * T + q]) {
+            p[k] = -Infinity;
+            continue;
+          }
           const qAt = offset(o, b * T + q, 0, h);
           const kAt = offset(o, b * T + k, 1, h);
           for (let d = 0; d < o.headDim; d++) p[k]! += scale * qkv.data[qAt + d]! * qkv.data[kAt + d]!;

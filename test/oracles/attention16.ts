@@ -10,6 +10,8 @@ export interface Attention16Options {
   /** Default 1/√headDim. */
   readonly scale?: number;
   readonly lengths?: Tensor | undefined;
+  /** (B, T): where the document of each position starts. */
+  readonly starts?: Tensor | undefined;
   readonly dropout?: { readonly p: number; readonly site: string; readonly random: RandomState } | undefined;
 }
 
@@ -54,7 +56,11 @@ export function attention16(
       for (let q = 0; q < length; q++) {
         const keys = o.causal ? q + 1 : length;
         const [qAt, yAt] = [at(b, q, 0, h), ((b * T + q) * H + h) * D];
-        const s = new Float64Array(keys).map((_, k) => round(dot(D, qkv.data, qAt, scaled, k * D)));
+        const isSeen = (k: number): boolean =>
+          !o.starts || o.starts.data[b * T + k] === o.starts.data[b * T + q];
+        const s = new Float64Array(keys).map((_, k) =>
+          isSeen(k) ? round(dot(D, qkv.data, qAt, scaled, k * D)) : -Infinity,
+        );
         const largest = s.reduce((a, value) => Math.max(a, value), -Infinity);
         const total = s.reduce((a, value) => a + Math.exp(value - largest), 0);
         const p = s.map((value) => round(Math.exp(value - largest) / total));

@@ -79,6 +79,7 @@ const operations: Readonly<Record<string, (call: Call) => Outcome>> = {
       causal: c.flag('causal'),
       scale: c.number('scale', 1 / Math.sqrt(headDim)),
       lengths: c.optional('lengths'),
+      starts: c.optional('starts'),
       dropout: c.options.train && p > 0 ? { p, site: c.name, random: c.options.random } : undefined,
     };
     const { round } = c.options;
@@ -104,8 +105,11 @@ const operations: Readonly<Record<string, (call: Call) => Outcome>> = {
     };
   },
   position_embedding: (c) => ({
-    value: positionEmbedding(c.input('x'), c.input('weight'), c.optional('start')),
-    backward: (dy) => ({ x: dy, weight: positionEmbeddingBackward(dy, c.input('weight')) }),
+    value: positionEmbedding(c.input('x'), c.input('weight'), c.optional('start'), c.optional('starts')),
+    backward: (dy) => ({
+      x: dy,
+      weight: positionEmbeddingBackward(dy, c.input('weight'), c.optional('starts')),
+    }),
   }),
   add: (c) => ({ value: add(c.input('a'), c.input('b')), backward: (dy) => ({ a: dy, b: dy }) }),
   dropout: (c) => {

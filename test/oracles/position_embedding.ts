@@ -1,12 +1,16 @@
 import { zerosOf, type Tensor } from './tensor';
 
-/** y[b, t] = x[b, t] + weight[start[b] + t]: x (B, T, C), weight (P, C), start (B), 0 without it. */
-export function positionEmbedding(x: Tensor, weight: Tensor, start?: Tensor): Tensor {
+/** Where position t of row b stands in its document, which `starts` (B, T) says; in its row without them. */
+const placeOf = (starts: Tensor | undefined, b: number, t: number, T: number): number =>
+  t - (starts ? starts.data[b * T + t]! : 0);
+
+/** y[b, t] = x[b, t] + weight[start[b] + t - starts[b, t]]: x (B, T, C), weight (P, C), start (B), starts (B, T). */
+export function positionEmbedding(x: Tensor, weight: Tensor, start?: Tensor, starts?: Tensor): Tensor {
   const [B, T, C] = x.shape as [number, number, number];
   const y = zerosOf(x.shape);
   for (let b = 0; b < B; b++) {
     for (let t = 0; t < T; t++) {
-      const position = (start ? start.data[b]! : 0) + t;
+      const position = (start ? start.data[b]! : 0) + placeOf(starts, b, t, T);
       for (let i = 0; i < C; i++) {
         const at = (b * T + t) * C + i;
         y.data[at] = x.data[at]! + weight.data[position * C + i]!;
@@ -16,13 +20,14 @@ export function positionEmbedding(x: Tensor, weight: Tensor, start?: Tensor): Te
   return y;
 }
 
-/** dweight: the sum over the batch of dy; positions that no row reaches get zero. */
-export function positionEmbeddingBackward(dy: Tensor, weight: Tensor): Tensor {
+/** dweight: the sum of dy over batch and documents; positions that none of them reaches get zero. */
+export function positionEmbeddingBackward(dy: Tensor, weight: Tensor, starts?: Tensor): Tensor {
   const [B, T, C] = dy.shape as [number, number, number];
   const dweight = zerosOf(weight.shape);
   for (let b = 0; b < B; b++) {
     for (let t = 0; t < T; t++) {
-      for (let i = 0; i < C; i++) dweight.data[t * C + i]! += dy.data[(b * T + t) * C + i]!;
+      const position = placeOf(starts, b, t, T);
+      for (let i = 0; i < C; i++) dweight.data[position * C + i]! += dy.data[(b * T + t) * C + i]!;
     }
   }
   return dweight;

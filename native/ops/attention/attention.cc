@@ -3,6 +3,7 @@
 #include <string>
 
 #include "ops/attention/plan.h"
+#include "ops/document_starts.h"
 #include "ops/registry.h"
 
 namespace tesserae {
@@ -29,7 +30,7 @@ void requirePacked(InferContext& c, const TensorSpec& qkv) {
 
 // qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T)
 void inferAttention(InferContext& c) {
-  enum { kQkv, kLengths, kCounters };
+  enum { kQkv, kLengths, kCounters, kStarts };
   const TensorSpec& qkv = c.input(kQkv);
   requirePacked(c, qkv);
   const std::vector<Factor>& last = qkv.axes[2].factors;
@@ -38,6 +39,7 @@ void inferAttention(InferContext& c) {
     c.require(lengths.axes.size() == 1 && lengths.axes[0].fits(qkv.axes[0]) && lengths.dtype == DType::I32,
               "lengths must be an int32 for each row of the batch, not " + lengths.describe());
   }
+  if (c.has(kStarts)) requireStarts(c, c.input(kStarts), qkv);
   c.require(c.attributes().number("scale", 1) > 0, "scale must be greater than 0");
   const double dropout = c.attributes().number("dropout", 0);
   c.require(dropout >= 0 && dropout < 1,
@@ -49,11 +51,11 @@ void inferAttention(InferContext& c) {
 }
 
 void differentiateAttention(GradientContext& c) {
-  enum { kQkv, kLengths, kCounters };
+  enum { kQkv, kLengths, kCounters, kStarts };
   enum { kY, kLse };
   const auto out = c.emit("attention_backward",
                           {c.outputGradient(kY), c.input(kQkv), c.output(kY), c.output(kLse),
-                           c.input(kLengths), c.input(kCounters)},
+                           c.input(kLengths), c.input(kCounters), c.input(kStarts)},
                           c.attributes(), {kNew});
   c.flow(kQkv, out[0]);
 }
@@ -64,7 +66,7 @@ void inferBackward(InferContext& c) {
   c.output(0, c.input(kQkv));
 }
 
-// Pairs of a query and a key that it sees.
+// Pairs of a query and a key that it sees, were each row one document.
 double pairsOf(const Extents& e, const Attributes& attributes) {
   const double time = static_cast<double>(e.time);
   return static_cast<double>(e.batch * e.heads) *
@@ -103,16 +105,17 @@ int64_t backwardWorkspace(const CallShape& c, DeviceKind device, int threads) {
 }  // namespace
 
 void register_attention(OperationRegistry& registry) {
-  // y = dropout(softmax(scale Q Kᵀ + mask)) V; lse is the logarithm of each softmax's denominator.
+  // y = dropout(softmax(scale Q Kᵀ + mask)) V; lse is the logarithm of each softmax's denominator. Where
+  // there are starts (B, T), a query sees the keys of its own document: those with the same start.
   registry.add({.name = "attention",
-                .inputs = {"qkv", "lengths?", "counters?*"},
+                .inputs = {"qkv", "lengths?", "counters?*", "starts?"},
                 .outputs = {"y", "lse?"},
                 .infer = inferAttention,
                 .gradient = differentiateAttention,
                 .cost = forwardCost,
                 .workspace = forwardWorkspace});
   registry.add({.name = "attention_backward",
-                .inputs = {"dy", "qkv", "y", "lse", "lengths?", "counters?*"},
+                .inputs = {"dy", "qkv", "y", "lse", "lengths?", "counters?*", "starts?"},
                 .outputs = {"dqkv"},
                 .infer = inferBackward,
                 .cost = backwardCost,

@@ -17,8 +17,8 @@ struct Problem {
   int64_t batch, time, heads, head;  // head: Dp
   int64_t width, rowStride;          // of y and of qkv
   AttentionPlan plan;
-  int64_t blocks;  // of queries
-  const int32_t* lengths;
+  int64_t blocks;                   // of queries
+  const int32_t *lengths, *starts;  // (B), (B, T) where rows have documents
   bool causal;
   float scale;
   float dropout;
@@ -27,7 +27,7 @@ struct Problem {
 };
 
 Problem problemOf(const KernelContext& c, const TensorView& qkv, const TensorView& lengths,
-                  const TensorView& counters) {
+                  const TensorView& counters, const TensorView& starts) {
   Problem p;
   p.batch = qkv.factors[0].physical;
   p.time = qkv.factors[1].physical;
@@ -38,6 +38,7 @@ Problem problemOf(const KernelContext& c, const TensorView& qkv, const TensorVie
   p.plan = planAttention(p.time);
   p.blocks = (p.time + p.plan.queryBlock - 1) / p.plan.queryBlock;
   p.lengths = lengths.i32();
+  p.starts = starts.i32();
   p.causal = c.attributes->flag("causal");
   p.scale = static_cast<float>(
       c.attributes->number("scale", 1.0 / __builtin_sqrt(static_cast<double>(qkv.factors[4].logical))));
@@ -59,27 +60,43 @@ int64_t lengthOf(const Problem& p, int64_t b) {
   return length < 0 ? 0 : (length < p.time ? length : p.time);
 }
 
-// Keys that query i sees, and the same rounded up to kLanes, so that no loop over a row has a slow remainder.
+// Loops over a row of scores run to a multiple of kLanes, so that none has a slow remainder.
 constexpr int64_t kLanes = 16;
-
-int64_t keysSeen(const Problem& p, int64_t query, int64_t keys) {
-  return p.causal && query + 1 < keys ? query + 1 : keys;
-}
 
 int64_t roundUp(int64_t keys) { return (keys + kLanes - 1) / kLanes * kLanes; }
 
-// mask[key] = 0 or 1 / (1 - dropout) for at least the first `keys` keys of a query.
-void dropoutMask(const Problem& p, int64_t b, int64_t h, int64_t query, int64_t keys, float* mask) {
+// Keys first..end - 1.
+struct Keys {
+  int64_t first, end;
+};
+
+// What queries first..last - 1 of row b see between them.
+Keys keysOf(const Problem& p, int64_t b, int64_t first, int64_t last, int64_t length) {
+  if (!p.starts) return {0, p.causal ? last : length};
+  const int32_t* starts = p.starts + b * p.time;
+  int64_t end = last;
+  while (!p.causal && end < length && starts[end] == starts[last - 1]) ++end;
+  return {starts[first], end};
+}
+
+// The scores of a block of queries begin with this key: whole draws of dropoutMask before the first one seen.
+constexpr int64_t kDrawn = 4 * kLanes;
+int64_t firstColumn(const Keys& keys) { return keys.first / kDrawn * kDrawn; }
+
+// mask[i] = 0 or 1 / (1 - dropout) for the `keys` keys of a query from `first` on, a multiple of kDrawn.
+void dropoutMask(const Problem& p, int64_t b, int64_t h, int64_t query, int64_t first, int64_t keys,
+                 float* mask) {
   const float keep = 1.0f / (1.0f - p.dropout), threshold = p.dropout;
   const uint64_t key = p.key;
   const uint32_t row = static_cast<uint32_t>(h * p.time + query),
                  sample = p.firstSample + static_cast<uint32_t>(b);
-  const uint32_t attempted = p.attempted, groups = static_cast<uint32_t>(keys + 3) / 4;
+  const uint32_t attempted = p.attempted, groups = static_cast<uint32_t>(keys + 3) / 4,
+                 firstGroup = static_cast<uint32_t>(first / 4);
   for (uint32_t start = 0; start < groups; start += kLanes) {
     float* to = mask + 4 * static_cast<int64_t>(start);
 #pragma omp simd
     for (uint32_t i = 0; i < kLanes; ++i) {
-      const Philox4 bits = philox(key, start + i, row, sample, attempted);
+      const Philox4 bits = philox(key, firstGroup + start + i, row, sample, attempted);
       to[4 * i] = uniform01(bits.v[0]) >= threshold ? keep : 0.0f;
       to[4 * i + 1] = uniform01(bits.v[1]) >= threshold ? keep : 0.0f;
       to[4 * i + 2] = uniform01(bits.v[2]) >= threshold ? keep : 0.0f;
@@ -88,14 +105,24 @@ void dropoutMask(const Problem& p, int64_t b, int64_t h, int64_t query, int64_t 
   }
 }
 
-// scores (count, stride): a row becomes e^(score - maximum), zero beyond the keys that its query sees; 1 /
-// sum of each row goes to inverse, its logarithm to lse unless that is null.
-void softmaxRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t count, int64_t keys,
-                 float* scores, float* mask, float* inverse, float* lse) {
+// -∞ for the scores of a query that it does not see, of those with `keys` from `column` on. Returns where the
+// loops over them end; from there on nobody reads s before it is set to zero.
+int64_t maskRow(const Problem& p, int64_t b, int64_t query, int64_t column, int64_t length, float* s) {
+  const Keys seen = keysOf(p, b, query, query + 1, length);
+  const int64_t end = seen.end - column, wide = roundUp(end);
+  for (int64_t j = 0; j < seen.first - column; ++j) s[j] = -__builtin_inff();
+  for (int64_t j = end; j < wide; ++j) s[j] = -__builtin_inff();
+  return wide;
+}
+
+// scores (count, stride) of queries from `first` on with `keys` keys from `column` on: a row becomes
+// e^(score - maximum), zero for keys that its query does not see; 1 / sum of each row goes to inverse, its
+// logarithm to lse unless that is null.
+void softmaxRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t count, int64_t column,
+                 int64_t keys, int64_t length, float* scores, float* mask, float* inverse, float* lse) {
   for (int64_t i = 0; i < count; ++i) {
     float* s = scores + i * p.plan.stride;
-    const int64_t seen = keysSeen(p, first + i, keys), wide = roundUp(seen);
-    for (int64_t j = seen; j < wide; ++j) s[j] = -__builtin_inff();
+    const int64_t wide = maskRow(p, b, first + i, column, length, s);
     float maximum = s[0];
 #pragma omp simd reduction(max : maximum)
     for (int64_t j = 0; j < wide; ++j) maximum = s[j] > maximum ? s[j] : maximum;
@@ -108,7 +135,7 @@ void softmaxRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t 
     }
     for (int64_t j = wide; j < keys; ++j) s[j] = 0;
     if (p.dropout > 0) {
-      dropoutMask(p, b, h, first + i, seen, mask);
+      dropoutMask(p, b, h, first + i, column, wide, mask);
 #pragma omp simd
       for (int64_t j = 0; j < wide; ++j) s[j] *= mask[j];
     }
@@ -122,7 +149,7 @@ constexpr int64_t kMostQueries = 64;  // a query block's rows at most
 void attention(const KernelContext& c) {
   const float* qkv = c.inputs[0].f32();
   float *y = c.outputs[0].f32(), *lse = c.outputs[1].f32();
-  const Problem p = problemOf(c, c.inputs[0], c.inputs[1], c.inputs[2]);
+  const Problem p = problemOf(c, c.inputs[0], c.inputs[1], c.inputs[2], c.inputs[3]);
   const int64_t stride = p.plan.stride;
   // Dynamic: causal blocks differ in cost. What a task computes does not depend on who runs it.
 #pragma omp parallel for schedule(dynamic) num_threads(c.threads)
@@ -137,13 +164,15 @@ void attention(const KernelContext& c) {
     if (first < last) {
       float* scores = static_cast<float*>(c.workspace) + omp_get_thread_num() * p.plan.forwardFloats;
       float inverse[kMostQueries];
-      const int64_t count = last - first, keys = p.causal ? last : length;
-      gemm('N', 'T', count, keys, p.head, p.scale, q + first * p.rowStride, p.rowStride, q + p.width,
-           p.rowStride, 0.0f, scores, stride);
-      softmaxRows(p, b, h, first, count, keys, scores, scores + p.plan.queryBlock * stride, inverse,
-                  lseRow ? lseRow + first : nullptr);
-      gemm('N', 'N', count, p.head, keys, 1.0f, scores, stride, q + 2 * p.width, p.rowStride, 0.0f,
-           out + first * p.width, p.width);
+      const Keys seen = keysOf(p, b, first, last, length);
+      const int64_t count = last - first, column = firstColumn(seen), keys = seen.end - column;
+      const float *k = q + column * p.rowStride + p.width, *v = k + p.width;
+      gemm('N', 'T', count, keys, p.head, p.scale, q + first * p.rowStride, p.rowStride, k, p.rowStride, 0.0f,
+           scores, stride);
+      softmaxRows(p, b, h, first, count, column, keys, length, scores, scores + p.plan.queryBlock * stride,
+                  inverse, lseRow ? lseRow + first : nullptr);
+      gemm('N', 'N', count, p.head, keys, 1.0f, scores, stride, v, p.rowStride, 0.0f, out + first * p.width,
+           p.width);
       for (int64_t i = 0; i < count; ++i) {
         float* o = out + (first + i) * p.width;
 #pragma omp simd
@@ -161,9 +190,9 @@ void attention(const KernelContext& c) {
 // gradients holds dP = dO Vᵀ and becomes dS = P ∘ (dP - delta), delta = rowsum(dO ∘ O) (Dao et al. 2022,
 // algorithm 4). With dropout the mask applies to P and dP, and delta is unchanged since O was made of the
 // masked P.
-void gradientRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t count, int64_t keys,
-                  const float* dy, const float* y, const float* lse, float* probabilities, float* gradients,
-                  float* mask) {
+void gradientRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t count, int64_t column,
+                  int64_t keys, int64_t length, const float* dy, const float* y, const float* lse,
+                  float* probabilities, float* gradients, float* mask) {
   for (int64_t i = 0; i < count; ++i) {
     const float *o = y + i * p.width, *g = dy + i * p.width;
     float delta = 0;
@@ -171,11 +200,10 @@ void gradientRows(const Problem& p, int64_t b, int64_t h, int64_t first, int64_t
     for (int64_t d = 0; d < p.head; ++d) delta += o[d] * g[d];
     float* s = probabilities + i * p.plan.stride;
     float* ds = gradients + i * p.plan.stride;
-    const int64_t seen = keysSeen(p, first + i, keys), wide = roundUp(seen);
-    for (int64_t j = seen; j < wide; ++j) s[j] = -__builtin_inff();
+    const int64_t wide = maskRow(p, b, first + i, column, length, s);
     const float denominator = lse[i];
     if (p.dropout > 0) {
-      dropoutMask(p, b, h, first + i, seen, mask);
+      dropoutMask(p, b, h, first + i, column, wide, mask);
 #pragma omp simd
       for (int64_t j = 0; j < wide; ++j) {
         const float e = vectorExp(s[j] - denominator);
@@ -198,7 +226,7 @@ void attentionBackward(const KernelContext& c) {
   const float *dy = c.inputs[0].f32(), *qkv = c.inputs[1].f32(), *y = c.inputs[2].f32(),
               *lse = c.inputs[3].f32();
   float* dqkv = c.outputs[0].f32();
-  const Problem p = problemOf(c, c.inputs[1], c.inputs[4], c.inputs[5]);
+  const Problem p = problemOf(c, c.inputs[1], c.inputs[4], c.inputs[5], c.inputs[6]);
   const int64_t stride = p.plan.stride, row = p.rowStride;
   // A task is a head of a sample, since all its query blocks add to the same dK and dV.
 #pragma omp parallel for schedule(dynamic) num_threads(c.threads)
@@ -210,21 +238,30 @@ void attentionBackward(const KernelContext& c) {
     float* probabilities = static_cast<float*>(c.workspace) + omp_get_thread_num() * p.plan.backwardFloats;
     float* gradients = probabilities + p.plan.queryBlock * stride;
     float* mask = gradients + p.plan.queryBlock * stride;
-    // From the last block, which sees all keys and so stores dK and dV where the others add.
+    // From the last block, which sees all keys and so stores dK and dV where the others add. With documents
+    // it sees those of its own.
+    for (int64_t t = 0; p.starts && t < length; ++t) {
+      for (int64_t d = 0; d < p.head; ++d) dk[t * row + d] = dv[t * row + d] = 0;
+    }
     const int64_t blocks = (length + p.plan.queryBlock - 1) / p.plan.queryBlock;
     for (int64_t block = blocks - 1; block >= 0; --block) {
       const int64_t first = block * p.plan.queryBlock;
       const int64_t last = first + p.plan.queryBlock < length ? first + p.plan.queryBlock : length;
-      const int64_t count = last - first, keys = p.causal ? last : length;
-      const float beta = block == blocks - 1 ? 0.0f : 1.0f;
+      const Keys seen = keysOf(p, b, first, last, length);
+      const int64_t count = last - first, column = firstColumn(seen), keys = seen.end - column;
+      const float beta = !p.starts && block == blocks - 1 ? 0.0f : 1.0f;
       const float *qBlock = q + first * row, *dyBlock = dy + plain + first * p.width;
-      gemm('N', 'T', count, keys, p.head, p.scale, qBlock, row, k, row, 0.0f, probabilities, stride);
-      gemm('N', 'T', count, keys, p.head, 1.0f, dyBlock, p.width, v, row, 0.0f, gradients, stride);
-      gradientRows(p, b, h, first, count, keys, dyBlock, y + plain + first * p.width,
+      const float *kBlock = k + column * row, *vBlock = v + column * row;
+      gemm('N', 'T', count, keys, p.head, p.scale, qBlock, row, kBlock, row, 0.0f, probabilities, stride);
+      gemm('N', 'T', count, keys, p.head, 1.0f, dyBlock, p.width, vBlock, row, 0.0f, gradients, stride);
+      gradientRows(p, b, h, first, count, column, keys, length, dyBlock, y + plain + first * p.width,
                    lse + task * p.time + first, probabilities, gradients, mask);
-      gemm('T', 'N', keys, p.head, count, 1.0f, probabilities, stride, dyBlock, p.width, beta, dv, row);
-      gemm('N', 'N', count, p.head, keys, p.scale, gradients, stride, k, row, 0.0f, dq + first * row, row);
-      gemm('T', 'N', keys, p.head, count, p.scale, gradients, stride, qBlock, row, beta, dk, row);
+      gemm('T', 'N', keys, p.head, count, 1.0f, probabilities, stride, dyBlock, p.width, beta,
+           dv + column * row, row);
+      gemm('N', 'N', count, p.head, keys, p.scale, gradients, stride, kBlock, row, 0.0f, dq + first * row,
+           row);
+      gemm('T', 'N', keys, p.head, count, p.scale, gradients, stride, qBlock, row, beta, dk + column * row,
+           row);
     }
     for (int64_t t = length; t < p.time; ++t) {
       for (int64_t d = 0; d < p.head; ++d) dq[t * row + d] = dk[t * row + d] = dv[t * row + d] = 0;

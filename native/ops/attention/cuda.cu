@@ -12,10 +12,11 @@ namespace {
 constexpr int kGreatestHead = 256;
 
 AttentionArguments argumentsOf(const KernelContext& c, const TensorView& qkv, const TensorView& lengths,
-                               const TensorView& counters, const char* operation) {
+                               const TensorView& counters, const TensorView& starts, const char* operation) {
   AttentionArguments a{};
   a.qkv = qkv.data;
   a.lengths = lengths.i32();
+  a.starts = starts.i32();
   a.counters = counters.i64();
   a.site = c.site;
   a.batch = static_cast<int32_t>(qkv.factors[0].physical);
@@ -60,15 +61,15 @@ __global__ void __launch_bounds__(256)
 void attention(const KernelContext& c) {
   const TensorView &qkv = c.inputs[0], &y = c.outputs[0];
   requireTypes("attention", qkv.dtype, {&y});
-  AttentionArguments a = argumentsOf(c, qkv, c.inputs[1], c.inputs[2], "attention");
+  AttentionArguments a = argumentsOf(c, qkv, c.inputs[1], c.inputs[2], c.inputs[3], "attention");
   a.y = y.data;
   a.lse = c.outputs[1].f32();
   dispatchActivationType(qkv.dtype, "attention", [&](auto tag) {
     using T = typename decltype(tag)::Type;
     if constexpr (std::is_same_v<T, float>) {
-      launchPlainForward(a, cudaStream(c));
+      a.starts ? launchPlainForward<true>(a, cudaStream(c)) : launchPlainForward<false>(a, cudaStream(c));
     } else {
-      launchForward16<T>(a, cudaStream(c));
+      a.starts ? launchForward16<T, true>(a, cudaStream(c)) : launchForward16<T, false>(a, cudaStream(c));
     }
   });
 }
@@ -76,7 +77,7 @@ void attention(const KernelContext& c) {
 void attentionBackward(const KernelContext& c) {
   const TensorView &dy = c.inputs[0], &qkv = c.inputs[1], &y = c.inputs[2], &dqkv = c.outputs[0];
   requireTypes("attention_backward", qkv.dtype, {&dy, &y, &dqkv});
-  AttentionArguments a = argumentsOf(c, qkv, c.inputs[4], c.inputs[5], "attention_backward");
+  AttentionArguments a = argumentsOf(c, qkv, c.inputs[4], c.inputs[5], c.inputs[6], "attention_backward");
   a.dy = dy.data;
   a.lse = c.inputs[3].f32();
   a.delta = static_cast<float*>(c.workspace);
@@ -89,9 +90,9 @@ void attentionBackward(const KernelContext& c) {
         a.time);
     cudaCheckLaunch("attention_backward");
     if constexpr (std::is_same_v<T, float>) {
-      launchPlainBackward(a, cudaStream(c));
+      a.starts ? launchPlainBackward<true>(a, cudaStream(c)) : launchPlainBackward<false>(a, cudaStream(c));
     } else {
-      launchBackward16<T>(a, cudaStream(c));
+      a.starts ? launchBackward16<T, true>(a, cudaStream(c)) : launchBackward16<T, false>(a, cudaStream(c));
     }
   });
 }

@@ -1,3 +1,3 @@
 #include "ops/attention/sm80_forward.cuh"
 
-template void tesserae::launchForward16<__half>(const AttentionArguments&, cudaStream_t);
+template void tesserae::launchForward16<__half, false>(const AttentionArguments&, cudaStream_t);

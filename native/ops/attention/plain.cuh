@@ -30,8 +30,9 @@ __device__ __forceinline__ float plainFactor(const AttentionArguments& a, const 
   return s.keptOfFour(key / 4, query) >> key % 4 & 1u ? 1.0f / (1.0f - a.dropout) : 0.0f;
 }
 
-template <int kHead>
-__global__ void __launch_bounds__(kPlainThreads) plainForward(AttentionArguments a, int tiles) {
+template <int kHead, bool kDocuments>
+__global__ void __launch_bounds__(kPlainThreads, kDocuments ? 1 : 0)
+    plainForward(AttentionArguments a, int tiles) {
   constexpr int kParts = kHead / 32;
   extern __shared__ __align__(16) float plainShared[];
   float *queryTile = plainShared, *keyTile = queryTile + kPlainRows * (kHead + 1);  // then values
@@ -39,18 +40,19 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(AttentionArguments
   const int bh = blockIdx.x / tiles, b = bh / a.heads, h = bh % a.heads;
   const int first = static_cast<int>(blockIdx.x % tiles) * kPlainRows, mine = warp * kWarpRows;
   const int length = lengthOf(a, b);
+  const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
   const int64_t width = static_cast<int64_t>(a.heads) * a.head, packed = 3 * width;
   const float* qkv = static_cast<const float*>(a.qkv);
   const float *k = qkv + headOffset(a, b, h, 1), *v = qkv + headOffset(a, b, h, 2);
-  const int end = a.causal && first + kPlainRows < length ? first + kPlainRows : length;
+  const Span keys = othersOf(a, starts, first, kPlainRows, length, false);
   const DropoutStream stream = dropoutStream(a, b, h);
   loadPlain<kHead>(queryTile, qkv + headOffset(a, b, h, 0), packed, first, length, a.head);
   float sums[kWarpRows][kParts] = {}, maximum[kWarpRows], total[kWarpRows];
   for (int i = 0; i < kWarpRows; ++i) {
-    maximum[i] = -INFINITY;
+    maximum[i] = -FLT_MAX;  // a number: the first keys may all be of other documents
     total[i] = 0;
   }
-  for (int at = 0; first < length && at < end; at += kPlainRows) {
+  for (int at = keys.first; first < length && at < keys.end; at += kPlainRows) {
     __syncthreads();
     loadPlain<kHead>(keyTile, k, packed, at, length, a.head);
     __syncthreads();
@@ -64,7 +66,8 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(AttentionArguments
 #pragma unroll
     for (int i = 0; i < kWarpRows; ++i) {
       const int query = first + mine + i;
-      const bool seen = key < length && (!a.causal || key <= query);
+      const bool seen = key < length && (!a.causal || key <= query) &&
+                        (!starts || (query < length && starts[key] == starts[query]));
       const float score = seen ? p[i] * a.scale : -INFINITY;
       const float highest = warpMax(fmaxf(maximum[i], score)), correction = expf(maximum[i] - highest);
       const float e = seen ? expf(score - highest) : 0.0f;
@@ -106,8 +109,9 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(AttentionArguments
 }
 
 // As attentionBackward in sm80_backward.cuh: the rows are keys (dK, dV) or queries (dQ).
-template <int kHead, bool kKeysOwn>
-__global__ void __launch_bounds__(kPlainThreads) plainBackward(AttentionArguments a, int tiles) {
+template <int kHead, bool kKeysOwn, bool kDocuments>
+__global__ void __launch_bounds__(kPlainThreads, kDocuments ? 1 : 0)
+    plainBackward(AttentionArguments a, int tiles) {
   constexpr int kParts = kHead / 32;
   extern __shared__ __align__(16) float plainShared[];
   float *tileX = plainShared, *tileY = tileX + kPlainRows * (kHead + 1);  // Q and dO, or K and V
@@ -115,6 +119,7 @@ __global__ void __launch_bounds__(kPlainThreads) plainBackward(AttentionArgument
   const int bh = blockIdx.x / tiles, b = bh / a.heads, h = bh % a.heads;
   const int first = static_cast<int>(blockIdx.x % tiles) * kPlainRows, mine = first + warp * kWarpRows;
   const int length = lengthOf(a, b);
+  const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
   const int64_t width = static_cast<int64_t>(a.heads) * a.head, packed = 3 * width;
   const float* qkv = static_cast<const float*>(a.qkv);
   const float* dy = static_cast<const float*>(a.dy) + headOffset(a, b, h);
@@ -129,10 +134,9 @@ __global__ void __launch_bounds__(kPlainThreads) plainBackward(AttentionArgument
     ownSecond[i] = kKeysOwn ? v + row * packed : dy + row * width;
   }
   const DropoutStream stream = dropoutStream(a, b, h);
-  const int start = kKeysOwn && a.causal ? first : 0;
-  const int end = !kKeysOwn && a.causal && first + kPlainRows < length ? first + kPlainRows : length;
+  const Span others = othersOf(a, starts, first, kPlainRows, length, kKeysOwn);
   float sumsS[kWarpRows][kParts] = {}, sumsP[kWarpRows][kParts] = {};
-  for (int at = start; first < length && at < end; at += kPlainRows) {
+  for (int at = others.first; first < length && at < others.end; at += kPlainRows) {
     __syncthreads();
     loadPlain<kHead>(tileX, kKeysOwn ? q : k, packed, at, length, a.head);
     loadPlain<kHead>(tileY, kKeysOwn ? dy : v, kKeysOwn ? width : packed, at, length, a.head);
@@ -150,7 +154,8 @@ __global__ void __launch_bounds__(kPlainThreads) plainBackward(AttentionArgument
     for (int i = 0; i < kWarpRows; ++i) {
       const int row = mine + i, other = at + lane;
       const int key = kKeysOwn ? row : other, query = kKeysOwn ? other : row;
-      const bool seen = key < length && query < length && (!a.causal || key <= query);
+      const bool seen = key < length && query < length && (!a.causal || key <= query) &&
+                        (!starts || starts[key] == starts[query]);
       const float probability = seen ? expf(p[i] * a.scale - lse[query]) : 0.0f;
       const float factor = seen ? plainFactor(a, stream, query, key) : 0.0f;
       p[i] = probability * factor;
@@ -202,18 +207,20 @@ void launchPlain(KernelFunction kernel, const AttentionArguments& a, int head, c
   cudaCheckLaunch(operation);
 }
 
+template <bool kDocuments>
 void launchPlainForward(const AttentionArguments& a, cudaStream_t stream) {
   dispatchPlainHead(a.head, [&](auto constant) {
     constexpr int kHead = decltype(constant)::value;
-    launchPlain(plainForward<kHead>, a, kHead, "attention", stream);
+    launchPlain(plainForward<kHead, kDocuments>, a, kHead, "attention", stream);
   });
 }
 
+template <bool kDocuments>
 void launchPlainBackward(const AttentionArguments& a, cudaStream_t stream) {
   dispatchPlainHead(a.head, [&](auto constant) {
     constexpr int kHead = decltype(constant)::value;
-    launchPlain(plainBackward<kHead, true>, a, kHead, "attention_backward", stream);
-    launchPlain(plainBackward<kHead, false>, a, kHead, "attention_backward", stream);
+    launchPlain(plainBackward<kHead, true, kDocuments>, a, kHead, "attention_backward", stream);
+    launchPlain(plainBackward<kHead, false, kDocuments>, a, kHead, "attention_backward", stream);
   });
 }
 

@@ -1,6 +1,9 @@
-// defines: AttentionArguments, lengthOf, headOffset, DropoutStream, dropoutStream, kLog2E
+// defines: AttentionArguments, lengthOf, startsOf, Span, othersOf, areApart, areTogether, headOffset,
+// DropoutStream, dropoutStream, kLog2E
 // What the CUDA kernels of attention read of a call. For .cu files only.
 #pragma once
+
+#include <cfloat>
 
 #include "ops/cuda_support.cuh"
 #include "runtime/philox.h"
@@ -19,6 +22,7 @@ struct AttentionArguments {
   float* delta;  // rowsum(dy ∘ y)
   void* dqkv;
   const int32_t* lengths;
+  const int32_t* starts;  // (B, T), null where each row is one document
   const int64_t* counters;
   uint64_t site;
   int32_t batch, time, heads, head;  // head: Dp
@@ -31,6 +35,53 @@ __device__ __forceinline__ int lengthOf(const AttentionArguments& a, int b) {
   if (!a.lengths) return a.time;
   const int length = a.lengths[b];
   return length < 0 ? 0 : (length < a.time ? length : a.time);
+}
+
+// For each position of row b that of its document's first token. Kernels for rows with documents (kDocuments)
+// are others than those for rows of one, which would run slower for the registers that this takes.
+__device__ __forceinline__ const int32_t* startsOf(const AttentionArguments& a, int b) {
+  return a.starts + static_cast<int64_t>(b) * a.time;
+}
+
+// One past the last position of t's document, at most `length`. All lanes of a warp: they probe 32 positions
+// at a time, since documents are contiguous.
+__device__ inline int documentEnd(const int32_t* starts, int t, int length) {
+  const int start = starts[t], lane = static_cast<int>(threadIdx.x % 32);
+  int low = t + 1, high = length;  // the end is one of low…high
+  while (low < high) {
+    const int step = (high - low + 31) / 32, probe = low + (lane + 1) * step - 1;
+    const bool inside = probe < high && starts[probe] == start;
+    low += __popc(__ballot_sync(0xffffffffu, inside)) * step;
+    high = min(high, low + step - 1);
+  }
+  return low;
+}
+
+// Positions first..end - 1.
+struct Span {
+  int first, end;
+};
+
+// What rows first..first + rows - 1, of which the first is below `length`, meet between them: queries the
+// keys that they see, keys (keysOwn) the queries that see them. All lanes of a warp.
+__device__ __forceinline__ Span othersOf(const AttentionArguments& a, const int32_t* starts, int first,
+                                         int rows, int length, bool keysOwn) {
+  Span span{keysOwn && a.causal ? first : 0, length};
+  if (!keysOwn && a.causal && first + rows < length) span.end = first + rows;
+  if (starts && first < length) {
+    if (!keysOwn || !a.causal) span.first = starts[first];
+    if (keysOwn || !a.causal) span.end = documentEnd(starts, min(first + rows, length) - 1, length);
+  }
+  return span;
+}
+
+// Of positions a..aEnd - 1 and b..bEnd - 1: whether none of the ones has a document with one of the others,
+// and whether all lie in one document. Starts ascend, and no start is behind its position.
+__device__ __forceinline__ bool areApart(const int32_t* starts, int a, int aEnd, int b, int bEnd) {
+  return starts && starts[max(a, b)] >= min(aEnd, bEnd);
+}
+__device__ __forceinline__ bool areTogether(const int32_t* starts, int a, int aEnd, int b, int bEnd) {
+  return !starts || starts[max(aEnd, bEnd) - 1] <= min(a, b);
 }
 
 // Where head h of row b begins in y, and `which` of it in qkv.

@@ -79,10 +79,10 @@ void dispatchHead(int head, F&& f) {
   f(std::integral_constant<int, 256>{});
 }
 
-// Instantiated in forward_<type>.cu and backward_<type>.cu.
-template <class T>
+// Instantiated in forward_<type>.cu, backward_<type>.cu and, for rows with documents, in documents_….cu.
+template <class T, bool kDocuments>
 void launchForward16(const AttentionArguments& a, cudaStream_t stream);
-template <class T>
+template <class T, bool kDocuments>
 void launchBackward16(const AttentionArguments& a, cudaStream_t stream);
 
 }  // namespace tesserae

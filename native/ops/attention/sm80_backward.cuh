@@ -32,7 +32,8 @@ __device__ __forceinline__ void multiplyTiles(float (&c)[kColumns / 8][4], const
 //   kKeysOwn: rows are keys; S^T = K Q^T, dP^T = V dO^T, dK += dS^T Q, dV += P^T dO
 //   else:     rows are queries; S = Q K^T, dP = dO V^T, dQ += dS K
 // Of the head's columns a block sums kColumns, those of part blockIdx.y.
-template <class T, int kHead, int kColumns, int kOthers, int kStages, bool kKeysOwn, bool kDropout>
+template <class T, int kHead, int kColumns, int kOthers, int kStages, bool kKeysOwn, bool kDropout,
+          bool kDocuments>
 __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && !kDropout ? 3 : 1)
     attentionBackward(AttentionArguments a, int tiles) {
   constexpr int kStride = kHead + 8, kWarpRows = 16, kRows = kWarpRows * kWarps;
@@ -51,6 +52,7 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
   const int warpFirst = first + warpRow;
   const int column = kColumns < kHead ? static_cast<int>(blockIdx.y) * kColumns : 0;
   const int length = lengthOf(a, b);
+  const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
   const int width = a.heads * a.head, packed = 3 * width;
   const T* qkv = static_cast<const T*>(a.qkv);
   const T* dy = static_cast<const T*>(a.dy) + headOffset(a, b, h);
@@ -60,10 +62,9 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
   const DropoutStream stream = dropoutStream(a, b, h);
   const float toLog2 = a.scale * kLog2E, keep = kDropout ? 1.0f / (1.0f - a.dropout) : 1.0f;
 
-  const int start = kKeysOwn && a.causal ? first / kOthers : 0;  // in blocks of others
-  int end = length;
-  if (!kKeysOwn && a.causal && first + kRows < length) end = first + kRows;
-  const int blocks = first >= length ? start : (end + kOthers - 1) / kOthers;
+  const Span others = othersOf(a, starts, first, kRows, length, kKeysOwn);
+  const int start = others.first / kOthers,
+            blocks = first >= length ? start : (others.end + kOthers - 1) / kOthers;
 
   const auto load = [&](int block) {
     const int stage = block % kStages, at = block * kOthers;
@@ -112,7 +113,8 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
     const float* columnDelta = columnLse + kOthers;
     const bool unseen =
         warpFirst >= length ||
-        (a.causal && (kKeysOwn ? at + kOthers - 1 < warpFirst : at > warpFirst + kWarpRows - 1));
+        (a.causal && (kKeysOwn ? at + kOthers - 1 < warpFirst : at > warpFirst + kWarpRows - 1)) ||
+        areApart(starts, at, at + kOthers, warpFirst, warpFirst + kWarpRows);
     if (!unseen) {
       float p[kOthers / 8][4] = {}, ds[kOthers / 8][4] = {};
       // One product after the other: fewer fragments are alive beside the sums.
@@ -120,7 +122,8 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
       multiplyTiles<kOthers, kHead, kSteps>(ds, ownSecond, tileY, warpRow);
       const bool diagonal =
           a.causal && (kKeysOwn ? at < warpFirst + kWarpRows - 1 : at + kOthers - 1 > warpFirst);
-      const bool masked = at + kOthers > length || warpFirst + kWarpRows > length || diagonal;
+      const bool masked = at + kOthers > length || warpFirst + kWarpRows > length || diagonal ||
+                          !areTogether(starts, at, at + kOthers, warpFirst, warpFirst + kWarpRows);
 #pragma unroll
       for (int n = 0; n < kOthers / 8; ++n) {
         float logSum[2], mean[2];  // of the queries at columns 2t and 2t + 1
@@ -147,7 +150,9 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
           if (masked) {
             const int row = warpFirst + g + e / 2 * 8, other = at + n * 8 + 2 * t + e % 2;
             const int key = kKeysOwn ? row : other, query = kKeysOwn ? other : row;
-            if (key >= length || query >= length || (a.causal && key > query)) probability = 0;
+            if (key >= length || query >= length || (a.causal && key > query) ||
+                (starts && starts[key] != starts[query]))
+              probability = 0;
           }
           const float factor = kept >> e & 1u ? keep : 0.0f;
           p[n][e] = probability * factor;
@@ -210,7 +215,7 @@ __global__ void __launch_bounds__(kAttentionThreads, kHead == 64 && kKeysOwn && 
   }
 }
 
-template <class T, int kHead, bool kKeysOwn, bool kDropout>
+template <class T, int kHead, bool kKeysOwn, bool kDropout, bool kDocuments>
 void launchBackwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   // dK and dV of 256 columns do not fit into the registers: two blocks share them, each with all of S.
   constexpr int kColumns = kKeysOwn && kHead > 128 ? kHead / 2 : kHead;
@@ -220,7 +225,7 @@ void launchBackwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   constexpr int kRows = 16 * kWarps;
   constexpr int kBytes = (2 * kRows + kStages * 2 * kOthers) * (kHead + 8) * static_cast<int>(sizeof(T)) +
                          (kKeysOwn ? kStages * 2 * kOthers * static_cast<int>(sizeof(float)) : 0);
-  const auto kernel = attentionBackward<T, kHead, kColumns, kOthers, kStages, kKeysOwn, kDropout>;
+  const auto kernel = attentionBackward<T, kHead, kColumns, kOthers, kStages, kKeysOwn, kDropout, kDocuments>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const int tiles = (a.time + kRows - 1) / kRows;
   const dim3 blocks(static_cast<unsigned>(static_cast<int64_t>(a.batch) * a.heads * tiles), kHead / kColumns);
@@ -230,16 +235,16 @@ void launchBackwardKernel(const AttentionArguments& a, cudaStream_t stream) {
 
 }  // namespace
 
-template <class T>
+template <class T, bool kDocuments>
 void launchBackward16(const AttentionArguments& a, cudaStream_t stream) {
   dispatchHead(a.head, [&](auto constant) {
     constexpr int kHead = decltype(constant)::value;
     if (a.dropout > 0) {
-      launchBackwardKernel<T, kHead, true, true>(a, stream);
-      return launchBackwardKernel<T, kHead, false, true>(a, stream);
+      launchBackwardKernel<T, kHead, true, true, kDocuments>(a, stream);
+      return launchBackwardKernel<T, kHead, false, true, kDocuments>(a, stream);
     }
-    launchBackwardKernel<T, kHead, true, false>(a, stream);
-    launchBackwardKernel<T, kHead, false, false>(a, stream);
+    launchBackwardKernel<T, kHead, true, false, kDocuments>(a, stream);
+    launchBackwardKernel<T, kHead, false, false, kDocuments>(a, stream);
   });
 }
 

@@ -11,8 +11,10 @@ namespace {
 
 // A block has 64 kRowTiles queries, a warp 16 kRowTiles of them; kKeys keys at a time, the next ones being
 // loaded meanwhile. qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T)
-template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout>
-__global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionArguments a, int tiles) {
+template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout, bool kDocuments>
+__global__ void __launch_bounds__(kAttentionThreads,
+                                  kDocuments && !kDropout && (kHead == 64 || kHead == 96) ? 3 : 0)
+    attentionForward(AttentionArguments a, int tiles) {
   constexpr int kStride = kHead + 8, kQueries = 16 * kRowTiles * kWarps, kKeyTile = kKeys * kStride;
   constexpr int kSteps = kHead > 96 ? 2 : kHead / 16;  // unrolled as far as registers allow
   extern __shared__ __align__(16) char shared[];
@@ -24,11 +26,12 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
   const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kQueries;
   const int warpRow = warp * 16 * kRowTiles, warpFirst = first + warpRow;
   const int length = lengthOf(a, b);
+  const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
   const int stride = 3 * a.heads * a.head;
   const T* qkv = static_cast<const T*>(a.qkv);
   const T *keyRows = qkv + headOffset(a, b, h, 1), *valueRows = qkv + headOffset(a, b, h, 2);
-  const int seen = first >= length ? 0 : (a.causal && first + kQueries < length ? first + kQueries : length);
-  const int blocks = (seen + kKeys - 1) / kKeys;
+  const Span seen = othersOf(a, starts, first, kQueries, length, false);
+  const int start = seen.first / kKeys, blocks = first >= length ? start : (seen.end + kKeys - 1) / kKeys;
   const DropoutStream stream = dropoutStream(a, b, h);
   const float toLog2 = a.scale * kLog2E;
 
@@ -37,20 +40,20 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
     loadRows<kKeys, kHead>(stage, keyRows, stride, block * kKeys, length, a.head);
     loadRows<kKeys, kHead>(stage + kKeyTile, valueRows, stride, block * kKeys, length, a.head);
   };
-  if (blocks > 0) {
+  if (start < blocks) {
     loadRows<kQueries, kHead>(queryTile, qkv + headOffset(a, b, h, 0), stride, first, length, a.head);
-    load(0);
+    load(start);
     commitCopies();
   }
   float sums[kRowTiles][kHead / 8][4] = {};  // of P V
   float maximum[kRowTiles][2], total[kRowTiles][2];
 #pragma unroll
   for (int i = 0; i < kRowTiles; ++i) {
-    maximum[i][0] = maximum[i][1] = -INFINITY;
+    maximum[i][0] = maximum[i][1] = -FLT_MAX;  // a number: the first keys may all be of other documents
     total[i][0] = total[i][1] = 0;
   }
 
-  for (int block = 0; block < blocks; ++block) {
+  for (int block = start; block < blocks; ++block) {
     waitCopies<0>();
     __syncthreads();  // the stage is there for all, and all are done with the one that is filled now
     if (block + 1 < blocks) load(block + 1);
@@ -58,7 +61,8 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
     const int key = block * kKeys;
     const T *keys = keyTiles + block % 2 * 2 * kKeyTile, *values = keys + kKeyTile;
     const bool beyond =  // all of the warp's queries
-        warpFirst >= length || (a.causal && key > warpFirst + 16 * kRowTiles - 1);
+        warpFirst >= length || (a.causal && key > warpFirst + 16 * kRowTiles - 1) ||
+        areApart(starts, key, key + kKeys, warpFirst, warpFirst + 16 * kRowTiles);
     if (!beyond) {
       float scores[kRowTiles][kKeys / 8][4] = {};
 #pragma unroll kSteps
@@ -79,7 +83,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
           }
         }
       }
-      const bool masked = key + kKeys > length || (a.causal && key + kKeys - 1 > warpFirst);
+      const bool masked =
+          key + kKeys > length || (a.causal && key + kKeys - 1 > warpFirst) ||
+          !areTogether(starts, key, key + kKeys, warpFirst, min(warpFirst + 16 * kRowTiles, length));
       uint32_t fragmentP[kRowTiles][kKeys / 16][4];
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
@@ -90,7 +96,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
               const int column = key + n * 8 + 2 * t + e % 2;
-              if (column >= length || (a.causal && column > row + e / 2 * 8)) scores[i][n][e] = -INFINITY;
+              if (column >= length || (a.causal && column > row + e / 2 * 8) ||
+                  (starts && starts[column] != starts[min(row + e / 2 * 8, length - 1)]))
+                scores[i][n][e] = -INFINITY;
             }
           }
         }
@@ -100,7 +108,6 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
 #pragma unroll
           for (int e = 0; e < 4; ++e) highest[e / 2] = fmaxf(highest[e / 2], scores[i][n][e]);
         }
-        // Every query that counts sees key 0, so that from the first block on the maximum is a number.
         float correction[2];
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
@@ -189,14 +196,14 @@ __global__ void __launch_bounds__(kAttentionThreads) attentionForward(AttentionA
                                           warpFirst, a.time, a.head, 0);
 }
 
-template <class T, int kHead, bool kDropout>
+template <class T, int kHead, bool kDropout, bool kDocuments>
 void launchForwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   // Two row tiles a warp use each fragment of K and V twice; larger heads need the registers.
   constexpr int kRowTiles = kHead <= 64 ? 2 : 1;
   constexpr int kKeys = kHead > 128 ? 16 : 32;
   constexpr int kQueries = 16 * kRowTiles * kWarps;
   constexpr int kBytes = (kQueries + 4 * kKeys) * (kHead + 8) * static_cast<int>(sizeof(T));
-  const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout>;
+  const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout, kDocuments>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const int tiles = (a.time + kQueries - 1) / kQueries;
   const unsigned blocks = static_cast<unsigned>(static_cast<int64_t>(a.batch) * a.heads * tiles);
@@ -206,12 +213,12 @@ void launchForwardKernel(const AttentionArguments& a, cudaStream_t stream) {
 
 }  // namespace
 
-template <class T>
+template <class T, bool kDocuments>
 void launchForward16(const AttentionArguments& a, cudaStream_t stream) {
   dispatchHead(a.head, [&](auto constant) {
     constexpr int kHead = decltype(constant)::value;
-    if (a.dropout > 0) return launchForwardKernel<T, kHead, true>(a, stream);
-    launchForwardKernel<T, kHead, false>(a, stream);
+    if (a.dropout > 0) return launchForwardKernel<T, kHead, true, kDocuments>(a, stream);
+    launchForwardKernel<T, kHead, false, kDocuments>(a, stream);
   });
 }
 

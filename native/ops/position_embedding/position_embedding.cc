@@ -1,4 +1,5 @@
 // Learned absolute positions: a row of a table added to each position of x.
+#include "ops/document_starts.h"
 #include "ops/registry.h"
 #include "runtime/error.h"
 
@@ -7,7 +8,7 @@ namespace tesserae {
 namespace {
 
 void inferPositionEmbedding(InferContext& c) {
-  enum { kX, kWeight, kStart };
+  enum { kX, kWeight, kStart, kStarts };
   const TensorSpec &x = c.input(kX), &weight = c.input(kWeight);
   c.require(x.axes.size() == 3, "x must be batch × time × features, not " + x.describe());
   c.require(weight.axes.size() == 2 && weight.axes[1].fits(x.axes[2]),
@@ -21,16 +22,21 @@ void inferPositionEmbedding(InferContext& c) {
     c.require(time <= positions, "x has " + std::to_string(time) + " positions, but the table only " +
                                      std::to_string(positions) + ": shorten the rows or enlarge the table");
   }
+  if (c.has(kStarts)) {
+    c.require(!c.has(kStart), "start is for a row of one document, starts for several: give one of them");
+    requireStarts(c, c.input(kStarts), x);
+  }
   c.output(0, x);
 }
 
 void differentiatePositionEmbedding(GradientContext& c) {
-  enum { kX, kWeight, kStart };
+  enum { kX, kWeight, kStart, kStarts };
   if (c.input(kStart) != kAbsent) {
     fail(ErrorCode::Config, "position_embedding with `start` is for inference: it has no gradient");
   }
   const ValueId dy = c.outputGradient(0), dweight = c.target(kWeight);
-  if (dweight != kAbsent) c.emit("position_embedding_backward", {dy, c.input(kWeight)}, {}, {dweight});
+  if (dweight != kAbsent)
+    c.emit("position_embedding_backward", {dy, c.input(kWeight), c.input(kStarts)}, {}, {dweight});
   c.flow(kX, dy);
 }
 
@@ -50,16 +56,17 @@ Cost backwardCost(const CallShape& c) {
 }  // namespace
 
 void register_position_embedding(OperationRegistry& registry) {
-  // y[b, t] = x[b, t] + weight[start[b] + t], start = 0 when absent
+  // y[b, t] = x[b, t] + weight[start[b] + t - starts[b, t]], start and starts = 0 when absent; start[b] is
+  // where a row that is decoded goes on, starts[b, t] where the document of a position begins
   registry.add({.name = "position_embedding",
-                .inputs = {"x", "weight", "start?"},
+                .inputs = {"x", "weight", "start?", "starts?"},
                 .outputs = {"y"},
                 .infer = inferPositionEmbedding,
                 .gradient = differentiatePositionEmbedding,
                 .cost = forwardCost,
                 .aliases = {{0, 0}}});
   registry.add({.name = "position_embedding_backward",
-                .inputs = {"dy", "weight"},
+                .inputs = {"dy", "weight", "starts?"},
                 .outputs = {"dweight"},
                 .infer = inferBackward,
                 .cost = backwardCost});

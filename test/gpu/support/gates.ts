@@ -125,6 +125,7 @@ function attentionSettings(one: OperationCase) {
     headDim: packed.factors[2]!.size,
     causal: node.attributes?.['causal'] === true,
     lengths: one.given.get('lengths'),
+    starts: one.given.get('starts'),
     dropout: p > 0 ? { p, site: NODE, random: atStart(SEED) } : undefined,
   };
 }
@@ -156,7 +157,7 @@ function checkFlash(
  */
 function checkLse(one: OperationCase, lse: ArrayLike<number> | undefined, slack: number): void {
   if (!lse) throw new Error('attention handed out no lse');
-  const { heads, headDim, causal, lengths } = attentionSettings(one);
+  const { heads, headDim, causal, lengths, starts } = attentionSettings(one);
   const qkv = one.given.get('qkv')!.data;
   const at = (b: number, t: number, part: number, h: number): number =>
     (((b * one.time + t) * 3 + part) * heads + h) * headDim;
@@ -165,7 +166,9 @@ function checkLse(one: OperationCase, lse: ArrayLike<number> | undefined, slack:
     const [b, h, q] = [Math.floor(i / one.time / heads), Math.floor(i / one.time) % heads, i % one.time];
     const length = lengths ? lengths.data[b]! : one.time;
     const keys = q >= length ? 0 : causal ? q + 1 : length;
+    const startOf = (t: number): number => (starts ? starts.data[b * one.time + t]! : 0);
     const scores = Float64Array.from({ length: keys }, (_, k) => {
+      if (startOf(k) !== startOf(q)) return -Infinity;
       let sum = 0;
       for (let d = 0; d < headDim; d++) sum += qkv[at(b, q, 0, h) + d]! * qkv[at(b, k, 1, h) + d]!;
       return scale * sum;

@@ -34,13 +34,64 @@ describe.each([true, false])('causal %s', (causal) => {
   });
 });
 
+/** Documents of one token, and boundaries on and beside multiples of 16, 32 and 64; the last rows are one document. */
+const documents = [
+  [0, 1, 2, 3, 16, 63, 64, 65, 130],
+  [0, 15, 32, 33, 64, 96, 128, 160, 192],
+  [0, 70, 71, 198],
+  [0],
+  [0, 198],
+];
+
+describe.each([true, false])('documents, causal %s', (causal) => {
+  test.each([
+    [5, 199, 2, 16],
+    [3, 257, 1, 68],
+    [1, 4, 1, 8],
+  ])('rows %d, time %d, heads %d of %d', async (rows, time, heads, headDim) => {
+    await checkCase(attentionCase({ rows, time, heads, headDim, causal, documents }));
+  });
+
+  test('each token a document: a query gets its own value', async () => {
+    const each = [Array.from({ length: 70 }, (_, t) => t)];
+    const one = attentionCase({ rows: 2, time: 70, heads: 2, headDim: 8, causal, documents: each });
+    await checkCase(one);
+    const qkv = one.given.get('qkv')!.data;
+    const own = Array.from({ length: 2 * 70 * 16 }, (_, i) => qkv[Math.floor(i / 16) * 48 + 32 + (i % 16)]!);
+    expect(Array.from((await runNative(one)).value)).toEqual(own);
+  });
+
+  test('lengths', async () => {
+    await checkCase(
+      attentionCase({ rows: 9, time: 199, heads: 1, headDim: 12, causal, lengths: true, documents }),
+    );
+  });
+
+  test('dropout draws by position in the row', async () => {
+    await checkCase(
+      attentionCase({ rows: 3, time: 199, heads: 2, headDim: 8, causal, dropout: 0.2, documents }),
+    );
+  });
+
+  test('one document is a row without any, bit for bit', async () => {
+    const sizes = { rows: 2, time: 150, heads: 2, headDim: 24, causal };
+    const plain = attentionCase(sizes);
+    const { graph, given } = attentionCase({ ...sizes, documents: [[0]] });
+    const starts = given.get('starts')!;
+    const one = { ...plain, graph, given: new Map([...plain.given, ['starts', starts]]) };
+    expect(await runNative(one)).toEqual(await runNative(plain));
+  });
+});
+
 test('one head of a long row, and many rows: the same numbers on one thread and on two', async () => {
   for (const [rows, time, heads] of [
     [1, 203, 1],
     [6, 33, 2],
   ] as const) {
-    const one = attentionCase({ rows, time, heads, headDim: 24, causal: true });
-    expect(await runNative(one, { threads: 2 })).toEqual(await runNative(one, { threads: 1 }));
+    for (const more of [{}, { documents }]) {
+      const one = attentionCase({ rows, time, heads, headDim: 24, causal: true, ...more });
+      expect(await runNative(one, { threads: 2 })).toEqual(await runNative(one, { threads: 1 }));
+    }
   }
 });
 

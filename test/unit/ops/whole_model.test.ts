@@ -5,7 +5,7 @@ import { atStart } from '../../oracles/philox';
 import { tensor } from '../../oracles/tensor';
 import { OracleTrainer } from '../../oracles/training';
 import { expectClose } from '../support/compare';
-import { gpt2Cases, randomBatch, randomWeights } from '../support/gpt2_cases';
+import { gpt2Cases, randomBatch, randomStarts, randomWeights } from '../support/gpt2_cases';
 import { batchOf, SEED, withModel, writeParameters } from '../support/native';
 
 // Rounding passes through some twenty operations one after another, so a gradient has a few times the error of one:
@@ -36,20 +36,23 @@ describe.each(gpt2Cases)('%s', (_, graph) => {
   const batch = randomBatch(graph, rows, time, 5);
 
   test.each([
-    ['fused', true],
-    ['plain', false],
-  ])('loss and gradients, %s', async (_name, rewrite) => {
+    ['fused', true, false],
+    ['plain', false, false],
+    ['with documents', true, true],
+  ])('loss and gradients, %s', async (_name, rewrite, documents) => {
+    const given = new Map(batch);
+    if (documents) given.set('starts', randomStarts(rows, time, 5));
     const loss = graph.outputs['loss']!;
     const { values, gradients } = runGraph(
       graph,
-      new Map([...weights, ...batch]),
+      new Map([...weights, ...given]),
       new Map([[loss, tensor([1], [1 / (rows * time)])]]),
       { train: true, random: atStart(SEED), labelSmoothing: 0.1 },
     );
     await withModel(graph, {}, async (model) => {
       await writeParameters(model, weights);
-      const request = { mode: 'train', rows, time, labelSmoothing: 0.1, rewrite } as const;
-      const { outputs } = await model.run(request, batchOf(graph, batch), {
+      const request = { mode: 'train', rows, time, documents, labelSmoothing: 0.1, rewrite } as const;
+      const { outputs } = await model.run(request, batchOf(graph, given), {
         poison: true,
         separate: rewrite,
       });

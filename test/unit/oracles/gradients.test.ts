@@ -36,9 +36,35 @@ const cases: readonly OperationCase[] = [
   attentionCase({ ...heads, causal: true, lengths: true }),
   attentionCase({ ...heads, causal: false, lengths: true }),
   attentionCase({ ...heads, causal: true, dropout: 0.3 }),
+  attentionCase({
+    ...heads,
+    causal: true,
+    documents: [
+      [0, 2],
+      [0, 1, 4],
+    ],
+  }),
+  attentionCase({
+    ...heads,
+    causal: false,
+    dropout: 0.3,
+    documents: [
+      [0, 2],
+      [0, 1, 4],
+    ],
+  }),
   embeddingCase({ ...size, vocabSize: 4, nEmbd: 3 }),
   embeddingCase({ ...size, vocabSize: 9, nEmbd: 2, addend: true }),
   positionEmbeddingCase({ ...size, positions: 8, nEmbd: 3 }),
+  positionEmbeddingCase({
+    ...size,
+    positions: 8,
+    nEmbd: 3,
+    documents: [
+      [0, 2],
+      [0, 1, 4],
+    ],
+  }),
   addCase({ ...size, nEmbd: 3 }),
   addCase({ ...size, nEmbd: 3, same: true }),
   dropoutCase({ ...size, nEmbd: 5, p: 0.4 }),

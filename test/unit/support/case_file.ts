@@ -37,6 +37,7 @@ export function caseFile(one: OperationCase, options: CaseFileOptions = {}): Rec
       mode: 'train',
       rows: one.rows,
       time: one.time,
+      documents: one.given.has('starts'),
       outputs: [output],
       ...(output === 'loss' ? {} : { seeds: { y: 'dy' } }),
       gradientsOf: one.differentiable.filter(isInput),

@@ -25,6 +25,9 @@ interface Sizes {
   readonly time: number;
 }
 
+/** Where documents start, for each row; rows beyond those given repeat them. */
+type Documents = readonly (readonly number[])[];
+
 /** Name of the one node: fixed, because random numbers depend on it. */
 export const NODE = 'node';
 
@@ -71,6 +74,20 @@ class CaseBuilder {
     return this.g.input(name, axes, { dtype: 'int32', below, ...(ignored === undefined ? {} : { ignored }) });
   }
 
+  /** The input `starts` of rows with documents. */
+  starts(documents: Documents): { starts: string } {
+    const [rows, time] = this.leading;
+    const of = (i: number): number => {
+      const [row, t] = [Math.floor(i / time), i % time];
+      return documents[row % documents.length]!.filter((start) => start <= t).at(-1)!;
+    };
+    this.given.set('starts', {
+      shape: [rows, time],
+      data: new Float64Array(rows * time).map((_, i) => of(i)),
+    });
+    return { starts: this.g.input('starts', [BATCH, TIME], { dtype: 'int32', optional: true }) };
+  }
+
   node = (op: string, name: string, inputs: NodeSpec['inputs']): string => this.g.node(op, name, inputs);
 
   /** The values of an input or a parameter, to change. */
@@ -102,7 +119,7 @@ class CaseBuilder {
 
 const label = (op: string, sizes: object): string =>
   `${op} ${Object.entries(sizes)
-    .map(([key, value]) => `${key}=${String(value)}`)
+    .map(([key, value]) => `${key}=${Array.isArray(value) ? JSON.stringify(value) : String(value)}`)
     .join(' ')}`;
 
 export function linearCase(sizes: Sizes & { nIn: number; nOut: number; bias: boolean }): OperationCase {
@@ -146,6 +163,7 @@ export function attentionCase(
     scale?: number;
     dropout?: number;
     outliers?: boolean;
+    documents?: Documents;
   },
 ): OperationCase {
   const b = new CaseBuilder(label('attention', sizes), sizes);
@@ -160,7 +178,14 @@ export function attentionCase(
     ...(dropout === undefined ? {} : { dropout }),
   };
   const terms = Math.max(time, headDim) + rows;
-  return b.build('attention', { qkv, ...lengths }, attributes, { axis: out, size: heads * headDim }, terms);
+  const starts = sizes.documents ? b.starts(sizes.documents) : {};
+  return b.build(
+    'attention',
+    { qkv, ...lengths, ...starts },
+    attributes,
+    { axis: out, size: heads * headDim },
+    terms,
+  );
 }
 
 export function embeddingCase(
@@ -176,13 +201,17 @@ export function embeddingCase(
   return b.build('embedding', { ids, weight, ...addend }, {}, { axis, size: sizes.nEmbd }, terms);
 }
 
-export function positionEmbeddingCase(sizes: Sizes & { positions: number; nEmbd: number }): OperationCase {
+export function positionEmbeddingCase(
+  sizes: Sizes & { positions: number; nEmbd: number; documents?: Documents },
+): OperationCase {
   const b = new CaseBuilder(label('position_embedding', sizes), sizes);
   const positions = b.axis('positions', count(sizes.positions));
   const axis = b.axis('embd', width(sizes.nEmbd));
   const x = b.input('x', axis, sizes.nEmbd);
   const weight = b.parameter('weight', [positions, axis], [sizes.positions, sizes.nEmbd]);
-  return b.build('position_embedding', { x, weight }, {}, { axis, size: sizes.nEmbd }, sizes.rows);
+  const starts = sizes.documents ? b.starts(sizes.documents) : {};
+  const terms = sizes.rows * (sizes.documents ? sizes.time : 1);
+  return b.build('position_embedding', { x, weight, ...starts }, {}, { axis, size: sizes.nEmbd }, terms);
 }
 
 export function addCase(sizes: Sizes & { nEmbd: number; same?: boolean }): OperationCase {

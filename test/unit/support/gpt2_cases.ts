@@ -4,6 +4,18 @@ import { sinusoidalTable } from '../../oracles/position_embedding';
 import { elements, type Tensor } from '../../oracles/tensor';
 import { Random } from './random';
 
+/** Where each position's document starts in rows of several, some of them of one token: (rows, time). */
+export function randomStarts(rows: number, time: number, seed: number): Tensor {
+  const random = new Random(seed);
+  let start = 0;
+  let i = 0;
+  return random.tensor([rows, time], () => {
+    const t = i++ % time;
+    if (t === 0 || random.uniform() < 0.3) start = t;
+    return start;
+  });
+}
+
 const small = { nPositions: 11, nLayer: 2, embdPdrop: 0, attnPdrop: 0, residPdrop: 0 };
 
 /** Small GPT-2s that between them use every option, in sizes that are no multiple of anything. */
@@ -76,11 +88,12 @@ export function randomWeights(graph: Graph, seed = 1): Map<string, Tensor> {
   );
 }
 
-/** A batch of random ids and, where the Graph asks for them, lengths; about a fifth of the targets are ignored. */
+/** A batch of random ids and, where the Graph needs them, lengths; about a fifth of the targets are ignored. */
 export function randomBatch(graph: Graph, rows: number, time: number, seed: number): Map<string, Tensor> {
   const random = new Random(seed);
+  const needed = graph.inputs.filter(({ optional }) => !optional);
   return new Map(
-    graph.inputs.map(({ name, axes, below, ignored }) => {
+    needed.map(({ name, axes, below, ignored }) => {
       const draw = (i: number): number => {
         if (below === undefined) return 1 + random.integer(time);
         return ignored !== undefined && i > 0 && random.uniform() < 0.2 ? ignored : random.integer(below);

@@ -53,7 +53,7 @@ export function batchOf(
   wanted: (name: string) => boolean = () => true,
 ): Batch {
   const arrays = graph.inputs
-    .filter(({ name }) => wanted(name))
+    .filter(({ name, optional }) => wanted(name) && !(optional && !given.has(name)))
     .map(({ name, dtype }) => {
       const { data } = given.get(name)!;
       return [name, dtype === 'int32' ? Int32Array.from(data) : Float32Array.from(data)] as const;
@@ -102,6 +102,7 @@ export async function runNative(
         mode: options.eval ? 'eval' : 'train',
         rows: one.rows,
         time: one.time,
+        documents: one.given.has('starts'),
         outputs: [output],
         ...(output === 'loss' || options.eval ? {} : { seeds: { y: 'dy' } }),
         gradientsOf: differentiable.filter(isInput),

@@ -1,0 +1,3 @@
+#include "ops/attention/sm80_backward.cuh"
+
+template void tesserae::launchBackward16<__half, true>(const AttentionArguments&, cudaStream_t);
