@@ -9,9 +9,12 @@ export type { ExtraInputs, TokenRows, TrainingBatch } from './models/inputs';
 export { Model, type FloatTensor, type ModelOptions } from './models/model';
 export { ByteTokenizer } from './data/byte_tokenizer';
 export type { BatchRequest, Dataset } from './data/dataset';
+export { JsonTokenizer } from './data/json_tokenizer';
 export { openText, type OpenTextOptions, type TextData } from './data/text';
-export type { TextSizes } from './data/text_source';
+export type { TextSizes } from './data/rows';
 export type { TokenDecoder, Tokenizer } from './data/tokenizer';
+export { openTokens, type OpenTokensOptions } from './data/tokens';
+export type { TokenData } from './data/worker_dataset';
 export {
   findCheckpoint,
   loadModel,

@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { TOKENIZER_JSON } from '../data/json_tokenizer';
 import type { Tokenizer } from '../data/tokenizer';
 import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { TesseraeError } from '../errors';
@@ -8,7 +9,7 @@ import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
-import { readSafetensors, writeSafetensors } from './safetensors';
+import { messageOf, readSafetensors, writeSafetensors } from './safetensors';
 import { TRAINER_STATE } from './trainer_state';
 import { loadWeights, weightSources } from './weights';
 
@@ -17,7 +18,14 @@ export const WEIGHTS = 'model.safetensors';
 export const OPTIMIZER = 'optimizer.safetensors';
 
 /** All that a checkpoint may hold: a folder with anything else is not replaced by one. */
-export const CHECKPOINT_FILES: readonly string[] = [CONFIG, WEIGHTS, OPTIMIZER, TRAINER_STATE, MANIFEST];
+export const CHECKPOINT_FILES: readonly string[] = [
+  CONFIG,
+  WEIGHTS,
+  OPTIMIZER,
+  TOKENIZER_JSON,
+  TRAINER_STATE,
+  MANIFEST,
+];
 
 /** What is saved beside the model. */
 export interface SaveOptions {
@@ -54,6 +62,7 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
   });
   await writeDirectory(directory, CHECKPOINT_FILES, async (temporary) => {
     await writeSafetensors(path.join(temporary, WEIGHTS), weightSources(model));
+    if (tokenizer?.json !== undefined) await writeText(path.join(temporary, TOKENIZER_JSON), tokenizer.json);
     await writeText(path.join(temporary, CONFIG), config);
   });
 }
@@ -70,16 +79,13 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
  */
 export async function loadModel(directory: string, options: ModelOptions = {}): Promise<LoadedModel> {
   const found = await findCheckpoint(directory);
-  if (await isFile(path.join(found, MANIFEST)))
-    await verifyFiles(found, await readManifest(found), [CONFIG, WEIGHTS]);
+  if (await isFile(path.join(found, MANIFEST))) {
+    const manifest = await readManifest(found);
+    const names = [CONFIG, WEIGHTS, ...(TOKENIZER_JSON in manifest.files ? [TOKENIZER_JSON] : [])];
+    await verifyFiles(found, manifest, names);
+  }
   const config = await readConfig(path.join(found, CONFIG));
-  const tokenizer = config.tokenizer === undefined ? undefined : tokenizerNamed(config.tokenizer);
-  if (config.tokenizer !== undefined && !tokenizer)
-    throw new TesseraeError(
-      'ERR_CHECKPOINT',
-      `'${found}' needs the tokenizer '${config.tokenizer}'; this release has ${TOKENIZER_NAMES.join(', ')}`,
-      { details: { directory: found } },
-    );
+  const tokenizer = await savedTokenizer(found, config.tokenizer);
   const file = await readSafetensors(path.join(found, WEIGHTS));
   try {
     const model = await Model.create(config.model, options);
@@ -98,6 +104,21 @@ export async function loadModel(directory: string, options: ModelOptions = {}): 
   } finally {
     await file.close();
   }
+}
+
+/** The tokenizer that a checkpoint names, or has as a file; undefined when there is none. */
+async function savedTokenizer(directory: string, name: string | undefined): Promise<Tokenizer | undefined> {
+  const file = path.join(directory, TOKENIZER_JSON);
+  const wanted = name ?? ((await isFile(file)) ? TOKENIZER_JSON : undefined);
+  if (wanted === undefined) return undefined;
+  const refuse = (why: string, cause?: unknown): never => {
+    throw new TesseraeError('ERR_CHECKPOINT', why, { details: { directory }, cause });
+  };
+  const tokenizer = await tokenizerNamed(wanted, file).catch((cause: unknown) =>
+    refuse(messageOf(cause), cause),
+  );
+  const names = TOKENIZER_NAMES.join(', ');
+  return tokenizer ?? refuse(`'${directory}' needs the tokenizer '${wanted}'; this release has ${names}`);
 }
 
 /**

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { TOKENIZER_JSON } from '../data/json_tokenizer';
 import type { Tokenizer } from '../data/tokenizer';
 import type { Model } from '../models/model';
 import { writeDirectory } from './atomic_directory';
@@ -34,6 +35,9 @@ export async function saveTrainerCheckpoint(
       ...(state.optimizer
         ? { [OPTIMIZER]: await writeSafetensors(at(OPTIMIZER), momentSources(model)) }
         : {}),
+      ...(tokenizer?.json === undefined
+        ? {}
+        : { [TOKENIZER_JSON]: await writeText(at(TOKENIZER_JSON), tokenizer.json) }),
       [TRAINER_STATE]: await writeText(at(TRAINER_STATE), trainerStateText(state)),
     };
     await writeText(at(MANIFEST), manifestText(files));

@@ -5,7 +5,9 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import type { Precision } from '../native';
+import { TOKEN_DTYPES, TOKEN_FORMATS, type TokenDtype, type TokenFormat } from '../data/tokens/format';
 import { plan } from './plan';
+import { prepare } from './prepare';
 import { sample } from './sample';
 import { schedule } from './schedule';
 import { train } from './train';
@@ -35,6 +37,17 @@ interface SampleOptions {
   threads?: number;
 }
 
+interface PrepareOptions {
+  output: string;
+  tokenizer: string;
+  format: TokenFormat;
+  dtype?: TokenDtype;
+  validationFraction: number;
+  textKey: string;
+  workers?: number;
+  json?: true;
+}
+
 interface PlanOptions {
   chip?: string;
   precision?: Precision;
@@ -57,6 +70,12 @@ const positive = (text: string): number => {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value) || value < 0)
     throw new InvalidArgumentError('It must be a number of at least 0.');
+  return value;
+};
+
+const fraction = (text: string): number => {
+  const value = positive(text);
+  if (value > 0.9) throw new InvalidArgumentError('It must be a number of at most 0.9.');
   return value;
 };
 
@@ -110,6 +129,7 @@ function program(done: (code: number) => void): Command {
 Examples:
   $ tesserae train config.json           train the model that config.json describes
   $ tesserae sample runs/config          let the trained model write
+  $ tesserae prepare book.txt --output data/book   make token files, for texts of any size
   $ tesserae plan config.json            see what a step costs before running it
   $ tesserae schedule config.json        see the learning rate of every step before running it
 
@@ -189,6 +209,48 @@ Example:
   $ tesserae sample runs/config --prompt "Call me" --max-new-tokens 400`,
     )
     .action(async (folder: string, options: SampleOptions) => done(await sample(folder, options)));
+
+  root
+    .command('prepare')
+    .summary('turn texts into token files')
+    .description(
+      'Tokenises text files (.txt, .text, .md), JSON lines (.jsonl, .ndjson; a document a line) and folders of them into ' +
+        "a folder with train.bin and val.bin, which a configuration's data.tokens names. The tokenizer's end-of-text token, " +
+        'where it has one, follows each document. The folder is there as a whole or not at all; it is replaced only by ' +
+        'what is made of the same inputs.',
+    )
+    .argument('<inputs...>', 'text files, files of JSON lines, and folders')
+    .requiredOption('--output <folder>', 'the folder to make')
+    .option('--tokenizer <byte or file>', 'byte, or a tokenizer.json', 'byte')
+    .addOption(
+      new Option('--format <layout>', "nanoGPT's layout, ids alone, or llm.c's, with a header")
+        .choices(TOKEN_FORMATS)
+        .default('nanogpt'),
+    )
+    .addOption(
+      new Option('--dtype <type>', 'how an id is stored (default: uint16 where the vocabulary fits)').choices(
+        TOKEN_DTYPES,
+      ),
+    )
+    .option(
+      '--validation-fraction <share>',
+      'share of the texts, from their end, that is kept for validation',
+      fraction,
+      0.1,
+    )
+    .option('--text-key <name>', 'where JSON lines have their text', 'text')
+    .option('--workers <n>', 'threads (default: one a processor); they do not change the result', integer(1))
+    .option('--json', 'print what was made as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae prepare book.txt --output data/book
+  $ tesserae prepare corpus/ more.jsonl --output data/corpus --tokenizer gpt2/tokenizer.json`,
+    )
+    .action(async (inputs: string[], { json, ...options }: PrepareOptions) =>
+      done(await prepare(inputs, { ...options, json: json ?? false })),
+    );
 
   root
     .command('plan')

@@ -1,12 +1,11 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { parseConfig } from '../models/validation';
-import type { TrainingBatch } from '../models/inputs';
 import { ByteTokenizer } from './byte_tokenizer';
-import type { BatchRequest, Dataset } from './dataset';
-import type { Crops, SplitName, TextSizes } from './text_source';
+import type { TextSizes } from './rows';
 import type { Tokenizer } from './tokenizer';
 import { WorkerClient } from './worker_client';
+import { workerData, type TokenData } from './worker_dataset';
 
 /** How a text becomes rows. */
 export interface OpenTextOptions {
@@ -17,16 +16,8 @@ export interface OpenTextOptions {
 }
 
 /** A text that is ready to train on. */
-export interface TextData {
+export interface TextData extends TokenData {
   readonly tokenizer: Tokenizer;
-  readonly train: Dataset;
-  /** Absent when validationFraction is 0. */
-  readonly validation?: Dataset;
-  /** Tokens of each part. */
-  readonly sizes: TextSizes;
-  /** Ends the worker thread. A process that is otherwise done ends without this. */
-  close(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
 }
 
 const optionsSchema = z.strictObject({
@@ -68,57 +59,11 @@ export async function openText(
       kind: 'open',
       options: { paths: list as string[], ...given },
     })) as TextSizes;
-    return textData(client, sizes, given.blockSize);
+    const tokenizer = new ByteTokenizer();
+    const { vocabSize } = tokenizer;
+    return { ...workerData(client, { sizes, tokenizer, vocabSize, blockSize: given.blockSize }), tokenizer };
   } catch (error) {
     await client.close();
     throw error;
   }
-}
-
-function textData(client: WorkerClient, sizes: TextSizes, blockSize: number): TextData {
-  const tokenizer = new ByteTokenizer();
-  const close = (): Promise<void> => client.close();
-  const dataset = (split: SplitName): Dataset => new TextDataset(client, split, blockSize, tokenizer);
-  return {
-    tokenizer,
-    sizes,
-    train: dataset('train'),
-    ...(sizes.validation > 0 ? { validation: dataset('validation') } : {}),
-    close,
-    [Symbol.asyncDispose]: close,
-  };
-}
-
-class TextDataset implements Dataset {
-  readonly predictsNext = true;
-
-  constructor(
-    private readonly client: WorkerClient,
-    private readonly split: SplitName,
-    readonly blockSize: number,
-    readonly tokenizer: Tokenizer,
-  ) {}
-
-  async batch(request: BatchRequest): Promise<TrainingBatch> {
-    return received(await this.client.call({ kind: 'crops', split: this.split, request }));
-  }
-
-  async *evaluationBatches(rows: number, batches: number): AsyncGenerator<TrainingBatch> {
-    const ask = (index: number): Promise<unknown> =>
-      this.client.call({ kind: 'windows', split: this.split, index, rows, batches });
-    let next = ask(0);
-    for (let index = 1; ; index++) {
-      const crops = await next;
-      if (crops === undefined) return;
-      // The worker cuts the next batch while this one is computed; a failure is reported when it is waited for.
-      next = ask(index);
-      next.catch(() => undefined);
-      yield received(crops);
-    }
-  }
-}
-
-function received(message: unknown): TrainingBatch {
-  const { tokens, targets, rows } = message as Crops;
-  return { tokens: new Int32Array(tokens.buffer), targets: new Int32Array(targets.buffer), rows };
 }

@@ -1,32 +1,17 @@
-import { isUtf8 } from 'node:buffer';
 /**
  * A text in memory and the crops that are drawn from it. Runs in a worker thread, so that JavaScript's main thread never
  * waits for it.
  */
+import { isUtf8 } from 'node:buffer';
 import { open, type FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
-import { drawIndex } from './philox';
 import type { BatchRequest } from './dataset';
+import { cropOffsets, splitSizes, windowOffsets, type Crops, type SplitName, type TextSizes } from './rows';
 
 export interface TextOptions {
   readonly paths: readonly string[];
   readonly blockSize: number;
   readonly validationFraction: number;
-}
-
-export type SplitName = 'train' | 'validation';
-
-/** Tokens of each part of a text. */
-export interface TextSizes {
-  readonly train: number;
-  readonly validation: number;
-}
-
-/** Rows of equal length, one after the other; each target is the token after its position. */
-export interface Crops {
-  readonly tokens: Int32Array;
-  readonly targets: Int32Array;
-  readonly rows: number;
 }
 
 /** Reads of a file are cut into pieces of this many bytes: one read moves at most 2 GiB. */
@@ -41,20 +26,8 @@ export class TextSource {
     private readonly blockSize: number,
     validationFraction: number,
   ) {
-    const validation = Math.floor(bytes.length * validationFraction);
-    const train = bytes.length - validation;
+    const { train } = splitSizes(bytes.length, blockSize, validationFraction, 'the text has');
     this.splits = { train: bytes.subarray(0, train), validation: bytes.subarray(train) };
-    if (train <= blockSize || (validationFraction > 0 && validation <= blockSize)) {
-      const needed = neededLength(blockSize, validationFraction);
-      const split = validationFraction > 0 ? ` and validationFraction ${validationFraction}` : '';
-      throw new TesseraeError(
-        'ERR_DATA',
-        `the text has ${bytes.length} tokens, but with blockSize ${blockSize}${split} it must have at least ${needed}: ` +
-          `use a longer text${blockSize > 1 ? ', a smaller blockSize' : ''}` +
-          `${validationFraction > 0 ? ' or validationFraction 0' : ''}`,
-        { details: { tokens: bytes.length, needed } },
-      );
-    }
   }
 
   /** Reads files and joins them in order. */
@@ -72,26 +45,15 @@ export class TextSource {
     return { train: this.splits.train.length, validation: this.splits.validation.length };
   }
 
-  /** Random crops; row r of a micro-step is sample microStep · rows + r of its step. */
-  crops(split: SplitName, { seed, step, microStep, rows }: BatchRequest): Crops {
-    const choices = this.splits[split].length - this.blockSize;
-    return this.cut(
-      split,
-      Array.from({ length: rows }, (_, r) => drawIndex(seed, step, microStep * rows + r, choices)),
-    );
+  /** Random crops. */
+  crops(split: SplitName, request: BatchRequest): Crops {
+    return this.cut(split, cropOffsets(request, this.splits[split].length, this.blockSize));
   }
 
-  /** Batch `index` of those that `batches` batches of `rows` rows make of evenly spread windows, or undefined. */
+  /** Windows for evaluation, or undefined after the last batch. */
   windows(split: SplitName, index: number, rows: number, batches: number): Crops | undefined {
-    const total = Math.floor((this.splits[split].length - 1) / this.blockSize);
-    const used = Math.min(total, rows * batches);
-    const first = index * rows;
-    if (first >= used) return undefined;
-    const count = Math.min(rows, used - first);
-    return this.cut(
-      split,
-      Array.from({ length: count }, (_, r) => Math.floor(((first + r) * total) / used) * this.blockSize),
-    );
+    const offsets = windowOffsets({ index, rows, batches }, this.splits[split].length, this.blockSize);
+    return offsets && this.cut(split, offsets);
   }
 
   private cut(split: SplitName, offsets: readonly number[]): Crops {
@@ -105,19 +67,6 @@ export class TextSource {
     });
     return { tokens, targets, rows: offsets.length };
   }
-}
-
-/** The shortest text of which both parts have blockSize + 1 tokens. */
-function neededLength(blockSize: number, fraction: number): number {
-  const fits = (length: number): boolean => {
-    const validation = Math.floor(length * fraction);
-    return length - validation > blockSize && (fraction === 0 || validation > blockSize);
-  };
-  let length = Math.ceil((blockSize + 1) / (fraction === 0 ? 1 : Math.min(fraction, 1 - fraction)));
-  // The division and the product are rounded apart: at most a token or two off.
-  while (!fits(length)) length++;
-  while (length > 1 && fits(length - 1)) length--;
-  return length;
 }
 
 async function readText(path: string): Promise<Uint8Array> {

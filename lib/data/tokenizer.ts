@@ -14,6 +14,10 @@ export interface Tokenizer {
   readonly vocabSize: number;
   /** Token that an empty prompt is replaced by, when there is one. */
   readonly startToken?: number;
+  /** Token that ends a document, when there is one. */
+  readonly endOfTextToken?: number;
+  /** Text of the tokenizer.json that it was made from, which checkpoints keep; absent for those that are built in. */
+  readonly json?: string;
   encode(text: string): Int32Array;
   /** @throws TesseraeError `ERR_DATA` for an id outside the vocabulary. */
   decode(ids: ArrayLike<number>): string;

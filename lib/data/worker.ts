@@ -1,15 +1,23 @@
-/** The worker thread that reads texts and draws batches; `worker_client.ts` is its other end. */
+/** The worker thread that reads texts and token files and draws batches; `worker_client.ts` is its other end. */
 import { TesseraeError } from '../errors';
-import { TextSource, type Crops } from './text_source';
+import type { Crops } from './rows';
+import { TextSource } from './text_source';
+import { TokenSource } from './tokens/token_source';
 import type { WorkerRequest } from './worker_messages';
-import { serve } from './worker_server';
+import { serve, type Report } from './worker_server';
 
-let source: TextSource | undefined;
+let source: TextSource | TokenSource | undefined;
 
-async function answer(request: WorkerRequest): Promise<unknown> {
+async function answer(request: WorkerRequest, report: Report): Promise<unknown> {
   if (request.kind === 'open') {
-    source = await TextSource.open(request.options);
-    return source.sizes;
+    const text = await TextSource.open(request.options);
+    source = text;
+    return text.sizes;
+  }
+  if (request.kind === 'openTokens') {
+    const tokens = await TokenSource.open(request.options, report);
+    source = tokens;
+    return tokens.opened;
   }
   if (!source) throw new TesseraeError('ERR_INTERNAL', 'the data worker was asked for rows before a text');
   return request.kind === 'crops'
@@ -19,5 +27,5 @@ async function answer(request: WorkerRequest): Promise<unknown> {
 
 serve(answer, (result) => {
   const { tokens, targets } = (result ?? {}) as Partial<Crops>;
-  return tokens && targets ? [tokens.buffer as ArrayBuffer, targets.buffer as ArrayBuffer] : [];
+  return tokens && targets ? [tokens.buffer, targets.buffer] : [];
 });

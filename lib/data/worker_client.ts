@@ -7,6 +7,7 @@ import type { WorkerReply, WorkerRequest } from './worker_messages';
 interface Waiting {
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** Asks a worker thread and keeps the process alive only while an answer is due. */
@@ -16,26 +17,25 @@ export class WorkerClient<Request = WorkerRequest> {
   private nextId = 0;
   private ended: TesseraeError | undefined;
 
-  /** @param program - what the thread runs, in `lib/data`. */
-  constructor(program = 'worker') {
-    const file = path.resolve(__dirname, `../../dist/data/${program}.js`);
+  /** @param name - the thread's program, from lib/data. */
+  constructor(name = 'worker') {
+    const file = path.resolve(__dirname, `../../dist/data/${name}.js`);
     if (!existsSync(file))
       throw new TesseraeError('ERR_INTERNAL', `${file} is missing: in a clone, run npm run build`);
     this.worker = new Worker(file);
     this.worker.unref();
     this.worker.on('message', (reply: WorkerReply) => this.settle(reply));
-    this.worker.on('error', (cause) =>
-      this.end(new TesseraeError('ERR_INTERNAL', `the data worker stopped: ${cause.message}`, { cause })),
-    );
+    this.worker.on('error', (cause) => this.end(stopped(cause)));
     this.worker.on('exit', () => this.end(new TesseraeError('ERR_INTERNAL', 'the data worker stopped')));
   }
 
-  call(request: Request): Promise<unknown> {
+  /** @param onProgress - told at most ten times a second how far the answer is, if it takes long. */
+  call(request: Request, onProgress?: (done: number, total: number) => void): Promise<unknown> {
     if (this.ended) return Promise.reject(this.ended);
     const id = this.nextId++;
     this.worker.ref();
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
+      this.waiting.set(id, { resolve, reject, onProgress });
       this.worker.postMessage({ id, request });
     });
   }
@@ -46,8 +46,12 @@ export class WorkerClient<Request = WorkerRequest> {
     await this.worker.terminate();
   }
 
-  private settle({ id, result, error }: WorkerReply): void {
+  private settle({ id, progress, result, error }: WorkerReply): void {
     const waiting = this.waiting.get(id);
+    if (progress) {
+      waiting?.onProgress?.(progress.done, progress.total);
+      return;
+    }
     this.waiting.delete(id);
     if (this.waiting.size === 0) this.worker.unref();
     if (error)
@@ -60,4 +64,13 @@ export class WorkerClient<Request = WorkerRequest> {
     for (const { reject } of this.waiting.values()) reject(this.ended);
     this.waiting.clear();
   }
+}
+
+function stopped(cause: Error): TesseraeError {
+  const memory = (cause as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY';
+  return new TesseraeError(
+    memory ? 'ERR_OUT_OF_MEMORY' : 'ERR_INTERNAL',
+    `the data worker stopped: ${cause.message}`,
+    { cause },
+  );
 }

@@ -1,4 +1,5 @@
-import { SingleBar } from 'cli-progress';
+import type { SingleBar } from 'cli-progress';
+import { terminalBar } from './bar';
 import { formatCount, formatDuration } from './format';
 
 /** What the progress display shows of a step. */
@@ -37,16 +38,7 @@ export class TrainingProgress {
     this.total = total;
     this.interval = intervalSeconds * 1000;
     if (!stream.isTTY) return;
-    this.bar = new SingleBar({
-      stream,
-      format: '{bar} {text}',
-      formatBar: (progress) => {
-        const done = Math.round(progress * 24);
-        return '█'.repeat(done) + '░'.repeat(24 - done);
-      },
-      fps: 10,
-      clearOnComplete: true,
-    });
+    this.bar = terminalBar(stream);
   }
 
   /** Takes in what is known after a step. */

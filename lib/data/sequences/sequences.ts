@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../../errors';
 import { parseConfig } from '../../models/validation';
 import type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from '../dataset';
-import type { SplitName } from '../text_source';
+import type { SplitName } from '../rows';
 import { WorkerClient } from '../worker_client';
 import { sequenceOptionsSchema, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';

@@ -2,7 +2,7 @@
 import { TesseraeError } from '../../errors';
 import type { Capacity } from '../../models/capacities';
 import type { BatchRequest, SequenceStarts } from '../dataset';
-import type { SplitName } from '../text_source';
+import type { SplitName } from '../rows';
 import { BucketPlan, PackPlan, PadPlan, type Plan, type PlannedBatch } from './plan';
 import { fieldsOf, type Field, type SequenceRules } from './sequence';
 import type { SequenceStore } from './store';

@@ -1,7 +1,7 @@
 /** The worker thread that reads sequences and makes batches of them; `sequences.ts` and `stream.ts` are its other end. */
 import { TesseraeError } from '../../errors';
 import type { BatchRequest } from '../dataset';
-import type { SplitName } from '../text_source';
+import type { SplitName } from '../rows';
 import { serve } from '../worker_server';
 import { JsonlStore } from './jsonl_store';
 import { checkSequence, type SequenceRules } from './sequence';
@@ -36,9 +36,7 @@ interface StreamRequest {
 let memory: MemoryStore | undefined;
 let source: SequenceSource | undefined;
 
-// Without an await: requests are answered in their order.
-// eslint-disable-next-line @typescript-eslint/require-await
-async function answer(request: SequenceRequest): Promise<unknown> {
+function answer(request: SequenceRequest): unknown {
   switch (request.kind) {
     case 'add':
       memory ??= new MemoryStore(request.rules);
@@ -80,5 +78,5 @@ function opened(): SequenceSource {
 
 serve(answer, (result) => {
   const { arrays } = (result ?? {}) as Partial<BatchMessage>;
-  return Object.values(arrays ?? {}).map(({ buffer }) => buffer as ArrayBuffer);
+  return Object.values(arrays ?? {}).map(({ buffer }) => buffer);
 });

@@ -1,5 +1,4 @@
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
-import { tokenizerNamed } from '../../../lib/data/tokenizers';
 import { failureOf } from '../support/errors';
 
 const tokenizer = new ByteTokenizer();
@@ -27,12 +26,5 @@ describe('ByteTokenizer', () => {
 
   it.each([256, -1, 1.5, NaN])('refuses the id %p', async (id) => {
     expect((await failureOf('ERR_DATA', () => tokenizer.decode([id]))).message).toContain(String(id));
-  });
-});
-
-describe('tokenizerNamed', () => {
-  it('finds a tokenizer by the name that checkpoints have', () => {
-    expect(tokenizerNamed('byte')?.vocabSize).toBe(256);
-    expect(tokenizerNamed('bpe')).toBeUndefined();
   });
 });

@@ -1,0 +1,110 @@
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import pc from 'picocolors';
+import { writeDirectory } from '../checkpoint/atomic_directory';
+import {
+  PREPARED_FILES,
+  prepareTokens,
+  type PreparedTokens,
+  type PrepareOptions,
+} from '../data/prepare/prepare';
+import { TRAIN_FILE } from '../data/tokens';
+import { readDescription, type TokenDescription } from '../data/tokens/format';
+import { TesseraeError } from '../errors';
+import { ByteProgress } from '../report/byte_progress';
+import { formatCount, formatDuration } from '../report/format';
+import { Interrupt, INTERRUPTED } from './interrupt';
+import { shownPath } from './terminal';
+
+/** What the command line says. */
+export interface PrepareCommand extends Pick<
+  PrepareOptions,
+  'tokenizer' | 'format' | 'dtype' | 'validationFraction' | 'textKey' | 'workers'
+> {
+  readonly output: string;
+  readonly json: boolean;
+}
+
+/**
+ * `tesserae prepare`: tokenises texts into a folder of token files, which is there as a whole or not at all. Gives the
+ * exit code.
+ */
+export async function prepare(inputs: readonly string[], command: PrepareCommand): Promise<number> {
+  const { output, json, ...options } = command;
+  const folder = path.resolve(output);
+  const inputNames = inputs.map((input) => path.relative(folder, path.resolve(input)));
+  await checkReplaceable(folder, inputNames);
+  const progress = new ByteProgress();
+  const started = performance.now();
+  using interrupt = new Interrupt(
+    () => undefined,
+    () => progress.stop(),
+  );
+  let made: PreparedTokens | undefined;
+  try {
+    await writeDirectory(folder, PREPARED_FILES, async (temporary) => {
+      const given = { ...options, inputs, inputNames, signal: interrupt.signal, onProgress: progress.update };
+      made = await prepareTokens(temporary, given);
+    });
+  } catch (error) {
+    if (interrupt.requested) return INTERRUPTED;
+    throw asData(error);
+  } finally {
+    progress.stop();
+  }
+  if (made) tell(made, folder, { json, seconds: (performance.now() - started) / 1000 });
+  return 0;
+}
+
+/** A folder is replaced only if it is what this command makes of the same inputs. */
+async function checkReplaceable(folder: string, inputNames: readonly string[]): Promise<void> {
+  const refuse = (why: string): never => {
+    throw new TesseraeError('ERR_DATA', `'${folder}' ${why}: give another --output, or remove it`, {
+      details: { path: folder },
+    });
+  };
+  const entries = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    return refuse(error.code === 'ENOTDIR' ? 'is a file, not a folder' : `cannot be read (${error.message})`);
+  });
+  if (entries.length === 0) return;
+  const foreign = entries.find((entry) => !PREPARED_FILES.includes(entry));
+  if (foreign !== undefined) refuse(`is not replaced, because it holds '${foreign}'`);
+  const made = await readDescription(path.join(folder, TRAIN_FILE)).catch(() => undefined);
+  if (!made) return refuse(`is not replaced, because no JSON file says what its ${TRAIN_FILE} was made from`);
+  if (made.inputs?.join('\n') !== inputNames.join('\n'))
+    refuse(
+      `is not replaced, because it was made from other inputs (${made.inputs?.join(', ') ?? 'unknown ones'})`,
+    );
+}
+
+/** A folder that can't be written is reported for what it is here. */
+function asData(error: unknown): unknown {
+  if (!(error instanceof TesseraeError) || error.code !== 'ERR_CHECKPOINT') return error;
+  return new TesseraeError('ERR_DATA', error.message, { details: { ...error.details }, cause: error });
+}
+
+function tell(
+  { train, validation }: PreparedTokens,
+  folder: string,
+  { json, seconds }: { readonly json: boolean; readonly seconds: number },
+): void {
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ type: 'prepare', folder, seconds, train, validation })}\n`);
+    return;
+  }
+  const counts = ({ tokens, documents }: TokenDescription): string =>
+    `${formatCount(tokens)} tokens` +
+    (documents === undefined ? '' : `, ${documents} ${documents === 1 ? 'document' : 'documents'}`);
+  const { tokenizer, vocabSize, format, dtype } = train;
+  const lines: [string, string][] = [
+    ['prepared', `${shownPath(folder)} in ${formatDuration(seconds)}`],
+    ['train', counts(train)],
+    ...(validation ? ([['validation', counts(validation)]] as [string, string][]) : []),
+    [
+      'tokens',
+      `${dtype}, ${format} layout, ${tokenizer?.name ?? 'unknown'} tokenizer, vocabulary of ${vocabSize}`,
+    ],
+  ];
+  process.stdout.write(lines.map(([name, value]) => `${pc.dim(name.padEnd(12))}${value}\n`).join(''));
+}

@@ -1,0 +1,334 @@
+import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { Tokenizer as Untyped } from '@huggingface/tokenizers';
+import { z } from 'zod';
+import { TesseraeError } from '../errors';
+import type { TokenDecoder, Tokenizer } from './tokenizer';
+
+/** What is used of the package: its typings name files without their endings, so that Node's resolution finds none. */
+interface HuggingFace {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: readonly (number | undefined)[] };
+  decode(ids: readonly number[], options: { skip_special_tokens: boolean }): string;
+}
+const HuggingFace = Untyped as unknown as new (json: object, config: object) => HuggingFace;
+
+/** The name that checkpoints and token files call it by: that of the file beside them. */
+export const TOKENIZER_JSON = 'tokenizer.json';
+
+/** Larger files are no tokenizers: the largest in use have 33 MB. */
+const MOST_BYTES = 2 ** 28;
+/** More tokens than any tokenizer in use has, so that a lying id does not become memory. */
+const MOST_TOKENS = 2 ** 24;
+/** A character has at most four bytes, so what eight tokens leave unfinished is not one. */
+const MOST_HELD = 8;
+
+/** What tokens that begin and end documents are called, most specific first. */
+const START_TOKENS = ['<|begin_of_text|>', '<|startoftext|>', '<bos>', '<s>', '[CLS]'];
+const END_TOKENS = ['<|endoftext|>', '<|end_of_text|>', '<eos>', '</s>', '[SEP]'];
+
+const id = z
+  .int()
+  .min(0)
+  .max(MOST_TOKENS - 1);
+const component = z.looseObject({ type: z.string() }).nullish();
+
+const schema = z.looseObject({
+  added_tokens: z.array(z.looseObject({ id, content: z.string().min(1).max(1000) })).default([]),
+  normalizer: component,
+  pre_tokenizer: component,
+  decoder: component,
+  model: z.looseObject({
+    type: z.enum(['BPE', 'WordPiece', 'Unigram']).optional(),
+    vocab: z.unknown(),
+    merges: z.unknown().optional(),
+    unk_token: z.string().nullish(),
+  }),
+});
+
+type Contents = z.output<typeof schema>;
+
+/**
+ * The tokenizer that a Hugging Face `tokenizer.json` describes: byte-level and other BPE, WordPiece, Unigram. It adds no
+ * special tokens of its own accord; those that stand in a text are taken for what they are.
+ *
+ * @example
+ * const tokenizer = await JsonTokenizer.fromFile('gpt2/tokenizer.json');
+ * tokenizer.encode('Hello'); // Int32Array [15496]
+ */
+export class JsonTokenizer implements Tokenizer {
+  readonly name = TOKENIZER_JSON;
+  readonly vocabSize: number;
+  readonly startToken?: number;
+  readonly endOfTextToken?: number;
+  /** Of the file's text, in hexadecimal. */
+  readonly sha256: string;
+  private readonly tokenizer: HuggingFace;
+  /** Token of each id; an id in between that has none is undefined. */
+  private readonly tokens: readonly (string | undefined)[];
+  /** Bytes of each id, for a vocabulary of bytes. */
+  private readonly bytes: readonly (Uint8Array | undefined)[] | undefined;
+
+  /**
+   * @param json - the text of a tokenizer.json.
+   * @param file - how errors call it.
+   * @throws TesseraeError `ERR_DATA` for a text that is no such description, or has parts that are not supported.
+   */
+  constructor(
+    readonly json: string,
+    file = TOKENIZER_JSON,
+  ) {
+    const contents = parse(json, file);
+    const vocabulary = vocabularyOf(contents, file);
+    checkMerges(contents, vocabulary, file);
+    checkLengths(contents.pre_tokenizer, file);
+    try {
+      // Spaces stay as they are, and nothing is added around a text: the post-processor has nothing to do.
+      this.tokenizer = new HuggingFace(
+        { normalizer: null, pre_tokenizer: null, decoder: null, ...contents, post_processor: null },
+        { clean_up_tokenization_spaces: false },
+      );
+    } catch (cause) {
+      throw unusable(file, messageOf(cause), cause);
+    }
+    const tokens: (string | undefined)[] = [];
+    for (const [token, number] of vocabulary) tokens[number] = token;
+    this.tokens = Array.from(tokens);
+    this.vocabSize = tokens.length;
+    this.bytes = isByteLevel(contents) ? this.bytesOfTokens(contents) : undefined;
+    const first = (names: readonly string[]): number | undefined =>
+      names.map((name) => vocabulary.get(name)).find((found) => found !== undefined);
+    const end = first(END_TOKENS);
+    const start = first(START_TOKENS) ?? end;
+    if (end !== undefined) this.endOfTextToken = end;
+    if (start !== undefined) this.startToken = start;
+    this.sha256 = createHash('sha256').update(json).digest('hex');
+  }
+
+  /** @throws TesseraeError `ERR_DATA` for a file that can't be read, and as the constructor does. */
+  static async fromFile(file: string): Promise<JsonTokenizer> {
+    let text: string;
+    try {
+      const handle = await open(file, 'r');
+      try {
+        const { size } = await handle.stat();
+        if (size > MOST_BYTES) throw unusable(file, `it has ${size} bytes, more than ${MOST_BYTES}`);
+        text = await handle.readFile('utf8');
+      } finally {
+        await handle.close();
+      }
+    } catch (cause) {
+      if (cause instanceof TesseraeError) throw cause;
+      const { code } = cause as NodeJS.ErrnoException;
+      throw unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause);
+    }
+    return new JsonTokenizer(text, file);
+  }
+
+  /** @throws TesseraeError `ERR_DATA` for a character that the vocabulary has no token for. */
+  encode(text: string): Int32Array {
+    if (text === '') return new Int32Array();
+    let ids: readonly (number | undefined)[];
+    try {
+      ({ ids } = this.tokenizer.encode(text, { add_special_tokens: false }));
+    } catch (cause) {
+      throw new TesseraeError('ERR_DATA', `the tokenizer failed on a text: ${messageOf(cause)}`, { cause });
+    }
+    const encoded = new Int32Array(ids.length);
+    for (const [index, number] of ids.entries()) {
+      if (number === undefined || !(number >= 0 && number < this.vocabSize))
+        throw new TesseraeError(
+          'ERR_DATA',
+          `a text has characters that the vocabulary of ${this.vocabSize} tokens has none for, and there is no unknown ` +
+            'token: use a tokenizer that was trained on such text, or a byte-level one',
+        );
+      encoded[index] = number;
+    }
+    return encoded;
+  }
+
+  decode(ids: ArrayLike<number>): string {
+    if (this.bytes) {
+      const decoder = this.decoder();
+      const pieces = Array.from(ids, (one) => decoder.push(one));
+      return pieces.join('') + decoder.end();
+    }
+    return this.textOf(Array.from(ids, (one) => this.checked(one)));
+  }
+
+  decoder(): TokenDecoder {
+    const { bytes } = this;
+    if (!bytes) return this.textDecoder();
+    const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+    return {
+      push: (one) => utf8.decode(bytes[this.checked(one)] ?? UNASSIGNED, { stream: true }),
+      end: () => utf8.decode(),
+    };
+  }
+
+  /**
+   * For vocabularies of text, where the text of a token depends on those around it: what a token adds is the difference
+   * between the texts with and without it, after some tokens of context.
+   */
+  private textDecoder(): TokenDecoder {
+    let [context, held]: number[][] = [[], []];
+    const added = (): string => {
+      const before = this.textOf(context ?? []);
+      const after = this.textOf([...(context ?? []), ...(held ?? [])]);
+      return after.slice(before.length);
+    };
+    const release = (text: string): string => {
+      [context, held] = [held, []];
+      return text;
+    };
+    return {
+      push: (one) => {
+        held?.push(this.checked(one));
+        const text = added();
+        return text.endsWith('\uFFFD') && (held?.length ?? 0) < MOST_HELD ? '' : release(text);
+      },
+      end: () => (held?.length === 0 ? '' : release(added())),
+    };
+  }
+
+  private textOf(ids: readonly number[]): string {
+    const known = ids.filter((one) => this.tokens[one] !== undefined);
+    return known.length === 0 ? '' : this.tokenizer.decode(known, { skip_special_tokens: false });
+  }
+
+  private bytesOfTokens({ added_tokens }: Contents): (Uint8Array | undefined)[] {
+    const added = new Set(added_tokens.map(({ content }) => content));
+    return this.tokens.map((token) => {
+      if (token === undefined) return undefined;
+      const letters = Array.from(token, (letter) => BYTE_OF_LETTER.get(letter));
+      const whole = letters.every((byte) => byte !== undefined);
+      return whole && !added.has(token) ? Uint8Array.from(letters) : Buffer.from(token, 'utf8');
+    });
+  }
+
+  private checked(one: number): number {
+    if (Number.isInteger(one) && one >= 0 && one < this.vocabSize) return one;
+    throw new TesseraeError(
+      'ERR_DATA',
+      `token id ${one} is not in the tokenizer's vocabulary of 0 to ${this.vocabSize - 1}`,
+      { details: { id: one, vocabSize: this.vocabSize } },
+    );
+  }
+}
+
+/** U+FFFD, for an id in the vocabulary's range that has no token. */
+const UNASSIGNED = Buffer.from('\uFFFD', 'utf8');
+
+/**
+ * GPT-2's letters for bytes (`bytes_to_unicode` in its encoder.py): printable Latin-1 stands for itself, the other bytes
+ * for U+0100 and on, in order.
+ */
+const BYTE_OF_LETTER: ReadonlyMap<string, number> = (() => {
+  const printable = (byte: number): boolean =>
+    (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
+  const letters = new Map<string, number>();
+  let next = 256;
+  for (let byte = 0; byte < 256; byte++)
+    letters.set(String.fromCharCode(printable(byte) ? byte : next++), byte);
+  return letters;
+})();
+
+function parse(json: string, file: string): Contents {
+  try {
+    const contents = schema.parse(JSON.parse(json.replace(/^\uFEFF/, '')));
+    const { model } = contents;
+    // Older files do not say what type their model is.
+    const type = Array.isArray(model.vocab) ? 'Unigram' : model.merges === undefined ? 'WordPiece' : 'BPE';
+    return { ...contents, model: { ...model, type: model.type ?? type } };
+  } catch (cause) {
+    throw unusable(file, cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause), cause);
+  }
+}
+
+/** Every token with its id, which no other has. */
+function vocabularyOf({ model, added_tokens }: Contents, file: string): Map<string, number> {
+  const vocabulary = new Map<string, number>();
+  const owners = new Map<number, string>();
+  const add = (token: unknown, number: unknown): void => {
+    if (typeof token !== 'string' || !id.safeParse(number).success)
+      throw unusable(
+        file,
+        `the token ${shown(token)} has the id ${shown(number)}, not an integer in [0, ${MOST_TOKENS})`,
+      );
+    const owner = owners.get(number as number);
+    if (owner !== undefined && owner !== token)
+      throw unusable(
+        file,
+        `the id ${shown(number)} is that of two tokens, ${shown(owner)} and ${shown(token)}`,
+      );
+    const other = vocabulary.get(token);
+    if (other !== undefined && other !== number)
+      throw unusable(file, `the token ${shown(token)} has two ids, ${other} and ${shown(number)}`);
+    owners.set(number as number, token);
+    vocabulary.set(token, number as number);
+  };
+  const { vocab } = model;
+  if (Array.isArray(vocab))
+    for (const [number, entry] of vocab.entries()) {
+      // Unigram: pairs of a token and the logarithm of its probability.
+      if (!Array.isArray(entry) || typeof entry[1] !== 'number')
+        throw unusable(file, `model.vocab[${number}] is not a pair of a token and its score`);
+      add(entry[0], number);
+    }
+  else if (typeof vocab === 'object' && vocab !== null)
+    for (const [token, number] of Object.entries(vocab)) add(token, number);
+  else throw unusable(file, 'model.vocab is neither an object nor an array');
+  for (const { content, id: number } of added_tokens) add(content, number);
+  if (vocabulary.size === 0) throw unusable(file, 'its vocabulary is empty');
+  return vocabulary;
+}
+
+/** A merge that the vocabulary has no token for would lose the text that it stands for. */
+function checkMerges({ model }: Contents, vocabulary: ReadonlyMap<string, number>, file: string): void {
+  const { merges } = model;
+  if (merges === undefined) {
+    if (model.type === 'BPE') throw unusable(file, 'model.merges is missing');
+    return;
+  }
+  if (!Array.isArray(merges)) throw unusable(file, 'model.merges is not an array');
+  const prefix = model['continuing_subword_prefix'];
+  const inner = typeof prefix === 'string' ? prefix.length : 0;
+  for (const [index, merge] of (merges as unknown[]).entries()) {
+    const pair: unknown[] = typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : [];
+    const [left, right] = pair;
+    if (pair.length !== 2 || typeof left !== 'string' || typeof right !== 'string')
+      throw unusable(file, `model.merges[${index}] is not a pair of tokens`);
+    const unknown = [left, right, left + right.slice(inner)].find((token) => !vocabulary.has(token));
+    if (unknown !== undefined)
+      throw unusable(
+        file,
+        `model.merges[${index}] has the token ${shown(unknown)}, which model.vocab does not have`,
+      );
+  }
+}
+
+/** A FixedLength of 0 would cut a text into pieces without end. */
+function checkLengths(pretokenizer: unknown, file: string): void {
+  if (typeof pretokenizer !== 'object' || pretokenizer === null) return;
+  const { type, length, pretokenizers } = pretokenizer as Record<string, unknown>;
+  if (type === 'FixedLength' && !(Number.isInteger(length) && (length as number) > 0))
+    throw unusable(
+      file,
+      `its FixedLength pre-tokenizer has the length ${shown(length)}, not an integer of at least 1`,
+    );
+  if (Array.isArray(pretokenizers)) for (const one of pretokenizers) checkLengths(one, file);
+}
+
+/** Whether tokens stand for bytes alone, so that each can be decoded without those around it. */
+const isByteLevel = ({ decoder }: Contents): boolean => decoder?.type === 'ByteLevel';
+
+const shown = (value: unknown): string => (JSON.stringify(value) ?? String(value)).slice(0, 100);
+
+const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+
+function unusable(file: string, why: string, cause?: unknown): TesseraeError {
+  return new TesseraeError(
+    'ERR_DATA',
+    `'${file}' is not a tokenizer that can be used: ${why}. Give the tokenizer.json of a BPE, WordPiece or Unigram tokenizer`,
+    { details: { path: file }, cause },
+  );
+}

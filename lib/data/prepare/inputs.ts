@@ -1,0 +1,64 @@
+import { readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { TesseraeError } from '../../errors';
+
+/** What files of a folder are read, by how their names end; a file that is named itself may have any name. */
+export const TEXT_EXTENSIONS = ['.txt', '.text', '.md'] as const;
+export const JSON_LINES_EXTENSIONS = ['.jsonl', '.ndjson'] as const;
+
+/** A text file is one document; a file of JSON lines has one a line. */
+export type InputKind = 'text' | 'jsonl';
+
+export interface InputFile {
+  readonly path: string;
+  readonly kind: InputKind;
+  readonly bytes: number;
+}
+
+const endsWith = (name: string, endings: readonly string[]): boolean =>
+  endings.includes(path.extname(name).toLowerCase());
+
+const kindOf = (name: string): InputKind => (endsWith(name, JSON_LINES_EXTENSIONS) ? 'jsonl' : 'text');
+
+/**
+ * The files that inputs stand for, in the order given; those of a folder, and of folders in it, by name in the order of
+ * code units, so that any machine gives the same. Links in folders are not followed.
+ *
+ * @throws TesseraeError `ERR_DATA` for an input that is missing or no file or folder, and for a folder without texts.
+ */
+export async function listInputs(inputs: readonly string[]): Promise<InputFile[]> {
+  const files: InputFile[] = [];
+  for (const input of inputs) {
+    const found = await stat(input).catch((cause: unknown) => {
+      const { code } = cause as NodeJS.ErrnoException;
+      throw unusable(
+        input,
+        code === 'ENOENT' ? 'does not exist' : `cannot be read (${code ?? String(cause)})`,
+      );
+    });
+    if (found.isDirectory()) files.push(...(await filesOf(input)));
+    else if (found.isFile()) files.push({ path: input, kind: kindOf(input), bytes: found.size });
+    else throw unusable(input, 'is neither a file nor a folder');
+  }
+  return files;
+}
+
+async function filesOf(folder: string): Promise<InputFile[]> {
+  const known = [...TEXT_EXTENSIONS, ...JSON_LINES_EXTENSIONS];
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries
+    .filter((entry) => entry.isFile() && endsWith(entry.name, known))
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .sort((a, b) => (a < b ? -1 : 1));
+  if (paths.length === 0)
+    throw unusable(
+      folder,
+      `is a folder without texts, whose names end in ${known.join(', ')}: give files one by one`,
+    );
+  return Promise.all(
+    paths.map(async (file) => ({ path: file, kind: kindOf(file), bytes: (await stat(file)).size })),
+  );
+}
+
+const unusable = (input: string, why: string): TesseraeError =>
+  new TesseraeError('ERR_DATA', `the input '${input}' ${why}`, { details: { path: input } });

@@ -1,0 +1,182 @@
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { TesseraeError } from '../../errors';
+import { TOKENIZER_JSON } from '../json_tokenizer';
+import type { Tokenizer } from '../tokenizer';
+import { identityOf, openTokenizer } from '../tokenizers';
+import { TRAIN_FILE, VALIDATION_FILE } from '../tokens';
+import {
+  descriptionPath,
+  descriptionText,
+  MOST_VOCABULARY,
+  type TokenDescription,
+  type TokenDtype,
+  type TokenFormat,
+} from '../tokens/format';
+import { TokenWriter } from '../tokens/token_writer';
+import { WorkerClient } from '../worker_client';
+import type { EncodedSegment, PrepareRequest } from './encode';
+import { listInputs } from './inputs';
+import { segmentsOf, type Segment } from './segments';
+
+/** All that prepareTokens may write. */
+export const PREPARED_FILES: readonly string[] = [
+  ...[TRAIN_FILE, VALIDATION_FILE].flatMap((name) => [name, descriptionPath(name)]),
+  TOKENIZER_JSON,
+];
+
+/** Segments that a worker is given before the first of them is written, so that it need not wait. */
+const AHEAD = 2;
+
+export interface PrepareOptions {
+  /** Text files, files of JSON lines, and folders of them. */
+  readonly inputs: readonly string[];
+  /** How the description names the inputs. */
+  readonly inputNames: readonly string[];
+  /** `byte`, or the path of a tokenizer.json. */
+  readonly tokenizer: string;
+  readonly format: TokenFormat;
+  /** Default: uint16 where the vocabulary fits, else uint32. */
+  readonly dtype?: TokenDtype | undefined;
+  /** Share of the inputs' bytes, from their end, in [0, 0.9]. */
+  readonly validationFraction: number;
+  /** Where JSON lines have their text. */
+  readonly textKey: string;
+  /** Threads that tokenise. The result does not depend on it. Default: one a processor. */
+  readonly workers?: number | undefined;
+  readonly signal?: AbortSignal;
+  /** Told how many bytes of the inputs are done. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** What was made. */
+export interface PreparedTokens {
+  readonly train: TokenDescription;
+  readonly validation?: TokenDescription;
+}
+
+type Parts = Partial<Record<Segment['part'], Part>>;
+
+interface Part {
+  readonly writer: TokenWriter;
+  documents: number;
+}
+
+/**
+ * Tokenises inputs into the token files of a folder that is there and empty, in worker threads, in input order. What it
+ * writes is on the disk when it resolves, but for the folder itself.
+ *
+ * @throws TesseraeError `ERR_DATA` for inputs and tokenizers that can't be read, with path, line and offset; `ERR_CONFIG`
+ * for a dtype that the vocabulary does not fit; what `signal` was aborted with; and errors of the system when it can't
+ * write.
+ */
+export async function prepareTokens(folder: string, options: PrepareOptions): Promise<PreparedTokens> {
+  const { format, validationFraction, signal } = options;
+  const tokenizer = await openTokenizer(options.tokenizer);
+  const dtype = dtypeFor(tokenizer, options.dtype);
+  const files = await listInputs(options.inputs);
+  const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const count = Math.max(1, Math.min(options.workers ?? availableParallelism(), Math.ceil(total / 2 ** 18)));
+  const workers = Array.from({ length: count }, () => new WorkerClient<PrepareRequest>('prepare_worker'));
+  const stop = (): void => void Promise.all(workers.map((worker) => worker.close()));
+  signal?.addEventListener('abort', stop);
+  const parts: Parts = {};
+  const names = { train: TRAIN_FILE, validation: VALIDATION_FILE };
+  let done = 0;
+  try {
+    signal?.throwIfAborted();
+    await Promise.all(workers.map((worker) => worker.call({ kind: 'tokenizer', json: tokenizer.json })));
+    const segments = segmentsOf(files, validationFraction);
+    for await (const [segment, { tokens, documents }] of encoded(workers, segments, { ...options, dtype })) {
+      const part = (parts[segment.part] ??= {
+        writer: await TokenWriter.create(path.join(folder, names[segment.part]), format, dtype),
+        documents: 0,
+      });
+      await part.writer.append(tokens);
+      part.documents += documents;
+      done += segment.to - segment.from;
+      options.onProgress?.(done, total);
+    }
+    if (tokenizer.json !== undefined)
+      await writeFile(path.join(folder, TOKENIZER_JSON), tokenizer.json, { flag: 'wx', flush: true });
+    const finish = async (name: Segment['part'], part: Part): Promise<TokenDescription> => {
+      const written = await part.writer.finish();
+      delete parts[name];
+      if (written.tokens === 0) throw empty(name, options);
+      const description: TokenDescription = {
+        ...{ version: 1, format, dtype, tokenizer: identityOf(tokenizer), vocabSize: tokenizer.vocabSize },
+        ...{ tokens: written.tokens, documents: part.documents },
+        ...(tokenizer.endOfTextToken === undefined ? {} : { endOfTextToken: tokenizer.endOfTextToken }),
+        ...{ sha256: written.sha256, inputs: [...options.inputNames] },
+      };
+      const beside = path.join(folder, descriptionPath(names[name]));
+      await writeFile(beside, descriptionText(description), { flag: 'wx', flush: true });
+      return description;
+    };
+    const { train, validation } = parts;
+    if (!train || (validationFraction > 0 && !validation))
+      throw empty(train ? 'validation' : 'train', options);
+    return {
+      train: await finish('train', train),
+      ...(validation ? { validation: await finish('validation', validation) } : {}),
+    };
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    await Promise.all(workers.map((worker) => worker.close()));
+    for (const part of Object.values(parts)) await part.writer.close().catch(() => undefined);
+  }
+}
+
+/** Segments with their tokens, in order; the workers are a few segments ahead. */
+async function* encoded(
+  workers: readonly WorkerClient<PrepareRequest>[],
+  segments: Iterable<Segment>,
+  { textKey, dtype }: { readonly textKey: string; readonly dtype: TokenDtype },
+): AsyncGenerator<[Segment, EncodedSegment]> {
+  const queue: { segment: Segment; result: Promise<unknown> }[] = [];
+  let next = 0;
+  for (const segment of segments) {
+    const result = workers[next++ % workers.length]?.call({ kind: 'segment', segment, textKey, dtype });
+    // A failure is reported when its turn comes, so that it is the first in input order.
+    result?.catch(() => undefined);
+    queue.push({ segment, result: result ?? Promise.resolve() });
+    if (queue.length < AHEAD * workers.length) continue;
+    const first = queue.shift();
+    if (first) yield [first.segment, (await first.result) as EncodedSegment];
+  }
+  for (const { segment, result } of queue) yield [segment, (await result) as EncodedSegment];
+}
+
+function dtypeFor({ vocabSize }: Tokenizer, given: TokenDtype | undefined): TokenDtype {
+  const fits = vocabSize <= 2 ** 16;
+  if (given === 'uint16' && !fits)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `dtype uint16 holds ids below 65536, but the tokenizer has ${vocabSize} tokens: use uint32`,
+      { details: { path: 'dtype', vocabSize } },
+    );
+  if (vocabSize > MOST_VOCABULARY)
+    throw new TesseraeError(
+      'ERR_DATA',
+      `a vocabulary of ${vocabSize} tokens is too large: at most ${MOST_VOCABULARY}`,
+    );
+  return given ?? (fits ? 'uint16' : 'uint32');
+}
+
+function empty(part: Segment['part'], { inputs, validationFraction }: PrepareOptions): TesseraeError {
+  const remedy =
+    validationFraction > 0
+      ? `give more text, or another validationFraction than ${validationFraction} (0: none is kept)`
+      : 'give inputs with text in them';
+  return new TesseraeError(
+    'ERR_DATA',
+    `the inputs leave no text for ${part === 'train' ? 'training' : 'validation'}: ${remedy}`,
+    {
+      details: { inputs },
+    },
+  );
+}

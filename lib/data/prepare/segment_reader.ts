@@ -1,0 +1,161 @@
+/** Reads the documents of a segment. Runs in a worker thread, where reads may wait. */
+import { isUtf8 } from 'node:buffer';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { TesseraeError } from '../../errors';
+import { badText, boundary, piecesOf, SEGMENT_BYTES, type Segment } from './segments';
+
+/** A line of JSON that is longer is no document. */
+const MOST_LINE_BYTES = 2 ** 26;
+
+const LINE_FEED = 10;
+
+/** Part of a document; documents end where `ends` says so, the next one begins there. */
+export interface DocumentPart {
+  readonly text: string;
+  readonly ends: boolean;
+}
+
+/**
+ * The documents, or the part of one, that a segment has.
+ *
+ * @param textKey - where JSON lines have their text.
+ * @throws TesseraeError `ERR_DATA` with path, line and offset for bytes that are not UTF-8 text, and for lines that are
+ * not JSON or have no text.
+ */
+export function* readSegment(segment: Segment, textKey: string): Generator<DocumentPart> {
+  const descriptor = openSync(segment.path, 'r');
+  try {
+    yield* segment.kind === 'text' ? textPart(descriptor, segment) : jsonLines(descriptor, segment, textKey);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function* textPart(descriptor: number, segment: Segment): Generator<DocumentPart> {
+  const { from, to, bytes: length, documentFrom, endsDocument } = segment;
+  const base = Math.max(from - 2, 0);
+  const view = { bytes: read(descriptor, segment, base, to + SEGMENT_BYTES), base, length };
+  const [start, end] = [boundary(view, from), boundary(view, to)];
+  const bytes = withoutMark(view.bytes.subarray(start - base, end - base), start);
+  checkText(descriptor, segment, bytes, end - bytes.length);
+  // A document that was cut where it ends anyway has no second half.
+  const begins = documentFrom === from ? start : documentFrom;
+  yield { text: Buffer.from(bytes).toString('utf8'), ends: endsDocument && end > begins };
+}
+
+function* jsonLines(descriptor: number, segment: Segment, textKey: string): Generator<DocumentPart> {
+  const { from, to } = segment;
+  const base = Math.max(from - 1, 0);
+  let bytes = read(descriptor, segment, base, to);
+  // A line belongs to the segment that it begins in.
+  let start = from === 0 ? 0 : bytes.indexOf(LINE_FEED) + 1;
+  if (from > 0 && (start === 0 || base + start >= to)) return;
+  bytes = withLastLine(descriptor, segment, bytes, base);
+  while (start < bytes.length && base + start < to) {
+    const feed = bytes.indexOf(LINE_FEED, start);
+    const end = feed < 0 ? bytes.length : feed;
+    const offset = base + start;
+    const line = withoutMark(bytes.subarray(start, end), offset);
+    checkText(descriptor, segment, line, base + end - line.length);
+    const text = textOf(Buffer.from(line).toString('utf8'), textKey, (why) => {
+      throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, why);
+    });
+    if (text !== '') {
+      const pieces = [...piecesOf(Buffer.from(text, 'utf8'))];
+      for (const [index, piece] of pieces.entries())
+        yield { text: Buffer.from(piece).toString('utf8'), ends: index === pieces.length - 1 };
+    }
+    start = end + 1;
+  }
+}
+
+/** The bytes with those of the last line that are beyond the segment. */
+function withLastLine(descriptor: number, segment: Segment, given: Buffer, base: number): Buffer {
+  const parts = [given];
+  let [size, last] = [given.length, given];
+  const ended = (): boolean => (last === given ? last.at(-1) === LINE_FEED : last.includes(LINE_FEED));
+  while (!ended() && base + size < segment.bytes) {
+    if (size - given.length > MOST_LINE_BYTES) {
+      const offset = base + given.lastIndexOf(LINE_FEED) + 1;
+      throw badText(
+        { path: segment.path, offset, line: lineAt(descriptor, segment, offset) },
+        `is longer than ${MOST_LINE_BYTES} bytes: give one JSON object a line`,
+      );
+    }
+    last = read(descriptor, segment, base + size, base + size + SEGMENT_BYTES);
+    parts.push(last);
+    size += last.length;
+  }
+  return parts.length === 1 ? given : Buffer.concat(parts);
+}
+
+function textOf(line: string, key: string, refuse: (why: string) => never): string {
+  if (line.trim() === '') return '';
+  let record: unknown;
+  try {
+    record = JSON.parse(line);
+  } catch (error) {
+    return refuse(`is not JSON: ${(error as Error).message.slice(0, 200)}`);
+  }
+  if (typeof record !== 'object' || record === null || Array.isArray(record))
+    return refuse('is not a JSON object');
+  const text: unknown = Object.hasOwn(record, key) ? (record as Record<string, unknown>)[key] : undefined;
+  if (typeof text === 'string') return text;
+  const names = Object.keys(record)
+    .slice(0, 10)
+    .map((name) => JSON.stringify(name.slice(0, 50)));
+  return refuse(
+    `has ${text === undefined ? 'no' : 'something that is no text as'} ${JSON.stringify(key)}: its keys are ` +
+      `${names.join(', ') || 'none'}. Name the one that has the text with --text-key`,
+  );
+}
+
+/** Bytes from `from` to `to` or the file's end. */
+function read(descriptor: number, { path, bytes: length }: Segment, from: number, to: number): Buffer {
+  const bytes = Buffer.allocUnsafe(Math.min(to, length) - from);
+  for (let done = 0; done < bytes.length;) {
+    const got = readSync(descriptor, bytes, done, bytes.length - done, from + done);
+    if (got === 0)
+      throw new TesseraeError(
+        'ERR_DATA',
+        `the input '${path}' was cut off while it was read: it ends before offset ${from + done}, but had ${length} bytes. ` +
+          'Start again when nothing writes to it',
+        { details: { path, offset: from + done } },
+      );
+    done += got;
+  }
+  return bytes;
+}
+
+/** A file's first three bytes may say that it is UTF-8; they are no text. */
+function withoutMark(bytes: Buffer, offset: number): Buffer {
+  const marked = offset === 0 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  return marked ? bytes.subarray(3) : bytes;
+}
+
+function checkText(descriptor: number, segment: Segment, bytes: Buffer, offset: number): void {
+  const nul = bytes.indexOf(0);
+  if (nul < 0 && isUtf8(bytes)) return;
+  let at = nul;
+  for (let start = 0; at < 0;) {
+    const feed = bytes.indexOf(LINE_FEED, start);
+    const end = feed < 0 ? bytes.length : feed + 1;
+    if (feed < 0 || !isUtf8(bytes.subarray(start, end))) at = start;
+    start = end;
+  }
+  throw badText(
+    { path: segment.path, offset: offset + at, line: lineAt(descriptor, segment, offset + at) },
+    nul >= 0
+      ? 'has a NUL byte: give UTF-8 text (convert UTF-16 with iconv)'
+      : 'is not UTF-8 text: convert it (iconv -t UTF-8)',
+  );
+}
+
+/** The line, from 1, that an offset is in: counted only when something is wrong. */
+function lineAt(descriptor: number, segment: Segment, offset: number): number {
+  let line = 1;
+  for (let from = 0; from < offset; from += SEGMENT_BYTES)
+    for (const byte of read(descriptor, segment, from, Math.min(from + SEGMENT_BYTES, offset)))
+      if (byte === LINE_FEED) line++;
+  return line;
+}

@@ -1,0 +1,105 @@
+/**
+ * Where inputs are cut, so that they are tokenised in parallel, in bounded memory, and the same way by any number of
+ * threads: by what the bytes near a nominal offset are, never by who reads them.
+ */
+import { TesseraeError } from '../../errors';
+import type { InputFile, InputKind } from './inputs';
+
+/** Nominal bytes of a segment. */
+export const SEGMENT_BYTES = 2 ** 20;
+
+/** Bytes from `from` to `to` of a file, both moved to where it may be cut. */
+export interface Segment {
+  readonly path: string;
+  readonly kind: InputKind;
+  readonly from: number;
+  readonly to: number;
+  /** Of the whole file. */
+  readonly bytes: number;
+  /** Nominal offset that its document begins at: 0, or that of the cut between training and validation. */
+  readonly documentFrom: number;
+  /** Whether its document ends with it. */
+  readonly endsDocument: boolean;
+  readonly part: 'train' | 'validation';
+}
+
+/**
+ * All segments of the inputs in order. The last `validationFraction` of all bytes is for validation, from the next line on.
+ */
+export function* segmentsOf(
+  files: readonly InputFile[],
+  validationFraction: number,
+  segmentBytes = SEGMENT_BYTES,
+): Generator<Segment> {
+  const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const cut = validationFraction > 0 ? Math.floor(total * (1 - validationFraction)) : total;
+  let before = 0;
+  for (const { path, kind, bytes } of files) {
+    const own = Math.min(Math.max(cut - before, 0), bytes);
+    for (const [start, end, part] of [
+      [0, own, 'train'],
+      [own, bytes, 'validation'],
+    ] as const)
+      for (let from = start; from < end; from += segmentBytes) {
+        const to = Math.min(from + segmentBytes, end);
+        yield { path, kind, from, to, bytes, documentFrom: start, endsDocument: to === end, part };
+      }
+    before += bytes;
+  }
+}
+
+const LINE_FEED = 10;
+
+const isSpace = (byte: number | undefined): boolean =>
+  byte === undefined || byte === 32 || (byte >= 9 && byte <= 13);
+
+/**
+ * Where a text is cut that was to be cut at `at`: at the end of a line that stands between characters that are no spaces,
+ * which pre-tokenizers cut at too; else at the end of any line; else at a character. At most `most` bytes later.
+ *
+ * @param bytes - a part of the text, from `base` on, with the two bytes before `at` and the `most` after it.
+ * @param length - of the whole text: its end is a place to cut.
+ */
+export function boundary(
+  { bytes, base, length }: { readonly bytes: Uint8Array; readonly base: number; readonly length: number },
+  at: number,
+  most = SEGMENT_BYTES,
+): number {
+  if (at === 0 || at >= length) return Math.min(at, length);
+  const last = Math.min(at + most, length);
+  let anyLine: number | undefined;
+  for (let p = at; p < last; p++) {
+    const index = p - base;
+    if (bytes[index - 1] !== LINE_FEED) continue;
+    anyLine ??= p;
+    if (!isSpace(bytes[index - 2]) && !isSpace(bytes[index])) return p;
+  }
+  if (anyLine !== undefined) return anyLine;
+  if (last === length) return length;
+  let p = at;
+  // 0b10xxxxxx continues a character of UTF-8, which has at most three of them.
+  while (p < at + 3 && ((bytes[p - base] ?? 0) & 0xc0) === 0x80) p++;
+  return p;
+}
+
+/** Parts of a text in memory, each small enough to be tokenised at once. */
+export function* piecesOf(bytes: Uint8Array, pieceBytes = SEGMENT_BYTES): Generator<Uint8Array> {
+  const view = { bytes, base: 0, length: bytes.length };
+  let start = 0;
+  for (let at = pieceBytes; start < bytes.length; at += pieceBytes) {
+    const end = boundary(view, at, pieceBytes);
+    if (end > start) yield bytes.subarray(start, end);
+    start = end;
+  }
+}
+
+/** What is wrong with a text, and where. */
+export function badText(
+  where: { readonly path: string; readonly offset: number; readonly line: number },
+  why: string,
+): TesseraeError {
+  const { path, offset, line } = where;
+  return new TesseraeError('ERR_DATA', `the input '${path}', line ${line} (offset ${offset}), ${why}`, {
+    details: { path, offset, line },
+  });
+}

@@ -1,0 +1,80 @@
+/** Which rows are drawn from a stream of tokens: pure functions, the same for texts in memory and token files. */
+import { TesseraeError } from '../errors';
+import type { BatchRequest } from './dataset';
+import { drawIndex } from './philox';
+
+export type SplitName = 'train' | 'validation';
+
+/** Tokens of each part of a text. */
+export interface TextSizes {
+  readonly train: number;
+  readonly validation: number;
+}
+
+/** Rows of equal length, one after the other; each target is the token after its position. */
+export interface Crops {
+  readonly tokens: Int32Array;
+  readonly targets: Int32Array;
+  readonly rows: number;
+}
+
+/** Where the rows of a batch of random crops begin; row r of a micro-step is sample microStep · rows + r of its step. */
+export function cropOffsets(
+  { seed, step, microStep, rows }: BatchRequest,
+  length: number,
+  blockSize: number,
+): number[] {
+  return Array.from({ length: rows }, (_, r) =>
+    drawIndex(seed, step, microStep * rows + r, length - blockSize),
+  );
+}
+
+/** Batch `index` of those that `batches` batches of `rows` rows make of evenly spread windows, or undefined. */
+export function windowOffsets(
+  { index, rows, batches }: { readonly index: number; readonly rows: number; readonly batches: number },
+  length: number,
+  blockSize: number,
+): number[] | undefined {
+  const total = Math.floor((length - 1) / blockSize);
+  const used = Math.min(total, rows * batches);
+  const first = index * rows;
+  if (first >= used) return undefined;
+  const count = Math.min(rows, used - first);
+  return Array.from({ length: count }, (_, r) => Math.floor(((first + r) * total) / used) * blockSize);
+}
+
+/**
+ * Tokens of each part, when the last `fraction` is kept for validation.
+ *
+ * @param what - how errors call the tokens: "the text has", "the token files have".
+ * @throws TesseraeError `ERR_DATA` when a part is too short for one row.
+ */
+export function splitSizes(tokens: number, blockSize: number, fraction: number, what: string): TextSizes {
+  const validation = Math.floor(tokens * fraction);
+  const train = tokens - validation;
+  if (train <= blockSize || (fraction > 0 && validation <= blockSize)) {
+    const needed = neededLength(blockSize, fraction);
+    const split = fraction > 0 ? ` and validationFraction ${fraction}` : '';
+    throw new TesseraeError(
+      'ERR_DATA',
+      `${what} ${tokens} tokens, but with blockSize ${blockSize}${split} it must have at least ${needed}: ` +
+        `use a longer text${blockSize > 1 ? ', a smaller blockSize' : ''}` +
+        `${fraction > 0 ? ' or validationFraction 0' : ''}`,
+      { details: { tokens, needed } },
+    );
+  }
+  return { train, validation };
+}
+
+/** The shortest text of which both parts have blockSize + 1 tokens. */
+function neededLength(blockSize: number, fraction: number): number {
+  const fits = (length: number): boolean => {
+    const validation = Math.floor(length * fraction);
+    return length - validation > blockSize && (fraction === 0 || validation > blockSize);
+  };
+  let length = Math.ceil((blockSize + 1) / (fraction === 0 ? 1 : Math.min(fraction, 1 - fraction)));
+  // The division and the product are rounded apart: at most a token or two off.
+  while (!fits(length)) length++;
+  while (length > 1 && fits(length - 1)) length--;
+  return length;
+}

@@ -1,0 +1,175 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { TesseraeError } from '../errors';
+import { parseConfig } from '../models/validation';
+import { TOKENIZER_JSON } from './json_tokenizer';
+import type { Tokenizer } from './tokenizer';
+import { checkSameTokenizer, tokenizerNamed, TOKENIZER_NAMES, type TokenizerIdentity } from './tokenizers';
+import { MOST_VOCABULARY, readDescription, TOKEN_DTYPES, type TokenDtype } from './tokens/format';
+import type { OpenedTokens } from './tokens/token_source';
+import { WorkerClient } from './worker_client';
+import { workerData, type TokenData } from './worker_dataset';
+
+/** What `tesserae prepare` calls the token files in its folder. */
+export const TRAIN_FILE = 'train.bin';
+export const VALIDATION_FILE = 'val.bin';
+
+/** How token files become rows. */
+export interface OpenTokensOptions {
+  /** Tokens of a row: at most the nPositions of the model that is trained. */
+  readonly blockSize: number;
+  /** Token files to validate on. Default: `val.bin` when a folder is opened that has one. */
+  readonly validation?: string | readonly string[];
+  /**
+   * Share of the tokens, taken from their end, that is kept for validation, in [0, 0.9]. Default 0.1; 0 when there are
+   * files to validate on, or when a folder is opened.
+   */
+  readonly validationFraction?: number;
+  /** How ids are stored in a file that neither a header nor a JSON file describes. Default uint16. */
+  readonly dtype?: TokenDtype;
+  /** All ids are below it: for files that no JSON file describes. Default: the tokenizer's. */
+  readonly vocabSize?: number;
+  /** What made the ids: for files that no JSON file describes, and for those whose tokenizer.json is elsewhere. */
+  readonly tokenizer?: Tokenizer;
+  /** Whether files are read once as a whole, to compare their SHA-256 with what was written. Default false. */
+  readonly verify?: boolean;
+  /** Told how far the reading of a whole file is, in bytes, at most ten times a second. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+const optionsSchema = z.strictObject({
+  blockSize: z
+    .int()
+    .min(1)
+    .max(2 ** 20),
+  validation: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
+  validationFraction: z.number().min(0).max(0.9).optional(),
+  dtype: z.enum(TOKEN_DTYPES).optional(),
+  vocabSize: z.int().min(1).max(MOST_VOCABULARY).optional(),
+  verify: z.boolean().default(false),
+});
+
+/**
+ * Opens token files for training: nanoGPT's layout (ids and nothing else) or llm.c's (a header before them), uint16 or
+ * uint32, of any size. A worker thread reads what a batch needs and draws the batches: `train` gives random crops,
+ * `validation` windows that do not overlap. Several files are joined in the order given.
+ *
+ * A JSON file beside a token file (`train.json` for `train.bin`, as `tesserae prepare` writes it) says what is in it. A
+ * file without one is read once as a whole to check its ids. Ids are checked again whenever they are read.
+ *
+ * @param paths - token files, or the folder that `tesserae prepare` made.
+ * @throws TesseraeError `ERR_DATA` for a file that is missing, damaged, truncated, has an id outside the vocabulary (with
+ * its offset), or is too short for one row; `ERR_CONFIG` for a wrong option.
+ *
+ * @example
+ * const data = await openTokens('data/book', { blockSize: 1024 });
+ * const foreign = await openTokens('fineweb_train_000001.bin', { blockSize: 1024, vocabSize: 50257 });
+ */
+export async function openTokens(
+  paths: string | readonly string[],
+  options: OpenTokensOptions,
+): Promise<TokenData> {
+  const list: readonly unknown[] = typeof paths === 'string' ? [paths] : paths;
+  if (
+    !Array.isArray(list) ||
+    list.length === 0 ||
+    !list.every((one) => typeof one === 'string' && one !== '')
+  )
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      'openTokens needs the path of a token file or folder, or an array of paths',
+      {
+        details: { path: 'paths' },
+      },
+    );
+  const { tokenizer: given, onProgress, ...plain } = options;
+  const { blockSize, verify, dtype, vocabSize, ...parts } = parseConfig(optionsSchema, plain);
+  const files = await tokenFiles(list as string[], parts);
+  const client = new WorkerClient();
+  try {
+    const opened = (await client.call(
+      {
+        kind: 'openTokens',
+        options: { ...files, blockSize, verify, dtype, vocabSize: vocabSize ?? given?.vocabSize },
+      },
+      onProgress,
+    )) as OpenedTokens;
+    const [first = ''] = files.train;
+    const tokenizer = await tokenizerOf(opened, given, first);
+    return workerData(client, { ...opened, blockSize, tokenizer });
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+/** The files of each part. */
+interface TokenPaths {
+  readonly train: readonly string[];
+  readonly validation?: readonly string[] | undefined;
+  readonly validationFraction: number;
+}
+
+/** A folder stands for the files that `tesserae prepare` makes. */
+async function tokenFiles(
+  paths: readonly string[],
+  given: { validation?: string | string[] | undefined; validationFraction?: number | undefined },
+): Promise<TokenPaths> {
+  const [folder = ''] = paths;
+  const isFolder = paths.length === 1 && (await is(folder, 'isDirectory'));
+  const beside = path.join(folder, VALIDATION_FILE);
+  const own = isFolder && (await is(beside, 'isFile')) ? [beside] : undefined;
+  const validation = typeof given.validation === 'string' ? [given.validation] : (given.validation ?? own);
+  if (validation && given.validationFraction !== undefined && given.validationFraction > 0)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `validationFraction ${given.validationFraction} has no meaning beside the validation file '${validation[0]}': leave it out`,
+      { details: { path: 'validationFraction' } },
+    );
+  return {
+    train: isFolder ? [path.join(folder, TRAIN_FILE)] : paths,
+    validation,
+    validationFraction: given.validationFraction ?? (isFolder || validation ? 0 : 0.1),
+  };
+}
+
+const is = (file: string, kind: 'isFile' | 'isDirectory'): Promise<boolean> =>
+  stat(file).then(
+    (found) => found[kind](),
+    () => false,
+  );
+
+/** The tokenizer that was given, or that the description of a token file names. */
+async function tokenizerOf(
+  { tokenizer: named, vocabSize }: OpenedTokens,
+  given: Tokenizer | undefined,
+  file: string,
+): Promise<Tokenizer | undefined> {
+  const tokenizer = given ?? (named && (await besideTokens(named, file)));
+  if (tokenizer && named) checkSameTokenizer(tokenizer, named, file);
+  if (tokenizer && tokenizer.vocabSize !== vocabSize)
+    throw new TesseraeError(
+      'ERR_DATA',
+      `the token file '${file}' has a vocabulary of ${vocabSize}, its tokenizer one of ${tokenizer.vocabSize}: give the ` +
+        'tokenizer that it was made with',
+      { details: { path: file } },
+    );
+  return tokenizer;
+}
+
+async function besideTokens({ name }: TokenizerIdentity, file: string): Promise<Tokenizer> {
+  const tokenizer = await tokenizerNamed(name, path.join(path.dirname(file), TOKENIZER_JSON));
+  if (tokenizer) return tokenizer;
+  throw new TesseraeError(
+    'ERR_DATA',
+    `the token file '${file}' was made with the tokenizer '${name}'; this release has ${TOKENIZER_NAMES.join(', ')}`,
+    { details: { path: file } },
+  );
+}
+
+/** The vocabulary of a token file or folder, when a JSON file beside it says so. */
+export async function describedVocabSize(file: string): Promise<number | undefined> {
+  const described = (await is(file, 'isDirectory')) ? path.join(file, TRAIN_FILE) : file;
+  return (await readDescription(described))?.vocabSize;
+}

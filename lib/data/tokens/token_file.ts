@@ -1,0 +1,253 @@
+/**
+ * A token file, read at 64-bit offsets and never loaded: the page cache keeps what is used often. It is not mapped into
+ * memory, because a file that is truncated while it is mapped kills the process. Runs in a worker thread, where reads may
+ * wait.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { TesseraeError } from '../../errors';
+import {
+  BYTES_OF_DTYPE,
+  HEADER_BYTES,
+  readDescription,
+  readLlmcHeader,
+  type TokenDescription,
+  type TokenDtype,
+  type TokenFormat,
+} from './format';
+
+/** What is known of files that no JSON file describes. */
+export interface TokenFileOptions {
+  readonly dtype?: TokenDtype | undefined;
+  readonly vocabSize?: number | undefined;
+  /** Read the whole file and compare its SHA-256 with the description's. */
+  readonly verify: boolean;
+}
+
+/** Bytes that were read, of how many. */
+export type ReadProgress = (done: number, total: number) => void;
+
+/** Bytes of one read when a whole file is looked at. */
+const SCAN_BYTES = 2 ** 22;
+
+interface Layout {
+  readonly format: TokenFormat;
+  readonly dtype: TokenDtype;
+  readonly tokens: number;
+}
+
+export class TokenFile {
+  /** Bytes before the first token. */
+  private readonly start: number;
+  private readonly width: number;
+  private scratch = new ArrayBuffer(0);
+
+  private constructor(
+    readonly path: string,
+    private readonly descriptor: number,
+    private readonly layout: Layout,
+    /** All ids are below it. */
+    readonly vocabSize: number,
+    readonly description: TokenDescription | undefined,
+  ) {
+    this.start = layout.format === 'llmc' ? HEADER_BYTES : 0;
+    this.width = BYTES_OF_DTYPE[layout.dtype];
+  }
+
+  /**
+   * Opens a file and checks all that can be known before the first row: magic, version, size against counts. Where no
+   * description vouches for its ids, or `verify` asks for it, the whole file is read once.
+   *
+   * @throws TesseraeError `ERR_DATA`, which names the file and, where there is one, the offset; `ERR_CONFIG` for a file
+   * without description whose vocabulary was not told.
+   */
+  static async open(path: string, options: TokenFileOptions, progress: ReadProgress): Promise<TokenFile> {
+    const description = await readDescription(path);
+    const descriptor = opened(path);
+    try {
+      const layout = layoutOf(path, descriptor, options, description);
+      const vocabSize = vocabularyOf(path, options, description);
+      const file = new TokenFile(path, descriptor, layout, vocabSize, description);
+      if (!description || options.verify) file.scan(progress);
+      return file;
+    } catch (error) {
+      closeSync(descriptor);
+      throw error;
+    }
+  }
+
+  get tokens(): number {
+    return this.layout.tokens;
+  }
+
+  /** Bytes that a look at the whole file reads. */
+  get bytes(): number {
+    return this.start + this.tokens * this.width;
+  }
+
+  /**
+   * Reads `count` tokens from token `at` on.
+   *
+   * @param into - gets them, from index `first` on.
+   * @throws TesseraeError `ERR_DATA` for an id that is not in the vocabulary, and when the file was truncated meanwhile.
+   */
+  read(at: number, count: number, into: Int32Array, first: number): void {
+    const bytes = count * this.width;
+    if (this.scratch.byteLength < bytes) this.scratch = new ArrayBuffer(bytes);
+    const offset = this.start + at * this.width;
+    this.fill(new Uint8Array(this.scratch, 0, bytes), offset);
+    const ids =
+      this.width === 2 ? new Uint16Array(this.scratch, 0, count) : new Uint32Array(this.scratch, 0, count);
+    this.checkIds(ids, offset);
+    into.set(ids, first);
+  }
+
+  close(): void {
+    closeSync(this.descriptor);
+  }
+
+  /** Reads everything once: the ids, and the hash where a description has one. */
+  private scan(progress: ReadProgress): void {
+    const total = this.bytes;
+    const hash = createHash('sha256');
+    const buffer = new ArrayBuffer(SCAN_BYTES);
+    for (let done = 0; done < total;) {
+      // The header is read alone, so that ids stay aligned.
+      const size = Math.min(done < this.start ? this.start : SCAN_BYTES, total - done);
+      const bytes = new Uint8Array(buffer, 0, size);
+      this.fill(bytes, done);
+      if (this.description) hash.update(bytes);
+      if (done >= this.start)
+        this.checkIds(
+          this.width === 2 ? new Uint16Array(buffer, 0, size / 2) : new Uint32Array(buffer, 0, size / 4),
+          done,
+        );
+      done += size;
+      progress(done, total);
+    }
+    if (this.description && hash.digest('hex') !== this.description.sha256)
+      refuse(
+        this.path,
+        'is damaged: its SHA-256 is not that of what was written. Make it anew with tesserae prepare',
+      );
+  }
+
+  /** @param offset - of the first id, in bytes. */
+  private checkIds(ids: Uint16Array | Uint32Array, offset: number): void {
+    const { vocabSize } = this;
+    for (let index = 0; index < ids.length; index++) {
+      const id = ids[index] ?? NaN;
+      if (id < vocabSize) continue;
+      const at = offset + index * this.width;
+      refuse(
+        this.path,
+        `has the id ${id} at offset ${at}, but its vocabulary has ${vocabSize} tokens: make the file anew, or give the ` +
+          `dtype and vocabSize that it was made with (it is read as ${this.layout.dtype})`,
+        { offset: at, id, vocabSize },
+      );
+    }
+  }
+
+  private fill(bytes: Uint8Array, offset: number): void {
+    for (let done = 0; done < bytes.length;) {
+      let read: number;
+      try {
+        read = readSync(this.descriptor, bytes, done, bytes.length - done, offset + done);
+      } catch (cause) {
+        refuse(this.path, `could not be read at offset ${offset + done}: ${(cause as Error).message}`, {
+          offset,
+        });
+      }
+      if (read === 0)
+        refuse(
+          this.path,
+          `was truncated while it was open: it ends at or before offset ${offset + done}, but had ${this.bytes} bytes. ` +
+            'Make it anew, and start again',
+          { offset: offset + done },
+        );
+      done += read;
+    }
+  }
+}
+
+function opened(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new TesseraeError(
+      'ERR_DATA',
+      `the token file '${path}' ${code === 'ENOENT' ? 'does not exist' : `cannot be opened (${code ?? String(cause)})`}`,
+      { details: { path }, cause },
+    );
+  }
+}
+
+function layoutOf(
+  path: string,
+  descriptor: number,
+  { dtype: given }: TokenFileOptions,
+  description: TokenDescription | undefined,
+): Layout {
+  const stat = fstatSync(descriptor);
+  if (stat.isDirectory())
+    refuse(path, 'is a folder: give the files in it, or the folder that tesserae prepare made');
+  if (!stat.isFile()) refuse(path, 'is not a regular file');
+  const start = Buffer.alloc(12);
+  const header = readLlmcHeader(start.subarray(0, readSync(descriptor, start, 0, 12, 0)), (why) =>
+    refuse(path, why),
+  );
+  const dtype = description?.dtype ?? header?.dtype ?? given ?? 'uint16';
+  const width = BYTES_OF_DTYPE[dtype];
+  if (given !== undefined && given !== dtype)
+    refuse(path, `has tokens of ${dtype}, not ${given} as dtype says: leave dtype out`);
+  if (description && (description.format === 'llmc') !== (header !== undefined))
+    refuse(
+      path,
+      `is not of the ${description.format} layout that the JSON file beside it says: make both anew`,
+    );
+  if (header && header.dtype !== dtype)
+    refuse(path, `has a header of ${header.dtype}, but ${dtype} in the JSON file`);
+  const bytes = stat.size - (header ? HEADER_BYTES : 0);
+  const counts = [header?.tokens, description?.tokens].filter((count) => count !== undefined);
+  for (const count of counts)
+    if (bytes !== count * width)
+      refuse(
+        path,
+        `has ${stat.size} bytes, not the ${(header ? HEADER_BYTES : 0) + count * width} of its ${count} tokens of ${dtype}: ` +
+          'it was cut off or changed; make it anew',
+        { bytes: stat.size, tokens: count },
+      );
+  if (bytes % width !== 0)
+    refuse(
+      path,
+      `has ${stat.size} bytes, which is no whole number of ${dtype} tokens: it was cut off, or is no token file`,
+    );
+  if (bytes === 0) refuse(path, 'has no tokens');
+  return { format: header ? 'llmc' : 'nanogpt', dtype, tokens: bytes / width };
+}
+
+function vocabularyOf(
+  path: string,
+  { vocabSize }: TokenFileOptions,
+  description: TokenDescription | undefined,
+): number {
+  const known = description?.vocabSize ?? vocabSize;
+  if (known === undefined)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `no JSON file describes the token file '${path}': give vocabSize, such as 50257 for GPT-2's tokens, or its tokenizer`,
+      { details: { path: 'vocabSize', file: path } },
+    );
+  if (vocabSize !== undefined && vocabSize !== known)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `vocabSize ${vocabSize} is not the ${known} of the token file '${path}': leave vocabSize out`,
+      { details: { path: 'vocabSize', file: path } },
+    );
+  return known;
+}
+
+function refuse(path: string, why: string, details: Record<string, unknown> = {}): never {
+  throw new TesseraeError('ERR_DATA', `the token file '${path}' ${why}`, { details: { path, ...details } });
+}

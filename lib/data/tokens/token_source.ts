@@ -1,0 +1,139 @@
+/** Token files joined into streams, and the rows that are drawn from them. Runs in a worker thread. */
+import { TesseraeError } from '../../errors';
+import type { BatchRequest } from '../dataset';
+import { cropOffsets, splitSizes, windowOffsets, type Crops, type SplitName, type TextSizes } from '../rows';
+import type { TokenizerIdentity } from '../tokenizers';
+import { TokenFile, type ReadProgress, type TokenFileOptions } from './token_file';
+
+export interface TokenOptions extends TokenFileOptions {
+  readonly train: readonly string[];
+  /** Files of their own; otherwise validationFraction says what share of `train` is taken from its end. */
+  readonly validation?: readonly string[] | undefined;
+  readonly validationFraction: number;
+  readonly blockSize: number;
+}
+
+/** What is known of token files once they are open. */
+export interface OpenedTokens {
+  readonly sizes: TextSizes;
+  readonly vocabSize: number;
+  readonly tokenizer?: TokenizerIdentity | undefined;
+}
+
+/** Tokens of files that follow one another. */
+class TokenStream {
+  readonly length: number;
+
+  constructor(private readonly files: readonly TokenFile[]) {
+    this.length = files.reduce((sum, { tokens }) => sum + tokens, 0);
+  }
+
+  /** Reads `count` tokens from token `at` on, over the ends of files. */
+  read(at: number, into: Int32Array): void {
+    let [from, done] = [at, 0];
+    for (const file of this.files) {
+      if (done === into.length) return;
+      if (from >= file.tokens) {
+        from -= file.tokens;
+        continue;
+      }
+      const count = Math.min(into.length - done, file.tokens - from);
+      file.read(from, count, into, done);
+      done += count;
+      from = 0;
+    }
+  }
+}
+
+interface Part {
+  readonly stream: TokenStream;
+  /** Token of the stream that the part begins with. */
+  readonly start: number;
+  readonly length: number;
+}
+
+export class TokenSource {
+  private constructor(
+    private readonly parts: Readonly<Record<SplitName, Part>>,
+    private readonly blockSize: number,
+    readonly opened: OpenedTokens,
+  ) {}
+
+  /** @throws TesseraeError as TokenFile.open does, and `ERR_DATA` for files that do not go together or are too short. */
+  static async open(options: TokenOptions, progress: ReadProgress): Promise<TokenSource> {
+    const { blockSize, validationFraction } = options;
+    const files: TokenFile[] = [];
+    const stream = async (paths: readonly string[]): Promise<TokenStream> => {
+      const own: TokenFile[] = [];
+      for (const path of paths) own.push(await TokenFile.open(path, options, progress));
+      files.push(...own);
+      return new TokenStream(own);
+    };
+    const whole = await stream(options.train);
+    const kept = options.validation && (await stream(options.validation));
+    const told = (paths: readonly string[]): string =>
+      paths.length === 1
+        ? `the token file '${paths[0]}' has`
+        : `${paths.length} token files from '${paths[0]}' on have`;
+    const sizes = splitSizes(whole.length, blockSize, kept ? 0 : validationFraction, told(options.train));
+    if (kept && options.validation) splitSizes(kept.length, blockSize, 0, told(options.validation));
+    const parts = {
+      train: { stream: whole, start: 0, length: sizes.train },
+      validation: kept
+        ? { stream: kept, start: 0, length: kept.length }
+        : { stream: whole, start: sizes.train, length: sizes.validation },
+    };
+    return new TokenSource(parts, blockSize, {
+      sizes: { train: sizes.train, validation: parts.validation.length },
+      ...commonVocabulary(files),
+    });
+  }
+
+  /** Random crops. */
+  crops(split: SplitName, request: BatchRequest): Crops {
+    return this.cut(split, cropOffsets(request, this.parts[split].length, this.blockSize));
+  }
+
+  /** Windows for evaluation, or undefined after the last batch. */
+  windows(split: SplitName, index: number, rows: number, batches: number): Crops | undefined {
+    const offsets = windowOffsets({ index, rows, batches }, this.parts[split].length, this.blockSize);
+    return offsets && this.cut(split, offsets);
+  }
+
+  private cut(split: SplitName, offsets: readonly number[]): Crops {
+    const { stream, start } = this.parts[split];
+    const { blockSize } = this;
+    const tokens = new Int32Array(offsets.length * blockSize);
+    const targets = new Int32Array(offsets.length * blockSize);
+    const row = new Int32Array(blockSize + 1);
+    offsets.forEach((offset, r) => {
+      stream.read(start + offset, row);
+      tokens.set(row.subarray(0, blockSize), r * blockSize);
+      targets.set(row.subarray(1), r * blockSize);
+    });
+    return { tokens, targets, rows: offsets.length };
+  }
+}
+
+/** Ids mean the same in all files, or training on them together would be nonsense. */
+function commonVocabulary(files: readonly TokenFile[]): Pick<OpenedTokens, 'vocabSize' | 'tokenizer'> {
+  const [first, ...others] = files;
+  if (!first) throw new TesseraeError('ERR_INTERNAL', 'no token files were given');
+  const { vocabSize } = first;
+  const tokenizer = first.description?.tokenizer;
+  for (const other of others) {
+    const theirs = other.description?.tokenizer;
+    if (
+      other.vocabSize === vocabSize &&
+      theirs?.name === tokenizer?.name &&
+      theirs?.sha256 === tokenizer?.sha256
+    )
+      continue;
+    throw new TesseraeError(
+      'ERR_DATA',
+      `the token files '${first.path}' and '${other.path}' were not made with one tokenizer: give files of one tokenizer`,
+      { details: { path: other.path } },
+    );
+  }
+  return { vocabSize, tokenizer };
+}

@@ -1,0 +1,82 @@
+import type { TrainingBatch } from '../models/inputs';
+import type { BatchRequest, Dataset } from './dataset';
+import type { Crops, SplitName, TextSizes } from './rows';
+import type { Tokenizer } from './tokenizer';
+import type { WorkerClient } from './worker_client';
+
+/** Token ids that are ready to train on. */
+export interface TokenData {
+  /** How the ids came from text; absent when nothing says it. */
+  readonly tokenizer?: Tokenizer;
+  /** All ids are below it. */
+  readonly vocabSize: number;
+  readonly train: Dataset;
+  /** Absent when nothing is kept for validation. */
+  readonly validation?: Dataset;
+  /** Tokens of each part. */
+  readonly sizes: TextSizes;
+  /** Ends the worker thread. A process that is otherwise done ends without this. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The data of a worker that has opened a text or token files. */
+export function workerData(
+  client: WorkerClient,
+  given: {
+    readonly sizes: TextSizes;
+    readonly blockSize: number;
+    readonly vocabSize: number;
+    readonly tokenizer: Tokenizer | undefined;
+  },
+): TokenData {
+  const { sizes, blockSize, vocabSize, tokenizer } = given;
+  const close = (): Promise<void> => client.close();
+  const dataset = (split: SplitName): Dataset => new WorkerDataset(client, split, blockSize, tokenizer);
+  return {
+    ...(tokenizer ? { tokenizer } : {}),
+    vocabSize,
+    sizes,
+    train: dataset('train'),
+    ...(sizes.validation > 0 ? { validation: dataset('validation') } : {}),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+class WorkerDataset implements Dataset {
+  readonly predictsNext = true;
+  readonly tokenizer?: Tokenizer;
+
+  constructor(
+    private readonly client: WorkerClient,
+    private readonly split: SplitName,
+    readonly blockSize: number,
+    tokenizer: Tokenizer | undefined,
+  ) {
+    if (tokenizer) this.tokenizer = tokenizer;
+  }
+
+  async batch(request: BatchRequest): Promise<TrainingBatch> {
+    return received(await this.client.call({ kind: 'crops', split: this.split, request }));
+  }
+
+  async *evaluationBatches(rows: number, batches: number): AsyncGenerator<TrainingBatch> {
+    const ask = (index: number): Promise<unknown> =>
+      this.client.call({ kind: 'windows', split: this.split, index, rows, batches });
+    let next = ask(0);
+    for (let index = 1; ; index++) {
+      const crops = await next;
+      if (crops === undefined) return;
+      // The worker cuts the next batch while this one is computed; a failure is reported when it is waited for.
+      next = ask(index);
+      next.catch(() => undefined);
+      yield received(crops);
+    }
+  }
+}
+
+function received(message: unknown): TrainingBatch {
+  const { tokens, targets, rows } = message as Crops;
+  return { tokens: new Int32Array(tokens.buffer), targets: new Int32Array(targets.buffer), rows };
+}
