@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../../errors';
 import { parseConfig } from '../../models/validation';
 import type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from '../dataset';
+import { oneAhead } from '../one_ahead';
 import type { SplitName } from '../rows';
 import { WorkerClient } from '../worker_client';
 import { sequenceOptionsSchema, type SequenceOptions } from './options';
@@ -162,15 +163,7 @@ class SequenceDataset implements Dataset {
   async *evaluationBatches(rows: number, batches: number): AsyncGenerator<DatasetBatch> {
     const ask = (index: number): Promise<unknown> =>
       this.client.call({ kind: 'evaluation', split: this.split, index, rows, batches });
-    let next = ask(0);
-    for (let index = 1; ; index++) {
-      const batch = await next;
-      if (batch === undefined) return;
-      // The worker makes the next batch while this one is computed; a failure is reported when it is waited for.
-      next = ask(index);
-      next.catch(() => undefined);
-      yield received(batch as BatchMessage);
-    }
+    for await (const batch of oneAhead(ask)) yield received(batch as BatchMessage);
   }
 }
 
