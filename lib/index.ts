@@ -56,6 +56,7 @@ export type {
   TrainerCallback,
   TrainerEvent,
   TrainResult,
+  WarningEvent,
 } from './training/events';
 export type { LrScheduleFunction, LrSchedulerKwargs, LrSchedulerType } from './training/schedule_settings';
 export type { SchedulePhase } from './training/schedules';

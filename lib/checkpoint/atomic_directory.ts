@@ -1,52 +1,62 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { TesseraeError } from '../errors';
-import { messageOf } from './safetensors';
+import { formatBytes } from '../report/format';
+import { fileError, files, syncDirectory, systemCode } from './files';
+
+/** How a folder is written. */
+export interface DirectoryContents {
+  /** The files that `write` makes: an earlier folder with any other is not replaced. */
+  readonly names: readonly string[];
+  /** About how many bytes they have, to say how much space is missing on a full disk. */
+  readonly bytes: number;
+  readonly write: (temporary: string) => Promise<void>;
+}
 
 /**
  * Writes a folder so that it is there completely or not at all: into a temporary folder beside it, synced to the disk,
  * then renamed. A folder of that name is replaced, if it holds nothing but files of the names given.
  *
- * @param names - the files that `write` makes.
- * @throws TesseraeError `ERR_CHECKPOINT` when the folder holds something else or can't be written; the temporary folder
- * is removed then.
+ * @throws TesseraeError `ERR_CHECKPOINT` when the folder holds something else or can't be written; what was there before
+ * is there then, and the temporary folder is removed.
  */
-export async function writeDirectory(
-  directory: string,
-  names: readonly string[],
-  write: (temporary: string) => Promise<void>,
-): Promise<void> {
+export async function writeDirectory(directory: string, contents: DirectoryContents): Promise<void> {
   const target = path.resolve(directory);
   const suffix = randomBytes(6).toString('hex');
   const temporary = `${target}.tmp-${suffix}`;
+  const old = `${target}.old-${suffix}`;
+  const undo: (() => Promise<unknown>)[] = [() => files.remove(temporary)];
+  let replaced: boolean;
   try {
-    const replaced = await checkReplaceable(target, names);
-    await mkdir(temporary, { recursive: true });
-    await write(temporary);
+    replaced = await checkReplaceable(target, contents.names);
+    await files.mkdir(temporary);
+    await contents.write(temporary);
     await syncDirectory(temporary);
-    const old = `${target}.old-${suffix}`;
-    if (replaced) await rename(target, old);
-    await rename(temporary, target);
+    if (replaced) {
+      await files.rename(target, old);
+      undo.unshift(() => files.rename(old, target));
+    }
+    await files.rename(temporary, target);
+    undo.unshift(() => files.rename(target, temporary));
     await syncDirectory(path.dirname(target));
-    if (replaced) await rm(old, { recursive: true });
   } catch (cause) {
-    await rm(temporary, { recursive: true, force: true }).catch(() => undefined); // its parent may be no folder
-    if (cause instanceof TesseraeError) throw cause;
-    throw new TesseraeError('ERR_CHECKPOINT', `'${directory}' cannot be written: ${messageOf(cause)}`, {
-      details: { directory },
-      cause,
-    });
+    // A disk that fails may fail here too: the next start of the run tidies up what is left.
+    for (const step of undo) await step().catch(() => undefined);
+    throw await withMissingSpace(fileError(directory, 'cannot be written', cause), target, contents.bytes);
   }
+  if (replaced)
+    await files.remove(old).catch((cause: unknown) => {
+      throw fileError(old, `was replaced by '${directory}', but cannot be removed`, cause);
+    });
 }
 
 /** Whether there is a folder that must be moved away; refuses to remove anything that is not a checkpoint's. */
 async function checkReplaceable(target: string, names: readonly string[]): Promise<boolean> {
   let entries: string[];
   try {
-    entries = await readdir(target);
+    entries = await files.readdir(target);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    if (systemCode(error) === 'ENOENT') return false;
     throw error;
   }
   const foreign = entries.find((entry) => !names.includes(entry));
@@ -59,12 +69,14 @@ async function checkReplaceable(target: string, names: readonly string[]): Promi
   return true;
 }
 
-/** Makes renames and new names in a folder last beyond a power failure. */
-export async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+/** Adds to the error of a full disk how much has to be freed. */
+async function withMissingSpace(error: TesseraeError, target: string, bytes: number): Promise<TesseraeError> {
+  if (systemCode(error) !== 'ENOSPC') return error;
+  const free = await files.freeBytes(path.dirname(target)).catch(() => 0);
+  const missing = free < bytes ? `; ${formatBytes(bytes - free)} more are needed` : '';
+  return new TesseraeError(
+    'ERR_CHECKPOINT',
+    `${error.message} (the checkpoint takes ${formatBytes(bytes)}, ${formatBytes(free)} are free${missing})`,
+    { details: { ...error.details, bytes, free }, cause: error.cause },
+  );
 }

@@ -8,8 +8,9 @@ import { Model, type ModelOptions } from '../models/model';
 import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
+import { messageOf } from './files';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
-import { messageOf, readSafetensors, writeSafetensors } from './safetensors';
+import { bytesOf, readSafetensors, writeSafetensors } from './safetensors';
 import { TRAINER_STATE } from './trainer_state';
 import { loadWeights, weightSources } from './weights';
 
@@ -60,10 +61,16 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
     ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
     ...(step === undefined ? {} : { step }),
   });
-  await writeDirectory(directory, CHECKPOINT_FILES, async (temporary) => {
-    await writeSafetensors(path.join(temporary, WEIGHTS), weightSources(model));
-    if (tokenizer?.json !== undefined) await writeText(path.join(temporary, TOKENIZER_JSON), tokenizer.json);
-    await writeText(path.join(temporary, CONFIG), config);
+  const sources = weightSources(model);
+  await writeDirectory(directory, {
+    names: CHECKPOINT_FILES,
+    bytes: bytesOf(sources),
+    write: async (temporary) => {
+      await writeSafetensors(path.join(temporary, WEIGHTS), sources);
+      if (tokenizer?.json !== undefined)
+        await writeText(path.join(temporary, TOKENIZER_JSON), tokenizer.json);
+      await writeText(path.join(temporary, CONFIG), config);
+    },
   });
 }
 

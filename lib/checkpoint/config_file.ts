@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
 import type { ResolvedModelConfig } from '../models/families';
 import { fromHuggingFace, toHuggingFace } from '../models/gpt2_config';
-import { messageOf } from './safetensors';
+import { messageOf } from './files';
 
 /** What a checkpoint's config.json says. */
 export interface CheckpointConfig {

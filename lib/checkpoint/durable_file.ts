@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { fileError, files } from './files';
 
 /** What a file held when it was written. */
 export interface WrittenFile {
@@ -8,14 +8,44 @@ export interface WrittenFile {
   readonly sha256: string;
 }
 
-/** Writes a new file and waits until it is on the disk. */
-export async function writeText(file: string, text: string): Promise<WrittenFile> {
-  const handle = await open(file, 'wx');
+/** More would be split by the system. */
+const LARGEST_WRITE = 2 ** 30;
+
+/**
+ * Writes a new file and waits until it is on the disk.
+ *
+ * @param write - gives the file's bytes, piece by piece, to what it is called with.
+ * @throws TesseraeError `ERR_CHECKPOINT` that names the file, when it can't be written.
+ */
+export async function writeDurably(
+  file: string,
+  write: (append: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
+): Promise<WrittenFile> {
+  const hash = createHash('sha256');
+  let at = 0;
   try {
-    await handle.writeFile(text, 'utf8');
-    await handle.sync();
-  } finally {
-    await handle.close();
+    const handle = await files.open(file, 'wx');
+    try {
+      await write(async (bytes) => {
+        hash.update(bytes);
+        for (let done = 0; done < bytes.length;) {
+          const length = Math.min(bytes.length - done, LARGEST_WRITE);
+          const { bytesWritten } = await handle.write(bytes, done, length, at);
+          if (bytesWritten === 0) throw new Error('the system took no bytes');
+          done += bytesWritten;
+          at += bytesWritten;
+        }
+      });
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw fileError(file, 'cannot be written', cause);
   }
-  return { bytes: Buffer.byteLength(text), sha256: createHash('sha256').update(text).digest('hex') };
+  return { bytes: at, sha256: hash.digest('hex') };
 }
+
+/** As writeDurably, for a text. */
+export const writeText = (file: string, text: string): Promise<WrittenFile> =>
+  writeDurably(file, (append) => append(Buffer.from(text, 'utf8')));

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { messageOf } from './safetensors';
+import { files, messageOf } from './files';
 
 /**
  * Reads a JSON file of a checkpoint.
@@ -16,7 +15,7 @@ export async function readJson<T extends z.ZodType>(
 ): Promise<z.output<T>> {
   const file = path.join(directory, name);
   try {
-    return schema.parse(JSON.parse(await readFile(file, 'utf8')));
+    return schema.parse(JSON.parse(await files.readText(file)));
   } catch (cause) {
     const why = cause instanceof z.ZodError ? `it is not valid: ${z.prettifyError(cause)}` : messageOf(cause);
     throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${why}`, {

@@ -1,13 +1,10 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { WrittenFile } from './durable_file';
+import { files, messageOf } from './files';
 import { readJson } from './json_file';
-import { messageOf } from './safetensors';
 
 /** The file that is written last into a checkpoint, and says what all the others are. */
 export const MANIFEST = 'manifest.json';
@@ -42,14 +39,14 @@ export const readManifest = (directory: string): Promise<Manifest> => readJson(d
  */
 export async function verifySizes(
   directory: string,
-  { files }: Manifest,
-  names: readonly string[] = Object.keys(files),
+  { files: written }: Manifest,
+  names: readonly string[] = Object.keys(written),
 ): Promise<void> {
   for (const name of names) {
     const file = path.join(directory, name);
-    const wanted = files[name];
+    const wanted = written[name];
     if (!wanted) throw damaged(file, `${MANIFEST} does not have it`);
-    const { size } = await stat(file).catch((cause: unknown) => {
+    const size = await files.sizeOf(file).catch((cause: unknown) => {
       throw damaged(file, messageOf(cause), cause);
     });
     if (size !== wanted.bytes)
@@ -66,12 +63,26 @@ export async function verifyFiles(
   await verifySizes(directory, manifest, names);
   for (const name of names) {
     const file = path.join(directory, name);
-    const hash = createHash('sha256');
-    await pipeline(createReadStream(file), hash).catch((cause: unknown) => {
+    const sha256 = await sha256Of(file).catch((cause: unknown) => {
       throw damaged(file, messageOf(cause), cause);
     });
-    if (hash.digest('hex') !== manifest.files[name]?.sha256)
+    if (sha256 !== manifest.files[name]?.sha256)
       throw damaged(file, 'its SHA-256 is not that of what was written');
+  }
+}
+
+async function sha256Of(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  const handle = await files.open(file, 'r');
+  try {
+    const buffer = new Uint8Array(2 ** 20);
+    for (;;) {
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length);
+      if (bytesRead === 0) return hash.digest('hex');
+      hash.update(buffer.subarray(0, bytesRead));
+    }
+  } finally {
+    await handle.close();
   }
 }
 

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { TesseraeError } from '../errors';
-import { syncDirectory } from './atomic_directory';
+import { formatBytes } from '../report/format';
+import { writeText } from './durable_file';
+import { fileError, files, syncDirectory, systemCode } from './files';
 import { readManifest, verifyFiles, verifySizes, type Manifest } from './manifest';
-import { messageOf } from './safetensors';
 import { readTrainerState } from './trainer_state';
 
 /** A folder `checkpoint-<step>` of a run, whole or not. */
@@ -56,14 +56,28 @@ export async function latestGoodCheckpoint(
   );
 }
 
+/** A file of this name in the folder of a checkpoint keeps it from being removed. */
+export const PINNED = 'pinned';
+
+/** How many checkpoints of a run are kept. */
+export interface Rotation {
+  /** Folder of the run. */
+  readonly run: string;
+  /** The newest. */
+  readonly limit: number;
+  /** Beside them those with the least evaluation loss. */
+  readonly bestLimit: number;
+}
+
 /**
- * Removes the oldest checkpoints of a run, so that `limit` are left, and beside them the one with the least evaluation
- * loss. What was just saved is read back first: until it is known to be whole, nothing is removed. Those that lack
- * a file or a part of one count for nothing and stay.
+ * Removes the oldest checkpoints of a run: `limit` are left, beside them the `bestLimit` with the least evaluation loss,
+ * and those that are pinned, which count for nothing. What was just saved is read back first: until it is known to be
+ * whole, nothing is removed. Those that lack a file or a part of one count for nothing and stay too.
  *
  * @param saved - the checkpoint that was just saved; it always stays, whatever the clock says.
+ * @throws TesseraeError `ERR_CHECKPOINT` when it is damaged, or another can't be removed.
  */
-export async function rotateCheckpoints(run: string, limit: number, saved: string): Promise<void> {
+export async function rotateCheckpoints({ run, limit, bestLimit }: Rotation, saved: string): Promise<void> {
   await verifyFiles(saved, await readManifest(saved));
   const whole: { directory: string; loss: number }[] = [];
   for (const { directory, manifest } of await candidates(run)) {
@@ -71,6 +85,7 @@ export async function rotateCheckpoints(run: string, limit: number, saved: strin
       if (manifest instanceof TesseraeError) continue;
       await verifySizes(directory, manifest);
       const { evaluationLoss = Infinity } = await readTrainerState(directory);
+      if ((await entries(directory)).includes(PINNED)) continue;
       whole.push({ directory, loss: evaluationLoss });
     } catch (error) {
       if (!(error instanceof TesseraeError)) throw error;
@@ -79,50 +94,105 @@ export async function rotateCheckpoints(run: string, limit: number, saved: strin
   const isSaved = ({ directory }: { directory: string }): boolean =>
     path.resolve(directory) === path.resolve(saved);
   const inOrder = [...whole.filter(isSaved), ...whole.filter((one) => !isSaved(one))];
-  const least = Math.min(...whole.map(({ loss }) => loss));
   // Of several that are equally good the oldest, so that it does not change with every save.
-  const best = whole.findLast(({ loss }) => loss === least && loss < Infinity);
-  for (const { directory } of inOrder.slice(limit))
-    if (directory !== best?.directory) await remove(directory);
+  const best = whole
+    .filter(({ loss }) => loss < Infinity)
+    .reverse()
+    .sort((a, b) => a.loss - b.loss)
+    .slice(0, bestLimit);
+  for (const one of inOrder.slice(limit)) if (!best.includes(one)) await remove(one.directory, saved);
 }
 
 /** First out of the way in one step, so that a crash can't leave half of it under its name. */
-async function remove(directory: string): Promise<void> {
+async function remove(directory: string, saved: string): Promise<void> {
   const trash = `${directory}.trash-${randomBytes(6).toString('hex')}`;
-  await rename(directory, trash);
-  await syncDirectory(path.dirname(directory));
-  await rm(trash, { recursive: true });
+  try {
+    await files.rename(directory, trash);
+    await syncDirectory(path.dirname(directory));
+    await files.remove(trash);
+  } catch (cause) {
+    throw fileError(directory, `cannot be removed, though '${saved}' was saved`, cause);
+  }
 }
 
 /**
  * Tidies up what a process left that died while it saved: puts a checkpoint back that was moved aside for another that
  * never came, and removes the rest. Not while another process saves there.
+ *
+ * @throws TesseraeError `ERR_CHECKPOINT` when that can't be done.
  */
 export async function removeLeftovers(run: string): Promise<void> {
-  const names: string[] = await readdir(run).catch(() => []);
+  const names = await entries(run);
   for (const name of names) {
     const [, checkpoint, kind] = /^(checkpoint-\d+)\.(tmp|old|trash)-[0-9a-f]{12}$/.exec(name) ?? [];
     if (checkpoint === undefined) continue;
-    if (kind === 'old' && !names.includes(checkpoint))
-      await rename(path.join(run, name), path.join(run, checkpoint));
-    else await rm(path.join(run, name), { recursive: true, force: true });
+    const leftover = path.join(run, name);
+    try {
+      if (kind === 'old' && !names.includes(checkpoint))
+        await files.rename(leftover, path.join(run, checkpoint));
+      else await files.remove(leftover);
+    } catch (cause) {
+      throw fileError(leftover, 'was left by a crash, and cannot be removed', cause);
+    }
   }
+}
+
+/** What is known before a run of the checkpoints that it will write. */
+export interface ExpectedCheckpoints {
+  /** Bytes of one. */
+  readonly bytes: number;
+  /** How many it will write. */
+  readonly count: number;
+  /** How many are kept. Default: all. */
+  readonly rotation?: Rotation | undefined;
+}
+
+/**
+ * Makes the folder of a run ready before its first step: makes it, tidies it up, tries to write there, and looks for
+ * space on the disk.
+ *
+ * @returns what to warn of: the disk has space for one checkpoint, but not for all that will be there at a time.
+ * @throws TesseraeError `ERR_CHECKPOINT` when nothing can be written there, or not even one checkpoint.
+ */
+export async function prepareRunFolder(
+  run: string,
+  { bytes, count, rotation }: ExpectedCheckpoints,
+): Promise<string | undefined> {
+  const probe = path.join(run, `checkpoint-0.tmp-${randomBytes(6).toString('hex')}`);
+  let free: number;
+  try {
+    await files.mkdir(run);
+    await removeLeftovers(run);
+    await files.mkdir(probe);
+    await writeText(path.join(probe, 'probe'), 'probe');
+    await files.remove(probe);
+    free = await files.freeBytes(run);
+  } catch (cause) {
+    throw fileError(run, "cannot hold a run's checkpoints", cause);
+  }
+  // The newest is whole before an older one is removed.
+  const atATime = rotation ? rotation.limit + rotation.bestLimit + 1 : Infinity;
+  const there = (await candidates(run)).length;
+  const more = Math.max(1, Math.min(count, atATime - there));
+  const space = `the disk of '${run}' has ${formatBytes(free)} free, but`;
+  if (free < bytes)
+    throw new TesseraeError(
+      'ERR_CHECKPOINT',
+      `${space} one checkpoint takes ${formatBytes(bytes)}: free ${formatBytes(bytes - free)}, or choose an outputDir on ` +
+        'another disk',
+      { details: { directory: run, bytes, free } },
+    );
+  if (free >= bytes * more) return undefined;
+  return (
+    `${space} the ${more} checkpoints to come take ${formatBytes(bytes * more)}, ${formatBytes(bytes)} each: free ` +
+    `${formatBytes(bytes * more - free)}, or set a lower saveTotalLimit`
+  );
 }
 
 /** Those written last first. */
 async function candidates(run: string): Promise<Candidate[]> {
-  let names: string[];
-  try {
-    names = await readdir(run);
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw new TesseraeError('ERR_CHECKPOINT', `'${run}' cannot be read: ${messageOf(cause)}`, {
-      details: { directory: run },
-      cause,
-    });
-  }
   const found: Candidate[] = [];
-  for (const name of names) {
+  for (const name of await entries(run)) {
     const step = /^checkpoint-(\d{1,15})$/.exec(name)?.[1];
     if (step === undefined) continue;
     const directory = path.join(run, name);
@@ -134,4 +204,14 @@ async function candidates(run: string): Promise<Candidate[]> {
     found.push({ directory, step: Number(step), saved, manifest });
   }
   return found.sort((a, b) => (a.saved === b.saved ? b.step - a.step : b.saved - a.saved));
+}
+
+/** What is in a folder; nothing when it isn't there. */
+async function entries(directory: string): Promise<string[]> {
+  try {
+    return await files.readdir(directory);
+  } catch (cause) {
+    if (systemCode(cause) === 'ENOENT') return [];
+    throw fileError(directory, 'cannot be read', cause);
+  }
 }

@@ -1,8 +1,8 @@
 import { constants } from 'node:buffer';
-import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
-import type { WrittenFile } from './durable_file';
+import { writeDurably, type WrittenFile } from './durable_file';
+import { messageOf } from './files';
 import {
   damaged,
   headerLength,
@@ -67,14 +67,7 @@ export async function writeSafetensors(
   metadata: Readonly<Record<string, string>> = { format: 'pt' },
 ): Promise<WrittenFile> {
   const sorted = [...tensors].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const handle = await open(file, 'wx');
-  const hash = createHash('sha256');
-  let at = 0;
-  const append = async (bytes: Buffer): Promise<void> => {
-    hash.update(bytes);
-    at += await writeBytes(handle, bytes, at);
-  };
-  try {
+  return writeDurably(file, async (append) => {
     await append(headerBytes(sorted, metadata));
     for (const { name, shape, read } of sorted) {
       const values = await read();
@@ -83,13 +76,9 @@ export async function writeSafetensors(
           'ERR_INTERNAL',
           `'${name}' has ${values.length} values, not ${elements(shape)}`,
         );
-      await append(Buffer.from(values.buffer, values.byteOffset, values.byteLength));
+      await append(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
     }
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  return { bytes: at, sha256: hash.digest('hex') };
+  });
 }
 
 function headerBytes(sorted: readonly TensorSource[], metadata: Readonly<Record<string, string>>): Buffer {
@@ -111,6 +100,10 @@ function headerBytes(sorted: readonly TensorSource[], metadata: Readonly<Record<
   json.copy(bytes, LENGTH_BYTES);
   return bytes;
 }
+
+/** Bytes that tensors have in a file. */
+export const bytesOf = (tensors: readonly Pick<TensorSource, 'shape'>[]): number =>
+  tensors.reduce((sum, { shape }) => sum + elements(shape) * 4, 0);
 
 const elements = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
@@ -147,18 +140,4 @@ async function readBytes(
     size += bytesRead;
   }
   return bytes;
-}
-
-async function writeBytes(handle: FileHandle, bytes: Buffer, at: number): Promise<number> {
-  let size = 0;
-  while (size < bytes.length) {
-    const chunk = Math.min(bytes.length - size, 2 ** 30);
-    size += (await handle.write(bytes, size, chunk, at + size)).bytesWritten;
-  }
-  return bytes.length;
-}
-
-/** What an error of the file system says. */
-export function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

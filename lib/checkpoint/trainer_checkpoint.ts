@@ -1,47 +1,94 @@
+import { freemem } from 'node:os';
 import path from 'node:path';
 import { TOKENIZER_JSON } from '../data/json_tokenizer';
 import type { Tokenizer } from '../data/tokenizer';
+import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
-import { writeDirectory } from './atomic_directory';
 import { CHECKPOINT_FILES, CONFIG, OPTIMIZER, WEIGHTS } from './checkpoint';
+import { checkpointBytes, type UnwrittenCheckpoint } from './checkpoint_writer';
 import { configText } from './config_file';
-import { writeText, type WrittenFile } from './durable_file';
-import { MANIFEST, manifestText } from './manifest';
-import { readSafetensors, writeSafetensors, type SafetensorsFile } from './safetensors';
+import type { Rotation } from './run_folder';
+import { bytesOf, readSafetensors, type SafetensorsFile, type TensorSource } from './safetensors';
 import { TRAINER_STATE, trainerStateText, type TrainerState } from './trainer_state';
 import { loadMoments, loadWeights, momentSources, weightSources } from './weights';
 
+/** What a trainer's checkpoint has beside the model. */
+export interface TrainerCheckpointOptions {
+  readonly state: TrainerState;
+  readonly tokenizer?: Tokenizer | undefined;
+  readonly rotation?: Rotation | undefined;
+}
+
 /**
- * Saves all that a trainer needs to go on: what saveModel writes, the optimizer's moments and the trainer's state, and
- * last a manifest of them. The folder is complete or not there at all.
- *
- * @throws TesseraeError `ERR_CHECKPOINT` when it can't be written, `ERR_BUSY` while the model is at work.
+ * All that a trainer needs to go on, to be written: what saveModel writes, the optimizer's moments and the trainer's
+ * state. Tensors are read from the model when their turn comes.
  */
-export async function saveTrainerCheckpoint(
+export function trainerCheckpoint(
   model: Model,
   directory: string,
-  { state, tokenizer }: { readonly state: TrainerState; readonly tokenizer?: Tokenizer | undefined },
-): Promise<void> {
+  { state, tokenizer, rotation }: TrainerCheckpointOptions,
+): UnwrittenCheckpoint {
   const config = configText({
     model: model.config,
     step: state.step,
     ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
   });
-  await writeDirectory(directory, CHECKPOINT_FILES, async (temporary) => {
-    const at = (name: string): string => path.join(temporary, name);
-    const files: Record<string, WrittenFile> = {
-      [CONFIG]: await writeText(at(CONFIG), config),
-      [WEIGHTS]: await writeSafetensors(at(WEIGHTS), weightSources(model)),
-      ...(state.optimizer
-        ? { [OPTIMIZER]: await writeSafetensors(at(OPTIMIZER), momentSources(model)) }
-        : {}),
-      ...(tokenizer?.json === undefined
-        ? {}
-        : { [TOKENIZER_JSON]: await writeText(at(TOKENIZER_JSON), tokenizer.json) }),
-      [TRAINER_STATE]: await writeText(at(TRAINER_STATE), trainerStateText(state)),
+  return {
+    directory,
+    names: CHECKPOINT_FILES,
+    files: [
+      [CONFIG, config],
+      [WEIGHTS, weightSources(model)],
+      ...(state.optimizer ? [[OPTIMIZER, momentSources(model)] as const] : []),
+      ...(tokenizer?.json === undefined ? [] : [[TOKENIZER_JSON, tokenizer.json] as const]),
+      [TRAINER_STATE, trainerStateText(state)],
+    ],
+    rotation,
+  };
+}
+
+/** Bytes of a checkpoint of a model that is trained, about. */
+export const expectedBytes = (model: Model): number =>
+  bytesOf([...weightSources(model), ...momentSources(model)]);
+
+/**
+ * Copies the tensors of a checkpoint to host memory, so that the model may be trained on while it is written. That takes
+ * as many bytes as its files; each copy is let go of once it is read.
+ *
+ * @returns undefined when so much memory is not free: the model must not change then until the checkpoint is written.
+ */
+export async function snapshot(checkpoint: UnwrittenCheckpoint): Promise<UnwrittenCheckpoint | undefined> {
+  if (checkpointBytes(checkpoint) > freeMemory()) return undefined;
+  const copies: UnwrittenCheckpoint['files'][number][] = [];
+  try {
+    for (const [name, contents] of checkpoint.files)
+      copies.push([name, typeof contents === 'string' ? contents : await copyOf(contents)]);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined; // the allocation failed
+    throw error;
+  }
+  return { ...checkpoint, files: copies };
+}
+
+async function copyOf(sources: readonly TensorSource[]): Promise<TensorSource[]> {
+  const copies: TensorSource[] = [];
+  for (const { read, ...source } of sources) {
+    let values: Float32Array | undefined = await read();
+    const take = (): Promise<Float32Array> => {
+      const taken = values;
+      values = undefined;
+      if (!taken) throw new TesseraeError('ERR_INTERNAL', `'${source.name}' was read twice`);
+      return Promise.resolve(taken);
     };
-    await writeText(at(MANIFEST), manifestText(files));
-  });
+    copies.push({ ...source, read: take });
+  }
+  return copies;
+}
+
+/** Bytes that the process may still take: of the machine, and of what its container may use. */
+function freeMemory(): number {
+  const limit = process.constrainedMemory() || Infinity;
+  return Math.min(freemem(), limit - process.memoryUsage.rss());
 }
 
 /** Sets the weights of a model to those of a checkpoint. */

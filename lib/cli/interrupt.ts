@@ -1,43 +1,60 @@
-/** The exit code of a program that Ctrl-C ended. */
-export const INTERRUPTED = 130;
+import { constants } from 'node:os';
 
-/** Ctrl-C (or SIGTERM): the first asks the command to come to an end, the second ends the process at once. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGUSR1'] as const;
+type Signal = (typeof SIGNALS)[number];
+
+/** The exit code of a program that a signal ended, as shells tell it: 128 and the signal's number. */
+const codeOf = (signal: Signal): number => 128 + constants.signals[signal];
+
+/**
+ * Signals that ask the command to come to an end: SIGINT (Ctrl-C), SIGTERM (schedulers, containers) and SIGUSR1 (a
+ * scheduler's warning ahead of the end). A second SIGINT ends the process at once; schedulers may repeat the others.
+ */
 export class Interrupt {
   private readonly controller = new AbortController();
-  private readonly signals = ['SIGINT', 'SIGTERM'] as const;
+  private first: Signal | undefined;
+  private interrupts = 0;
 
   /**
    * @param onFirst - tells the user that the command is coming to an end.
-   * @param onSecond - restores the terminal.
+   * @param onHardStop - restores the terminal.
    */
   constructor(
-    private readonly onFirst: () => void,
-    private readonly onSecond: () => void = () => undefined,
+    private readonly onFirst: (signal: Signal) => void,
+    private readonly onHardStop: () => void = () => undefined,
   ) {
-    for (const signal of this.signals) process.on(signal, this.handle);
+    for (const signal of SIGNALS) process.on(signal, this.handle);
   }
 
-  /** Aborted by the first interrupt. */
+  /** Aborted by the first signal. */
   get signal(): AbortSignal {
     return this.controller.signal;
   }
 
-  /** Whether there was an interrupt. */
+  /** Whether there was a signal. */
   get requested(): boolean {
-    return this.controller.signal.aborted;
+    return this.first !== undefined;
+  }
+
+  /** What the process ends with: 0 without a signal, 128 and the number of the first otherwise. */
+  get exitCode(): number {
+    return this.first === undefined ? 0 : codeOf(this.first);
   }
 
   /** Gives the signals back. */
   [Symbol.dispose](): void {
-    for (const signal of this.signals) process.off(signal, this.handle);
+    for (const signal of SIGNALS) process.off(signal, this.handle);
   }
 
-  private readonly handle = (): void => {
-    if (this.requested) {
-      this.onSecond();
-      process.exit(INTERRUPTED);
+  private readonly handle = (given: NodeJS.Signals): void => {
+    const signal = given as Signal;
+    if (signal === 'SIGINT' && ++this.interrupts === 2) {
+      this.onHardStop();
+      process.exit(codeOf(signal));
     }
+    if (this.first !== undefined) return;
+    this.first = signal;
     this.controller.abort();
-    this.onFirst();
+    this.onFirst(signal);
   };
 }

@@ -21,6 +21,7 @@ interface TrainOptions {
   learningRate?: number;
   seed?: number;
   outputDir?: string;
+  reportTo?: string[];
   device: string;
   threads?: number;
   precision?: Precision;
@@ -141,7 +142,7 @@ The smallest config.json:
   }
 Every setting, for editors: "$schema": "./node_modules/tesserae/dist/config.schema.json"
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
+Exit codes: 0 done, 1 failed, 2 wrong usage; stopped by a signal, saved: 130 SIGINT, 143 SIGTERM, 138 SIGUSR1.`,
     );
 
   root
@@ -149,8 +150,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
     .summary('train a model on text')
     .description(
       'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
-        'its outputDir. Ctrl-C stops after the current step and saves; the same command goes on from there, as it does ' +
-        'after a crash.',
+        'its outputDir. Ctrl-C, SIGTERM and SIGUSR1 stop after the current step and save; the same command goes on from ' +
+        'there, as it does after a crash.',
     )
     .argument('<config>', 'JSON file with model, data and training')
     .option('--max-steps <n>', 'optimizer steps, instead of training.maxSteps', integer(1))
@@ -158,6 +159,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
     .option('--learning-rate <rate>', 'instead of training.learningRate', positive)
     .option('--seed <n>', 'instead of training.seed', integer(0))
     .option('--output-dir <folder>', 'instead of training.outputDir')
+    .addOption(new Option('--report-to <sink...>', 'instead of training.reportTo').choices(['tensorboard']))
     .addOption(device())
     .addOption(threads())
     .addOption(precision())

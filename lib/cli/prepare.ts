@@ -13,7 +13,7 @@ import { readDescription, type TokenDescription } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
 import { ByteProgress } from '../report/byte_progress';
 import { formatCount, formatDuration } from '../report/format';
-import { Interrupt, INTERRUPTED } from './interrupt';
+import { Interrupt } from './interrupt';
 import { shownPath } from './terminal';
 
 /** What the command line says. */
@@ -42,12 +42,16 @@ export async function prepare(inputs: readonly string[], command: PrepareCommand
   );
   let made: PreparedTokens | undefined;
   try {
-    await writeDirectory(folder, PREPARED_FILES, async (temporary) => {
-      const given = { ...options, inputs, inputNames, signal: interrupt.signal, onProgress: progress.update };
-      made = await prepareTokens(temporary, given);
+    await writeDirectory(folder, {
+      names: PREPARED_FILES,
+      bytes: 0, // not known before the texts are read
+      write: async (temporary) => {
+        const given = { ...options, inputs, inputNames, signal: interrupt.signal, onProgress: progress.update };
+        made = await prepareTokens(temporary, given);
+      },
     });
   } catch (error) {
-    if (interrupt.requested) return INTERRUPTED;
+    if (interrupt.requested) return interrupt.exitCode;
     throw asData(error);
   } finally {
     progress.stop();

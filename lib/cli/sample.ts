@@ -2,7 +2,7 @@ import { loadModel } from '../checkpoint/checkpoint';
 import { TesseraeError } from '../errors';
 import type { Device } from '../models/device';
 import { Sampler } from '../sampling/sampler';
-import { Interrupt, INTERRUPTED } from './interrupt';
+import { Interrupt } from './interrupt';
 import { safeFor } from './terminal';
 
 /** What the command line says. */
@@ -42,5 +42,5 @@ export async function sample(folder: string, command: SampleCommand): Promise<nu
     process.stdout.write(safeFor(process.stdout, text));
   }
   process.stdout.write('\n');
-  return interrupt.requested ? INTERRUPTED : 0;
+  return interrupt.exitCode;
 }

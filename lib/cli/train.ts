@@ -1,5 +1,5 @@
 import pc from 'picocolors';
-import { hasCheckpoints } from '../checkpoint/run_folder';
+import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
 import { openText, type TextData } from '../data/text';
 import type { Device } from '../models/device';
 import { Model } from '../models/model';
@@ -11,7 +11,7 @@ import type { TrainResult } from '../training/events';
 import type { ResumeResult } from '../training/resume';
 import { Trainer } from '../training/trainer';
 import { readTrainableRun, type SamplingConfig } from './config';
-import { Interrupt, INTERRUPTED } from './interrupt';
+import { Interrupt } from './interrupt';
 import { profile } from './profile';
 import { safeFor, shownPath } from './terminal';
 
@@ -54,6 +54,7 @@ export async function train(file: string, command: TrainCommand): Promise<number
     evaluation: data.validation,
   });
   const { outputDir: directory, maxSteps } = run.training;
+  await removeLeftovers(directory); // a checkpoint may be among them, moved aside when a crash came
   const resumed = (await hasCheckpoints(directory)) ? await trainer.resume() : undefined;
   const report = await RunReport.create({
     directory,
@@ -63,9 +64,10 @@ export async function train(file: string, command: TrainCommand): Promise<number
     ...(resumed ? { resumed: { step: resumed.step, path: resumed.path } } : {}),
   });
   using interrupt = new Interrupt(
-    () => {
+    (signal) => {
       trainer.stop();
-      report.log('stopping after this step; press Ctrl-C again to stop at once');
+      const hint = signal === 'SIGINT' ? '; press Ctrl-C again to stop at once' : '';
+      report.log(`${signal}: stopping after this step, and saving${hint}`);
     },
     () => report.hide(),
   );
@@ -87,7 +89,7 @@ export async function train(file: string, command: TrainCommand): Promise<number
       process.stdout.write(`${pc.dim('stopped'.padEnd(12))}early: the validation loss no longer fell\n`);
     if (!interrupt.requested) await showSample(new Sampler(model, data.tokenizer), run.sampling, interrupt);
   }
-  return interrupt.requested ? INTERRUPTED : 0;
+  return interrupt.exitCode;
 }
 
 /** Damage is told on standard error whatever else is: a disk that loses bits should not go unnoticed. */

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { isColorSupported } from 'picocolors';
+import pc, { isColorSupported } from 'picocolors';
 import { TesseraeError } from '../errors';
 import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
 import { MetricsFile, type MetricsRecord } from './metrics_file';
@@ -11,6 +11,7 @@ export type ReportedEvent =
   | ({ readonly type: 'step' } & ProgressState)
   | { readonly type: 'evaluate'; readonly step: number; readonly loss: number }
   | { readonly type: 'save'; readonly step: number; readonly path: string }
+  | { readonly type: 'warning'; readonly step: number; readonly message: string }
   | { readonly type: 'end'; readonly step: number };
 
 const REFRESH_MILLISECONDS = 100;
@@ -120,6 +121,11 @@ export class RunReport {
     } else if (event.type === 'evaluate') {
       this.validation.push({ step: event.step, loss: event.loss });
       this.log(`step ${event.step} · validation loss ${event.loss.toFixed(4)}`);
+    } else if (event.type === 'warning') {
+      const text = `${pc.red('warning')} ${event.message}`;
+      // Told whether progress is shown or not.
+      if (this.progress) this.log(text);
+      else process.stderr.write(`${text}\n`);
     }
   }
 

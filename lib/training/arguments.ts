@@ -71,14 +71,18 @@ export interface TrainingArguments {
   readonly evalBatches?: number;
   /** Steps between checkpoints in outputDir; 0: at the end only. Default 0. */
   readonly saveSteps?: number;
-  /** Checkpoints that are kept in outputDir: the newest, and the one with the least evaluation loss besides; 0: all. Default 0. */
+  /** Newest checkpoints that are kept in outputDir, beside the best and those with a file `pinned`; 0: all. Default 0. */
   readonly saveTotalLimit?: number;
+  /** Checkpoints with the least evaluation loss that saveTotalLimit leaves besides. Default 1. */
+  readonly saveBestLimit?: number;
   /** Steps between `step` events; a GPU goes from step to step without waiting for JavaScript between them. Default 10. */
   readonly loggingSteps?: number;
   /** Decides which rows each step draws. Default 0. */
   readonly seed?: number;
   /** Folder of checkpoints, `checkpoint-<step>`. Without it none are written. */
   readonly outputDir?: string;
+  /** Who else is told of steps and evaluations: TensorBoard by event files in outputDir. Default nobody. */
+  readonly reportTo?: readonly 'tensorboard'[];
 }
 
 /** Training arguments with every default filled in. */
@@ -163,10 +167,15 @@ export const trainingArgumentsSchema = z.strictObject({
     .min(0)
     .max(1_000_000)
     .default(0)
-    .describe('Checkpoints that are kept, and the best besides; 0: all'),
+    .describe('Newest checkpoints that are kept, beside the best; 0: all'),
+  saveBestLimit: z.int().min(0).max(1_000_000).default(1).describe('Best checkpoints that are kept besides'),
   loggingSteps: z.int().min(1).max(10_000_000).default(10).describe('Steps between reports'),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows are drawn'),
   outputDir: z.string().min(1).optional().describe('Folder of checkpoints'),
+  reportTo: z
+    .array(z.enum(['tensorboard']))
+    .default([])
+    .describe('Who is told of steps and evaluations'),
 });
 
 /** What other libraries call these arguments. */

@@ -1,3 +1,5 @@
+import type { ErrorCode } from '../errors';
+
 /** Progress of a training run; one event each `loggingSteps` steps, and one for the last step. */
 export interface StepEvent {
   readonly type: 'step';
@@ -35,11 +37,21 @@ export interface EvaluateEvent extends EvaluationResult {
   readonly step: number;
 }
 
+/** A checkpoint is on the disk. It is written while training goes on, so later steps may have been reported before. */
 export interface SaveEvent {
   readonly type: 'save';
+  /** The step that it was taken after. */
   readonly step: number;
   /** Folder of the checkpoint. */
   readonly path: string;
+}
+
+/** Something that does not end the run, but should not go unnoticed: a checkpoint that failed, a disk that fills up. */
+export interface WarningEvent {
+  readonly type: 'warning';
+  readonly step: number;
+  readonly code: ErrorCode;
+  readonly message: string;
 }
 
 /** How a run ended. */
@@ -64,8 +76,8 @@ export interface EndEvent extends TrainResult {
   readonly type: 'end';
 }
 
-/** What a run reports, in order: steps, each followed by the evaluation and the checkpoint that are due, then `end`. */
-export type TrainerEvent = StepEvent | EvaluateEvent | SaveEvent | EndEvent;
+/** What a run reports, in order: steps, each followed by the evaluation that is due, checkpoints once written, then `end`. */
+export type TrainerEvent = StepEvent | EvaluateEvent | SaveEvent | WarningEvent | EndEvent;
 
 /**
  * Called with every event; the run waits for it. Returning `{ stop: true }` ends the run as if this step were the last.

@@ -88,16 +88,20 @@ export class Optimization {
    * Sets the optimizer up as it was when a checkpoint was written; nothing is left of what it did before.
    *
    * @param state - as `state()` gave it.
-   * @param loadMoments - writes the moments, once there is memory for them.
+   * @param with.loadMoments - writes the moments, once there is memory for them.
+   * @param with.lossScaler - whether the loss scaler becomes what it was: it is of its precision.
    */
-  async restore(state: TrainerState['optimizer'], loadMoments: () => Promise<void>): Promise<void> {
+  async restore(
+    state: TrainerState['optimizer'],
+    { loadMoments, lossScaler }: { readonly loadMoments: () => Promise<void>; readonly lossScaler: boolean },
+  ): Promise<void> {
     this.ready = undefined;
     if (!state) return;
     await this.prepare();
     await loadMoments();
-    const { attempted, applied, lossScaler } = state;
+    const { attempted, applied } = state;
     await this.model.native.setCounters({ attempted, applied });
-    await this.model.native.setScaler(lossScaler);
+    if (lossScaler) await this.model.native.setScaler(state.lossScaler);
   }
 
   private prepare(): Promise<void> {

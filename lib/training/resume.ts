@@ -26,13 +26,15 @@ export interface ResumeResult {
 }
 
 /** Arguments that change nothing of what is learnt: how often a run reports and saves, and where. */
-const FREE: readonly string[] = [
+const REPORTING: readonly string[] = [
   'evalSteps',
   'evalBatches',
   'saveSteps',
   'saveTotalLimit',
+  'saveBestLimit',
   'loggingSteps',
   'outputDir',
+  'reportTo',
 ] satisfies (keyof ResolvedTrainingArguments)[];
 
 export const LIBRARY_VERSION = (
@@ -70,17 +72,16 @@ export async function findResumable(directory: string, trainer: ResumingTrainer)
   const { directory: found, damaged } = await locate(directory);
   const state = await readTrainerState(found);
   const { model } = await readConfig(path.join(found, CONFIG));
+  // Only fp16 has loss scaling: another precision is resumed without it, and fp16 begins with what it is given.
+  const scaling = state.precision === trainer.model.precision ? [] : ['lossScaling'];
+  const free = [...REPORTING, ...scaling];
   const different = [
     ...differences('model.', resolveModelConfig(model), trainer.model.config),
-    ...differences('training.', without(state.arguments, FREE), without(plainArguments(trainer.args), FREE)),
+    ...differences('training.', without(state.arguments, free), without(plainArguments(trainer.args), free)),
     ...differences(
       '',
-      { seedOfModel: state.modelSeed, precision: state.precision, blockSize: state.data.blockSize },
-      {
-        seedOfModel: trainer.model.native.seed,
-        precision: trainer.model.precision,
-        blockSize: trainer.blockSize,
-      },
+      { seedOfModel: state.modelSeed, blockSize: state.data.blockSize },
+      { seedOfModel: trainer.model.native.seed, blockSize: trainer.blockSize },
     ),
   ];
   if (different.length > 0)
@@ -96,8 +97,8 @@ export async function findResumable(directory: string, trainer: ResumingTrainer)
     damaged,
     differences: differences(
       '',
-      { ...state.machine, library: state.library },
-      { ...machineOf(trainer.model), library: LIBRARY_VERSION },
+      { ...state.machine, precision: state.precision, library: state.library },
+      { ...machineOf(trainer.model), precision: trainer.model.precision, library: LIBRARY_VERSION },
     ),
     state,
   };
@@ -110,7 +111,11 @@ export async function restore(
   optimization: Optimization,
 ): Promise<void> {
   await restoreWeights(model, found.path);
-  await optimization.restore(found.state.optimizer, () => restoreMoments(model, found.path));
+  const { optimizer, precision } = found.state;
+  await optimization.restore(optimizer, {
+    lossScaler: precision === model.precision,
+    loadMoments: () => restoreMoments(model, found.path),
+  });
 }
 
 async function locate(directory: string): Promise<{ directory: string; damaged: readonly TesseraeError[] }> {

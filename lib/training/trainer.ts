@@ -1,10 +1,9 @@
-import { checkpointFolder, rotateCheckpoints } from '../checkpoint/run_folder';
-import { saveTrainerCheckpoint } from '../checkpoint/trainer_checkpoint';
 import type { TrainerState } from '../checkpoint/trainer_state';
 import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
 import type { Capacity, TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
+import { EventFile, scalarsOf } from '../report/tensorboard';
 import {
   plainArguments,
   resolveTrainingArguments,
@@ -18,6 +17,7 @@ import { evaluateModel } from './evaluation';
 import type { EvaluationResult, StepMetrics, TrainerCallback, TrainerEvent, TrainResult } from './events';
 import { Optimization, type OptimizationStep } from './optimization';
 import { findResumable, LIBRARY_VERSION, machineOf, restore, type ResumeResult } from './resume';
+import { Saving } from './saving';
 import { Throughput } from './throughput';
 
 /** Optimizer steps that may be under way at a time. */
@@ -70,6 +70,9 @@ export class Trainer {
   /** The last evaluation, and after which step. */
   private evaluated: { readonly step: number; readonly loss: number } | undefined;
   private stopRequested = false;
+  private readonly saving: Saving;
+  /** Of the run that is under way, when it reports to TensorBoard. */
+  private board: EventFile | undefined;
   /** A run is under way, perhaps between two steps. */
   private running = false;
   /** The call that is at work on the model now. */
@@ -87,6 +90,7 @@ export class Trainer {
   ) {
     this.arguments = resolveTrainingArguments(options.arguments);
     this.optimization = new Optimization(model, this.arguments);
+    this.saving = new Saving({ model, args: this.arguments, tokenizer: options.train?.tokenizer });
     const { earlyStopping: stopping } = this.arguments;
     if (stopping && !options.evaluation)
       throw new TesseraeError(
@@ -95,6 +99,12 @@ export class Trainer {
         { details: { path: 'earlyStopping' } },
       );
     this.callbacks = [...(options.callbacks ?? []), ...(stopping ? [earlyStopping(stopping)] : [])];
+    if (this.arguments.reportTo.length > 0 && this.arguments.outputDir === undefined)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'reportTo tensorboard writes to outputDir, which is missing: set outputDir, or leave reportTo out',
+        { details: { path: 'reportTo' } },
+      );
     for (const dataset of [options.train, options.evaluation]) if (dataset) checkFits(dataset, model);
   }
 
@@ -117,6 +127,7 @@ export class Trainer {
     for (;;) {
       const { done, value } = await events.next();
       if (done) return value;
+      if (value.type === 'warning') process.emitWarning(value.message, { code: value.code });
     }
   }
 
@@ -188,36 +199,25 @@ export class Trainer {
 
   /**
    * Writes a checkpoint to go on from, by default to `outputDir/checkpoint-<step>`; there, older ones are removed as
-   * saveTotalLimit says.
+   * saveTotalLimit and saveBestLimit say. The model is copied first: once `step()` no longer rejects with `ERR_BUSY` it may
+   * be trained on, while the files are written.
    *
-   * @returns its folder.
-   * @throws TesseraeError `ERR_CONFIG` without a folder, `ERR_CHECKPOINT` when it can't be written, `ERR_BUSY` during a
-   * step, or when another trainer has trained the model since.
+   * @returns its folder, once it is on the disk.
+   * @throws TesseraeError `ERR_CONFIG` without a folder, `ERR_CHECKPOINT` when it can't be written (nothing that was saved
+   * before is lost then), `ERR_BUSY` during a step, or when another trainer has trained the model since.
    */
   async save(directory?: string): Promise<string> {
-    const { outputDir, saveTotalLimit } = this.arguments;
-    const folder = directory ?? (outputDir && checkpointFolder(outputDir, this.steps));
-    if (folder === undefined)
-      throw new TesseraeError(
-        'ERR_CONFIG',
-        'there is no folder to save to: set outputDir, or give save() one',
-        {
-          details: { path: 'outputDir' },
-        },
-      );
-    await this.exclusive('save', async () => {
-      const tokenizer = this.options.train?.tokenizer;
-      await saveTrainerCheckpoint(this.model, folder, { state: await this.state(), tokenizer });
-      if (directory === undefined && outputDir !== undefined && saveTotalLimit > 0)
-        await rotateCheckpoints(outputDir, saveTotalLimit, folder);
-    });
-    return folder;
+    const { path, written } = await this.exclusive('save', async () =>
+      this.saving.begin(await this.state(), directory),
+    );
+    await written;
+    return path;
   }
 
   /**
    * Goes back to a checkpoint: weights, moments, counters and the place in the data become what they were. Training then
-   * continues bit for bit as if it had never stopped, on the same machine with the same version; where it may not,
-   * `differences` says why. Damaged checkpoints of a run are passed over for the one before, and listed in `damaged`.
+   * continues bit for bit as if it had never stopped, on the same machine with the same version; where it may not, because
+   * the device, the precision or the version is another, `differences` says why. Damaged checkpoints of a run are passed over for the one before, and listed in `damaged`.
    *
    * @param directory - a checkpoint, or the folder of a run, whose latest whole checkpoint is taken. Default: outputDir.
    * @throws TesseraeError `ERR_CHECKPOINT` when there is none, or it is of another model, other arguments (those that only
@@ -283,8 +283,24 @@ export class Trainer {
       yield* this.emit({ type: 'end', ...result });
       return result;
     } finally {
+      await this.saving.end();
       this.running = false;
+      await this.board?.close();
+      this.board = undefined;
     }
+  }
+
+  /** Begins to write a checkpoint of the run, once what became of the one before was told. */
+  private async *beginSave(): AsyncGenerator<TrainerEvent, void, void> {
+    if (this.arguments.outputDir === undefined) return;
+    yield* this.tellOfSave();
+    await this.exclusive('save', async () => this.saving.beginOfRun(await this.state()));
+  }
+
+  private async *tellOfSave(): AsyncGenerator<TrainerEvent, TrainerEvent['type'] | undefined, void> {
+    const event = await this.saving.outcome();
+    if (event) yield* this.emit(event);
+    return event?.type;
   }
 
   private async *runSteps(signal?: AbortSignal): AsyncGenerator<TrainerEvent, TrainResult, void> {
@@ -311,7 +327,11 @@ export class Trainer {
     const speed = new Throughput();
     let loss = NaN;
     let evaluation: EvaluationResult | undefined;
-    let checkpoint: string | undefined;
+    const { outputDir, reportTo } = this.arguments;
+    const warning = this.isLast() ? undefined : await this.saving.prepare(this.steps);
+    if (outputDir !== undefined && reportTo.includes('tensorboard') && !this.isLast())
+      this.board = await EventFile.create(outputDir, this.steps + 1);
+    if (warning) yield* this.emit(warning);
     const every = (count: number, step: number): boolean => count > 0 && step % count === 0;
     const reports = (step: number): boolean =>
       step >= maxSteps || [loggingSteps, evalSteps, saveSteps].some((count) => every(count, step));
@@ -323,6 +343,7 @@ export class Trainer {
       signal?.throwIfAborted();
       const step = this.steps;
       const due = (count: number): boolean => every(count, step);
+      if (this.saving.settled || due(saveSteps)) yield* this.tellOfSave();
       if (due(loggingSteps) || this.isLast()) {
         loss = this.interval.lossSum / this.interval.validTargets;
         yield* this.emit({
@@ -343,11 +364,11 @@ export class Trainer {
         yield* this.emit({ type: 'evaluate', step, ...evaluation });
       }
       signal?.throwIfAborted();
-      if (this.arguments.outputDir !== undefined && (due(saveSteps) || this.isLast())) {
-        checkpoint = await this.save();
-        yield* this.emit({ type: 'save', step, path: checkpoint });
-      }
+      if (due(saveSteps) || this.isLast()) yield* this.beginSave();
     }
+    // Of the last checkpoint there is no later one: it is tried again.
+    while ((yield* this.tellOfSave()) === 'warning') yield* this.beginSave();
+    const checkpoint = this.saving.saved;
     return {
       reason: this.steps >= maxSteps ? 'maxSteps' : 'stopped',
       step: this.steps,
@@ -398,6 +419,7 @@ export class Trainer {
 
   /** Callbacks first, so that a `stop` is known before the event is handed out. */
   private async *emit(event: TrainerEvent): AsyncGenerator<TrainerEvent, void, void> {
+    this.board?.write(event.step, scalarsOf({ ...event }));
     for (const callback of this.callbacks) {
       const answer = await callback(event);
       if (answer?.stop) this.stop();

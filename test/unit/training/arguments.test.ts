@@ -6,6 +6,8 @@ describe('resolveTrainingArguments', () => {
   it('fills in the defaults', () => {
     expect(resolveTrainingArguments({ maxSteps: 10 })).toEqual({
       maxSteps: 10,
+      reportTo: [],
+      saveBestLimit: 1,
       batchSize: 8,
       gradientAccumulationSteps: 1,
       learningRate: 6e-4,

@@ -10,6 +10,7 @@ import type { TrainerEvent } from '../../../lib/training/events';
 import { Trainer } from '../../../lib/training/trainer';
 import { failureOf } from '../support/errors';
 import { countingDataset, disposeModels, tinyModel } from '../support/tiny_model';
+import { bitsOf, eventsOf } from '../support/training_bits';
 
 let folder: string;
 beforeEach(async () => {
@@ -46,35 +47,6 @@ async function trainer(
     train: countingDataset(),
     evaluation: countingDataset(),
   });
-}
-
-/** Events but for what is measured in seconds. */
-async function eventsOf(one: Trainer, last = Infinity): Promise<object[]> {
-  const events: object[] = [];
-  for await (const event of one) {
-    events.push(timeless(event));
-    if (event.type === 'save' && event.step >= last) break;
-  }
-  return events;
-}
-
-function timeless(event: TrainerEvent): object {
-  return Object.fromEntries(
-    Object.entries(event).filter(
-      ([name]) => !['tokensPerSecond', 'etaSeconds', 'seconds', 'path', 'checkpoint'].includes(name),
-    ),
-  );
-}
-
-/** Every bit of parameters, moments and counters. */
-async function bitsOf({ model: { native } }: Trainer): Promise<unknown> {
-  const tensors: [string, string][] = [];
-  for (const { name } of native.info.parameters)
-    for (const kind of ['parameter', 'moment1', 'moment2'] as const) {
-      const values = await native.readTensor(kind, name);
-      tensors.push([`${kind} ${name}`, Buffer.from(values.buffer).toString('base64')]);
-    }
-  return { tensors, counters: await native.counters(), scaler: await native.scaler() };
 }
 
 describe('resume', () => {
@@ -190,6 +162,32 @@ describe('resume', () => {
     expect((await one.resume(at('saved'))).differences).toEqual([
       expect.stringMatching(/^library was '0\.0\.1', and is '/),
     ]);
+  });
+
+  it('goes on in another precision, without the loss scale of the saved one, and says so', async () => {
+    const one = await trainer();
+    await one.step({ tokens: [[1, 2, 3]] });
+    await one.save(at('saved'));
+    const wanted = await one.step({ tokens: [[4, 5, 6]] });
+    const name = at('saved', 'trainer_state.json');
+    const state = JSON.parse(await readFile(name, 'utf8')) as { optimizer: object; arguments: object };
+    const lossScaler = { scale: 1024, cleanSteps: 7, skippedInRow: 2 };
+    await writeFile(
+      name,
+      JSON.stringify({
+        ...state,
+        precision: 'fp16',
+        optimizer: { ...state.optimizer, lossScaler },
+        arguments: { ...state.arguments, lossScaling: { initScale: 1024 } },
+      }),
+    );
+    await rm(at('saved', 'manifest.json'));
+    await remanifest(at('saved'));
+    const { differences } = await one.resume(at('saved'));
+    expect(differences).toEqual(["precision was 'fp16', and is 'fp32' now"]);
+    expect((await one.model.native.scaler()).scale).toBe(1);
+    const { loss } = await one.step({ tokens: [[4, 5, 6]] });
+    expect(loss).toBe(wanted.loss);
   });
 
   it('restores the loss scaler', async () => {
@@ -315,6 +313,36 @@ describe('saveTotalLimit', () => {
     const [best] = [...losses].sort(([, a], [, b]) => a - b)[0] ?? [];
     expect(best).toBeLessThan(12); // the rate is far too high
     expect((await readdir(folder)).sort(byStep)).toEqual([`checkpoint-${String(best)}`, 'checkpoint-12']);
+  });
+
+  it('keeps as many of the best as saveBestLimit says, and what is pinned', async () => {
+    const args = { saveTotalLimit: 1, saveSteps: 1, evalSteps: 1, learningRate: 5, saveBestLimit: 3 };
+    const losses = new Map<number, number>();
+    for await (const event of await trainer(args)) {
+      if (event.type === 'evaluate') losses.set(event.step, event.loss);
+      // Neither good nor new, for most of the run.
+      if (event.type === 'save' && event.step === 4) await writeFile(at('checkpoint-4', 'pinned'), '');
+    }
+    const best = [...losses].sort(([, a], [, b]) => a - b).slice(0, 3);
+    const kept = [...new Set([...best.map(([step]) => step), 4, 12])].sort((a, b) => a - b);
+    expect((await readdir(folder)).sort(byStep)).toEqual(kept.map((step) => `checkpoint-${step}`));
+    // It may be resumed like any other, and is not written over.
+    const again = await trainer(args);
+    await again.resume(at('checkpoint-4'));
+    const { message } = await failureOf('ERR_CHECKPOINT', () => again.save());
+    expect(message).toMatch(/checkpoint-4' is not replaced by a checkpoint: it holds 'pinned'/);
+  });
+
+  it('keeps none for its loss where saveBestLimit is 0', async () => {
+    const one = await trainer({
+      saveTotalLimit: 2,
+      saveSteps: 1,
+      evalSteps: 1,
+      learningRate: 5,
+      saveBestLimit: 0,
+    });
+    await one.train();
+    expect((await readdir(folder)).sort(byStep)).toEqual(['checkpoint-11', 'checkpoint-12']);
   });
 
   it('keeps all by default, and leaves what is no checkpoint of the run', async () => {

@@ -88,10 +88,10 @@ describe('Trainer', () => {
         { evaluation: countingDataset(), callbacks: [(event) => void heard.push(event)] },
       );
       for await (const event of one) events.push(event);
-      expect(names(events)).toEqual([
+      // The first is written while training goes on: when it is told, depends on the disk.
+      expect(names(events).filter((name) => name !== 'save 3')).toEqual([
         'step 2',
         'evaluate 2',
-        'save 3',
         'step 4',
         'evaluate 4',
         'step 5',
@@ -99,6 +99,7 @@ describe('Trainer', () => {
         'save 5',
         'end 5',
       ]);
+      expect(names(events)).toContain('save 3');
       expect(heard).toEqual(events);
       expect(events[0]).toMatchObject({
         tokens: 32,

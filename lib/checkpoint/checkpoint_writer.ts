@@ -1,0 +1,46 @@
+import path from 'node:path';
+import { writeDirectory } from './atomic_directory';
+import { writeText, type WrittenFile } from './durable_file';
+import { MANIFEST, manifestText } from './manifest';
+import { rotateCheckpoints, type Rotation } from './run_folder';
+import { bytesOf, writeSafetensors, type TensorSource } from './safetensors';
+
+/** A checkpoint that is to be written. */
+export interface UnwrittenCheckpoint {
+  readonly directory: string;
+  /** All files that a checkpoint may have: a folder with any other is not replaced. */
+  readonly names: readonly string[];
+  /** Name and contents of each file but the manifest, in the order of writing. */
+  readonly files: readonly (readonly [name: string, contents: string | readonly TensorSource[]])[];
+  /** What is removed from the folder of the run afterwards. Default: nothing. */
+  readonly rotation?: Rotation | undefined;
+}
+
+/** Bytes of its tensors; what else it has is little. */
+export const checkpointBytes = ({ files }: UnwrittenCheckpoint): number =>
+  bytesOf(files.flatMap(([, contents]) => (typeof contents === 'string' ? [] : contents)));
+
+/**
+ * Writes a checkpoint, its manifest last, so that it is whole or not there; then removes older ones.
+ *
+ * @throws TesseraeError `ERR_CHECKPOINT` when something of it can't be written, read back or removed.
+ */
+export async function writeCheckpoint(checkpoint: UnwrittenCheckpoint): Promise<void> {
+  const { directory, names, files, rotation } = checkpoint;
+  await writeDirectory(directory, {
+    names,
+    bytes: checkpointBytes(checkpoint),
+    write: async (temporary) => {
+      const written: Record<string, WrittenFile> = {};
+      for (const [name, contents] of files) {
+        const file = path.join(temporary, name);
+        written[name] =
+          typeof contents === 'string'
+            ? await writeText(file, contents)
+            : await writeSafetensors(file, contents);
+      }
+      await writeText(path.join(temporary, MANIFEST), manifestText(written));
+    },
+  });
+  if (rotation) await rotateCheckpoints(rotation, directory);
+}

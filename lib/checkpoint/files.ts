@@ -1,0 +1,62 @@
+import { mkdir, open, readdir, readFile, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { TesseraeError } from '../errors';
+
+/** What checkpoints ask of an open file. */
+export type OpenFile = Pick<FileHandle, 'read' | 'write' | 'sync' | 'close'>;
+
+/** The operations that checkpoints are written and verified with: one place, so that a test can make each of them fail. */
+export const files = {
+  open: (name: string, flags: 'r' | 'wx'): Promise<OpenFile> => open(name, flags),
+  mkdir: (name: string): Promise<unknown> => mkdir(name, { recursive: true }),
+  readdir: (name: string): Promise<string[]> => readdir(name),
+  readText: (name: string): Promise<string> => readFile(name, 'utf8'),
+  rename,
+  /** Removes a file, or a folder with all that is in it. */
+  remove: (name: string): Promise<void> => rm(name, { recursive: true }),
+  sizeOf: async (name: string): Promise<number> => (await stat(name)).size,
+  /** Bytes that this user may still write to the disk of a folder. */
+  freeBytes: async (name: string): Promise<number> => {
+    const { bavail, bsize } = await statfs(name);
+    return bavail * bsize;
+  },
+};
+
+/** What an error of the file system says. */
+export function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** What to do about errors of the file system. */
+const ADVICE: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full: free space there, or write to another disk',
+  EDQUOT: "this user's quota is used up: free space there, or write to another disk",
+  EACCES: 'let this user write there, or write elsewhere',
+  EPERM: 'let this user write there, or write elsewhere',
+  EROFS: 'the disk is read-only: write elsewhere',
+  EIO: 'the disk reports an error: check it, and write to another one',
+  EMFILE: 'the process has too many files open: raise its limit (ulimit -n)',
+};
+
+/** The code of the system's error that an error is or was made of, such as ENOSPC. */
+export function systemCode(error: unknown): string | undefined {
+  const { code } = ((error instanceof TesseraeError ? error.cause : error) ?? {}) as NodeJS.ErrnoException;
+  return code;
+}
+
+/** An error of the file system with what failed, such as `'a/b' cannot be written`, and what to do. Coded ones stay. */
+export function fileError(file: string, failed: string, cause: unknown): TesseraeError {
+  if (cause instanceof TesseraeError) return cause;
+  const advice = ADVICE[systemCode(cause) ?? ''];
+  const why = advice === undefined ? messageOf(cause) : `${messageOf(cause)}; ${advice}`;
+  return new TesseraeError('ERR_CHECKPOINT', `'${file}' ${failed}: ${why}`, { details: { file }, cause });
+}
+
+/** Makes renames and new names in a folder last beyond a power failure. */
+export async function syncDirectory(directory: string): Promise<void> {
+  const handle = await files.open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

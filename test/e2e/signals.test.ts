@@ -1,0 +1,120 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { constants } from 'node:os';
+import path from 'node:path';
+import { command, left, records, tinyRun, type Event } from './support/tiny_run';
+
+const MAX_STEPS = 400;
+
+let folder: string;
+beforeAll(() => {
+  folder = tinyRun({ maxSteps: MAX_STEPS, saveSteps: 50, saveTotalLimit: 1 });
+  expect(spawnSync(process.execPath, command('whole'), { cwd: folder }).status).toBe(0);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Trains, and sends signals after so many lines of standard output. */
+async function signalled(
+  output: string,
+  lines: number,
+  ...signals: NodeJS.Signals[]
+): Promise<{ code: number | null; events: Event[]; err: string }> {
+  const child = spawn(process.execPath, command(output), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  let [out, err] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+    if (records(out).length >= lines) for (const signal of signals.splice(0)) child.kill(signal);
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, events: records(out), err };
+}
+
+it.each(['SIGINT', 'SIGTERM', 'SIGUSR1'] as const)(
+  '%s saves and stops; the same command goes on bit by bit',
+  async (signal) => {
+    const output = signal.toLowerCase();
+    const { code, events, err } = await signalled(output, 3, signal);
+    expect({ code, err }).toEqual({ code: 128 + constants.signals[signal], err: '' });
+    const end = events.at(-1);
+    expect(end).toMatchObject({ type: 'end', reason: 'stopped' });
+    const step = Number(end?.['step']);
+    expect(step).toBeLessThan(MAX_STEPS);
+    expect(existsSync(path.join(folder, output, `checkpoint-${step}`, 'manifest.json'))).toBe(true);
+    const again = spawnSync(process.execPath, command(output), { cwd: folder, encoding: 'utf8' });
+    expect({ status: again.status, err: again.stderr }).toEqual({ status: 0, err: '' });
+    expect(records(again.stdout)[0]).toMatchObject({ type: 'resume', step });
+    const { files, state } = left(folder, output, MAX_STEPS) as { files: unknown; state: unknown };
+    expect({ files, state }).toEqual(
+      (({ files: wanted, state: last }) => ({ files: wanted, state: last }))(
+        left(folder, 'whole', MAX_STEPS) as { files: unknown; state: unknown },
+      ),
+    );
+  },
+);
+
+it('a scheduler may repeat SIGTERM while the run saves', async () => {
+  const { code, events } = await signalled('repeated', 3, 'SIGTERM', 'SIGUSR1', 'SIGTERM');
+  expect([138, 143]).toContain(code); // the system may hand them over in another order
+  expect(events.at(-1)).toMatchObject({ type: 'end', reason: 'stopped' });
+});
+
+it('a second SIGINT stops at once, and loses only what was not saved', async () => {
+  const child = spawn(process.execPath, command('twice'), {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let out = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (out === '') {
+      child.kill('SIGINT');
+      // Signals of one kind that come together are one.
+      setTimeout(() => child.kill('SIGINT'), 1);
+    }
+    out += text;
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  expect(code).toBe(130);
+  const again = spawnSync(process.execPath, command('twice'), { cwd: folder, encoding: 'utf8' });
+  expect({ status: again.status, err: again.stderr }).toEqual({ status: 0, err: '' });
+  expect(readdirSync(path.join(folder, 'twice'))).toContain(`checkpoint-${MAX_STEPS}`);
+});
+
+/** A module that is loaded into every thread first, in which file operations fail that are told. */
+const fullDisk = path.resolve(__dirname, 'support/full_disk.cjs');
+
+const train = (output: string, fails: string): { code: number | null; out: Event[]; err: string } => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['-r', fullDisk, ...command(output)], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, NO_COLOR: '1', FULL_DISK_FOR: fails },
+  });
+  return { code: status, out: records(stdout), err: stderr };
+};
+
+it('a disk that is full for a while costs a checkpoint, and is told', () => {
+  const { code, out, err } = train('once', 'checkpoint-100');
+  expect(code).toBe(0);
+  expect(err).toMatch(
+    /^warning '.*checkpoint-100' cannot be written|^warning '.*checkpoint-100\.tmp.*ENOSPC/,
+  );
+  expect(err.trimEnd()).not.toContain('\n');
+  expect(out).toContainEqual(expect.objectContaining({ type: 'warning', step: 100, code: 'ERR_CHECKPOINT' }));
+  expect(out.filter(({ type }) => type === 'save').map(({ step }) => step)).not.toContain(100);
+  const { files } = left(folder, 'once', MAX_STEPS) as { files: unknown };
+  expect(files).toEqual((left(folder, 'whole', MAX_STEPS) as { files: unknown }).files);
+});
+
+it('a disk that stays full ends the run, and the last checkpoint is there', () => {
+  const { code, out, err } = train('full', 'checkpoint-100,checkpoint-150');
+  expect(code).toBe(1);
+  expect(err).toMatch(
+    /"code":"ERR_CHECKPOINT","message":".*checkpoint-150.*ENOSPC.*free space.*The save before failed too/,
+  );
+  expect(out.at(-1)).not.toMatchObject({ type: 'end' });
+  expect(readdirSync(path.join(folder, 'full')).filter((name) => name.startsWith('checkpoint'))).toEqual([
+    'checkpoint-50',
+  ]);
+  expect(train('full', '').out[0]).toMatchObject({ type: 'resume', step: 50 });
+});

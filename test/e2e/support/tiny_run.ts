@@ -1,0 +1,93 @@
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const PROGRAM = path.resolve(__dirname, '../../../dist/cli/main.js');
+
+/** A line of metrics.jsonl, or of standard output. */
+export type Event = Record<string, unknown>;
+
+/** A new folder with a text and run.json: a model of a few thousand parameters with dropout, and accumulation. */
+export function tinyRun(training: Record<string, unknown>): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'run-'));
+  writeFileSync(
+    path.join(folder, 'book.txt'),
+    'the cat sat on the mat and the dog lay on the log. '.repeat(40),
+  );
+  writeFileSync(
+    path.join(folder, 'run.json'),
+    JSON.stringify({
+      model: {
+        type: 'gpt2',
+        nPositions: 16,
+        nEmbd: 16,
+        nLayer: 1,
+        nHead: 2,
+        residPdrop: 0.1,
+        attnPdrop: 0.1,
+      },
+      data: { text: 'book.txt' },
+      training: {
+        batchSize: 2,
+        gradientAccumulationSteps: 2,
+        learningRate: 1e-2,
+        warmupSteps: 5,
+        loggingSteps: 3,
+        evalSteps: 10,
+        evalBatches: 2,
+        ...training,
+      },
+    }),
+  );
+  return folder;
+}
+
+/** Arguments of node that train it into a folder. */
+export const command = (output: string): string[] => [
+  ...[PROGRAM, 'train', 'run.json', '--json', '--device', 'cpu', '--threads', '1', '--output-dir', output],
+];
+
+/** Lines of JSON; one that is not whole is left out. */
+export const records = (text: string): Event[] =>
+  text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as Event);
+
+/** What a run of so many steps leaves, but for times and the name of its folder. */
+export function left(folder: string, output: string, step: number): unknown {
+  const last = path.join(folder, output, `checkpoint-${step}`);
+  const { saved: _, ...manifest } = JSON.parse(readFileSync(path.join(last, 'manifest.json'), 'utf8')) as {
+    saved: string;
+    files: Record<string, unknown>;
+  };
+  const { arguments: given, ...state } = JSON.parse(
+    readFileSync(path.join(last, 'trainer_state.json'), 'utf8'),
+  ) as { arguments: object };
+  const { 'trainer_state.json': __, ...files } = manifest.files;
+  const timed = ['path', 'checkpoint', 'seconds', 'loss', 'tokens_per_second', 'eta_seconds'];
+  return {
+    files,
+    state,
+    arguments: { ...given, outputDir: '' },
+    metrics: inOrder(records(readFileSync(path.join(folder, output, 'metrics.jsonl'), 'utf8'))).map((event) =>
+      Object.fromEntries(
+        // The end tells the loss of its own process's last report.
+        Object.entries(event).filter(
+          ([name]) => !timed.includes(name) || (name === 'loss' && event['type'] !== 'end'),
+        ),
+      ),
+    ),
+    folders: readdirSync(path.join(folder, output)).sort(),
+  };
+}
+
+/** Checkpoints last: when one is told of depends on the disk. */
+function inOrder(events: readonly Event[]): Event[] {
+  const isSave = ({ type }: Event): boolean => type === 'save';
+  const step = (event: Event): number => Number(event['step']);
+  return [
+    ...events.filter((event) => !isSave(event)),
+    ...events.filter(isSave).sort((a, b) => step(a) - step(b)),
+  ];
+}
