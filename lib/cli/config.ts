@@ -1,23 +1,62 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { ByteTokenizer } from '../data/byte_tokenizer';
+import { openTokenizer } from '../data/tokenizers';
+import { describedVocabSize } from '../data/tokens';
+import { TOKEN_DTYPES, type TokenDtype } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
 import { modelSchema, modelSynonyms, resolveModelConfig, type ResolvedModelConfig } from '../models/families';
 import { parseConfig, withoutUndefined, type Synonyms } from '../models/validation';
 import { trainingArgumentsSchema, trainingSynonyms, type TrainingArguments } from '../training/arguments';
 import { readJson } from './json_file';
 
+const files = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
+
+/** Settings of token files that mean nothing for text. */
+const TOKENS_ONLY = ['validation', 'dtype', 'tokenizer', 'verify'] as const;
+
 const dataSchema = z
   .strictObject({
-    text: z
-      .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
-      .describe('UTF-8 text files, relative to this configuration; several are joined'),
+    text: files.optional().describe('UTF-8 text files, relative to this configuration; several are joined'),
+    tokens: files
+      .optional()
+      .describe(
+        'The folder that tesserae prepare made, or token files; relative to this configuration, several are joined',
+      ),
+    validation: files.optional().describe('Token files to validate on (default: the val.bin of a folder)'),
     validationFraction: z
       .number()
       .min(0)
       .max(0.9)
       .optional()
-      .describe('Share of the text, from its end, that is kept for validation (default 0.1)'),
+      .describe(
+        'Share of the text or the tokens, from the end, that is kept for validation (default 0.1; a folder of token ' +
+          'files has its own)',
+      ),
+    dtype: z
+      .enum(TOKEN_DTYPES)
+      .optional()
+      .describe('How ids are stored in a token file that nothing describes (default uint16)'),
+    tokenizer: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('What made the ids of token files that no JSON file describes: byte, or a tokenizer.json'),
+    verify: z
+      .boolean()
+      .optional()
+      .describe('Read token files as a whole first, to compare their SHA-256 (default false)'),
+  })
+  .superRefine((data, context) => {
+    if ((data.text === undefined) === (data.tokens === undefined))
+      context.addIssue({ code: 'custom', message: 'must have either text or tokens: the files to train on' });
+    for (const key of TOKENS_ONLY)
+      if (data.text !== undefined && data[key] !== undefined)
+        context.addIssue({
+          code: 'custom',
+          path: [key],
+          message: 'is for token files: leave it out with text',
+        });
   })
   .describe('What to train on');
 
@@ -33,7 +72,9 @@ const samplingSchema = z
 /** A run's configuration file; its JSON Schema is published as `tesserae/schema.json`. */
 export const runSchema = z.strictObject({
   $schema: z.string().optional().describe('Where editors find this schema'),
-  model: modelSchema.describe('The model; vocabSize defaults to the 256 of bytes when there is data'),
+  model: modelSchema.describe(
+    'The model; vocabSize defaults to that of the data: 256 for text, which is read as bytes',
+  ),
   data: dataSchema.optional(),
   training: trainingArgumentsSchema.optional().describe('How to train'),
   sampling: samplingSchema.optional(),
@@ -53,10 +94,27 @@ const SYNONYMS: Synonyms = {
 /** What to sample, with every default filled in. */
 export type SamplingConfig = z.output<typeof samplingSchema>;
 
+/** Text files to train on. */
+export interface TextRun {
+  readonly text: readonly string[];
+  readonly validationFraction?: number;
+}
+
+/** Token files to train on. */
+export interface TokensRun {
+  readonly tokens: readonly string[];
+  readonly validation?: readonly string[];
+  readonly validationFraction?: number;
+  readonly dtype?: TokenDtype;
+  /** `byte`, or the path of a tokenizer.json. */
+  readonly tokenizer?: string;
+  readonly verify?: boolean;
+}
+
 /** A run, checked, with paths made absolute. */
 export interface RunConfig {
   readonly model: ResolvedModelConfig;
-  readonly data?: { readonly text: readonly string[]; readonly validationFraction?: number };
+  readonly data?: TextRun | TokensRun;
   readonly training?: TrainingArguments;
   readonly sampling: SamplingConfig;
 }
@@ -77,7 +135,8 @@ export async function readRunConfig(
 ): Promise<RunConfig> {
   const json = await readJson(file);
   try {
-    return resolveRun(json, path.dirname(path.resolve(file)), overrides);
+    const folder = path.dirname(path.resolve(file));
+    return resolveRun(await withVocabulary(json, folder), folder, overrides);
   } catch (error) {
     if (error instanceof TesseraeError && error.code === 'ERR_CONFIG')
       throw new TesseraeError('ERR_CONFIG', `${file}: ${error.message}`, {
@@ -121,19 +180,12 @@ export async function readTrainableRun(
 }
 
 function resolveRun(json: unknown, folder: string, overrides: Record<string, unknown>): RunConfig {
-  const given = parseConfig(runSchema, withTraining(withVocabulary(json), overrides), { synonyms: SYNONYMS });
+  const given = parseConfig(runSchema, withTraining(json, overrides), { synonyms: SYNONYMS });
   const { training } = given;
   const absolute = (name: string): string => path.resolve(folder, name);
   return {
     model: resolveModelConfig(withoutUndefined(given.model), 'model'),
-    ...(given.data
-      ? {
-          data: {
-            ...withoutUndefined(given.data),
-            text: (typeof given.data.text === 'string' ? [given.data.text] : given.data.text).map(absolute),
-          },
-        }
-      : {}),
+    ...(given.data ? { data: resolveData(given.data, folder) } : {}),
     ...(training
       ? {
           training: {
@@ -149,10 +201,43 @@ function resolveRun(json: unknown, folder: string, overrides: Record<string, unk
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Text is read as bytes: a model that doesn't say otherwise has their vocabulary. */
-function withVocabulary(json: unknown): unknown {
+function resolveData(data: z.output<typeof dataSchema>, folder: string): TextRun | TokensRun {
+  const { text, tokens, validation, tokenizer, ...rest } = data;
+  const all = (given: string | readonly string[]): string[] =>
+    (typeof given === 'string' ? [given] : given).map((name) => path.resolve(folder, name));
+  if (text !== undefined) return { ...withoutUndefined(rest), text: all(text) };
+  return {
+    ...withoutUndefined(rest),
+    tokens: all(tokens ?? []),
+    ...(validation === undefined ? {} : { validation: all(validation) }),
+    ...(tokenizer === undefined ? {} : { tokenizer: tokenizerPath(tokenizer, folder) }),
+  };
+}
+
+const tokenizerPath = (given: string, folder: string): string =>
+  given === 'byte' ? given : path.resolve(folder, given);
+
+/** A model that doesn't say otherwise has the vocabulary of its data: text is read as bytes. */
+async function withVocabulary(json: unknown, folder: string): Promise<unknown> {
   if (!isObject(json) || json['data'] === undefined || !isObject(json['model'])) return json;
-  return { ...json, model: { vocabSize: new ByteTokenizer().vocabSize, ...json['model'] } };
+  if (json['model']['vocabSize'] !== undefined) return json;
+  const data = dataSchema.safeParse(json['data']);
+  const vocabSize = data.success ? await vocabularyOf(resolveData(data.data, folder)) : undefined;
+  return { ...json, model: { vocabSize: vocabSize ?? new ByteTokenizer().vocabSize, ...json['model'] } };
+}
+
+async function vocabularyOf(data: TextRun | TokensRun): Promise<number | undefined> {
+  if ('text' in data) return undefined;
+  const [first = ''] = data.tokens;
+  const described = await describedVocabSize(first);
+  if (described !== undefined) return described;
+  if (data.tokenizer !== undefined) return (await openTokenizer(data.tokenizer)).vocabSize;
+  throw new TesseraeError(
+    'ERR_CONFIG',
+    `model.vocabSize is missing, and no JSON file describes the token file '${first}': give it, such as 50257 for GPT-2's ` +
+      'tokens, or data.tokenizer',
+    { details: { path: 'model.vocabSize' } },
+  );
 }
 
 function withTraining(json: unknown, overrides: Record<string, unknown>): unknown {

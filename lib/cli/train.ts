@@ -1,6 +1,6 @@
 import pc from 'picocolors';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
-import { openText, type TextData } from '../data/text';
+import type { TokenData } from '../data/worker_dataset';
 import type { Device } from '../models/device';
 import { Model } from '../models/model';
 import type { Precision } from '../native';
@@ -11,6 +11,7 @@ import type { TrainResult } from '../training/events';
 import type { ResumeResult } from '../training/resume';
 import { Trainer } from '../training/trainer';
 import { readTrainableRun, type SamplingConfig } from './config';
+import { openData } from './data';
 import { Interrupt } from './interrupt';
 import { profile } from './profile';
 import { safeFor, shownPath } from './terminal';
@@ -33,10 +34,7 @@ export interface TrainCommand {
  */
 export async function train(file: string, command: TrainCommand): Promise<number> {
   const run = await readTrainableRun(file, command.overrides);
-  await using data = await openText(run.data.text, {
-    blockSize: run.model.nPositions,
-    ...(run.data.validationFraction === undefined ? {} : { validationFraction: run.data.validationFraction }),
-  });
+  await using data = await openData(run.data, run.model);
   using model = await Model.create(run.model, {
     device: command.device as Device,
     seed: run.training.seed ?? 0,
@@ -87,7 +85,10 @@ export async function train(file: string, command: TrainCommand): Promise<number
     process.stdout.write(`\n${report.lossCurve()}\n\n${summary(result, report)}`);
     if (run.training.earlyStopping && result?.reason === 'stopped' && !interrupt.requested)
       process.stdout.write(`${pc.dim('stopped'.padEnd(12))}early: the validation loss no longer fell\n`);
-    if (!interrupt.requested) await showSample(new Sampler(model, data.tokenizer), run.sampling, interrupt);
+    const { tokenizer } = data;
+    // Without the tokenizer of the model's vocabulary there is no text to show.
+    if (!interrupt.requested && tokenizer?.vocabSize === model.config.vocabSize)
+      await showSample(new Sampler(model, tokenizer), run.sampling, interrupt);
   }
   return interrupt.exitCode;
 }
@@ -109,7 +110,7 @@ function tellResumed(
   if (json) process.stdout.write(`${JSON.stringify({ type: 'resume', step, path })}\n`);
 }
 
-function describe(model: Model, { sizes, tokenizer, validation }: TextData): string {
+function describe(model: Model, { sizes, tokenizer, validation }: TokenData): string {
   const { native, config, precision, threads, fallbackReason } = model;
   const device =
     model.device === 'cpu'
@@ -119,7 +120,7 @@ function describe(model: Model, { sizes, tokenizer, validation }: TextData): str
   return [
     `${pc.bold(config.type)} · ${formatCount(model.parameterCount)} parameters · ${device} · ${precision}`,
     ...(fallbackReason === undefined ? [] : [`on the CPU because ${fallbackReason}`]),
-    `text · ${formatCount(sizes.train)} tokens to train on${kept} · ${tokenizer.name} tokenizer`,
+    `data · ${formatCount(sizes.train)} tokens to train on${kept} · ${tokenizer?.name ?? 'unknown'} tokenizer`,
   ].join('\n');
 }
 

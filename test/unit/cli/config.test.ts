@@ -72,7 +72,7 @@ describe('readRunConfig', () => {
   it('makes paths relative to the file', async () => {
     const at = await file({ ...run, training: { maxSteps: 10, outputDir: 'out' } });
     const { data, training } = await readRunConfig(at);
-    expect(data?.text).toEqual([path.join(folder, 'book.txt')]);
+    expect(data).toEqual({ text: [path.join(folder, 'book.txt')] });
     expect(training?.outputDir).toBe(path.join(folder, 'out'));
   });
 
