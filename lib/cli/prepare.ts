@@ -46,7 +46,13 @@ export async function prepare(inputs: readonly string[], command: PrepareCommand
       names: PREPARED_FILES,
       bytes: 0, // not known before the texts are read
       write: async (temporary) => {
-        const given = { ...options, inputs, inputNames, signal: interrupt.signal, onProgress: progress.update };
+        const given = {
+          ...options,
+          inputs,
+          inputNames,
+          signal: interrupt.signal,
+          onProgress: progress.update,
+        };
         made = await prepareTokens(temporary, given);
       },
     });

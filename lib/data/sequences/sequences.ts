@@ -37,13 +37,15 @@ export interface SequenceData {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export const openSequencesSchema = sequenceOptionsSchema.extend({
-  batching: z.enum(['pad', 'pack', 'bucket']).default('pad'),
+export const BATCHINGS = ['pad', 'pack', 'bucket'] as const satisfies Batching[];
+
+const schema = sequenceOptionsSchema.extend({
+  batching: z.enum(BATCHINGS).default('pad')
   maxTokens: z
     .int()
     .min(1)
     .max(2 ** 31 - 1)
-    .optional(),
+    .optional()
   validationFraction: z.number().min(0).max(0.9).default(0.1),
 });
 
@@ -74,7 +76,7 @@ export async function openSequences(
       'openSequences needs the path of a JSONL file, an array of paths, or an array of sequences',
       { details: { path: 'source' } },
     );
-  const rules = parseConfig(openSequencesSchema, options, {
+  const rules = parseConfig(schema, options, {
     synonyms: { mode: 'batching', truncate: 'truncation' },
   });
   checkMaxTokens(rules);
