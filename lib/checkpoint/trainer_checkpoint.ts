@@ -1,6 +1,7 @@
 import { freemem } from 'node:os';
 import path from 'node:path';
 import { TOKENIZER_JSON } from '../data/json_tokenizer';
+import type { SequenceStarts } from '../data/dataset';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
@@ -16,6 +17,8 @@ import { loadMoments, loadWeights, momentSources, weightSources } from './weight
 export interface TrainerCheckpointOptions {
   readonly state: TrainerState;
   readonly tokenizer?: Tokenizer | undefined;
+  /** How the sequences that were trained on begin. */
+  readonly trainingStarts?: SequenceStarts | undefined;
   readonly rotation?: Rotation | undefined;
 }
 
@@ -26,12 +29,13 @@ export interface TrainerCheckpointOptions {
 export function trainerCheckpoint(
   model: Model,
   directory: string,
-  { state, tokenizer, rotation }: TrainerCheckpointOptions,
+  { state, tokenizer, trainingStarts, rotation }: TrainerCheckpointOptions,
 ): UnwrittenCheckpoint {
   const config = configText({
     model: model.config,
     step: state.step,
     ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
+    ...(trainingStarts ? { trainingStarts } : {}),
   });
   return {
     directory,

@@ -2,6 +2,7 @@ import { checkpointFolder, prepareRunFolder, type Rotation } from '../checkpoint
 import { expectedBytes, snapshot, trainerCheckpoint } from '../checkpoint/trainer_checkpoint';
 import type { TrainerState } from '../checkpoint/trainer_state';
 import { writeInThread } from '../checkpoint/writer_thread';
+import type { SequenceStarts } from '../data/dataset';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
@@ -24,6 +25,7 @@ export interface SavingTrainer {
   readonly model: Model;
   readonly args: ResolvedTrainingArguments;
   readonly tokenizer: Tokenizer | undefined;
+  readonly trainingStarts: SequenceStarts | undefined;
 }
 
 /** Writes a trainer's checkpoints while it goes on, one at a time, and counts those that fail. */
@@ -75,7 +77,7 @@ export class Saving {
     state: TrainerState,
     directory?: string,
   ): Promise<{ readonly path: string; readonly written: Promise<void> }> {
-    const { model, tokenizer } = this.trainer;
+    const { model, tokenizer, trainingStarts } = this.trainer;
     const path = directory ?? this.folder(state.step);
     if (path === undefined)
       throw new TesseraeError(
@@ -87,7 +89,7 @@ export class Saving {
       );
     await this.idle;
     const rotation = directory === undefined ? this.rotation : undefined;
-    const checkpoint = trainerCheckpoint(model, path, { state, tokenizer, rotation });
+    const checkpoint = trainerCheckpoint(model, path, { state, tokenizer, trainingStarts, rotation });
     const copy = await snapshot(checkpoint);
     const written = writeInThread(copy ?? checkpoint);
     this.idle = written.catch(() => undefined);

@@ -90,7 +90,8 @@ export class Trainer {
   ) {
     this.arguments = resolveTrainingArguments(options.arguments);
     this.optimization = new Optimization(model, this.arguments);
-    this.saving = new Saving({ model, args: this.arguments, tokenizer: options.train?.tokenizer });
+    const { tokenizer, starts: trainingStarts } = options.train ?? {};
+    this.saving = new Saving({ model, args: this.arguments, tokenizer, trainingStarts });
     const { earlyStopping: stopping } = this.arguments;
     if (stopping && !options.evaluation)
       throw new TesseraeError(

@@ -40,12 +40,12 @@ export interface SequenceData {
 export const BATCHINGS = ['pad', 'pack', 'bucket'] as const satisfies Batching[];
 
 const schema = sequenceOptionsSchema.extend({
-  batching: z.enum(BATCHINGS).default('pad')
+  batching: z.enum(BATCHINGS).default('pad'),
   maxTokens: z
     .int()
     .min(1)
     .max(2 ** 31 - 1)
-    .optional()
+    .optional(),
   validationFraction: z.number().min(0).max(0.9).default(0.1),
 });
 
