@@ -174,7 +174,7 @@ export function idsOf({ vocabSize, nTypes, nStypes, ignoreIndex }: IdRanges): Id
 }
 
 /** A batch as it comes from the worker; without rows it is an empty array. */
-export function received({ arrays, lengths, documentStarts, capacity }: BatchMessage): DatasetBatch {
+export function received({ arrays, lengths, documents, capacity }: BatchMessage): DatasetBatch {
   const { tokens = new Int32Array(), ...rest } = arrays;
   if (lengths.length === 0) return { tokens: [] };
   return {
@@ -182,7 +182,12 @@ export function received({ arrays, lengths, documentStarts, capacity }: BatchMes
     ...rest,
     lengths,
     rows: lengths.length,
-    ...(documentStarts ? { documentStarts } : {}),
+    ...(documents ? { documentStarts: split(documents) } : {}),
     ...(capacity ? { capacity } : {}),
   };
+}
+
+function split({ starts, counts }: NonNullable<BatchMessage['documents']>): Int32Array[] {
+  let at = 0;
+  return Array.from(counts, (count) => starts.subarray(at, (at += count)));
 }

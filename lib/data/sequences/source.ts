@@ -44,7 +44,8 @@ export interface BatchMessage {
   readonly arrays: Readonly<Partial<Record<Field, Int32Array>>>;
   /** Tokens of each row. */
   readonly lengths: Int32Array;
-  readonly documentStarts?: readonly Int32Array[];
+  /** Of packed rows: where documents start, row after row, and how many each row has. One array each is quicker to send. */
+  readonly documents?: { readonly starts: Int32Array; readonly counts: Int32Array };
   readonly capacity?: Capacity;
 }
 
@@ -148,11 +149,14 @@ export function batchOf(
     }),
   );
   if (!packed) return { arrays, lengths };
-  const documentStarts = rows.map((row) => {
-    let start = 0;
-    return Int32Array.from(row, ({ length }) => (start += length / fields.length) - length / fields.length);
-  });
-  return { arrays, lengths, documentStarts };
+  const counts = Int32Array.from(rows, (row) => row.length);
+  const starts = Int32Array.from(
+    rows.flatMap((row) => {
+      let start = 0;
+      return row.map(({ length }) => (start += length / fields.length) - length / fields.length);
+    }),
+  );
+  return { arrays, lengths, documents: { starts, counts } };
 }
 
 function partOf(lengths: Int32Array, first: number, rules: BatchingRules): Part {
