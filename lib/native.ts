@@ -20,9 +20,8 @@ export interface NativeModelOptions {
 
 export type Precision = 'fp32' | 'tf32' | 'fp16' | 'bf16';
 
-/** The batches that a program is compiled for; smaller ones are padded. */
+/** The batches that a program is compiled for, rows of so many positions; smaller ones are padded. */
 export interface Capacity {
-  /** Rows of the batch, and positions of a row. */
   readonly rows: number;
   readonly time: number;
   /** Whether a row may hold several documents, none of which sees another. Default false: the program reads less. */
@@ -80,11 +79,7 @@ export interface RunResult {
     readonly value: TensorValue;
   }[];
   /** With `timing`: seconds of each operation in order. */
-  readonly timings: readonly {
-    readonly call: string;
-    readonly operation: string;
-    readonly seconds: number;
-  }[];
+  readonly timings: readonly Omit<CallTiming, 'section'>[];
 }
 
 /** How the optimizer works; fixed while a trainer uses the model. */
@@ -480,7 +475,6 @@ function stepResult(values: Float64Array): StepResult {
 }
 
 const arrayTypes = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;
-
 interface TensorMeta {
   shape: number[];
   dtype: keyof typeof arrayTypes;

@@ -2,7 +2,6 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
-import { packBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import { devices, plan as planGraph } from '../native';
 import type { Plan } from '../report/plan_table';
@@ -11,6 +10,7 @@ import { profileSvg } from '../report/profile_svg';
 import { profileText } from '../report/profile_text';
 import type { TrainingArguments } from '../training/arguments';
 import { BatchQueue } from '../training/batch_queue';
+import { packAlike } from '../training/optimization';
 import { Trainer } from '../training/trainer';
 import { shownPath } from './terminal';
 
@@ -67,14 +67,13 @@ export async function profileTraining(
     maxSteps: step + 1,
   });
   const batches = await queue.take(step);
-  const given = batches[0]?.capacity ?? { rows, time: train.blockSize };
-  const packed = batches.map((batch) => packBatch(model, batch, { targets: true, capacity: given }));
-  const capacity = packed[0]?.capacity ?? given;
+  const capacity = batches[0]?.capacity ?? { rows, time: train.blockSize };
+  const packed = packAlike(model, batches, capacity);
   const inputs = packed.map((batch) => batch.inputs);
   const runs: (readonly OperationTiming[])[] = [];
   const started = performance.now();
   while (runs.length < PROFILED_STEPS && (runs.length === 0 || secondsSince(started) < MEASURED_SECONDS))
-    runs.push((await model.native.profileStep(capacity, inputs)).timings);
+    runs.push((await model.native.profileStep(packed[0]?.capacity ?? capacity, inputs)).timings);
 
   const device = devices().find(({ name }) => name === model.device);
   const request = { ...capacity, gradientAccumulationSteps, precision: model.precision };

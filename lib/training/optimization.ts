@@ -181,7 +181,7 @@ function withoutLimit({
  * Packs micro-batches for one capacity: that given, or one of those given that holds each of them; with documents if one
  * of them has some.
  */
-function packAlike(
+export function packAlike(
   model: Model,
   batches: readonly TrainingBatch[],
   capacity: Capacity | Capacities,

@@ -21,9 +21,6 @@ class Lowering {
         sampling_(request.mode == Mode::Prefill || request.mode == Mode::Decode) {}
 
   void run() {
-    if (sampling_ && request_.documents) {
-      fail(ErrorCode::Config, "request.documents: a row that is sampled is one document");
-    }
     const std::vector<std::string> roles = sampling_ ? std::vector<std::string>{"logits"} : request_.outputs;
     std::map<std::string, std::string> wanted = roleValues(roles);
     for (const auto& [output, input] : request_.seeds) wanted.merge(roleValues({output}));

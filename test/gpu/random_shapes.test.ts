@@ -22,6 +22,9 @@ const runs = { numRuns: 5, seed: 20_240_229, interruptAfterTimeLimit: 40_000 };
 
 const upTo = (most: number, least = 1): fc.Arbitrary<number> => fc.integer({ min: least, max: most });
 const sizes = { rows: upTo(4), time: upTo(150) };
+const documents = fc
+  .uniqueArray(upTo(99), { maxLength: 8 })
+  .map((starts) => [[0, ...starts.sort((a, b) => a - b)], [0]]);
 
 const operations: Readonly<Record<string, fc.Arbitrary<OperationCase>>> = {
   linear: fc.record({ ...sizes, nIn: upTo(300), nOut: upTo(300), bias: fc.boolean() }).map(linearCase),
@@ -41,12 +44,26 @@ const operations: Readonly<Record<string, fc.Arbitrary<OperationCase>>> = {
       lengths: fc.boolean(),
     })
     .map(attentionCase),
+  'attention of documents': fc
+    .record({
+      rows: upTo(3),
+      time: upTo(100),
+      heads: upTo(2),
+      headDim: upTo(128).map((half) => 2 * half),
+      causal: fc.boolean(),
+      lengths: fc.boolean(),
+      documents,
+    })
+    .map(attentionCase),
   embedding: fc
     .record({ ...sizes, vocabSize: upTo(700), nEmbd: upTo(300), addend: fc.boolean() })
     .map(embeddingCase),
   position_embedding: fc
     .record({ ...sizes, nEmbd: upTo(100) })
     .map((s) => positionEmbeddingCase({ ...s, positions: s.time + 1 })),
+  'position_embedding of documents': fc
+    .record({ ...sizes, nEmbd: upTo(100), documents })
+    .map((s) => positionEmbeddingCase({ ...s, positions: s.time })),
   add: fc.record({ ...sizes, nEmbd: upTo(300) }).map(addCase),
   dropout: fc.record({ ...sizes, nEmbd: upTo(300), p: fc.constantFrom(0.1, 0.5) }).map(dropoutCase),
   cross_entropy: fc

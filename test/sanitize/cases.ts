@@ -15,6 +15,11 @@ import {
   positionEmbeddingCase,
 } from '../unit/support/cases';
 
+const documents = [
+  [0, 1, 2, 16, 33, 64],
+  [0, 48, 63],
+];
+
 /** Small odd shapes that reach each kernel and each of its tails: checkers make kernels ten to a thousand times slower. */
 const operations = [
   linearCase({ rows: 3, time: 17, nIn: 61, nOut: 37, bias: true }),
@@ -29,9 +34,14 @@ const operations = [
   attentionCase({ rows: 1, time: 131, heads: 1, headDim: 68, causal: true, dropout: 0.2 }),
   attentionCase({ rows: 1, time: 35, heads: 1, headDim: 128, causal: true }),
   attentionCase({ rows: 1, time: 35, heads: 1, headDim: 256, causal: false }),
+  ...[20, 64, 80, 96, 128, 256].map((headDim, i) =>
+    attentionCase({ rows: 2, time: 67, heads: 1, headDim, causal: i % 2 === 0, lengths: true, documents }),
+  ),
+  attentionCase({ rows: 1, time: 131, heads: 1, headDim: 68, causal: true, dropout: 0.2, documents }),
   embeddingCase({ rows: 3, time: 31, vocabSize: 12, nEmbd: 9, addend: true }),
   embeddingCase({ rows: 1, time: 300, vocabSize: 700, nEmbd: 40 }),
   positionEmbeddingCase({ rows: 3, time: 7, positions: 11, nEmbd: 40 }),
+  positionEmbeddingCase({ rows: 9, time: 67, positions: 70, nEmbd: 40, documents }),
   addCase({ rows: 3, time: 5, nEmbd: 37 }),
   dropoutCase({ rows: 3, time: 5, nEmbd: 37, p: 0.3 }),
   crossEntropyCase({ rows: 3, time: 7, vocabSize: 250, ignored: true }),
