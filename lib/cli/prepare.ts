@@ -12,7 +12,7 @@ import { TRAIN_FILE } from '../data/tokens';
 import { readDescription, type TokenDescription } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
 import { ByteProgress } from '../report/byte_progress';
-import { formatCount, formatDuration } from '../report/format';
+import { formatCount, formatDuration, formatSeconds } from '../report/format';
 import { Interrupt } from './interrupt';
 import { shownPath } from './terminal';
 
@@ -108,7 +108,10 @@ function tell(
     (documents === undefined ? '' : `, ${documents} ${documents === 1 ? 'document' : 'documents'}`);
   const { tokenizer, vocabSize, format, dtype } = train;
   const lines: [string, string][] = [
-    ['prepared', `${shownPath(folder)} in ${formatDuration(seconds)}`],
+    [
+      'prepared',
+      `${shownPath(folder)} in ${seconds < 60 ? formatSeconds(seconds) : formatDuration(seconds)}`,
+    ],
     ['train', counts(train)],
     ...(validation ? ([['validation', counts(validation)]] as [string, string][]) : []),
     [

@@ -45,7 +45,9 @@ export async function listInputs(inputs: readonly string[]): Promise<InputFile[]
 
 async function filesOf(folder: string): Promise<InputFile[]> {
   const known = [...TEXT_EXTENSIONS, ...JSON_LINES_EXTENSIONS];
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((cause: unknown) =>
+    unreadable(folder, cause),
+  );
   const paths = entries
     .filter((entry) => entry.isFile() && endsWith(entry.name, known))
     .map((entry) => path.join(entry.parentPath, entry.name))
@@ -58,6 +60,11 @@ async function filesOf(folder: string): Promise<InputFile[]> {
   return Promise.all(
     paths.map(async (file) => ({ path: file, kind: kindOf(file), bytes: (await stat(file)).size })),
   );
+}
+
+function unreadable(input: string, cause: unknown): never {
+  const { code } = cause as NodeJS.ErrnoException;
+  throw unusable(input, code === 'ENOENT' ? 'does not exist' : `cannot be read (${code ?? String(cause)})`);
 }
 
 const unusable = (input: string, why: string): TesseraeError =>

@@ -98,6 +98,7 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
       done += segment.to - segment.from;
       options.onProgress?.(done, total);
     }
+    signal?.throwIfAborted();
     if (tokenizer.json !== undefined)
       await writeFile(path.join(folder, TOKENIZER_JSON), tokenizer.json, { flag: 'wx', flush: true });
     const finish = async (name: Segment['part'], part: Part): Promise<TokenDescription> => {

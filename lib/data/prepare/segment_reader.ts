@@ -23,7 +23,7 @@ export interface DocumentPart {
  * not JSON or have no text.
  */
 export function* readSegment(segment: Segment, textKey: string): Generator<DocumentPart> {
-  const descriptor = openSync(segment.path, 'r');
+  const descriptor = system(segment, 0, () => openSync(segment.path, 'r'));
   try {
     yield* segment.kind === 'text' ? textPart(descriptor, segment) : jsonLines(descriptor, segment, textKey);
   } finally {
@@ -111,10 +111,12 @@ function textOf(line: string, key: string, refuse: (why: string) => never): stri
 }
 
 /** Bytes from `from` to `to` or the file's end. */
-function read(descriptor: number, { path, bytes: length }: Segment, from: number, to: number): Buffer {
+function read(descriptor: number, segment: Segment, from: number, to: number): Buffer {
+  const { path, bytes: length } = segment;
   const bytes = Buffer.allocUnsafe(Math.min(to, length) - from);
   for (let done = 0; done < bytes.length;) {
-    const got = readSync(descriptor, bytes, done, bytes.length - done, from + done);
+    const at = from + done;
+    const got = system(segment, at, () => readSync(descriptor, bytes, done, bytes.length - done, at));
     if (got === 0)
       throw new TesseraeError(
         'ERR_DATA',
@@ -125,6 +127,19 @@ function read(descriptor: number, { path, bytes: length }: Segment, from: number
     done += got;
   }
   return bytes;
+}
+
+/** What the system refuses is told with the input that it is about. */
+function system<T>({ path }: Segment, offset: number, call: () => T): T {
+  try {
+    return call();
+  } catch (cause) {
+    throw new TesseraeError(
+      'ERR_DATA',
+      `the input '${path}' could not be read at offset ${offset}: ${(cause as Error).message}`,
+      { details: { path, offset }, cause },
+    );
+  }
 }
 
 /** A file's first three bytes may say that it is UTF-8; they are no text. */

@@ -135,17 +135,17 @@ export class TokenFile {
   /** @param offset - of the first id, in bytes. */
   private checkIds(ids: Uint16Array | Uint32Array, offset: number): void {
     const { vocabSize } = this;
-    for (let index = 0; index < ids.length; index++) {
-      const id = ids[index] ?? NaN;
-      if (id < vocabSize) continue;
-      const at = offset + index * this.width;
-      refuse(
-        this.path,
-        `has the id ${id} at offset ${at}, but its vocabulary has ${vocabSize} tokens: make the file anew, or give the ` +
-          `dtype and vocabSize that it was made with (it is read as ${this.layout.dtype})`,
-        { offset: at, id, vocabSize },
-      );
-    }
+    const { length } = ids;
+    let index = 0;
+    while (index < length && (ids[index] as number) < vocabSize) index++;
+    if (index === length) return;
+    const [at, id] = [offset + index * this.width, ids[index]];
+    refuse(
+      this.path,
+      `has the id ${id} at offset ${at}, but its vocabulary has ${vocabSize} tokens: make the file anew, or give the ` +
+        `dtype and vocabSize that it was made with (it is read as ${this.layout.dtype})`,
+      { offset: at, id, vocabSize },
+    );
   }
 
   private fill(bytes: Uint8Array, offset: number): void {

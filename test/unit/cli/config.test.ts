@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readRunConfig, readTrainableRun } from '../../../lib/cli/config';
@@ -83,6 +83,32 @@ describe('readRunConfig', () => {
     expect((await readRunConfig(await file(own))).model.vocabSize).toBe(300);
   });
 
+  it('gives a model of token files the vocabulary that describes them', async () => {
+    const tokens = (data: object): Promise<string> => file({ ...run, data });
+    await mkdir(path.join(folder, 'made'));
+    const about = {
+      version: 1,
+      format: 'nanogpt',
+      dtype: 'uint16',
+      vocabSize: 270,
+      tokens: 0,
+      sha256: '0'.repeat(64),
+    };
+    await file(about, 'made/train.json');
+    const { model: own, data } = await readRunConfig(await tokens({ tokens: 'made', verify: true }));
+    expect(own.vocabSize).toBe(270);
+    expect(data).toEqual({ tokens: [path.join(folder, 'made')], verify: true });
+    const bare = { tokens: ['a.bin', 'b.bin'], validation: 'c.bin', dtype: 'uint32', tokenizer: 'byte' };
+    expect(await readRunConfig(await tokens(bare))).toMatchObject({
+      model: { vocabSize: 256 },
+      data: { tokens: ['a.bin', 'b.bin'].map((name) => path.join(folder, name)), tokenizer: 'byte' },
+    });
+    await expect(readRunConfig(await tokens({ tokens: 'a.bin' }))).rejects.toMatchObject({
+      code: 'ERR_CONFIG',
+      message: expect.stringContaining('model.vocabSize is missing, and no JSON file describes') as string,
+    });
+  });
+
   it('lets the command line have the last word', async () => {
     const { training } = await readRunConfig(await file(run), { maxSteps: 3, learningRate: 0.5 });
     expect(training).toMatchObject({ maxSteps: 3, learningRate: 0.5 });
@@ -121,6 +147,19 @@ describe('readRunConfig', () => {
       { ...run, data: { text: 5 } },
       'data.text must be text that is not empty or an array of text that is not empty, not 5',
       'data.text',
+    ],
+    ['no files', { ...run, data: {} }, 'data must have either text or tokens', 'data'],
+    [
+      'both kinds of files',
+      { ...run, data: { text: 'a.txt', tokens: 'a.bin' } },
+      'data must have either text or tokens',
+      'data',
+    ],
+    [
+      'a setting of token files for text',
+      { ...run, data: { text: 'a.txt', dtype: 'uint16' } },
+      'data.dtype is for token files: leave it out with text',
+      'data.dtype',
     ],
     [
       'a step too few',

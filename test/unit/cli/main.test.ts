@@ -31,6 +31,7 @@ it.each([
   [['--help']],
   [['train', '--help']],
   [['sample', '--help']],
+  [['prepare', '--help']],
   [['plan', '--help']],
   [['schedule', '--help']],
   [['--version']],

@@ -202,8 +202,8 @@ describe('openTokens', () => {
       ],
       [
         'an id outside the vocabulary',
-        () => file('id.bin', encoded([...ramp(399), 50257], 'uint16')),
-        /has the id 50257 at offset 798, but its vocabulary has 400 tokens/,
+        () => file('id.bin', encoded([...ramp(399), 400], 'uint16')),
+        /has the id 400 at offset 798, but its vocabulary has 400 tokens/,
         { vocabSize: 400 },
       ],
       [

@@ -1,0 +1,214 @@
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { JsonTokenizer } from '../../../../lib/data/json_tokenizer';
+import { prepareTokens, type PrepareOptions } from '../../../../lib/data/prepare/prepare';
+import { openTokens } from '../../../../lib/data/tokens';
+import { HEADER_BYTES } from '../../../../lib/data/tokens/format';
+import { failureOf } from '../../support/errors';
+import { tinyTokenizer } from '../../support/tokenizer';
+
+let folder: string;
+let count = 0;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'prepare-'));
+  await writeFile(path.join(folder, 'tokenizer.json'), JSON.stringify(tinyTokenizer()));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const input = async (name: string, contents: string | Uint8Array): Promise<string> => {
+  const at = path.join(folder, 'in', name);
+  await mkdir(path.dirname(at), { recursive: true });
+  await writeFile(at, contents);
+  return at;
+};
+
+/** Makes token files in a new folder; gives its path with what was made. */
+async function prepared(inputs: readonly string[], options: Partial<PrepareOptions> = {}) {
+  const output = path.join(folder, `out${count++}`);
+  await mkdir(output);
+  const made = await prepareTokens(output, {
+    ...{ inputs, inputNames: inputs, tokenizer: 'byte', format: 'nanogpt', validationFraction: 0 },
+    ...{ textKey: 'text', workers: 1 },
+    ...options,
+  });
+  return { output, ...made };
+}
+
+const ids16 = async (file: string, start = 0): Promise<number[]> => {
+  const bytes = new Uint8Array(await readFile(file)).slice(start);
+  return [...new Uint16Array(bytes.buffer)];
+};
+const textOf = async (output: string, name = 'train.bin'): Promise<string> =>
+  Buffer.from(await ids16(path.join(output, name))).toString();
+
+/** Lines of several lengths, some of them with characters of more bytes, more than a segment of them. */
+const long = Array.from({ length: 22_000 }, (_, i) => `line ${i} of a löng téxt ${'x'.repeat(i % 50)}`).join(
+  '\n',
+);
+
+describe('prepareTokens', () => {
+  it('writes the bytes of a text, and says what is in the file', async () => {
+    const { output, train, validation } = await prepared([await input('a.txt', '\uFEFFhéllo\n')]);
+    expect(await textOf(output)).toBe('héllo\n');
+    const sha256 = createHash('sha256')
+      .update(await readFile(path.join(output, 'train.bin')))
+      .digest('hex');
+    expect(train).toMatchObject({
+      ...{ version: 1, format: 'nanogpt', dtype: 'uint16', tokenizer: { name: 'byte' }, vocabSize: 256 },
+      ...{ tokens: 7, documents: 1, sha256 },
+    });
+    expect(validation).toBeUndefined();
+    expect(JSON.parse(await readFile(path.join(output, 'train.json'), 'utf8'))).toEqual(train);
+  });
+
+  it('gives the same whatever the number of threads', async () => {
+    const lines = Array.from({ length: 1000 }, (_, i) =>
+      JSON.stringify({ text: `document ${i}\n`.repeat(i % 90) }),
+    );
+    const inputs = [await input('long.txt', long), await input('many.jsonl', lines.join('\n'))];
+    const tokenizer = path.join(folder, 'tokenizer.json');
+    const [one, four] = await Promise.all(
+      [1, 4].map((workers) => prepared(inputs, { tokenizer, workers, validationFraction: 0.2 })),
+    );
+    expect(four?.train).toEqual(one?.train);
+    expect(four?.validation).toEqual(one?.validation);
+    expect(one?.train.documents).toBeGreaterThan(0);
+  });
+
+  it('tokenises a text in parts as it would as a whole', async () => {
+    const tokenizer = new JsonTokenizer(JSON.stringify(tinyTokenizer()));
+    const { output, train } = await prepared([await input('long.txt', long)], {
+      tokenizer: path.join(folder, 'tokenizer.json'),
+      format: 'llmc',
+    });
+    const ids = await ids16(path.join(output, 'train.bin'), HEADER_BYTES);
+    const whole = tokenizer.encode(long);
+    expect(ids.length).toBe(whole.length + 1);
+    expect(
+      Buffer.from(Uint16Array.from(whole).buffer).equals(
+        Buffer.from(Uint16Array.from(ids.slice(0, -1)).buffer),
+      ),
+    ).toBe(true);
+    expect(ids.at(-1)).toBe(tokenizer.endOfTextToken);
+    expect(train).toMatchObject({ format: 'llmc', documents: 1, endOfTextToken: tokenizer.endOfTextToken });
+    await using data = await openTokens(output, { blockSize: 8, verify: true });
+    expect(data.tokenizer).toMatchObject({ name: 'tokenizer.json', sha256: tokenizer.sha256 });
+  });
+
+  it('takes a document a line from JSON lines, with the end-of-text token after each', async () => {
+    const name = await input(
+      'a.jsonl',
+      '\uFEFF{"text": "one"}\r\n\n{"text": ""}\n{"id": 2, "text": "t\\nwo"}',
+    );
+    const { output, train } = await prepared([name], { tokenizer: path.join(folder, 'tokenizer.json') });
+    const tokenizer = new JsonTokenizer(await readFile(path.join(output, 'tokenizer.json'), 'utf8'));
+    expect(tokenizer.decode(await ids16(path.join(output, 'train.bin')))).toBe(
+      'one<|endoftext|>t\nwo<|endoftext|>',
+    );
+    expect(train.documents).toBe(2);
+  });
+
+  it('reads folders in order of names, files of known endings alone', async () => {
+    for (const name of ['b.txt', 'a/z.md', 'a/y.jsonl', 'c.bin', 'B.TXT'])
+      await input(`tree/${name}`, name.endsWith('jsonl') ? '{"text": "y"}' : name);
+    const { output } = await prepared([path.join(folder, 'in/tree')]);
+    expect(await textOf(output)).toBe('B.TXTya/z.mdb.txt');
+  });
+
+  it('keeps the last lines for validation', async () => {
+    const { output, validation } = await prepared([await input('c.txt', 'one\ntwo\nthree\nfour\n')], {
+      validationFraction: 0.4,
+    });
+    expect([await textOf(output), await textOf(output, 'val.bin')]).toEqual(['one\ntwo\nthree\n', 'four\n']);
+    expect(validation?.documents).toBe(1);
+    const lines = ['a', 'b', 'c', 'd'].map((text) => JSON.stringify({ text })).join('\n');
+    const other = await prepared([await input('d.jsonl', lines)], { validationFraction: 0.5 });
+    expect([await textOf(other.output), await textOf(other.output, 'val.bin')]).toEqual(['ab', 'cd']);
+  });
+
+  it('reads lines of JSON that are longer than a segment', async () => {
+    const texts = ['short', 'long '.repeat(500_000), 'last'];
+    const name = await input('e.jsonl', texts.map((text) => JSON.stringify({ text })).join('\n'));
+    const { output, train } = await prepared([name], { workers: 3 });
+    expect(await textOf(output)).toBe(texts.join(''));
+    expect(train.documents).toBe(3);
+  });
+
+  it('says how far it is', async () => {
+    const seen: number[][] = [];
+    const name = await input('long.txt', long);
+    await prepared([name], { onProgress: (...progress) => seen.push(progress) });
+    const bytes = Buffer.byteLength(long);
+    expect(seen.length).toBeGreaterThan(1);
+    expect(seen.at(-1)).toEqual([bytes, bytes]);
+  });
+
+  it('stops when it is told to', async () => {
+    const abort = new AbortController();
+    const call = prepared([await input('long.txt', long)], {
+      signal: abort.signal,
+      onProgress: () => abort.abort(),
+    });
+    await expect(call).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(prepared([], { signal: abort.signal })).rejects.toMatchObject({ name: 'AbortError' });
+  });
+
+  const latin1 = Buffer.concat([Buffer.from('one\ntwo\ncaf'), Buffer.of(0xe9), Buffer.from('\n')]);
+
+  it.each<[string, () => Promise<string> | string, RegExp, Partial<PrepareOptions>?]>([
+    ['a missing input', () => path.join(folder, 'none'), /input '.*none' does not exist/],
+    ['a folder without texts', () => path.join(folder, 'out0'), /without texts, whose names end in \.txt/],
+    ['nothing but empty files', () => input('empty.txt', ''), /no text for training/],
+    [
+      'too little for validation',
+      () => input('f.txt', 'one line'),
+      /no text for validation/,
+      { validationFraction: 0.1 },
+    ],
+    ['another encoding', () => input('g.txt', latin1), /line 3 \(offset 8\), is not UTF-8 text/],
+    ['a NUL byte', () => input('h.txt', 'one\ntw\0o'), /line 2 \(offset 6\), has a NUL byte/],
+    [
+      'a line that is not JSON',
+      () => input('i.jsonl', '{"text": "a"}\n{"text": "b"'),
+      /line 2 \(offset 14\), is not JSON/,
+    ],
+    [
+      'a line that is no object',
+      () => input('j.jsonl', '"text"\n'),
+      /line 1 \(offset 0\), is not a JSON object/,
+    ],
+    [
+      'a line without text',
+      () => input('k.jsonl', '{"content": "a"}'),
+      /has no "text": its keys are "content"\. Name.*--text-key/,
+    ],
+    ['a text that is none', () => input('l.jsonl', '{"text": 5}'), /something that is no text as "text"/],
+    [
+      'a key of all objects',
+      () => input('m.jsonl', '{"a": "b"}'),
+      /has no "toString"/,
+      { textKey: 'toString' },
+    ],
+    ['a line in another encoding', () => input('n.jsonl', latin1), /line 1 \(offset 0\), is not JSON/],
+    ['a tokenizer that is none', () => input('o.txt', 'a'), /is not a tokenizer/, { tokenizer: __filename }],
+  ])('refuses %s', async (_what, make, message, options = {}) => {
+    const name = await make();
+    const { message: told } = await failureOf('ERR_DATA', () => prepared([name], options));
+    expect(told).toMatch(message);
+  });
+
+  it('refuses uint16 for a large vocabulary', async () => {
+    const json = tinyTokenizer();
+    json.added_tokens.push({ id: 70_000, content: '<far>' });
+    const tokenizer = await input('large.json', JSON.stringify(json));
+    const name = await input('p.txt', 'a<far>');
+    await failureOf('ERR_CONFIG', () => prepared([name], { tokenizer, dtype: 'uint16' }));
+    const { output, train } = await prepared([name], { tokenizer });
+    expect(train).toMatchObject({ dtype: 'uint32', vocabSize: 70_001 });
+    const bytes = new Uint8Array(await readFile(path.join(output, 'train.bin')));
+    expect(new Uint32Array(bytes.buffer)[1]).toBe(70_000);
+    expect((await readdir(output)).sort()).toEqual(['tokenizer.json', 'train.bin', 'train.json']);
+  });
+});
