@@ -54,6 +54,8 @@ export interface Dataset {
   readonly ids?: IdRanges;
   /** How its sequences begin, when it knows; saved with checkpoints, so that prompts can be made alike. */
   readonly starts?: SequenceStarts;
+  /** Says what the order of its rows depends on beside the request; a run is resumed only with the same. */
+  readonly order?: string;
   /** Whether targets are the next tokens, which only a causal model may be trained on: others see the answers. */
   readonly predictsNext?: boolean;
   /** Rows to learn from. They depend on the request alone, so that a run can be repeated. */

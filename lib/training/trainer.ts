@@ -3,6 +3,7 @@ import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
 import type { Capacity, TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
+import { withoutUndefined } from '../models/validation';
 import { EventFile, scalarsOf } from '../report/tensorboard';
 import {
   plainArguments,
@@ -242,6 +243,7 @@ export class Trainer {
         model: this.model,
         args: this.arguments,
         blockSize: this.options.train?.blockSize,
+        order: this.options.train?.order,
       });
       await restore({ state, ...found }, this.model, this.optimization);
       this.steps = state.step;
@@ -257,7 +259,7 @@ export class Trainer {
   private async state(): Promise<TrainerState> {
     const { model, steps: step, evaluated } = this;
     const optimizer = await this.optimization.state();
-    const blockSize = this.options.train?.blockSize;
+    const { blockSize, order } = this.options.train ?? {};
     return {
       version: 1,
       library: LIBRARY_VERSION,
@@ -266,7 +268,7 @@ export class Trainer {
       tokens: this.tokens,
       interval: this.interval,
       ...(optimizer ? { optimizer } : {}),
-      data: { seed: this.arguments.seed, step, ...(blockSize === undefined ? {} : { blockSize }) },
+      data: { seed: this.arguments.seed, step, ...withoutUndefined({ blockSize, order }) },
       ...(evaluated?.step === step ? { evaluationLoss: evaluated.loss } : {}),
       modelSeed: model.native.seed,
       arguments: plainArguments(this.arguments),

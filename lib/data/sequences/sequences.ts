@@ -130,7 +130,7 @@ function sequenceData(
 ): SequenceData {
   const close = (): Promise<void> => client.close();
   const dataset = (split: SplitName): Dataset =>
-    new SequenceDataset(client, split, { rules, starts, predictsNext });
+    new SequenceDataset(client, split, { rules, sizes, starts, predictsNext });
   return {
     sizes,
     starts,
@@ -143,6 +143,7 @@ function sequenceData(
 
 class SequenceDataset implements Dataset {
   readonly blockSize: number;
+  readonly order: string;
   readonly ids: IdRanges;
   readonly starts: SequenceStarts;
   readonly predictsNext: boolean;
@@ -150,9 +151,14 @@ class SequenceDataset implements Dataset {
   constructor(
     private readonly client: WorkerClient<SequenceRequest>,
     private readonly split: SplitName,
-    { rules, starts, predictsNext }: { rules: BatchingRules; starts: SequenceStarts; predictsNext: boolean },
+    { rules, sizes, starts, predictsNext }: SequenceFacts & { readonly rules: BatchingRules },
   ) {
+    const { sequences, tokens } = sizes[split];
+    const { batching, maxTokens } = rules;
     this.blockSize = rules.blockSize;
+    this.order =
+      `${batching}${maxTokens === undefined ? '' : ` by ${maxTokens}`}, ` +
+      `${sequences} sequences of ${tokens} tokens`;
     this.ids = idsOf(rules);
     this.starts = starts;
     this.predictsNext = predictsNext;

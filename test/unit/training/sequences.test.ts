@@ -94,6 +94,13 @@ describe.each(BATCHINGS)('training on sequences with %s', (name, options) => {
     await resumed.train();
     expect(await weights(model)).toEqual(await weights(straight));
     expect(Math.min(...asked)).toBe(7);
+
+    // Other rows would come next if they were made in another way.
+    const other = await open(name === 'pad' ? { batching: 'pack' } : {});
+    const failure = await failureOf('ERR_CHECKPOINT', () =>
+      trainerOf(model, other.train, { outputDir }).resume(),
+    );
+    expect(failure.message).toMatch(/orderOfData was '.* 48 sequences of \d+ tokens', and is '/);
   });
 });
 
