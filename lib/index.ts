@@ -5,10 +5,20 @@ export type { Precision } from './native';
 export type { Device } from './models/device';
 export type { ModelConfig, ResolvedModelConfig } from './models/families';
 export type { GPT2Config, GPT2Options } from './models/gpt2_config';
-export type { ExtraInputs, TokenRows, TrainingBatch } from './models/inputs';
+export type { Capacity, ExtraInputs, TokenRows, TrainingBatch } from './models/inputs';
 export { Model, type FloatTensor, type ModelOptions } from './models/model';
 export { ByteTokenizer } from './data/byte_tokenizer';
-export type { BatchRequest, Dataset } from './data/dataset';
+export type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from './data/dataset';
+export type { SequenceOptions } from './data/sequences/options';
+export type { Sequence, TokenValues } from './data/sequences/sequence';
+export { openSequences, type OpenSequencesOptions, type SequenceData } from './data/sequences/sequences';
+export type { Batching, PartSize, SequenceSizes } from './data/sequences/source';
+export {
+  streamSequences,
+  type SequenceStream,
+  type StreamData,
+  type StreamSequencesOptions,
+} from './data/sequences/stream';
 export { JsonTokenizer } from './data/json_tokenizer';
 export { openText, type OpenTextOptions, type TextData } from './data/text';
 export type { TextSizes } from './data/rows';

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TOKENIZER_JSON } from '../data/json_tokenizer';
+import type { SequenceStarts } from '../data/dataset';
 import type { Tokenizer } from '../data/tokenizer';
 import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { TesseraeError } from '../errors';
@@ -55,6 +56,8 @@ export interface LoadedModel {
   readonly tokenizer?: Tokenizer;
   /** Optimizer steps that the model was trained for, when a trainer saved it. */
   readonly step?: number;
+  /** How the sequences that it was trained on begin, when they were opened as sequences: what a prompt should look like. */
+  readonly trainingStarts?: SequenceStarts;
   /** The folder that was read. */
   readonly directory: string;
 }
@@ -124,6 +127,7 @@ export async function loadModel(
       directory: found,
       ...(tokenizer ? { tokenizer } : {}),
       ...(config.step === undefined ? {} : { step: config.step }),
+      ...(config.trainingStarts === undefined ? {} : { trainingStarts: config.trainingStarts }),
     };
   } finally {
     await file.close();

@@ -1,3 +1,5 @@
+import type { SequenceStarts } from '../data/dataset';
+import { startsSchema } from '../data/sequences/starts';
 import { TesseraeError } from '../errors';
 import type { ResolvedModelConfig } from '../models/families';
 import { fromHuggingFace, toHuggingFace, type GPT2Config } from '../models/gpt2_config';
@@ -11,10 +13,12 @@ export interface CheckpointConfig {
   readonly tokenizer?: string;
   /** Optimizer steps that the model was trained for, when it was saved by a trainer. */
   readonly step?: number;
+  /** How the sequences that it was trained on begin, when their dataset told. */
+  readonly trainingStarts?: SequenceStarts;
 }
 
 /** The text of config.json: Hugging Face's keys, and a block of ours for what it has no name for. */
-export function configText({ model, tokenizer, step }: CheckpointConfig): string {
+export function configText({ model, tokenizer, step, trainingStarts }: CheckpointConfig): string {
   const { type: _type, ...settings } = model;
   const { tesserae, ...config } = toHuggingFace(settings);
   const block = {
@@ -22,6 +26,7 @@ export function configText({ model, tokenizer, step }: CheckpointConfig): string
     ...tesserae,
     ...(tokenizer === undefined ? {} : { tokenizer }),
     ...(step === undefined ? {} : { step }),
+    ...(trainingStarts === undefined ? {} : { trainingStarts }),
   };
   return `${JSON.stringify({ ...config, tesserae: block }, null, 2)}\n`;
 }
@@ -37,10 +42,8 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
     throw refuse(`cannot be read: ${messageOf(cause)}`, cause);
   }
   const config = settings(json, file);
-  const { version, tokenizer, step } = ((json as { tesserae?: unknown }).tesserae ?? {}) as Record<
-    string,
-    unknown
-  >;
+  const { version, tokenizer, step, trainingStarts } = ((json as { tesserae?: unknown }).tesserae ??
+    {}) as Record<string, unknown>;
   if (version !== undefined && version !== 1)
     throw refuse(
       `has version ${show(version)} of the tesserae block; this release reads version 1: update tesserae`,
@@ -48,10 +51,13 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
   if (tokenizer !== undefined && typeof tokenizer !== 'string')
     throw refuse('names its tokenizer with something that is not text');
   if (step !== undefined && !Number.isSafeInteger(step)) throw refuse('has a step that is not an integer');
+  const starts = startsSchema.optional().safeParse(trainingStarts);
+  if (!starts.success) throw refuse('has trainingStarts that are not valid: remove them');
   return {
     model: { type: 'gpt2', ...config },
     ...(tokenizer === undefined ? {} : { tokenizer }),
     ...(step === undefined ? {} : { step: step as number }),
+    ...(starts.data === undefined ? {} : { trainingStarts: starts.data }),
   };
 }
 

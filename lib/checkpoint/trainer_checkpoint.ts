@@ -1,6 +1,7 @@
 import { freemem } from 'node:os';
 import path from 'node:path';
 import { TOKENIZER_JSON } from '../data/json_tokenizer';
+import type { SequenceStarts } from '../data/dataset';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
@@ -25,6 +26,8 @@ export interface TrainerCheckpointOptions {
   /** What the optimizer keeps of each parameter. */
   readonly tensors: OptimizerTensors;
   readonly tokenizer?: Tokenizer | undefined;
+  /** How the sequences that were trained on begin. */
+  readonly trainingStarts?: SequenceStarts | undefined;
   readonly rotation?: Rotation | undefined;
 }
 
@@ -35,12 +38,13 @@ export interface TrainerCheckpointOptions {
 export function trainerCheckpoint(
   model: Model,
   directory: string,
-  { state, tensors, tokenizer, rotation }: TrainerCheckpointOptions,
+  { state, tensors, tokenizer, trainingStarts, rotation }: TrainerCheckpointOptions,
 ): UnwrittenCheckpoint {
   const config = configText({
     model: model.config,
     step: state.step,
     ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
+    ...(trainingStarts ? { trainingStarts } : {}),
   });
   return {
     directory,

@@ -27,7 +27,12 @@ const schema = z.strictObject({
     })
     .optional(),
   /** Where the data goes on: what the next batch is asked of the dataset with. */
-  data: z.strictObject({ seed: count, step: count, blockSize: count.optional() }),
+  data: z.strictObject({
+    seed: count,
+    step: count,
+    blockSize: count.optional(),
+    order: z.string().optional(),
+  }),
   /** Mean loss of a target in the evaluation at this very step, when there was one. */
   evaluationLoss: z.number().optional(),
   /** Seed of the model, which dropout is drawn by. */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { CONFIG, findCheckpoint } from '../checkpoint/checkpoint';
 import { readConfig } from '../checkpoint/config_file';
 import { ByteTokenizer } from '../data/byte_tokenizer';
+import { BATCHINGS, type OpenSequencesOptions } from '../data/sequences/sequences';
 import { openTokenizer } from '../data/tokenizers';
 import { describedVocabSize } from '../data/tokens';
 import { TOKEN_DTYPES, type TokenDtype } from '../data/tokens/format';
@@ -14,8 +15,14 @@ import { readJson } from './json_file';
 
 const files = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
 
-/** Settings of token files that mean nothing for text. */
-const TOKENS_ONLY = ['validation', 'dtype', 'tokenizer', 'verify'] as const;
+/** The kinds of data, and the settings that only one of them has. */
+const SETTINGS_OF = {
+  text: [],
+  tokens: ['validation', 'dtype', 'tokenizer', 'verify'],
+  sequences: ['batching', 'maxTokens', 'truncation'],
+} as const;
+const KINDS = ['text', 'tokens', 'sequences'] as const;
+const NAMES = { text: 'text', tokens: 'token files', sequences: 'sequences' } as const;
 
 const dataSchema = z
   .strictObject({
@@ -25,6 +32,20 @@ const dataSchema = z
       .describe(
         'The folder that tesserae prepare made, or token files; relative to this configuration, several are joined',
       ),
+    sequences: files
+      .optional()
+      .describe('JSONL files of {"tokens": [1, 2, 3]}, relative to this configuration; several are joined'),
+    batching: z
+      .enum(BATCHINGS)
+      .optional()
+      .describe('One sequence a row, as many as fit a row, or rows of similar lengths (default pad)'),
+    maxTokens: z.int().min(1).optional().describe('For bucket: positions of a micro-batch at most'),
+    truncation: z
+      .boolean()
+      .optional()
+      .describe(
+        'Whether sequences longer than nPositions are cut; otherwise they are errors (default false)',
+      ),
     validation: files.optional().describe('Token files to validate on (default: the val.bin of a folder)'),
     validationFraction: z
       .number()
@@ -32,8 +53,8 @@ const dataSchema = z
       .max(0.9)
       .optional()
       .describe(
-        'Share of the text or the tokens, from the end, that is kept for validation (default 0.1; a folder of token ' +
-          'files has its own)',
+        'Share of the text, tokens or sequences, from the end, that is kept for validation (default 0.1; a folder of ' +
+          'token files has its own)',
       ),
     dtype: z
       .enum(TOKEN_DTYPES)
@@ -50,15 +71,23 @@ const dataSchema = z
       .describe('Read token files as a whole first, to compare their SHA-256 (default false)'),
   })
   .superRefine((data, context) => {
-    if ((data.text === undefined) === (data.tokens === undefined))
-      context.addIssue({ code: 'custom', message: 'must have either text or tokens: the files to train on' });
-    for (const key of TOKENS_ONLY)
-      if (data.text !== undefined && data[key] !== undefined)
-        context.addIssue({
-          code: 'custom',
-          path: [key],
-          message: 'is for token files: leave it out with text',
-        });
+    const given = KINDS.filter((kind) => data[kind] !== undefined);
+    const [kind] = given;
+    if (!kind || given.length > 1) {
+      context.addIssue({
+        code: 'custom',
+        message: 'must have one of text, tokens and sequences: the files to train on',
+      });
+      return;
+    }
+    for (const other of KINDS)
+      for (const key of SETTINGS_OF[other])
+        if (other !== kind && data[key] !== undefined)
+          context.addIssue({
+            code: 'custom',
+            path: [key],
+            message: `is for ${NAMES[other]}: leave it out with ${NAMES[kind]}`,
+          });
   })
   .describe('What to train on');
 
@@ -124,12 +153,22 @@ export interface TokensRun {
   readonly verify?: boolean;
 }
 
+/** Sequences to train on. */
+export interface SequencesRun extends Partial<
+  Pick<OpenSequencesOptions, 'batching' | 'maxTokens' | 'truncation' | 'validationFraction'>
+> {
+  readonly sequences: readonly string[];
+}
+
+/** What a run trains on. */
+export type DataRun = TextRun | TokensRun | SequencesRun;
+
 /** A run, checked, with paths made absolute. */
 export interface RunConfig {
   readonly model: ResolvedModelConfig;
   /** The checkpoint that the model comes from; absent for one that starts with random weights. */
   readonly initFrom?: string;
-  readonly data?: TextRun | TokensRun;
+  readonly data?: DataRun;
   readonly training?: TrainingArguments;
   readonly sampling: SamplingConfig;
 }
@@ -182,11 +221,11 @@ export async function readTrainableRun(
   };
   if (!data) return missing('data', '"data": { "text": "book.txt" }');
   if (!training) return missing('training', '"training": { "maxSteps": 1000 }');
-  if (rest.model.isEncoder)
+  if (rest.model.isEncoder && !('sequences' in data))
     throw new TesseraeError(
       'ERR_CONFIG',
       `${file}: model.isEncoder true can't be trained on text, where the targets are the next tokens that an encoder ` +
-        'sees: leave it out, or train from TypeScript with targets of your own',
+        'sees: leave it out, or train on data.sequences, which may have targets of their own',
       { details: { file, path: 'model.isEncoder' } },
     );
   const name = path.basename(file).replace(/\.json$/, '');
@@ -238,11 +277,12 @@ async function resolveModel(
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-function resolveData(data: z.output<typeof dataSchema>, folder: string): TextRun | TokensRun {
-  const { text, tokens, validation, tokenizer, ...rest } = data;
+function resolveData(data: z.output<typeof dataSchema>, folder: string): DataRun {
+  const { text, tokens, sequences, validation, tokenizer, ...rest } = data;
   const all = (given: string | readonly string[]): string[] =>
     (typeof given === 'string' ? [given] : given).map((name) => path.resolve(folder, name));
   if (text !== undefined) return { ...withoutUndefined(rest), text: all(text) };
+  if (sequences !== undefined) return { ...withoutUndefined(rest), sequences: all(sequences) };
   return {
     ...withoutUndefined(rest),
     tokens: all(tokens ?? []),
@@ -263,8 +303,14 @@ async function withVocabulary(json: unknown, folder: string): Promise<unknown> {
   return { ...json, model: { vocabSize: vocabSize ?? new ByteTokenizer().vocabSize, ...json['model'] } };
 }
 
-async function vocabularyOf(data: TextRun | TokensRun): Promise<number | undefined> {
+async function vocabularyOf(data: DataRun): Promise<number | undefined> {
   if ('text' in data) return undefined;
+  if ('sequences' in data)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      'model.vocabSize is missing: give it, because sequences do not tell how many ids there are',
+      { details: { path: 'model.vocabSize' } },
+    );
   const [first = ''] = data.tokens;
   const described = await describedVocabSize(first);
   if (described !== undefined) return described;

@@ -9,6 +9,7 @@ import { makeProfile, type OperationTiming, type Profile } from '../report/profi
 import { profileSvg } from '../report/profile_svg';
 import { profileText } from '../report/profile_text';
 import type { TrainingArguments } from '../training/arguments';
+import { BatchQueue } from '../training/batch_queue';
 import { packAlike } from '../training/optimization';
 import { planSettings } from '../training/planning';
 import { Trainer } from '../training/trainer';
@@ -59,20 +60,21 @@ export async function profileTraining(
   const stepSeconds = await secondsOfStep(trainer);
 
   const { batchSize: rows, gradientAccumulationSteps, seed } = trainer.arguments;
-  const capacity = { rows, time: train.blockSize };
+  const step = trainer.globalStep;
+  const queue = new BatchQueue(train, {
+    seed,
+    rows,
+    microSteps: gradientAccumulationSteps,
+    maxSteps: step + 1,
+  });
+  const batches = await queue.take(step);
+  const capacity = batches[0]?.capacity ?? { rows, time: train.blockSize };
+  const packed = packAlike(model, batches, capacity);
+  const inputs = packed.map((batch) => batch.inputs);
   const runs: (readonly OperationTiming[])[] = [];
   const started = performance.now();
-  while (runs.length < PROFILED_STEPS && (runs.length === 0 || secondsSince(started) < MEASURED_SECONDS)) {
-    const step = trainer.globalStep + runs.length;
-    const batches = await Promise.all(
-      Array.from({ length: gradientAccumulationSteps }, (_, microStep) =>
-        train.batch({ seed, step, microStep, rows }),
-      ),
-    );
-    const packed = packAlike(model, batches, capacity);
-    const inputs = packed.map((batch) => batch.inputs);
+  while (runs.length < PROFILED_STEPS && (runs.length === 0 || secondsSince(started) < MEASURED_SECONDS))
     runs.push((await model.native.profileStep(packed[0]?.capacity ?? capacity, inputs)).timings);
-  }
 
   const device = devices().find(({ name }) => name === model.device);
   const { precision } = model;

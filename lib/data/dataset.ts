@@ -1,4 +1,4 @@
-import type { TrainingBatch } from '../models/inputs';
+import type { Capacity, TrainingBatch } from '../models/inputs';
 import type { Tokenizer } from './tokenizer';
 
 /** Which rows to draw: the same request always gives the same rows. */
@@ -9,8 +9,39 @@ export interface BatchRequest {
   readonly step: number;
   /** Micro-step within the step, from 0. */
   readonly microStep: number;
+  /** Micro-steps of every step. Default 1. */
+  readonly microSteps?: number;
   /** Rows of one micro-batch. */
   readonly rows: number;
+}
+
+/** A batch of a dataset. One whose tokens are an empty array is left out: a step then has fewer micro-batches. */
+export interface DatasetBatch extends TrainingBatch {
+  /**
+   * What it is padded to: one of at most eight, because a program is compiled for each. All batches of a step have the
+   * same. Default: the rows that were asked for, of blockSize tokens.
+   */
+  readonly capacity?: Capacity;
+}
+
+/** The ids that a dataset uses, in the terms of a model's configuration. */
+export interface IdRanges {
+  /** Tokens lie in [0, vocabSize). */
+  readonly vocabSize: number;
+  /** Types lie in [0, nTypes); 0: there are none. */
+  readonly nTypes: number;
+  /** Subtypes lie in [0, nStypes); 0: there are none. */
+  readonly nStypes: number;
+  /** The target that no loss is computed for. */
+  readonly ignoreIndex: number;
+}
+
+/** How the sequences of a dataset begin: what a prompt should look like. */
+export interface SequenceStarts {
+  /** The first tokens and how many sequences each begins, most frequent first; 'any' when there are more than 16. */
+  readonly firstTokens: readonly { readonly token: number; readonly count: number }[] | 'any';
+  /** Tokens that a sequence is given before the first one that it learns to predict, at least 1. */
+  readonly promptTokens: { readonly least: number; readonly most: number };
 }
 
 /** Where a trainer gets its batches from. Anything of this form will do. */
@@ -19,10 +50,16 @@ export interface Dataset {
   readonly blockSize: number;
   /** How its ids came from text; saved with checkpoints when there is one. */
   readonly tokenizer?: Tokenizer;
+  /** Which ids it uses; a trainer then checks at once that they are the model's. */
+  readonly ids?: IdRanges;
+  /** How its sequences begin, when it knows; saved with checkpoints, so that prompts can be made alike. */
+  readonly starts?: SequenceStarts;
+  /** Says what the order of its rows depends on beside the request; a run is resumed only with the same. */
+  readonly order?: string;
   /** Whether targets are the next tokens, which only a causal model may be trained on: others see the answers. */
   readonly predictsNext?: boolean;
   /** Rows to learn from. They depend on the request alone, so that a run can be repeated. */
-  batch(request: BatchRequest): Promise<TrainingBatch>;
+  batch(request: BatchRequest): Promise<DatasetBatch>;
   /** The same rows at every call: at most `batches` batches of at most `rows` rows. */
-  evaluationBatches(rows: number, batches: number): AsyncIterable<TrainingBatch>;
+  evaluationBatches(rows: number, batches: number): AsyncIterable<DatasetBatch>;
 }

@@ -1,5 +1,6 @@
 import type { TrainingBatch } from '../models/inputs';
 import type { BatchRequest, Dataset } from './dataset';
+import { oneAhead } from './one_ahead';
 import type { Crops, SplitName, TextSizes } from './rows';
 import type { Tokenizer } from './tokenizer';
 import type { WorkerClient } from './worker_client';
@@ -64,15 +65,7 @@ class WorkerDataset implements Dataset {
   async *evaluationBatches(rows: number, batches: number): AsyncGenerator<TrainingBatch> {
     const ask = (index: number): Promise<unknown> =>
       this.client.call({ kind: 'windows', split: this.split, index, rows, batches });
-    let next = ask(0);
-    for (let index = 1; ; index++) {
-      const crops = await next;
-      if (crops === undefined) return;
-      // The worker cuts the next batch while this one is computed; a failure is reported when it is waited for.
-      next = ask(index);
-      next.catch(() => undefined);
-      yield received(crops);
-    }
+    for await (const crops of oneAhead(ask)) yield received(crops);
   }
 }
 

@@ -1,5 +1,4 @@
-import type { Dataset } from '../data/dataset';
-import type { TrainingBatch } from '../models/inputs';
+import type { Dataset, DatasetBatch } from '../data/dataset';
 
 export interface BatchQueueOptions {
   readonly seed: number;
@@ -11,29 +10,29 @@ export interface BatchQueueOptions {
 
 /** Hands out the batches of each step and has those of the next one drawn meanwhile. */
 export class BatchQueue {
-  private readonly drawn = new Map<number, Promise<TrainingBatch[]>>();
+  private readonly drawn = new Map<number, Promise<DatasetBatch[]>>();
 
   constructor(
     private readonly dataset: Dataset,
     private readonly options: BatchQueueOptions,
   ) {}
 
-  async take(step: number): Promise<TrainingBatch[]> {
+  async take(step: number): Promise<DatasetBatch[]> {
     const batches = this.draw(step);
     this.drawn.delete(step);
     if (step + 1 < this.options.maxSteps) this.drawn.set(step + 1, this.draw(step + 1));
     return batches;
   }
 
-  private draw(step: number): Promise<TrainingBatch[]> {
+  private draw(step: number): Promise<DatasetBatch[]> {
     const already = this.drawn.get(step);
     if (already) return already;
     const { seed, rows, microSteps } = this.options;
     const batches = Promise.all(
       Array.from({ length: microSteps }, (_, microStep) =>
-        this.dataset.batch({ seed, step, microStep, rows }),
+        this.dataset.batch({ seed, step, microStep, microSteps, rows }),
       ),
-    );
+    ).then((drawn) => drawn.filter(({ tokens }) => tokens.length > 0));
     // A run may end before it takes them; a failure is reported to who does.
     batches.catch(() => undefined);
     return batches;

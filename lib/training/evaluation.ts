@@ -14,11 +14,14 @@ export async function evaluateModel(
   dataset: Dataset,
   options: { rows: number; batches: number },
 ): Promise<EvaluationResult> {
-  const size = { rows: options.rows, time: dataset.blockSize };
+  const standard = { rows: options.rows, time: dataset.blockSize };
   let lossSum = 0;
   let tokens = 0;
   for await (const batch of dataset.evaluationBatches(options.rows, options.batches)) {
-    const { inputs, capacity } = packBatch(model, batch, { targets: true, capacity: size });
+    const { inputs, capacity } = packBatch(model, batch, {
+      targets: true,
+      capacity: batch.capacity ?? standard,
+    });
     const result = await model.native.run({ mode: 'eval', ...capacity, outputs: ['loss'] }, inputs);
     const [sum, valid] = result.outputs['loss']?.data ?? [];
     if (sum === undefined || valid === undefined)

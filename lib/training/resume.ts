@@ -59,6 +59,7 @@ export interface ResumingTrainer {
   readonly args: ResolvedTrainingArguments;
   /** Of the training dataset, when there is one. */
   readonly blockSize: number | undefined;
+  readonly order: string | undefined;
 }
 
 /**
@@ -80,8 +81,8 @@ export async function findResumable(directory: string, trainer: ResumingTrainer)
     ...differences('training.', without(state.arguments, free), without(plainArguments(trainer.args), free)),
     ...differences(
       '',
-      { seedOfModel: state.modelSeed, blockSize: state.data.blockSize },
-      { seedOfModel: trainer.model.native.seed, blockSize: trainer.blockSize },
+      { seedOfModel: state.modelSeed, blockSize: state.data.blockSize, orderOfData: state.data.order },
+      { seedOfModel: trainer.model.native.seed, blockSize: trainer.blockSize, orderOfData: trainer.order },
     ),
   ];
   if (different.length > 0)

@@ -3,6 +3,7 @@ import { expectedBytes, snapshot, trainerCheckpoint } from '../checkpoint/traine
 import type { TrainerState } from '../checkpoint/trainer_state';
 import type { OptimizerTensors } from '../checkpoint/weights';
 import { writeInThread } from '../checkpoint/writer_thread';
+import type { SequenceStarts } from '../data/dataset';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
@@ -27,6 +28,7 @@ export interface SavingTrainer {
   readonly tokenizer: Tokenizer | undefined;
   /** What its optimizer keeps of each parameter. */
   readonly tensors: OptimizerTensors;
+  readonly trainingStarts: SequenceStarts | undefined;
 }
 
 /** Writes a trainer's checkpoints while it goes on, one at a time, and counts those that fail. */
@@ -78,7 +80,7 @@ export class Saving {
     state: TrainerState,
     directory?: string,
   ): Promise<{ readonly path: string; readonly written: Promise<void> }> {
-    const { model, tokenizer, tensors } = this.trainer;
+    const { model, tokenizer, trainingStarts, tensors } = this.trainer;
     const path = directory ?? this.folder(state.step);
     if (path === undefined)
       throw new TesseraeError(
@@ -90,7 +92,13 @@ export class Saving {
       );
     await this.idle;
     const rotation = directory === undefined ? this.rotation : undefined;
-    const checkpoint = trainerCheckpoint(model, path, { state, tensors, tokenizer, rotation });
+    const checkpoint = trainerCheckpoint(model, path, {
+      state,
+      tensors,
+      tokenizer,
+      trainingStarts,
+      rotation,
+    });
     const copy = await snapshot(checkpoint);
     const written = writeInThread(copy ?? checkpoint);
     this.idle = written.catch(() => undefined);

@@ -3,6 +3,7 @@ import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
 import type { Capacity, TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
+import { withoutUndefined } from '../models/validation';
 import { EventFile, scalarsOf } from '../report/tensorboard';
 import {
   plainArguments,
@@ -11,6 +12,7 @@ import {
   type TrainingArguments,
 } from './arguments';
 import { BatchQueue } from './batch_queue';
+import { checkFits } from './dataset_fit';
 import { earlyStopping } from './early_stopping';
 import { evaluateModel } from './evaluation';
 import type { EvaluationResult, StepMetrics, TrainerCallback, TrainerEvent, TrainResult } from './events';
@@ -89,12 +91,9 @@ export class Trainer {
   ) {
     this.arguments = resolveTrainingArguments(options.arguments);
     this.optimization = new Optimization(model, this.arguments);
-    this.saving = new Saving({
-      model,
-      args: this.arguments,
-      tokenizer: options.train?.tokenizer,
-      tensors: this.optimization.tensors,
-    });
+    const { tokenizer, starts: trainingStarts } = options.train ?? {};
+    const { tensors } = this.optimization;
+    this.saving = new Saving({ model, args: this.arguments, tokenizer, trainingStarts, tensors });
     const { earlyStopping: stopping } = this.arguments;
     if (stopping && !options.evaluation)
       throw new TesseraeError(
@@ -245,6 +244,7 @@ export class Trainer {
         model: this.model,
         args: this.arguments,
         blockSize: this.options.train?.blockSize,
+        order: this.options.train?.order,
       });
       await restore({ state, ...found }, this.model, this.optimization);
       this.steps = state.step;
@@ -260,7 +260,7 @@ export class Trainer {
   private async state(): Promise<TrainerState> {
     const { model, steps: step, evaluated } = this;
     const optimizer = await this.optimization.state();
-    const blockSize = this.options.train?.blockSize;
+    const { blockSize, order } = this.options.train ?? {};
     return {
       version: 1,
       library: LIBRARY_VERSION,
@@ -269,7 +269,7 @@ export class Trainer {
       tokens: this.tokens,
       interval: this.interval,
       ...(optimizer ? { optimizer } : {}),
-      data: { seed: this.arguments.seed, step, ...(blockSize === undefined ? {} : { blockSize }) },
+      data: { seed: this.arguments.seed, step, ...withoutUndefined({ blockSize, order }) },
       ...(evaluated?.step === step ? { evaluationLoss: evaluated.loss } : {}),
       modelSeed: model.native.seed,
       arguments: plainArguments(this.arguments),
@@ -405,7 +405,7 @@ export class Trainer {
       do {
         signal?.throwIfAborted();
         const batches = await queue.take(step);
-        const next = this.apply(batches, ++step, capacity);
+        const next = this.apply(batches, ++step, batches[0]?.capacity ?? capacity);
         void next.catch(() => undefined); // reported when its turn comes
         underWay.push(next);
         if (underWay.length === STEPS_AHEAD && !reports(step)) await finishFirst();
@@ -472,29 +472,4 @@ function busy(call: string, running: string): TesseraeError {
     'ERR_BUSY',
     `${call}() was called while the trainer is busy with ${running}: await that first`,
   );
-}
-
-function checkFits({ blockSize, tokenizer, predictsNext }: Dataset, model: Model): void {
-  const { nPositions, vocabSize, isCausal } = model.config;
-  if (predictsNext && !isCausal)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      "the dataset's targets are the next tokens, which this model sees (isCausal is false): train a causal model on " +
-        'text, or use a dataset with targets of its own',
-      { details: { path: 'isCausal' } },
-    );
-  if (blockSize > nPositions)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `the dataset's blockSize ${blockSize} is more than the model's nPositions ${nPositions}: use rows of at most ` +
-        `${nPositions} tokens, or a model with a larger nPositions`,
-      { details: { path: 'blockSize' } },
-    );
-  if (tokenizer && tokenizer.vocabSize > vocabSize)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `the '${tokenizer.name}' tokenizer has ${tokenizer.vocabSize} tokens, more than the model's vocabSize ` +
-        `${vocabSize}: create the model with vocabSize ${tokenizer.vocabSize}`,
-      { details: { path: 'vocabSize' } },
-    );
 }

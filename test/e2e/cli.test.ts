@@ -227,7 +227,7 @@ describe('train from a checkpoint', () => {
     const other = init('other', fixture);
     expect(other.code).toBe(1);
     expect(other.err).toMatch(
-      /"ERR_CONFIG","message":"initFrom '.*lm' has a vocabulary of 37, but the text is read/,
+      /"ERR_CONFIG","message":"initFrom '.*lm' has a vocabulary of 37, but the data is read/,
     );
     const none = init('none', 'runs');
     expect(none.code).toBe(1);

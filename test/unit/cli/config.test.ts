@@ -170,11 +170,11 @@ describe('readRunConfig', () => {
       'data.text must be text that is not empty or an array of text that is not empty, not 5',
       'data.text',
     ],
-    ['no files', { ...run, data: {} }, 'data must have either text or tokens', 'data'],
+    ['no files', { ...run, data: {} }, 'data must have one of text, tokens and sequences', 'data'],
     [
       'both kinds of files',
       { ...run, data: { text: 'a.txt', tokens: 'a.bin' } },
-      'data must have either text or tokens',
+      'data must have one of text, tokens and sequences',
       'data',
     ],
     [
@@ -229,6 +229,32 @@ describe('readTrainableRun', () => {
   it('needs no training section when the command line says how long', async () => {
     const { training } = await readTrainableRun(await file({ model, data: run.data }), { maxSteps: 5 });
     expect(training.maxSteps).toBe(5);
+  });
+
+  it('takes sequences of an encoder, whose targets are their own', async () => {
+    const data = { sequences: ['a.jsonl', 'b.jsonl'], batching: 'bucket', maxTokens: 1024 };
+    const encoder = { ...run, data, model: { ...model, vocabSize: 64, isEncoder: true } };
+    const read = await readTrainableRun(await file(encoder), {});
+    const sequences = data.sequences.map((name) => expect.stringMatching(`^/.*/${name}$`) as string);
+    expect(read.data).toEqual({ ...data, sequences });
+  });
+
+  it.each([
+    [{ data: { text: 'a', batching: 'pack' } }, 'data.batching is for sequences: leave it out with text'],
+    [
+      { data: { sequences: 'a', dtype: 'uint16' } },
+      'data.dtype is for token files: leave it out with sequences',
+    ],
+    [
+      { data: { sequences: 'a', batching: 'packing' } },
+      "data.batching must be one of 'pad', 'pack', 'bucket'",
+    ],
+    [
+      { data: { sequences: 'a' }, model: { ...model, vocabSize: undefined } },
+      'model.vocabSize is missing: give it, because sequences',
+    ],
+  ])('refuses %j', async (wrong, message) => {
+    await expect(readTrainableRun(await file({ ...run, ...wrong }), {})).rejects.toThrow(message);
   });
 
   it('refuses an encoder, which would see the next token', async () => {

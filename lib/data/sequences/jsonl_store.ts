@@ -1,0 +1,218 @@
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { TesseraeError } from '../../errors';
+import { Numbers } from './numbers';
+import { checkSequence, KEYS, type CheckedSequence, type SequenceRules } from './sequence';
+import { Census, refusal, type SequenceStore } from './store';
+import type { StartCounts } from './starts';
+
+/** A line of more bytes is not read. Five arrays of 2^20 numbers of five digits are shorter. */
+const LONGEST_LINE = 2 ** 25;
+
+/** Bytes that are read at once; twice as many, and so on, only for a line that is longer. */
+const READ_BYTES = 2 ** 20;
+
+const NEWLINE = 0x0a;
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
+
+/**
+ * JSONL files, one sequence a line. Each file is read and checked once; after that, lines are read where they are when they
+ * are needed. Takes 16 bytes of memory a sequence, however long the lines. Reads wait: it lives in a worker thread.
+ */
+export class JsonlStore implements SequenceStore {
+  readonly lengths: Int32Array;
+  readonly starts: StartCounts;
+  readonly hasTargets: boolean;
+
+  private constructor(
+    private readonly files: readonly OpenFile[],
+    private readonly rules: SequenceRules,
+    census: Census,
+  ) {
+    this.lengths = census.lengths();
+    this.starts = census.starts;
+    this.hasTargets = census.hasTargets;
+  }
+
+  /** @throws TesseraeError `ERR_DATA` with `details.path` and, for what is wrong in a line, `details.line` from 1. */
+  static open(paths: readonly string[], rules: SequenceRules): JsonlStore {
+    const files: OpenFile[] = [];
+    const census = new Census(rules);
+    try {
+      for (const path of paths) {
+        const file = new OpenFile(path, census.count);
+        files.push(file);
+        file.scan((text, refuse) => void parseLine(text, refuse, (value) => census.add(value, refuse)));
+      }
+    } catch (error) {
+      for (const file of files) file.close();
+      throw error;
+    }
+    return new JsonlStore(files, rules, census);
+  }
+
+  values(sequence: number): Int32Array {
+    const file = this.files.findLast(({ firstSequence }) => firstSequence <= sequence) as OpenFile;
+    const { text, offset } = file.line(sequence - file.firstSequence);
+    const { path } = file;
+    const changed = refusal(`the line at byte ${offset} of '${path}'`, { path, offset });
+    const check = (value: unknown): CheckedSequence => checkSequence(value, this.rules, changed);
+    const { length, values } = parseLine(text, changed, check);
+    if (length !== this.lengths[sequence])
+      changed(`has ${length} tokens now: the file was changed since it was opened`);
+    return values;
+  }
+
+  close(): void {
+    for (const file of this.files) file.close();
+  }
+}
+
+class OpenFile {
+  private readonly descriptor: number;
+  private readonly offsets = new Numbers(Float64Array);
+  private readonly bytes = new Numbers(Uint32Array);
+
+  /** @param firstSequence - the number of its first sequence among those of all files. */
+  constructor(
+    readonly path: string,
+    readonly firstSequence: number,
+  ) {
+    try {
+      // A named pipe that no one writes to would be waited for.
+      this.descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      const why = code === 'ENOENT' ? 'does not exist' : `cannot be opened (${code ?? String(cause)})`;
+      throw new TesseraeError('ERR_DATA', `the file of sequences '${path}' ${why}`, {
+        details: { path },
+        cause,
+      });
+    }
+    const stat = fstatSync(this.descriptor);
+    if (stat.isFile()) return;
+    this.close();
+    const what = stat.isDirectory()
+      ? 'is a directory: give the files in it one by one'
+      : 'is not a regular file';
+    refusal(`the file of sequences '${path}'`, { path })(what);
+  }
+
+  /** Hands over every line that is not blank, and notes where it is. */
+  scan(use: (text: string, refuse: (why: string) => never) => void): void {
+    const { path } = this;
+    let buffer = Buffer.allocUnsafe(READ_BYTES);
+    let start = 0; // where in the file the buffer begins
+    let filled = 0; // bytes of a line that has not ended yet
+    let line = 0;
+    const take = (from: number, to: number, torn: boolean): void => {
+      line++;
+      const text = buffer.toString('utf8', from, to);
+      if (text.trim() === '') return;
+      const refuse = refusal(`${path}:${line}`, { path, line });
+      use(text, torn ? tornRefusal(text, refuse) : refuse);
+      this.offsets.push(start + from);
+      this.bytes.push(to - from);
+    };
+    for (;;) {
+      const read = this.read(buffer, filled, start + filled);
+      if (start + filled === 0 && BYTE_ORDER_MARK.every((byte, i) => i < read && buffer[i] === byte))
+        buffer.fill(' ', 0, BYTE_ORDER_MARK.length);
+      const end = filled + read;
+      if (read === 0) {
+        if (filled > 0) take(0, filled, true);
+        return;
+      }
+      let from = 0;
+      const lines = buffer.subarray(0, end);
+      for (let at = lines.indexOf(NEWLINE, filled); at >= 0; at = lines.indexOf(NEWLINE, from)) {
+        take(from, at, false);
+        from = at + 1;
+      }
+      buffer.copyWithin(0, from, end);
+      start += from;
+      filled = end - from;
+      if (filled === buffer.length) {
+        if (filled >= LONGEST_LINE)
+          refusal(`${path}:${line + 1}`, { path, line: line + 1 })(
+            `has more than ${LONGEST_LINE} bytes: give one sequence a line`,
+          );
+        buffer = Buffer.concat([buffer], 2 * filled);
+      }
+    }
+  }
+
+  /** Line `index` of those that are not blank. */
+  line(index: number): { text: string; offset: number } {
+    const offset = this.offsets.at(index);
+    const buffer = Buffer.allocUnsafe(this.bytes.at(index));
+    let filled = 0;
+    while (filled < buffer.length) {
+      const read = this.read(buffer, filled, offset + filled);
+      if (read === 0)
+        refusal(`the file of sequences '${this.path}'`, { path: this.path, offset })(
+          `ends within the line at byte ${offset}: it was cut since it was opened`,
+        );
+      filled += read;
+    }
+    return { text: buffer.toString('utf8').replace(/^\uFEFF/, ''), offset };
+  }
+
+  close(): void {
+    closeSync(this.descriptor);
+  }
+
+  private read(buffer: Buffer, at: number, position: number): number {
+    try {
+      return readSync(this.descriptor, buffer, at, buffer.length - at, position);
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      const { path } = this;
+      throw new TesseraeError(
+        'ERR_DATA',
+        `'${path}' cannot be read at byte ${position} (${code ?? String(cause)})`,
+        {
+          details: { path, offset: position },
+          cause,
+        },
+      );
+    }
+  }
+}
+
+/** What `check` makes of a line's value. What it passes has no strings but its keys, and one array a key. */
+function parseLine(
+  text: string,
+  refuse: (why: string) => never,
+  check: (value: unknown) => CheckedSequence,
+): CheckedSequence {
+  // Before anything is built of it: a line of brackets alone would take a hundred times its size.
+  if (countOf('[', text) > KEYS.length || countOf('{', text) > 1)
+    refuse('is nested: a sequence is one object, and its values are arrays of integers');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    return refuse(`is not JSON: ${(cause as Error).message}`);
+  }
+  const checked = check(value);
+  // JSON.parse keeps the last of two equal keys.
+  if (countOf('"', text) !== 2 * Object.keys(value as object).length) refuse('has a key twice');
+  return checked;
+}
+
+function countOf(character: string, text: string): number {
+  let count = 0;
+  for (let at = text.indexOf(character); at >= 0; at = text.indexOf(character, at + 1)) count++;
+  return count;
+}
+
+/** The last line, when no newline ends it: one that is no JSON was probably not written to its end. */
+function tornRefusal(text: string, refuse: (why: string) => never): (why: string) => never {
+  try {
+    JSON.parse(text);
+    return refuse;
+  } catch {
+    return () =>
+      refuse('is the last line, and incomplete: the file was cut off; write it again, or remove the line');
+  }
+}

@@ -1,0 +1,199 @@
+import { z } from 'zod';
+import { TesseraeError } from '../../errors';
+import { parseConfig } from '../../models/validation';
+import type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from '../dataset';
+import { oneAhead } from '../one_ahead';
+import type { SplitName } from '../rows';
+import { WorkerClient } from '../worker_client';
+import { sequenceOptionsSchema, type SequenceOptions } from './options';
+import type { Sequence } from './sequence';
+import type { Batching, BatchingRules, BatchMessage, SequenceFacts, SequenceSizes } from './source';
+import type { SequenceRequest } from './worker';
+
+/** How sequences become batches. */
+export interface OpenSequencesOptions extends SequenceOptions {
+  /**
+   * `pad`: one sequence a row. `pack`: as many as fit a row, none of which sees another. `bucket`: rows of similar lengths,
+   * as many as maxTokens allows, whatever batchSize says. Default 'pad'.
+   */
+  readonly batching?: Batching;
+  /** For `bucket`, and needed there: positions of a micro-batch at most, padding included. */
+  readonly maxTokens?: number;
+  /** Share of the sequences, the last of them, that is kept for validation, in [0, 0.9]. Default 0.1. */
+  readonly validationFraction?: number;
+}
+
+/** Sequences that are ready to train on. */
+export interface SequenceData {
+  readonly train: Dataset;
+  /** Absent when validationFraction is 0. */
+  readonly validation?: Dataset;
+  /** Sequences, tokens and rows of each part. */
+  readonly sizes: SequenceSizes;
+  /** How the sequences begin. */
+  readonly starts: SequenceStarts;
+  /** Ends the worker thread. A process that is otherwise done ends without this. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export const BATCHINGS = ['pad', 'pack', 'bucket'] as const satisfies Batching[];
+
+const schema = sequenceOptionsSchema.extend({
+  batching: z.enum(BATCHINGS).default('pad'),
+  maxTokens: z
+    .int()
+    .min(1)
+    .max(2 ** 31 - 1)
+    .optional(),
+  validationFraction: z.number().min(0).max(0.9).default(0.1),
+});
+
+/** Sequences that are handed to the worker at once: a copy of so many is made on this thread. */
+const SEQUENCES_A_MESSAGE = 1024;
+
+/**
+ * Opens sequences of tokens for training: JSONL files, one `Sequence` a line, or an array of them. A worker thread checks
+ * all of them, and makes the batches. Each epoch has every sequence once, in an order that depends on the seed and the
+ * epoch; the batch of a step is found without those before it, so a resumed run goes on where it stopped at once.
+ *
+ * @throws TesseraeError `ERR_DATA` for a file that is missing, or a sequence that is wrong, with its file and line in
+ * the message and in `details`; `ERR_CONFIG` for a wrong option.
+ *
+ * @example
+ * // layouts.jsonl: {"tokens": [1, 17, 4, 2], "lossMask": [0, 0, 1, 1]} …
+ * const data = await openSequences('layouts.jsonl', { vocabSize: 256, blockSize: 128, batching: 'pack' });
+ * const trainer = new Trainer(model, { arguments: { maxSteps: 1000 }, train: data.train, evaluation: data.validation });
+ */
+export async function openSequences(
+  source: string | readonly string[] | readonly Sequence[],
+  options: OpenSequencesOptions,
+): Promise<SequenceData> {
+  const given = typeof source === 'string' ? [source] : (source as readonly unknown[]);
+  if (!Array.isArray(given) || given.length === 0 || given.includes(''))
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      'openSequences needs the path of a JSONL file, an array of paths, or an array of sequences',
+      { details: { path: 'source' } },
+    );
+  const rules = parseConfig(schema, options, {
+    synonyms: { mode: 'batching', truncate: 'truncation' },
+  });
+  checkMaxTokens(rules);
+  const client = new WorkerClient<SequenceRequest>('sequences/worker');
+  try {
+    const areFiles = given.every((one) => typeof one === 'string');
+    if (!areFiles) await handOver(client, given, rules);
+    const facts = (await client.call({
+      kind: 'open',
+      rules,
+      ...(areFiles ? { paths: given } : {}),
+    })) as SequenceFacts;
+    return sequenceData(client, facts, rules);
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+function checkMaxTokens({ batching, maxTokens }: BatchingRules): void {
+  if ((batching === 'bucket') === (maxTokens !== undefined)) return;
+  throw new TesseraeError(
+    'ERR_CONFIG',
+    maxTokens === undefined
+      ? "batching 'bucket' needs maxTokens, the positions of a micro-batch, such as 16384"
+      : `maxTokens is for batching 'bucket', not '${batching}': leave it out`,
+    { details: { path: 'maxTokens' } },
+  );
+}
+
+async function handOver(
+  client: WorkerClient<SequenceRequest>,
+  given: readonly unknown[],
+  rules: BatchingRules,
+): Promise<void> {
+  for (let first = 0; first < given.length; first += SEQUENCES_A_MESSAGE) {
+    const sequences = given.slice(first, first + SEQUENCES_A_MESSAGE);
+    await client.call({ kind: 'add', rules, sequences }).catch((cause: unknown) => {
+      if (cause instanceof TesseraeError) throw cause;
+      // Functions, proxies and what throws when it is read can't go to another thread.
+      const where = `one of the sequences ${first} to ${first + sequences.length - 1}`;
+      throw new TesseraeError('ERR_DATA', `${where} is not plain data: ${String(cause)}`, { cause });
+    });
+  }
+}
+
+function sequenceData(
+  client: WorkerClient<SequenceRequest>,
+  { sizes, starts, predictsNext }: SequenceFacts,
+  rules: BatchingRules,
+): SequenceData {
+  const close = (): Promise<void> => client.close();
+  const dataset = (split: SplitName): Dataset =>
+    new SequenceDataset(client, split, { rules, sizes, starts, predictsNext });
+  return {
+    sizes,
+    starts,
+    train: dataset('train'),
+    ...(sizes.validation.sequences > 0 ? { validation: dataset('validation') } : {}),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+class SequenceDataset implements Dataset {
+  readonly blockSize: number;
+  readonly order: string;
+  readonly ids: IdRanges;
+  readonly starts: SequenceStarts;
+  readonly predictsNext: boolean;
+
+  constructor(
+    private readonly client: WorkerClient<SequenceRequest>,
+    private readonly split: SplitName,
+    { rules, sizes, starts, predictsNext }: SequenceFacts & { readonly rules: BatchingRules },
+  ) {
+    const { sequences, tokens } = sizes[split];
+    const { batching, maxTokens } = rules;
+    this.blockSize = rules.blockSize;
+    this.order =
+      `${batching}${maxTokens === undefined ? '' : ` by ${maxTokens}`}, ` +
+      `${sequences} sequences of ${tokens} tokens`;
+    this.ids = idsOf(rules);
+    this.starts = starts;
+    this.predictsNext = predictsNext;
+  }
+
+  async batch(request: BatchRequest): Promise<DatasetBatch> {
+    return received((await this.client.call({ kind: 'batch', split: this.split, request })) as BatchMessage);
+  }
+
+  async *evaluationBatches(rows: number, batches: number): AsyncGenerator<DatasetBatch> {
+    const ask = (index: number): Promise<unknown> =>
+      this.client.call({ kind: 'evaluation', split: this.split, index, rows, batches });
+    for await (const batch of oneAhead(ask)) yield received(batch as BatchMessage);
+  }
+}
+
+export function idsOf({ vocabSize, nTypes, nStypes, ignoreIndex }: IdRanges): IdRanges {
+  return { vocabSize, nTypes, nStypes, ignoreIndex };
+}
+
+/** A batch as it comes from the worker; without rows it is an empty array. */
+export function received({ arrays, lengths, documents, capacity }: BatchMessage): DatasetBatch {
+  const { tokens = new Int32Array(), ...rest } = arrays;
+  if (lengths.length === 0) return { tokens: [] };
+  return {
+    tokens,
+    ...rest,
+    lengths,
+    rows: lengths.length,
+    ...(documents ? { documentStarts: split(documents) } : {}),
+    ...(capacity ? { capacity } : {}),
+  };
+}
+
+function split({ starts, counts }: NonNullable<BatchMessage['documents']>): Int32Array[] {
+  let at = 0;
+  return Array.from(counts, (count) => starts.subarray(at, (at += count)));
+}

@@ -1,0 +1,177 @@
+/** Sequences that are open for training, in a worker thread: which make a batch, and the batch's arrays. */
+import { TesseraeError } from '../../errors';
+import type { Capacity } from '../../models/capacities';
+import type { BatchRequest, SequenceStarts } from '../dataset';
+import type { SplitName } from '../rows';
+import { BucketPlan, PackPlan, PadPlan, type Plan, type PlannedBatch } from './plan';
+import { fieldsOf, type Field, type SequenceRules } from './sequence';
+import type { SequenceStore } from './store';
+
+/** How sequences become rows: one a row, as many as fit a row, or rows of similar lengths. */
+export type Batching = 'pad' | 'pack' | 'bucket';
+
+/** How a source makes batches. */
+export interface BatchingRules extends SequenceRules {
+  readonly batching: Batching;
+  /** For buckets. */
+  readonly maxTokens?: number | undefined;
+  readonly validationFraction: number;
+}
+
+/** What is known of sequences once they are open. */
+export interface SequenceFacts {
+  readonly sizes: SequenceSizes;
+  readonly starts: SequenceStarts;
+  readonly predictsNext: boolean;
+}
+
+/** How much there is. */
+export interface SequenceSizes {
+  readonly train: PartSize;
+  readonly validation: PartSize;
+}
+
+/** How much a part has. */
+export interface PartSize {
+  readonly sequences: number;
+  readonly tokens: number;
+  /** Rows of an epoch: batches, for buckets. */
+  readonly rows: number;
+}
+
+/** A batch on its way between threads: arrays of rows of `time` tokens, one after the other. */
+export interface BatchMessage {
+  readonly arrays: Readonly<Partial<Record<Field, Int32Array>>>;
+  /** Tokens of each row. */
+  readonly lengths: Int32Array;
+  /** Of packed rows: where documents start, row after row, and how many each row has. One array each is quicker to send. */
+  readonly documents?: { readonly starts: Int32Array; readonly counts: Int32Array };
+  readonly capacity?: Capacity;
+}
+
+interface Part {
+  /** Number of its first sequence. */
+  readonly first: number;
+  readonly size: PartSize;
+  readonly plan: Plan;
+}
+
+export class SequenceSource {
+  private readonly parts: Readonly<Record<SplitName, Part | undefined>>;
+
+  /** @throws TesseraeError `ERR_DATA` for too few sequences, `ERR_CONFIG` for a maxTokens that does not hold the longest. */
+  constructor(
+    private readonly store: SequenceStore,
+    private readonly rules: BatchingRules,
+  ) {
+    const { lengths } = store;
+    const { validationFraction } = rules;
+    if (lengths.length === 0)
+      throw new TesseraeError('ERR_DATA', 'there are no sequences: give at least one');
+    const validation = Math.floor(lengths.length * validationFraction);
+    if (validationFraction > 0 && validation === 0)
+      throw new TesseraeError(
+        'ERR_DATA',
+        `validationFraction ${validationFraction} of ${lengths.length} sequences is none: give at least ` +
+          `${Math.ceil(1 / validationFraction)}, or validationFraction 0`,
+        { details: { sequences: lengths.length } },
+      );
+    const train = lengths.length - validation;
+    this.parts = {
+      train: partOf(lengths.subarray(0, train), 0, rules),
+      validation: validation > 0 ? partOf(lengths.subarray(train), train, rules) : undefined,
+    };
+  }
+
+  get facts(): SequenceFacts {
+    const none: PartSize = { sequences: 0, tokens: 0, rows: 0 };
+    const size = (split: SplitName): PartSize => this.parts[split]?.size ?? none;
+    return {
+      sizes: { train: size('train'), validation: size('validation') },
+      starts: this.store.starts.summary(),
+      predictsNext: !this.store.hasTargets,
+    };
+  }
+
+  batch(split: SplitName, request: BatchRequest): BatchMessage {
+    const part = this.part(split);
+    return this.assemble(part.plan.batch(request), part.first);
+  }
+
+  evaluation(split: SplitName, index: number, rows: number, batches: number): BatchMessage | undefined {
+    const part = this.part(split);
+    const planned = part.plan.evaluation(index, rows, batches);
+    return planned && this.assemble(planned, part.first);
+  }
+
+  close(): void {
+    this.store.close();
+  }
+
+  private part(split: SplitName): Part {
+    const part = this.parts[split];
+    if (!part) throw new TesseraeError('ERR_INTERNAL', `the sequences have no part '${split}'`);
+    return part;
+  }
+
+  private assemble({ rows, capacity }: PlannedBatch, first: number): BatchMessage {
+    const values = rows.map((row) => row.map((sequence) => this.store.values(first + sequence)));
+    return {
+      ...batchOf(values, this.rules, { packed: this.rules.batching === 'pack' }),
+      ...(capacity ? { capacity } : {}),
+    };
+  }
+}
+
+/** The arrays of a batch, of the values of each row's sequences. */
+export function batchOf(
+  rows: readonly (readonly Int32Array[])[],
+  rules: SequenceRules,
+  { packed }: { readonly packed: boolean },
+): BatchMessage {
+  const fields = fieldsOf(rules);
+  const lengths = Int32Array.from(rows, (row) =>
+    row.reduce((sum, one) => sum + one.length / fields.length, 0),
+  );
+  const time = lengths.reduce((a, b) => Math.max(a, b), 0);
+  const arrays = Object.fromEntries(
+    fields.map((field, f) => {
+      const array = new Int32Array(rows.length * time).fill(field === 'targets' ? rules.ignoreIndex : 0);
+      rows.forEach((row, r) => {
+        let at = r * time;
+        for (const values of row) {
+          const length = values.length / fields.length;
+          array.set(values.subarray(f * length, (f + 1) * length), at);
+          at += length;
+        }
+      });
+      return [field, array];
+    }),
+  );
+  if (!packed) return { arrays, lengths };
+  const counts = Int32Array.from(rows, (row) => row.length);
+  const starts = Int32Array.from(
+    rows.flatMap((row) => {
+      let start = 0;
+      return row.map(({ length }) => (start += length / fields.length) - length / fields.length);
+    }),
+  );
+  return { arrays, lengths, documents: { starts, counts } };
+}
+
+function partOf(lengths: Int32Array, first: number, rules: BatchingRules): Part {
+  const { batching, blockSize, maxTokens } = rules;
+  let plan: Plan;
+  if (batching === 'bucket') {
+    const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
+    if (maxTokens === undefined || maxTokens < longest)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        `maxTokens ${maxTokens} does not hold the longest sequence, which has ${longest} tokens: use at least that`,
+        { details: { path: 'maxTokens', longest } },
+      );
+    plan = new BucketPlan(lengths, blockSize, maxTokens);
+  } else plan = batching === 'pack' ? new PackPlan(lengths, blockSize) : new PadPlan(lengths.length);
+  const tokens = lengths.reduce((a, b) => a + b, 0);
+  return { first, plan, size: { sequences: lengths.length, tokens, rows: plan.units } };
+}

@@ -1,0 +1,166 @@
+import { z } from 'zod';
+import { TesseraeError } from '../../errors';
+import { parseConfig } from '../../models/validation';
+import type { BatchRequest, Dataset, DatasetBatch } from '../dataset';
+import { WorkerClient } from '../worker_client';
+import { sequenceOptionsSchema, type SequenceOptions } from './options';
+import type { Sequence } from './sequence';
+import { idsOf, received } from './sequences';
+import type { BatchMessage } from './source';
+import type { SequenceRequest } from './worker';
+
+/** What the sequences of a stream are. */
+export interface StreamSequencesOptions extends SequenceOptions {
+  /** Whether sequences have targets of their own; an encoder needs them. Default false: next tokens are predicted. */
+  readonly targets?: boolean;
+}
+
+/** A stream of sequences, or a function that begins one at sequence number `first`, from 0. */
+export type SequenceStream = AsyncIterable<Sequence> | ((first: number) => AsyncIterable<Sequence>);
+
+/** A stream that is ready to train on. */
+export interface StreamData {
+  readonly train: Dataset;
+  /** Ends the stream and the worker thread. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+const schema = sequenceOptionsSchema.extend({ targets: z.boolean().default(false) });
+
+/** Steps whose batches are kept: a run that stops and goes on asks again for the one that it had drawn ahead. */
+const STEPS_KEPT = 3;
+
+/**
+ * Trains on sequences as they come: one a row, in the order of the stream, nothing but the next two steps in memory. Sequences
+ * are checked when their turn comes.
+ *
+ * A function is called with the number of the first sequence that is wanted, which a resumed run knows: such a run goes on
+ * exactly where it stopped. A stream that is not a function can't be replayed: a run that is resumed with it fails with
+ * `ERR_DATA`.
+ *
+ * @throws TesseraeError `ERR_CONFIG` for a wrong option. Batches reject with `ERR_DATA` for a sequence that is wrong, with its
+ * number in the stream, and when the stream ends before the run; what the stream throws is handed on.
+ *
+ * @example
+ * const data = streamSequences((first) => events.from(first), { vocabSize: 512, blockSize: 256 });
+ * const trainer = new Trainer(model, { arguments: { maxSteps: 1000 }, train: data.train });
+ */
+export function streamSequences(stream: SequenceStream, options: StreamSequencesOptions): StreamData {
+  if (typeof stream !== 'function' && typeof stream?.[Symbol.asyncIterator] !== 'function')
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      'streamSequences needs an async iterable, or a function that returns one: for an array use openSequences',
+      { details: { path: 'stream' } },
+    );
+  const rules = parseConfig(schema, options, { synonyms: { truncate: 'truncation' } });
+  const client = new WorkerClient<SequenceRequest>('sequences/worker');
+  const reader = new StreamReader(stream);
+  const close = async (): Promise<void> => {
+    reader.close();
+    await client.close();
+  };
+  const { targets } = rules;
+  const make = async (first: number, count: number): Promise<DatasetBatch> => {
+    const sequences = await reader.take(first, count);
+    return received((await client.call({ kind: 'rows', rules, targets, sequences, first })) as BatchMessage);
+  };
+  return {
+    train: new StreamDataset(rules.blockSize, !targets, idsOf(rules), make),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+class StreamDataset implements Dataset {
+  private readonly kept = new Map<number, { readonly step: number; readonly batch: Promise<DatasetBatch> }>();
+
+  constructor(
+    readonly blockSize: number,
+    readonly predictsNext: boolean,
+    readonly ids: Dataset['ids'] & object,
+    private readonly make: (first: number, count: number) => Promise<DatasetBatch>,
+  ) {}
+
+  batch({ step, microStep, microSteps = 1, rows }: BatchRequest): Promise<DatasetBatch> {
+    const first = (step * microSteps + microStep) * rows;
+    for (const [key, { step: old }] of this.kept) if (old + STEPS_KEPT <= step) this.kept.delete(key);
+    const known = this.kept.get(first);
+    if (known) return known.batch;
+    const batch = this.make(first, rows);
+    this.kept.set(first, { step, batch });
+    return batch;
+  }
+
+  // eslint-disable-next-line require-yield, @typescript-eslint/require-await
+  async *evaluationBatches(): AsyncGenerator<DatasetBatch> {
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      'a stream gives no rows twice, so nothing can be evaluated on it: open sequences for evaluation with openSequences',
+      { details: { path: 'evaluation' } },
+    );
+  }
+}
+
+/** Takes sequences by their number from something that only goes forward. */
+class StreamReader {
+  private iterator: AsyncIterator<Sequence> | undefined;
+  private next = 0;
+  private closed = false;
+  /** Requests wait for those before them. */
+  private queue: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly stream: SequenceStream) {}
+
+  take(first: number, count: number): Promise<unknown[]> {
+    const taken = this.queue.then(() => this.read(first, count));
+    this.queue = taken.catch(() => undefined);
+    return taken;
+  }
+
+  close(): void {
+    this.closed = true;
+    this.end();
+  }
+
+  /** Does not wait: a stream that is about to yield ends after that, and it may never yield. */
+  private end(): void {
+    void this.iterator?.return?.().catch(() => undefined);
+  }
+
+  private async read(first: number, count: number): Promise<unknown[]> {
+    if (this.closed) throw new TesseraeError('ERR_DISPOSED', 'the stream was closed');
+    if (!this.iterator || first !== this.next) this.begin(first);
+    const sequences: unknown[] = [];
+    while (sequences.length < count) {
+      const result = await (this.iterator as AsyncIterator<Sequence>).next();
+      if (result.done)
+        throw new TesseraeError(
+          'ERR_DATA',
+          `the stream ended after ${this.next} sequences, but the run needs ${first + count} by now: lower maxSteps, or ` +
+            'give a stream that goes on',
+          { details: { sequences: this.next } },
+        );
+      this.next++;
+      sequences.push(result.value);
+    }
+    return sequences;
+  }
+
+  private begin(first: number): void {
+    if (typeof this.stream === 'function') {
+      this.end();
+      this.iterator = this.stream(first)[Symbol.asyncIterator]();
+    } else {
+      if (first !== this.next)
+        throw new TesseraeError(
+          'ERR_DATA',
+          `the stream is at sequence ${this.next}, but the run needs sequence ${first}, and a stream can't be replayed: ` +
+            'give a function (first) => AsyncIterable, which begins at the sequence it is asked for',
+          { details: { sequence: first } },
+        );
+      this.iterator = this.stream[Symbol.asyncIterator]();
+    }
+    this.next = first;
+  }
+}

@@ -1,0 +1,45 @@
+import type { Dataset, IdRanges } from '../data/dataset';
+import { TesseraeError } from '../errors';
+import type { Model } from '../models/model';
+
+/** @throws TesseraeError `ERR_CONFIG` for a dataset that the model can't learn from. */
+export function checkFits({ blockSize, tokenizer, predictsNext, ids }: Dataset, model: Model): void {
+  const { nPositions, vocabSize, isCausal } = model.config;
+  if (ids) checkIds(ids, model);
+  if (predictsNext && !isCausal)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      "the dataset's targets are the next tokens, which this model sees (isCausal is false): train a causal model on " +
+        'text, or use a dataset with targets of its own',
+      { details: { path: 'isCausal' } },
+    );
+  if (blockSize > nPositions)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `the dataset's blockSize ${blockSize} is more than the model's nPositions ${nPositions}: use rows of at most ` +
+        `${nPositions} tokens, or a model with a larger nPositions`,
+      { details: { path: 'blockSize' } },
+    );
+  if (tokenizer && tokenizer.vocabSize > vocabSize)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `the '${tokenizer.name}' tokenizer has ${tokenizer.vocabSize} tokens, more than the model's vocabSize ` +
+        `${vocabSize}: create the model with vocabSize ${tokenizer.vocabSize}`,
+      { details: { path: 'vocabSize' } },
+    );
+}
+
+function checkIds(ids: IdRanges, { config }: Model): void {
+  const refuse = (path: keyof IdRanges, why: string): never => {
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `the dataset has ${path} ${ids[path]}, but the model has ${config[path]}: ${why}`,
+      { details: { path } },
+    );
+  };
+  const alike = 'open the sequences with that of the model';
+  if (ids.vocabSize > config.vocabSize) refuse('vocabSize', `create the model with ${ids.vocabSize}`);
+  for (const path of ['nTypes', 'nStypes'] as const)
+    if (ids[path] > config[path] || (ids[path] === 0 && config[path] > 0)) refuse(path, alike);
+  if (ids.ignoreIndex !== config.ignoreIndex) refuse('ignoreIndex', alike);
+}
