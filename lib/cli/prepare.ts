@@ -42,19 +42,9 @@ export async function prepare(inputs: readonly string[], command: PrepareCommand
   );
   let made: PreparedTokens | undefined;
   try {
-    await writeDirectory(folder, {
-      names: PREPARED_FILES,
-      bytes: 0, // not known before the texts are read
-      write: async (temporary) => {
-        const given = {
-          ...options,
-          inputs,
-          inputNames,
-          signal: interrupt.signal,
-          onProgress: progress.update,
-        };
-        made = await prepareTokens(temporary, given);
-      },
+    await writeDirectory(folder, PREPARED_FILES, async (temporary) => {
+      const given = { ...options, inputs, inputNames, signal: interrupt.signal, onProgress: progress.update };
+      made = await prepareTokens(temporary, given);
     });
   } catch (error) {
     if (interrupt.requested) return interrupt.exitCode;
