@@ -26,14 +26,14 @@ inline void cudaCheckLaunch(const char* operation) {
     fail(ErrorCode::Device, "%s: the GPU did not take the kernel: %s", operation, cudaGetErrorString(status));
 }
 
-// Blocks of a kernel that the whole chip runs at a time: the grid of a kernel whose blocks loop over the
-// work.
+// Blocks of a kernel, with so many bytes of dynamic shared memory, that the whole chip runs at a time: the
+// grid of a kernel whose blocks loop over the work.
 template <class Function>
-int residentBlocks(Function kernel, int threads, const char* operation) {
+int residentBlocks(Function kernel, int threads, const char* operation, size_t sharedBytes = 0) {
   int device = 0, processors = 0, blocks = 0;
   if (cudaGetDevice(&device) != cudaSuccess ||
       cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess ||
-      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0) != cudaSuccess ||
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, sharedBytes) != cudaSuccess ||
       processors * blocks < 1) {
     fail(ErrorCode::Device, "%s: the GPU does not say how much it runs at a time: %s", operation,
          cudaGetErrorString(cudaGetLastError()));

@@ -50,8 +50,11 @@ const cases: OperationCase[] = [
   layerNormCase({ rows: 2, time: 33, nEmbd: 7, bias: true }),
   layerNormCase({ rows: 113, time: 1, nEmbd: 545, bias: true }),
   layerNormCase({ rows: 1, time: 799, nEmbd: 24, bias: false }),
+  // More rows than blocks at a time: a block takes several, one of them on its way meanwhile.
+  layerNormCase({ rows: 7, time: 1021, nEmbd: 69, bias: true, residual: true }),
   layerNormCase({ rows: 3, time: 43, nEmbd: 31, bias: true, residual: true }),
   layerNormCase({ rows: 2, time: 3, nEmbd: 1600, bias: false }),
+  layerNormCase({ rows: 2, time: 3, nEmbd: 2041, bias: true, residual: true }),
   layerNormCase({ rows: 1, time: 5, nEmbd: 8191, bias: true, residual: true }),
   ...HEADS.map((headDim, i) =>
     attentionCase({ rows: 2, time: 67, heads: 1 + (i % 2), headDim, causal: i % 2 === 0 }),
@@ -85,6 +88,8 @@ const cases: OperationCase[] = [
   embeddingCase({ rows: 3, time: 31, vocabSize: 12, nEmbd: 9, addend: true }),
   embeddingCase({ rows: 2, time: 199, vocabSize: 1000, nEmbd: 48 }),
   embeddingCase({ rows: 1, time: 1025, vocabSize: 2, nEmbd: 264 }),
+  // Runs of about 32 positions: some lie in a segment of the sorted positions, some in two, some in three.
+  embeddingCase({ rows: 3, time: 677, vocabSize: 63, nEmbd: 40 }),
   positionEmbeddingCase({ rows: 3, time: 7, positions: 11, nEmbd: 40 }),
   positionEmbeddingCase({ rows: 67, time: 1, positions: 1, nEmbd: 3 }),
   positionEmbeddingCase({ rows: 19, time: 67, positions: 70, nEmbd: 301, documents }),

@@ -7,7 +7,7 @@ namespace {
 
 // logits (rows, V→Vp) -> losses (rows), lse (rows)
 template <class T, int kRow>
-__global__ void __launch_bounds__(kLossThreads)
+__global__ void __launch_bounds__(kRowThreads<kRow>)
     lossRows(CudaLoss s, const T* logits, const int32_t* targets, double* losses, float* lse) {
   __shared__ float shared[kLossThreads / 32];
   const int64_t row = rowOfThread<kRow>();
@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kLossThreads)
 
 // dlogits may be the memory of logits.
 template <class T, int kRow>
-__global__ void __launch_bounds__(kLossThreads)
+__global__ void __launch_bounds__(kRowThreads<kRow>)
     gradientRows(CudaLoss s, const T* logits, const int32_t* targets, const float* lse, const float* seeds,
                  T* dlogits) {
   const int64_t row = rowOfThread<kRow>();
@@ -41,7 +41,7 @@ void crossEntropy(const KernelContext& c) {
     using T = typename decltype(tag)::Type;
     dispatchRowThreads(s.columns, [&](auto constant) {
       constexpr int kRow = decltype(constant)::value;
-      lossRows<T, kRow><<<rowBlocks<kRow>(s.rows), kLossThreads, 0, cudaStream(c)>>>(
+      lossRows<T, kRow><<<rowBlocks<kRow>(s.rows), kRowThreads<kRow>, 0, cudaStream(c)>>>(
           s, static_cast<const T*>(logits.data), targets, losses, c.outputs[1].f32());
     });
   });
@@ -59,7 +59,7 @@ void crossEntropyBackward(const KernelContext& c) {
     using T = typename decltype(tag)::Type;
     dispatchRowThreads(s.columns, [&](auto constant) {
       constexpr int kRow = decltype(constant)::value;
-      gradientRows<T, kRow><<<rowBlocks<kRow>(s.rows), kLossThreads, 0, cudaStream(c)>>>(
+      gradientRows<T, kRow><<<rowBlocks<kRow>(s.rows), kRowThreads<kRow>, 0, cudaStream(c)>>>(
           s, static_cast<const T*>(logits.data), c.inputs[1].i32(), c.inputs[2].f32(), c.inputs[3].f32(),
           static_cast<T*>(dlogits.data));
     });

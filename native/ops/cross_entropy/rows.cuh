@@ -1,5 +1,5 @@
 // defines: CudaLoss, cudaLoss, RowStatistics, rowStatistics, storeLoss, storeRowGradient, sumLosses,
-// dispatchRowThreads, rowOfThread, rowBlocks, kLossThreads
+// dispatchRowThreads, rowOfThread, rowBlocks, kRowThreads, kLossThreads
 // Cross-entropy of rows on a GPU, shared by cross_entropy and linear_cross_entropy. A row belongs to kRow
 // threads: a block of kLossThreads, or a warp or part of one where rows are short. For cuda.cu files only.
 #pragma once
@@ -43,15 +43,19 @@ void dispatchRowThreads(int64_t columns, F&& f) {
   f(std::integral_constant<int, kLossThreads>{});
 }
 
+// Threads of a block. Of short rows, small blocks: some of a multiprocessor's load while others compute.
+template <int kRow>
+constexpr int kRowThreads = kRow > 32 ? kLossThreads : 128;
+
 template <int kRow>
 unsigned rowBlocks(int64_t rows) {
-  return static_cast<unsigned>(divideUp(rows, kLossThreads / kRow));
+  return static_cast<unsigned>(divideUp(rows, kRowThreads<kRow> / kRow));
 }
 
 // The row of this thread; all threads of a row agree.
 template <int kRow>
 __device__ __forceinline__ int64_t rowOfThread() {
-  return static_cast<int64_t>(blockIdx.x) * (kLossThreads / kRow) + threadIdx.x / kRow;
+  return static_cast<int64_t>(blockIdx.x) * (kRowThreads<kRow> / kRow) + threadIdx.x / kRow;
 }
 
 struct RowStatistics {

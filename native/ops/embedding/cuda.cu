@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "ops/cuda_support.cuh"
 #include "ops/embedding/plan.h"
 #include "ops/registry.h"
@@ -7,13 +9,14 @@ namespace tesserae {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kSortThreads = EmbeddingSort::kBins;  // a thread a bin where offsets are computed
+constexpr int kSortThreads = 512;
 constexpr int kSortWarps = kSortThreads / 32;
-constexpr int kBins = EmbeddingSort::kBins;
 constexpr int kTile = EmbeddingSort::kTile;
 constexpr int kGroups = kTile / kSortThreads;  // groups of 32 positions, one after the other, of a warp
 constexpr int kSegment = EmbeddingSort::kSegment;
 constexpr int kSegmentThreads = 128;
+constexpr int kRunThreads = 256;
+constexpr int kBoundaries = 8;  // between segments, that a block looks at
 constexpr unsigned kAll = 0xffffffffu;
 constexpr uint32_t kNoKey = 0xffffffffu;
 
@@ -60,29 +63,36 @@ struct SortInput {
   __device__ __forceinline__ uint32_t value(uint32_t i) const { return ids ? i : values[i]; }
 };
 
-// histogram[tile][bin] = keys of the tile with that digit. Counts of integers do not depend on their order.
+// histogram (tiles, bins): how many keys of a tile have that digit. Counts of integers do not depend on their
+// order.
+template <int kBins>
 __global__ void __launch_bounds__(kSortThreads)
-    histogramKernel(SortInput input, uint32_t positions, int shift, uint32_t* histogram) {
+    histogramKernel(SortInput input, uint32_t positions, int shift, uint16_t* histogram) {
   __shared__ uint32_t counts[kBins];
-  counts[threadIdx.x] = 0;
+  for (int bin = threadIdx.x; bin < kBins; bin += kSortThreads) counts[bin] = 0;
   __syncthreads();
   for (uint32_t i = threadIdx.x; i < kTile; i += kSortThreads) {
     const uint32_t at = blockIdx.x * kTile + i;
     if (at < positions) atomicAdd(&counts[input.key(at) >> shift & (kBins - 1)], 1u);
   }
   __syncthreads();
-  histogram[blockIdx.x * kBins + threadIdx.x] = counts[threadIdx.x];
+  for (int bin = threadIdx.x; bin < kBins; bin += kSortThreads) {
+    histogram[blockIdx.x * kBins + bin] = static_cast<uint16_t>(counts[bin]);
+  }
 }
 
 // Moves each key and value to its place: behind all smaller digits, the same digit in earlier tiles, and in
 // its tile in earlier warps, groups and lanes.
+template <int kBins>
 __global__ void __launch_bounds__(kSortThreads)
-    scatterKernel(SortInput input, uint32_t positions, int shift, const uint32_t* histogram, uint32_t* keys,
+    scatterKernel(SortInput input, uint32_t positions, int shift, const uint16_t* histogram, uint32_t* keys,
                   uint32_t* values) {
-  __shared__ uint32_t next[kSortWarps][kBins];  // the place of a warp's next key with a digit
+  constexpr int kShares = kSortThreads / kBins;  // threads of a bin, which share out the tiles
+  __shared__ uint32_t next[kSortWarps][kBins];   // the place of a warp's next key with a digit
   __shared__ uint32_t warpTotals[kSortWarps];
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, bin = threadIdx.x;
-  for (int w = 0; w < kSortWarps; ++w) next[w][bin] = 0;
+  __shared__ uint2 shares[kSortThreads];
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, bin = threadIdx.x % kBins;
+  for (int i = threadIdx.x; i < kSortWarps * kBins; i += kSortThreads) next[i / kBins][i % kBins] = 0;
   __syncthreads();
 
   const uint32_t first = blockIdx.x * kTile + warp * kGroups * 32 + lane;
@@ -97,14 +107,30 @@ __global__ void __launch_bounds__(kSortThreads)
     if (at < positions && lane == __ffs(same[g]) - 1) next[warp][digit] += __popc(same[g]);
     __syncwarp();
   }
-  __syncthreads();
 
   uint32_t before = 0, total = 0;  // of this thread's bin: in earlier tiles, in all
-#pragma unroll 8
-  for (uint32_t tile = 0; tile < gridDim.x; ++tile) {
-    const uint32_t count = histogram[tile * kBins + bin];
-    before += tile < blockIdx.x ? count : 0;
-    total += count;
+  constexpr int kAhead = 16;       // loads on their way at a time
+  for (uint32_t start = threadIdx.x / kBins; start < gridDim.x; start += kAhead * kShares) {
+    uint32_t counts[kAhead];
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) {
+      const uint32_t tile = start + j * kShares;
+      counts[j] = tile < gridDim.x ? histogram[tile * kBins + bin] : 0;
+    }
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) {
+      before += start + j * kShares < blockIdx.x ? counts[j] : 0;
+      total += counts[j];
+    }
+  }
+  shares[threadIdx.x] = {before, total};
+  __syncthreads();
+  before = total = 0;
+  if (threadIdx.x < kBins) {
+    for (int i = 0; i < kShares; ++i) {
+      before += shares[i * kBins + bin].x;
+      total += shares[i * kBins + bin].y;
+    }
   }
   uint32_t upTo = total;  // inclusive sum over the bins of the warp, then of the block
 #pragma unroll
@@ -114,12 +140,14 @@ __global__ void __launch_bounds__(kSortThreads)
   }
   if (lane == 31) warpTotals[warp] = upTo;
   __syncthreads();
-  uint32_t place = upTo - total + before;
-  for (int w = 0; w < warp; ++w) place += warpTotals[w];
-  for (int w = 0; w < kSortWarps; ++w) {
-    const uint32_t count = next[w][bin];
-    next[w][bin] = place;
-    place += count;
+  if (threadIdx.x < kBins) {
+    uint32_t place = upTo - total + before;
+    for (int w = 0; w < warp; ++w) place += warpTotals[w];
+    for (int w = 0; w < kSortWarps; ++w) {
+      const uint32_t count = next[w][bin];
+      next[w][bin] = place;
+      place += count;
+    }
   }
   __syncthreads();
 
@@ -140,13 +168,21 @@ __global__ void __launch_bounds__(kSortThreads)
   }
 }
 
+// Whether the run of one id that crosses `boundary`, between two segments, lies in these two alone: the first
+// one's warp sums it, and only longer runs come in parts.
+__device__ __forceinline__ bool liesInTwo(const uint32_t* keys, uint32_t positions, uint32_t boundary,
+                                          uint32_t key) {
+  return (boundary == kSegment || keys[boundary - kSegment - 1] != key) &&
+         (positions - boundary <= kSegment || keys[boundary + kSegment] != key);
+}
+
 // Rows of the table that no position has become zero: a lane looks a row up among the sorted keys, then its
 // warp writes those of its 32 rows that are not there.
-__global__ void __launch_bounds__(kSegmentThreads)
-    zeroAbsentKernel(const uint32_t* keys, uint32_t positions, uint32_t vocabulary, int32_t tableRows,
-                     int32_t columns, float* dweight) {
+__device__ __forceinline__ void zeroAbsent(const uint32_t* keys, uint32_t positions, uint32_t vocabulary,
+                                           uint32_t block, int32_t tableRows, int32_t columns,
+                                           float* dweight) {
   const int lane = threadIdx.x % 32;
-  const int32_t first = static_cast<int32_t>(blockIdx.x * kSegmentThreads + threadIdx.x) - lane;
+  const int32_t first = static_cast<int32_t>(block * kSegmentThreads + threadIdx.x) - lane;
   const uint32_t row = static_cast<uint32_t>(first + lane);
   uint32_t low = 0, high = positions;  // the first key that is not less than the row lies in [low, high]
   while (low < high) {
@@ -167,62 +203,80 @@ __global__ void __launch_bounds__(kSegmentThreads)
   }
 }
 
-// A warp sums 8 × 32 columns of the rows of a segment of sorted positions, in order. Runs of one id that lie
-// in the segment go to the table; the parts of those that it shares with its neighbours go to `partial`.
+// A warp sums 8 × 32 columns of the rows of a segment of sorted positions, in order: the runs of one id that
+// start in it and end in it or in the next one go to the table; of longer runs its part goes to `partial`.
+// Blocks before those of segments write the rows of the table that are in no run, unless sums are added.
 template <class T, bool kAccumulate>
-__global__ void __launch_bounds__(kSegmentThreads)
+__global__ void __launch_bounds__(kSegmentThreads, 8)
     segmentKernel(const T* dy, const uint32_t* keys, const uint32_t* values, uint32_t positions,
-                  uint32_t vocabulary, int32_t columns, float* partial, float* dweight) {
-  constexpr int kAhead =
-      kAccumulate ? 4 : 8;  // rows of dy, and those of the table that they add to, in flight
+                  uint32_t vocabulary, uint32_t zeroBlocks, int32_t tableRows, int32_t columns,
+                  float* partial, float* dweight) {
+  // Rows of dy, and those of the table that they add to, in flight. More of them were slower (H100, 131,072
+  // positions of 768 columns, µs with 2, 4 and 8: 136, 135, 175): registers and code are better spent on more
+  // warps.
+  constexpr int kAhead = kAccumulate ? 2 : 4;
+  constexpr uint32_t kEnd = 1u << 31;                           // of a key: its run ends here
+  __shared__ uint2 sorted[kSegmentThreads / 32][2 * kSegment];  // {position, key}
+  if (!kAccumulate && blockIdx.x < zeroBlocks) {
+    zeroAbsent(keys, positions, vocabulary, blockIdx.x, tableRows, columns, dweight);
+    return;
+  }
   const int lane = threadIdx.x % 32;
-  const uint32_t segment = blockIdx.x * (kSegmentThreads / 32) + threadIdx.x / 32, first = segment * kSegment;
+  const uint32_t warp = (blockIdx.x - zeroBlocks) * (kSegmentThreads / 32) + threadIdx.x / 32;
+  const uint32_t columnBlocks = static_cast<uint32_t>(divideUp(columns, 32 * kVector));
+  const uint32_t segment = warp / columnBlocks, part = warp % columnBlocks;
+  const uint32_t first = segment * kSegment;
   if (first >= positions) return;
-  const bool mine = first + lane < positions;
-  const uint32_t key = mine ? keys[first + lane] : kNoKey, value = mine ? values[first + lane] : 0;
-  const uint32_t before = first > 0 ? keys[first - 1] : kNoKey;
-  const uint32_t after = first + kSegment < positions ? keys[first + kSegment] : kNoKey;
-  const uint32_t below = __shfl_down_sync(kAll, key, 1), next = lane < 31 ? below : after;
-  const unsigned ends = __ballot_sync(kAll, next != key);                    // where a run of one id ends
-  const int count = __popc(__ballot_sync(kAll, mine && key != vocabulary));  // ids out of range stand last
-  bool entered = before == __shfl_sync(kAll, key, 0);                        // by a run of the segment before
-  const int32_t column = static_cast<int32_t>(blockIdx.y * 32 + lane) * kVector;
-  const bool inside = column < columns;
+  const auto keyAt = [&](uint32_t at) { return at < positions ? keys[at] : kNoKey; };
+  const auto valueAt = [&](uint32_t at) { return at < positions ? values[at] : 0; };
+  const uint32_t key = keyAt(first + lane), tailKey = keyAt(first + kSegment + lane);
+  const uint32_t firstKey = __shfl_sync(kAll, key, 0), lastKey = __shfl_sync(kAll, key, 31);
+  const uint32_t below = __shfl_down_sync(kAll, key, 1), after = __shfl_sync(kAll, tailKey, 0);
+  // Positions from i to count, those of the next segment included. Ids out of range stand last.
+  int i = 0, count = __popc(__ballot_sync(kAll, key < vocabulary));
+  bool entered = first > 0 && keys[first - 1] == firstKey;  // by a run of the segment before
+  if (entered && liesInTwo(keys, positions, first, firstKey)) {
+    i = __popc(__ballot_sync(kAll, key == firstKey));
+    entered = false;
+  }
+  if (lastKey < vocabulary && lastKey == after && liesInTwo(keys, positions, first + kSegment, lastKey)) {
+    count += __popc(__ballot_sync(kAll, tailKey == lastKey));
+  }
+  uint2* const mine = sorted[threadIdx.x / 32];
+  mine[lane] = {valueAt(first + lane), key | ((lane < 31 ? below : after) != key ? kEnd : 0)};
+  mine[kSegment + lane] = {valueAt(first + kSegment + lane),
+                           tailKey | (kSegment + lane + 1 == count ? kEnd : 0)};
+  __syncwarp();
+  const int32_t column = static_cast<int32_t>(part * 32 + lane) * kVector;
+  if (column >= columns) return;
+  const auto rowOf = [&](uint32_t id) { return dweight + static_cast<int64_t>(id) * columns + column; };
   float* entering = partial + static_cast<int64_t>(segment) * 2 * columns + column;
   float* leaving = entering + columns;
   float sum[kVector] = {};
-  for (int start = 0; start < count; start += kAhead) {
+  for (; i < count; i += kAhead) {
     Packed<T> rows[kAhead];
     Packed<float> table[kAhead];
-    float* to[kAhead];
+    uint32_t ids[kAhead];
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
-      const int i = start + j;
-      const uint32_t position = __shfl_sync(kAll, value, i % 32);
-      to[j] = dweight + static_cast<int64_t>(__shfl_sync(kAll, key, i % 32)) * columns + column;
-      if (i >= count || !inside) continue;
-      rows[j] = loadPacked(dy + static_cast<int64_t>(position) * columns + column);
-      if (kAccumulate && ends >> i & 1u) table[j] = loadPacked(to[j]);
+      if (i + j >= count) break;
+      const uint2 one = mine[i + j];
+      ids[j] = one.y;
+      rows[j] = loadPacked(dy + static_cast<int64_t>(one.x) * columns + column);
+      if (kAccumulate && ids[j] & kEnd) table[j] = loadPacked(rowOf(ids[j] & ~kEnd));
     }
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
-      const int i = start + j;
-      if (i >= count || !inside) break;
+      if (i + j >= count) break;
 #pragma unroll
       for (int k = 0; k < kVector; ++k) sum[k] += toFloat(rows[j].v[k]);
-      const bool end = ends >> i & 1u;
-      if (!end && i + 1 < kSegment) continue;
-      if (entered) {
-        storeVector(entering, sum);
-      } else if (!end) {
-        storeVector(leaving, sum);
-      } else {
-        if constexpr (kAccumulate) {
+      const bool end = ids[j] & kEnd;
+      if (!end && i + j + 1 < count) continue;
+      if (kAccumulate && end && !entered) {
 #pragma unroll
-          for (int k = 0; k < kVector; ++k) sum[k] += table[j].v[k];
-        }
-        storeVector(to[j], sum);
+        for (int k = 0; k < kVector; ++k) sum[k] += table[j].v[k];
       }
+      storeVector(entered ? entering : end ? rowOf(ids[j] & ~kEnd) : leaving, sum);
       entered = false;
 #pragma unroll
       for (int k = 0; k < kVector; ++k) sum[k] = 0;
@@ -230,46 +284,71 @@ __global__ void __launch_bounds__(kSegmentThreads)
   }
 }
 
-// The runs that lie in several segments: a warp for each segment that one leaves and did not enter.
-__global__ void __launch_bounds__(32)
-    runKernel(const uint32_t* keys, uint32_t positions, uint32_t vocabulary, int32_t columns,
-              const float* partial, float* dweight, bool accumulate) {
-  constexpr int kAhead = 16;  // parts in flight: a frequent id has many
-  const uint32_t segment = blockIdx.x, first = segment * kSegment, segments = gridDim.x;
-  const int32_t column = static_cast<int32_t>(blockIdx.y * 32 + threadIdx.x) * kVector;
-  if (segment + 1 == segments || column >= columns) return;
-  const uint32_t key = keys[first + kSegment - 1];
-  const auto enters = [&](uint32_t s) { return s < segments && keys[s * kSegment] == key; };
-  if (key == vocabulary || !enters(segment + 1)) return;
-  if (keys[first] == key && first > 0 && keys[first - 1] == key) return;  // an earlier segment's run
-  // The last segment that the run enters: in growing steps, then in halves.
-  uint32_t last = segment + 1, step = 1;
-  for (; enters(last + step); step *= 2) last += step;
-  for (; step > 0; step /= 2) last += enters(last + step) ? step : 0;
-  float sum[kVector];
-  loadVector(partial + (static_cast<int64_t>(segment) * 2 + 1) * columns + column, sum);
-  for (uint32_t start = segment + 1; start <= last; start += kAhead) {
-    Packed<float> parts[kAhead];
-#pragma unroll
-    for (int j = 0; j < kAhead; ++j) {
-      if (start + j <= last)
-        parts[j] = loadPacked(partial + static_cast<int64_t>(start + j) * 2 * columns + column);
-    }
-#pragma unroll
-    for (int j = 0; j < kAhead; ++j) {
-      if (start + j > last) break;
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) sum[i] += parts[j].v[i];
-    }
+// The runs that come in parts: each lane looks for one that leaves the segment before its boundary, where it
+// started; the warps of the block share out its parts, and one adds what they have, in order.
+__global__ void __launch_bounds__(kRunThreads)
+    runKernel(const uint32_t* keys, uint32_t positions, uint32_t vocabulary, uint32_t segments,
+              int32_t columns, const float* partial, float* dweight, bool accumulate) {
+  constexpr int kAhead = 8, kWarps = kRunThreads / 32;  // parts in flight
+  __shared__ Packed<float> sums[kWarps][32];
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int32_t column = static_cast<int32_t>(blockIdx.y * 32 + lane) * kVector;
+  const uint32_t entered = blockIdx.x * kBoundaries + lane + 1, boundary = entered * kSegment;
+  bool found = false;
+  uint32_t mine = kNoKey, mineLast = 0;
+  if (lane < kBoundaries && entered < segments) {
+    mine = keys[boundary];
+    found = mine != vocabulary && keys[boundary - 1] == mine &&
+            (entered == 1 || keys[boundary - kSegment - 1] != mine) &&
+            !liesInTwo(keys, positions, boundary, mine);
   }
-  float* to = dweight + static_cast<int64_t>(key) * columns + column;
-  if (accumulate) {
-    float old[kVector];
-    loadVector(to, old);
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) sum[i] += old[i];
+  if (found) {  // the last segment that the run enters: in growing steps, then in halves
+    const auto enters = [&](uint32_t s) { return s < segments && keys[s * kSegment] == mine; };
+    uint32_t step = 1;
+    mineLast = entered;
+    for (; enters(mineLast + step); step *= 2) mineLast += step;
+    for (; step > 0; step /= 2) mineLast += enters(mineLast + step) ? step : 0;
   }
-  storeVector(to, sum);
+  for (unsigned left = __ballot_sync(kAll, found); left != 0; left &= left - 1) {
+    const int from = __ffs(left) - 1;
+    const uint32_t key = __shfl_sync(kAll, mine, from);
+    const uint32_t second = __shfl_sync(kAll, entered, from), last = __shfl_sync(kAll, mineLast, from);
+    // Part 0 leaves segment second - 1; part i enters segment second - 1 + i.
+    const uint32_t parts = last - second + 2, share = (parts + kWarps - 1) / kWarps;
+    const uint32_t end = (warp + 1) * share < parts ? (warp + 1) * share : parts;
+    Packed<float> sum{};
+    for (uint32_t start = warp * share; start < end && column < columns; start += kAhead) {
+      Packed<float> some[kAhead];
+#pragma unroll
+      for (int j = 0; j < kAhead; ++j) {
+        const int64_t row = (static_cast<int64_t>(second) - 1 + start + j) * 2 + (start + j == 0 ? 1 : 0);
+        if (start + j < end) some[j] = loadPacked(partial + row * columns + column);
+      }
+#pragma unroll
+      for (int j = 0; j < kAhead; ++j) {
+        if (start + j >= end) break;
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) sum.v[i] += some[j].v[i];
+      }
+    }
+    sums[warp][lane] = sum;
+    __syncthreads();
+    if (warp == 0 && column < columns) {
+      for (int w = 1; w < kWarps; ++w) {
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) sum.v[i] += sums[w][lane].v[i];
+      }
+      float* to = dweight + static_cast<int64_t>(key) * columns + column;
+      if (accumulate) {
+        float old[kVector];
+        loadVector(to, old);
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) sum.v[i] += old[i];
+      }
+      storePacked(to, sum);
+    }
+    __syncthreads();
+  }
 }
 
 void embedding(const KernelContext& c) {
@@ -312,32 +391,43 @@ void embeddingBackward(const KernelContext& c) {
 
   const unsigned tiles = static_cast<unsigned>(plan.tiles);
   SortInput input{ids.i32(), nullptr, nullptr, vocabulary};
+  uint16_t* histogram = reinterpret_cast<uint16_t*>(workspace + plan.histogram);
   for (int pass = 0; pass < plan.passes; ++pass) {
-    const int shift = pass * EmbeddingSort::kDigitBits, to = pass % 2;
-    histogramKernel<<<tiles, kSortThreads, 0, stream>>>(input, positions, shift, words(plan.histogram));
-    cudaCheckLaunch(name);
-    scatterKernel<<<tiles, kSortThreads, 0, stream>>>(input, positions, shift, words(plan.histogram),
-                                                      words(plan.keys[to]), words(plan.values[to]));
-    cudaCheckLaunch(name);
+    const int shift = pass * plan.digitBits, to = pass % 2;
+    const auto sort = [&](auto bins) {
+      constexpr int kBins = decltype(bins)::value;
+      histogramKernel<kBins><<<tiles, kSortThreads, 0, stream>>>(input, positions, shift, histogram);
+      cudaCheckLaunch(name);
+      scatterKernel<kBins><<<tiles, kSortThreads, 0, stream>>>(input, positions, shift, histogram,
+                                                               words(plan.keys[to]), words(plan.values[to]));
+      cudaCheckLaunch(name);
+    };
+    if (plan.digitBits == 8) {
+      sort(std::integral_constant<int, 1 << 8>{});
+    } else {
+      sort(std::integral_constant<int, 1 << 9>{});
+    }
     input = {nullptr, words(plan.keys[to]), words(plan.values[to]), vocabulary};
   }
-  if (!c.accumulate[0]) {
-    const int32_t tableRows = static_cast<int32_t>(dweight.rows);
-    zeroAbsentKernel<<<static_cast<unsigned>(divideUp(tableRows, kSegmentThreads)), kSegmentThreads, 0,
-                       stream>>>(input.keys, positions, vocabulary, tableRows, columns, dweight.f32());
-    cudaCheckLaunch(name);
-  }
-  const unsigned columnBlocks = static_cast<unsigned>(divideUp(columns, 32 * kVector));
-  const dim3 segments(static_cast<unsigned>(divideUp(plan.segments, kSegmentThreads / 32)), columnBlocks);
+  const int32_t tableRows = static_cast<int32_t>(dweight.rows);
+  const unsigned zeroBlocks =
+      c.accumulate[0] ? 0 : static_cast<unsigned>(divideUp(tableRows, kSegmentThreads));
+  const int64_t columnBlocks = divideUp(columns, 32 * kVector);
+  const unsigned segmentBlocks =
+      static_cast<unsigned>(divideUp(plan.segments * columnBlocks, kSegmentThreads / 32));
   dispatchActivationType(dy.dtype, name, [&](auto tag) {
     using T = typename decltype(tag)::Type;
     const auto kernel = c.accumulate[0] ? segmentKernel<T, true> : segmentKernel<T, false>;
-    kernel<<<segments, kSegmentThreads, 0, stream>>>(static_cast<const T*>(dy.data), input.keys, input.values,
-                                                     positions, vocabulary, columns, partial, dweight.f32());
+    kernel<<<zeroBlocks + segmentBlocks, kSegmentThreads, 0, stream>>>(
+        static_cast<const T*>(dy.data), input.keys, input.values, positions, vocabulary, zeroBlocks,
+        tableRows, columns, partial, dweight.f32());
   });
   cudaCheckLaunch(name);
-  runKernel<<<dim3(static_cast<unsigned>(plan.segments), columnBlocks), 32, 0, stream>>>(
-      input.keys, positions, vocabulary, columns, partial, dweight.f32(), c.accumulate[0]);
+  const dim3 boundaries(static_cast<unsigned>(divideUp(plan.segments, kBoundaries)),
+                        static_cast<unsigned>(columnBlocks));
+  runKernel<<<boundaries, kRunThreads, 0, stream>>>(input.keys, positions, vocabulary,
+                                                    static_cast<uint32_t>(plan.segments), columns, partial,
+                                                    dweight.f32(), c.accumulate[0]);
   cudaCheckLaunch(name);
 }
 

@@ -1,6 +1,7 @@
 #include <type_traits>
 
 #include "ops/attributes.h"
+#include "ops/cuda_mma.cuh"
 #include "ops/cuda_support.cuh"
 #include "ops/layer_norm/plan.h"
 #include "ops/registry.h"
@@ -11,6 +12,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
+// Dynamic shared memory that, beside a kernel's own, needs no leave of the driver.
+constexpr int kMostCopiedBytes = 47 << 10;
+constexpr int kStages = 3;  // rows of a block of the backward kernel, one in work and the others on their way
 
 // A row belongs to kLanes threads, a warp or a whole block, and stays in their registers: kVectors vectors of
 // eight elements each, 8 * kLanes columns apart.
@@ -98,12 +102,14 @@ __global__ void __launch_bounds__(kThreads)
 // dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + addend, g = dy * weight. A thread has eight columns, a
 // block as many threads as a row has vectors; it takes every gridDim.x-th row and keeps its part of
 // dweight = Σ dy * xhat and dbias = Σ dy in registers. They end in partial: (gridDim.x, 2, columns), null
-// where neither is asked for. dx may be dy or addend. Few registers a thread, and so many rows under way,
-// were faster than several rows a thread.
+// where neither is asked for. dx may be dy or addend. Where blocks are small, each thread copies its columns
+// of the next rows to shared memory meanwhile: the memory is busy, and registers are left for many blocks.
 template <class T, int kMostThreads>
-__global__ void __launch_bounds__(kMostThreads)
+__global__ void __launch_bounds__(kMostThreads, kMostThreads <= kThreads ? 3 : 1)
     backwardKernel(const T* dy, const T* x, const float* weight, const float* mean, const float* rstd,
                    const T* addend, T* dx, float* partial, int64_t rows, int32_t columns, int32_t logical) {
+  constexpr bool kCopied = kMostThreads <= kThreads;
+  extern __shared__ __align__(16) char memory[];
   // Sums of g and g * xhat by warp, twice: a warp may be a row ahead of another.
   __shared__ float2 shared[2][32];
   const int warps = static_cast<int>(blockDim.x) / 32, warp = threadIdx.x / 32;
@@ -112,14 +118,40 @@ __global__ void __launch_bounds__(kMostThreads)
   const float inverse = 1.0f / static_cast<float>(logical);
   float w[kVector] = {}, dw[kVector] = {}, db[kVector] = {};
   if (inside) loadVector(weight + column, w);
-  int turn = 0;
+  // This thread's columns of dy, x and, where there is one, addend.
+  const int tensors = addend ? 3 : 2;
+  const auto copyOf = [&](int stage, int tensor) {
+    return reinterpret_cast<T*>(memory) + ((stage * tensors + tensor) * blockDim.x + threadIdx.x) * kVector;
+  };
+  const auto copy = [&](int64_t row, int stage) {
+    if (inside && row < rows) {
+      const int64_t at = row * columns + column;
+#pragma unroll
+      for (int i = 0; i < kVector; i += 16 / static_cast<int>(sizeof(T))) {
+        copyAsync16(copyOf(stage, 0) + i, dy + at + i, true);
+        copyAsync16(copyOf(stage, 1) + i, x + at + i, true);
+        if (addend) copyAsync16(copyOf(stage, 2) + i, addend + at + i, true);
+      }
+    }
+    commitCopies();
+  };
+  if constexpr (kCopied) {
+    for (int i = 0; i < kStages - 1; ++i) copy(blockIdx.x + static_cast<int64_t>(i) * gridDim.x, i);
+  }
+  int turn = 0, stage = 0;
+  float m = mean[blockIdx.x], r = rstd[blockIdx.x];
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x, turn ^= 1) {
-    const int64_t at = row * columns + column;
-    const Packed<T> g = inside ? loadPacked(dy + at) : Packed<T>{};
-    const Packed<T> in = inside ? loadPacked(x + at) : Packed<T>{};
-    Packed<T> around{};
-    if (kMostThreads <= kThreads && inside && addend) around = loadPacked(addend + at);
-    const float m = mean[row], r = rstd[row];
+    const int64_t at = row * columns + column, next = row + gridDim.x < rows ? row + gridDim.x : row;
+    Packed<T> g{}, in{}, around{};
+    if constexpr (kCopied) {
+      copy(row + static_cast<int64_t>(kStages - 1) * gridDim.x, stage == 0 ? kStages - 1 : stage - 1);
+      waitCopies<kStages - 1>();
+    }
+    const float nextMean = mean[next], nextRstd = rstd[next];
+    if (inside) {
+      g = loadPacked(kCopied ? copyOf(stage, 0) : dy + at);
+      in = loadPacked(kCopied ? copyOf(stage, 1) : x + at);
+    }
     float sumG = 0, sumGX = 0;
 #pragma unroll
     for (int j = 0; j < kVector; ++j) {  // dy and weight are zero in padding lanes
@@ -138,18 +170,21 @@ __global__ void __launch_bounds__(kMostThreads)
       sums.x += shared[turn][other].x;
       sums.y += shared[turn][other].y;
     }
-    if (!inside) continue;
-    // Only now where a thread has 64 registers at most.
-    if (kMostThreads > kThreads && addend) around = loadPacked(addend + at);
-    const float meanG = sums.x * inverse, meanGX = sums.y * inverse;
-    float out[kVector];
+    if (inside) {
+      if (addend) around = loadPacked(kCopied ? copyOf(stage, 2) : addend + at);
+      const float meanG = sums.x * inverse, meanGX = sums.y * inverse;
+      float out[kVector];
 #pragma unroll
-    for (int j = 0; j < kVector; ++j) {
-      const float xhat = (toFloat(in.v[j]) - m) * r;
-      const float value = r * (toFloat(g.v[j]) * w[j] - meanG - xhat * meanGX);
-      out[j] = column + j < logical ? value + toFloat(around.v[j]) : 0.0f;
+      for (int j = 0; j < kVector; ++j) {
+        const float xhat = (toFloat(in.v[j]) - m) * r;
+        const float value = r * (toFloat(g.v[j]) * w[j] - meanG - xhat * meanGX);
+        out[j] = column + j < logical ? value + toFloat(around.v[j]) : 0.0f;
+      }
+      storeVector(dx + at, out);
     }
-    storeVector(dx + at, out);
+    m = nextMean;
+    r = nextRstd;
+    stage = stage == kStages - 1 ? 0 : stage + 1;
   }
   if (!partial || !inside) return;
   float* to = partial + static_cast<int64_t>(blockIdx.x) * 2 * columns + column;
@@ -157,17 +192,20 @@ __global__ void __launch_bounds__(kMostThreads)
   storeVector(to + columns, db);
 }
 
-// out[column] = Σ over blocks of partial: 32 columns a block, whose eight warps add an eighth of the partial
+constexpr int kReduceThreads = 1024;
+constexpr int kReduceWarps = kReduceThreads / 32;
+
+// out[column] = Σ over blocks of partial: 32 columns a block, whose warps add an equal share of the partial
 // rows each.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kReduceThreads)
     reduceKernel(const float* partial, int32_t blocks, int32_t columns, float* dweight, float* dbias,
                  bool addWeight, bool addBias) {
-  __shared__ float shared[kWarps][32];
+  __shared__ float shared[kReduceWarps][32];
   const int which = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   float* out = which ? dbias : dweight;
   if (!out) return;
   const int32_t column = blockIdx.x * 32 + lane;
-  const int32_t share = (blocks + kWarps - 1) / kWarps;
+  const int32_t share = (blocks + kReduceWarps - 1) / kReduceWarps;
   const int32_t end = (warp + 1) * share < blocks ? (warp + 1) * share : blocks;
   float sum = 0;
   if (column < columns) {
@@ -178,7 +216,7 @@ __global__ void __launch_bounds__(kThreads)
   shared[warp][lane] = sum;
   __syncthreads();
   if (warp != 0 || column >= columns) return;
-  for (int w = 1; w < kWarps; ++w) sum += shared[w][lane];
+  for (int w = 1; w < kReduceWarps; ++w) sum += shared[w][lane];
   out[column] = (which ? addBias : addWeight) ? out[column] + sum : sum;
 }
 
@@ -246,18 +284,21 @@ void layerNormBackward(const KernelContext& c) {
   requireWidth(name, x.columns);
   dispatchActivationType(x.dtype, name, [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    const auto kernel = threads <= kThreads ? backwardKernel<T, kThreads> : backwardKernel<T, 1024>;
-    blocks = residentBlocks(kernel, threads, name);
+    const int tensors = addend.data ? 3 : 2;
+    const int bytes = kStages * tensors * threads * kVector * static_cast<int>(sizeof(T));
+    const bool copied = threads <= kThreads && bytes <= kMostCopiedBytes;
+    const auto kernel = copied ? backwardKernel<T, kThreads> : backwardKernel<T, 1024>;
+    blocks = residentBlocks(kernel, threads, name, copied ? bytes : 0);
     if (blocks > x.rows) blocks = x.rows;
     if (blocks > kNormBlocks) blocks = kNormBlocks;
-    kernel<<<static_cast<unsigned>(blocks), threads, 0, cudaStream(c)>>>(
+    kernel<<<static_cast<unsigned>(blocks), threads, copied ? bytes : 0, cudaStream(c)>>>(
         static_cast<const T*>(dy.data), static_cast<const T*>(x.data), weight.f32(), mean.f32(), rstd.f32(),
         static_cast<const T*>(addend.data), static_cast<T*>(dx.data), partial, x.rows, columns,
         static_cast<int32_t>(x.logicalColumns));
   });
   cudaCheckLaunch(name);
   if (!sums) return;
-  reduceKernel<<<dim3(static_cast<unsigned>(divideUp(columns, 32)), 2), kThreads, 0, cudaStream(c)>>>(
+  reduceKernel<<<dim3(static_cast<unsigned>(divideUp(columns, 32)), 2), kReduceThreads, 0, cudaStream(c)>>>(
       partial, static_cast<int32_t>(blocks), columns, dweight.f32(), dbias.f32(), c.accumulate[1],
       c.accumulate[2]);
   cudaCheckLaunch(name);

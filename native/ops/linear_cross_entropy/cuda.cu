@@ -11,7 +11,7 @@ namespace {
 // does not count; without seeds they stay. losses (rows). Where a row fits, it waits in shared memory for its
 // statistics, and is read and written once.
 template <class T, int kRow>
-__global__ void __launch_bounds__(kLossThreads)
+__global__ void __launch_bounds__(kRowThreads<kRow>)
     replaceByGradient(CudaLoss s, bool stashed, T* logits, const int32_t* targets, const float* seeds,
                       double* losses) {
   __shared__ float shared[kLossThreads / 32];
@@ -41,8 +41,8 @@ void launchReplaceByGradient(const CudaLoss& s, T* logits, const int32_t* target
     cudaGetLastError();  // a GPU with less: the row is read twice
     bytes = 0;
   }
-  kernel<<<rowBlocks<kRow>(s.rows), kLossThreads, bytes, stream>>>(s, bytes > 0, logits, targets, seeds,
-                                                                   losses);
+  kernel<<<rowBlocks<kRow>(s.rows), kRowThreads<kRow>, bytes, stream>>>(s, bytes > 0, logits, targets, seeds,
+                                                                        losses);
   cudaCheckLaunch("linear_cross_entropy");
 }
 
