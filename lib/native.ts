@@ -113,6 +113,8 @@ export interface ModelInfo {
   readonly layoutHash: string;
   readonly threads: number;
   readonly isa: string;
+  /** What the bits of results depend on beside our kernels: the chip and the versions of libraries. */
+  readonly arithmetic: string;
   readonly parameters: readonly ParameterInfo[];
 }
 

@@ -41,7 +41,13 @@ const schema = z.strictObject({
   arguments: z.record(z.string(), z.unknown()),
   precision: z.string(),
   /** What the bits of a result depend on beside all this. */
-  machine: z.strictObject({ device: z.string(), isa: z.string(), layoutHash: z.string() }),
+  machine: z.strictObject({
+    device: z.string(),
+    isa: z.string(),
+    /** Chip and versions of libraries: products of matrices are theirs to cut into tiles. */
+    arithmetic: z.string(),
+    layoutHash: z.string(),
+  }),
 });
 
 /** What a trainer needs beside weights and moments to go on as if it had never stopped. */

@@ -45,6 +45,7 @@ export const LIBRARY_VERSION = (
 export const machineOf = ({ native: { info }, device }: Model): TrainerState['machine'] => ({
   device,
   isa: info.isa,
+  arithmetic: info.arithmetic,
   layoutHash: info.layoutHash,
 });
 

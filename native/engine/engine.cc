@@ -62,7 +62,7 @@ void Engine::cancel(const void* owner) {
       queue_.end());
   if (!dropped->empty()) queue_.emplace_back(nullptr, [dropped](DeviceContext&) { dropped->clear(); });
   changed_.notify_all();
-  changed_.wait(lock, [&] { return running_ != owner && callbacks_.count(owner) == 0; });
+  waitUntil(changed_, lock, [&] { return running_ != owner && callbacks_.count(owner) == 0; });
 }
 
 void Engine::whenDone(const void* owner, std::function<void(std::exception_ptr)> callback) {
@@ -93,7 +93,7 @@ void Engine::whenDone(const void* owner, std::function<void(std::exception_ptr)>
 void Engine::loop() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return ending_ || !queue_.empty(); });
+    waitUntil(changed_, lock, [&] { return ending_ || !queue_.empty(); });
     if (queue_.empty()) return;
     auto [owner, job] = std::move(queue_.front());
     queue_.pop_front();

@@ -245,6 +245,7 @@ std::string Model::infoJson() const {
                {"layoutHash", hexHash(layout_.hash)},
                {"threads", options_.threads},
                {"isa", isas[static_cast<int>(cpuIsa())]},
+               {"arithmetic", device_->arithmetic()},
                {"parameters", Json::array()}};
   for (const GraphParameter& parameter : graph_.parameters) {
     Json shape = Json::array(), physical = Json::array();

@@ -1,10 +1,17 @@
-// defines: std::condition_variable, as the oldest systems with glibc 2.34 have it
+// defines: waitUntil
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
+#include <mutex>
 
-// GCC 12 gave wait() a new version that differs in being noexcept. The C++ library of GCC 11, which such
-// systems have, knows the old one alone.
-__asm__(
-    ".symver _ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE,"
-    "_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE@GLIBCXX_3.4.11");
+namespace tesserae {
+
+// Waits until the condition holds. std::condition_variable::wait would do, but for its version: GCC 12 gave
+// it a new one, which the oldest systems with glibc 2.34 lack; waiting with a time limit is inline.
+template <class Condition>
+void waitUntil(std::condition_variable& changed, std::unique_lock<std::mutex>& lock, Condition condition) {
+  while (!condition()) changed.wait_for(lock, std::chrono::hours(1));
+}
+
+}  // namespace tesserae

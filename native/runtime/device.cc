@@ -6,6 +6,7 @@
 
 #include "runtime/error.h"
 #include "runtime/memory.h"
+#include "runtime/system.h"
 
 namespace tesserae {
 
@@ -75,6 +76,7 @@ class CpuDevice : public Device {
  public:
   DeviceKind kind() const override { return DeviceKind::CPU; }
   std::string name() const override { return "cpu"; }
+  std::string arithmetic() const override { return "oneDNN " + oneDnnVersion(); }
   char* allocate(int64_t bytes) override {
     ++statistics_.allocations;
     return allocateAligned(bytes);

@@ -57,6 +57,9 @@ class Device : public std::enable_shared_from_this<Device> {
   virtual ~Device() = default;
   virtual DeviceKind kind() const = 0;
   virtual std::string name() const = 0;  // as users write it: "cpu", "cuda:0"
+  // What the bits of its results depend on beside our kernels: "oneDNN 2.6.3", "NVIDIA A100, cuBLASLt
+  // 130001".
+  virtual std::string arithmetic() const = 0;
 
   // Memory that nobody wrote, in an allocation of its own, aligned to 256 bytes: for memory checkers. Throws
   // ERR_OUT_OF_MEMORY.

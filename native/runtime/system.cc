@@ -4,10 +4,14 @@
 
 namespace tesserae {
 
+std::string oneDnnVersion() {
+  const dnnl_version_t* version = dnnl_version();
+  return std::to_string(version->major) + "." + std::to_string(version->minor) + "." +
+         std::to_string(version->patch);
+}
+
 std::string systemJson() {
-  const dnnl_version_t* dnnl = dnnl_version();
-  std::string json = R"({"oneDnn":")" + std::to_string(dnnl->major) + "." + std::to_string(dnnl->minor) +
-                     "." + std::to_string(dnnl->patch) + "\"";
+  std::string json = R"({"oneDnn":")" + oneDnnVersion() + "\"";
 #ifdef TESSERAE_CUDA
   json += R"(,"cuda":true)" + cudaSystemJson();
 #else

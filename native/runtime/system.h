@@ -1,9 +1,11 @@
-// defines: systemJson, cudaSystemJson
+// defines: oneDnnVersion, systemJson, cudaSystemJson
 #pragma once
 
 #include <string>
 
 namespace tesserae {
+
+std::string oneDnnVersion();  // such as "2.6.3"
 
 // What this build and machine have, for `tesserae doctor`, as a JSON object {cuda, oneDnn, driver?, gpus,
 // libraries}:

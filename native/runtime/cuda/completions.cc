@@ -42,7 +42,7 @@ void CudaCompletions::loop() {
   cudaSetDevice(device_);
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return ending_ || !waiting_.empty(); });
+    waitUntil(changed_, lock, [&] { return ending_ || !waiting_.empty(); });
     if (waiting_.empty()) return;
     auto [event, callback] = std::move(waiting_.front());
     waiting_.pop_front();

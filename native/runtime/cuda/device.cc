@@ -5,6 +5,7 @@
 #include "runtime/chips.h"
 #include "runtime/cuda/check.h"
 #include "runtime/cuda/completions.h"
+#include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/memory_range.h"
 #include "runtime/device.h"
 #include "runtime/devices.h"
@@ -88,6 +89,12 @@ class CudaDevice : public Device {
   // Streams and the context go with the process: a static destructor may run after the driver's.
   DeviceKind kind() const override { return DeviceKind::CUDA; }
   std::string name() const override { return "cuda:" + std::to_string(index_); }
+  std::string arithmetic() const override {
+    cudaDeviceProp properties;
+    cudaCheck(cudaGetDeviceProperties(&properties, index_), "asking what a GPU is");
+    const CublasLt* const lt = cublasLt();
+    return std::string(properties.name) + (lt ? ", cuBLASLt " + std::to_string(lt->version()) : "");
+  }
 
   char* allocate(int64_t bytes) override {
     void* memory = nullptr;

@@ -38,7 +38,7 @@ const state = (step: number): TrainerState => ({
   modelSeed: 0,
   arguments: {},
   precision: 'fp32',
-  machine: { device: 'cpu', isa: '', layoutHash: '' },
+  machine: { device: 'cpu', isa: '', arithmetic: '', layoutHash: '' },
 });
 
 /** What the tensors of a checkpoint hold; undefined unless it is whole. */
