@@ -48,15 +48,17 @@ export class WorkerClient<Request = WorkerRequest> {
 
   private settle({ id, progress, result, error }: WorkerReply): void {
     const waiting = this.waiting.get(id);
+    // It was on its way when the thread was closed. To unref now would let the process end before the thread has.
+    if (!waiting) return;
     if (progress) {
-      waiting?.onProgress?.(progress.done, progress.total);
+      waiting.onProgress?.(progress.done, progress.total);
       return;
     }
     this.waiting.delete(id);
     if (this.waiting.size === 0) this.worker.unref();
     if (error)
-      waiting?.reject(new TesseraeError(error.code, error.message, { details: { ...error.details } }));
-    else waiting?.resolve(result);
+      waiting.reject(new TesseraeError(error.code, error.message, { details: { ...error.details } }));
+    else waiting.resolve(result);
   }
 
   private end(reason: TesseraeError): void {
