@@ -11,6 +11,7 @@ export const typescriptLayers = [
   'models',
   'graph',
   'native.ts',
+  'native_session.ts',
   'errors.ts',
 ];
 

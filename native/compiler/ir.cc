@@ -50,7 +50,7 @@ class Inference : public InferContext {
 const char* arenaName(Arena arena) {
   static const char* const names[kArenas] = {"parameters", "halfCopy", "gradients", "moment1",
                                              "moment2",    "state",    "schedule",  "session",
-                                             "inputs",     "outputs",  "workspace"};
+                                             "cache",      "inputs",   "outputs",   "workspace"};
   return names[static_cast<int>(arena)];
 }
 
@@ -142,6 +142,8 @@ ValueId Ir::session(const std::string& name, TensorSpec spec) {
   sessionBytes += align(spec.bytes());
   return once(name, {name, std::move(spec), Arena::Session, offset});
 }
+
+ValueId Ir::cache(TensorSpec spec) { return once("cache", {"cache", std::move(spec), Arena::Cache, 0}); }
 
 std::vector<ValueId> Ir::emit(const std::string& operationName, const std::string& name,
                               const std::string& site, std::vector<ValueId> inputs, Attributes attributes,

@@ -1,7 +1,8 @@
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
 import type { ModelConfig } from '../../../lib/models/families';
 import type { Model } from '../../../lib/models/model';
-import { Sampler, type GenerateOptions } from '../../../lib/sampling/sampler';
+import type { GenerateOptions } from '../../../lib/sampling/options';
+import { Sampler } from '../../../lib/sampling/sampler';
 import { failureOf } from '../support/errors';
 import { disposeModels, tinyModel } from '../support/tiny_model';
 
