@@ -19,8 +19,8 @@ export {
   type LoadedModel,
   type SaveOptions,
 } from './checkpoint/checkpoint';
-export type { GenerateOptions, MaskedSequence } from './sampling/options';
-export { Sampler, type Generation, type Prompt } from './sampling/sampler';
+export type { GenerateOptions, MaskedSequence, TokenTypes } from './sampling/options';
+export { Sampler, type Generation, type Prompt, type SamplerOptions } from './sampling/sampler';
 export type { FinishReason, GeneratedToken, TokenLogprob } from './sampling/sequence';
 export { lossCurveSvg, lossCurveTerminal, type LossPoint, type TerminalOptions } from './report/loss_curve';
 export { MetricsFile, type MetricsRecord } from './report/metrics_file';

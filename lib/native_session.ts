@@ -61,6 +61,11 @@ export interface SessionOptions {
     /** Sets of ⌈vocabSize / 32⌉ words, and which one a row's position takes tokens from (rows × cache; −1: all). */
     readonly sets?: Int32Array;
     readonly setAt?: Int32Array;
+    /** For a model with types: of each token id (vocabSize), and by row and position (rows × cache; −1: as the id's). */
+    readonly typesOf?: Int32Array;
+    readonly typesAt?: Int32Array;
+    readonly subtypesOf?: Int32Array;
+    readonly subtypesAt?: Int32Array;
   };
 }
 
@@ -89,6 +94,7 @@ export interface SessionCalls {
   prefill(session: object, inputs: object, lengths: Int32Array): Promise<void>;
   forward(session: object): Promise<void>;
   decode(session: object, steps: number, mask: Int32Array, into: object): Promise<void>;
+  redirect(session: object, parents: Int32Array, tokens: Int32Array): Promise<void>;
   disposeSession(session: object): void;
 }
 
@@ -115,9 +121,15 @@ export class NativeSession {
 
   /**
    * Reads prompts (rows × the longest length, row-major, any id beyond a row's length). A prompt may come in pieces.
+   *
+   * @param types - types and subtypes, in the form of the tokens, for a model that has them.
    */
-  async prefill(tokens: Int32Array, lengths: Int32Array): Promise<void> {
-    await this.async((native) => native.prefill(this.open(), { tokens }, lengths));
+  async prefill(
+    tokens: Int32Array,
+    lengths: Int32Array,
+    types: Readonly<Record<string, Int32Array>> = {},
+  ): Promise<void> {
+    await this.async((native) => native.prefill(this.open(), { tokens, ...types }, lengths));
   }
 
   /** Starts the model on the tokens chosen last, so that the next `decode` finds its logits. */
@@ -143,6 +155,14 @@ export class NativeSession {
     const words = mask ? new Int32Array(mask.buffer, mask.byteOffset, mask.length) : new Int32Array(0);
     await this.async((native) => native.decode(this.open(), steps, words, into));
     return { ...into, steps, finished: Array.from(into.finished, (code) => FINISH[code] ?? 'full') };
+  }
+
+  /**
+   * Rows go on as copies of others, with other tokens than were chosen last: row i from row parents[i], which must have as
+   * many positions, with tokens[i].
+   */
+  async redirect(parents: Int32Array, tokens: Int32Array): Promise<void> {
+    await this.async((native) => native.redirect(this.open(), parents, tokens));
   }
 
   dispose(): void {

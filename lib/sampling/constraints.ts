@@ -1,6 +1,7 @@
 /** What options ask of native code: which features, and the arrays that they read. */
+import { TesseraeError } from '../errors';
 import type { SessionOptions } from '../native';
-import type { ResolvedOptions } from './options';
+import type { ResolvedOptions, TokenTypes } from './options';
 
 /** Words of a set of tokens, a bit a token. */
 export const maskWords = (vocabSize: number): number => Math.ceil(vocabSize / 32);
@@ -71,4 +72,60 @@ export function setsOf(
     }
   }
   return { sets, setAt };
+}
+
+/** The type of one token. */
+function typeOf(name: string, rule: TokenTypes, token: number, position: number): number {
+  const type = 'byToken' in rule ? rule.byToken[token] : rule.byPosition[position];
+  if (type !== undefined) return type;
+  throw new TesseraeError(
+    'ERR_CONFIG',
+    `${name}.byPosition has no entry for position ${position}: it must reach to the last token of the longest sequence`,
+    { details: { path: name } },
+  );
+}
+
+/**
+ * Types of the tokens of prompts, and tables of those to come.
+ *
+ * @param contexts - tokens of each row, whose first one has position `offsets[row]` of its sequence.
+ * @param last - positions that each row may reach, exclusive.
+ */
+export function typeTables(
+  options: ResolvedOptions,
+  vocabSize: number,
+  capacity: number,
+  rows: readonly { readonly context: readonly number[]; readonly offset: number; readonly last: number }[],
+): {
+  readonly arrays: Readonly<Record<string, Int32Array>>;
+  readonly prompt: (time: number) => Readonly<Record<string, Int32Array>>;
+} {
+  const rules = (['types', 'subtypes'] as const).flatMap((name) => {
+    const rule = options[name];
+    return rule ? [[name, rule] as const] : [];
+  });
+  const arrays: Record<string, Int32Array> = {};
+  for (const [name, rule] of rules) {
+    arrays[`${name}Of`] = 'byToken' in rule ? Int32Array.from(rule.byToken) : new Int32Array(vocabSize);
+    const at = new Int32Array(rows.length * capacity).fill(-1);
+    if ('byPosition' in rule)
+      rows.forEach(({ offset, last }, row) => {
+        for (let i = 0; i < capacity && offset + i < last; i++)
+          at[row * capacity + i] = typeOf(name, rule, 0, offset + i);
+      });
+    arrays[`${name}At`] = at;
+  }
+  const prompt = (time: number): Record<string, Int32Array> =>
+    Object.fromEntries(
+      rules.map(([name, rule]) => {
+        const values = new Int32Array(rows.length * time);
+        rows.forEach(({ context, offset }, row) => {
+          context.forEach((token, i) => {
+            values[row * time + i] = typeOf(name, rule, token, offset + i);
+          });
+        });
+        return [name, values];
+      }),
+    );
+  return { arrays, prompt };
 }

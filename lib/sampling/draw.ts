@@ -1,7 +1,7 @@
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
 import { MOST_VISIT, type NativeSession } from '../native';
-import { biasOf, maskWords, sessionOptions, setsOf } from './constraints';
+import { biasOf, maskWords, sessionOptions, setsOf, typeTables } from './constraints';
 import type { MaskedSequence, ResolvedOptions } from './options';
 import type { Sequence } from './sequence';
 
@@ -42,6 +42,17 @@ async function* fillCache(
   const offsets = sequences.map(({ tokens }, row) => tokens.length - (contexts[row]?.length ?? 0));
   const rows = sequences.length;
   const bias = biasOf(options, vocabSize);
+  const types = typeTables(
+    options,
+    vocabSize,
+    capacity,
+    sequences.map(({ tokens, generated }, row) => ({
+      context: contexts[row] ?? [],
+      offset: offsets[row] ?? 0,
+      // The last new token is never read.
+      last: tokens.length - generated.length + options.maxNewTokens - 1,
+    })),
+  );
   const session = await model.native.createSession({
     rows,
     cache: capacity,
@@ -49,10 +60,10 @@ async function* fillCache(
     drawn: sequences.map(({ generated }) => generated.length),
     settings: sequences.map(() => options),
     ...sessionOptions(options, vocabSize),
-    arrays: { ...(bias ? { bias } : {}), ...setsOf(options, vocabSize, capacity, offsets) },
+    arrays: { ...(bias ? { bias } : {}), ...types.arrays, ...setsOf(options, vocabSize, capacity, offsets) },
   });
   try {
-    await prefill(session, contexts, capacity);
+    await prefill(session, contexts, capacity, types.prompt);
     let steps = options.tokenMask ? 1 : FIRST_VISIT;
     for (;;) {
       const started = performance.now();
@@ -73,10 +84,12 @@ async function* fillCache(
   }
 }
 
-async function prefill(
+/** Reads prompts, padded to a length that many share. */
+export async function prefill(
   session: NativeSession,
   contexts: readonly (readonly number[])[],
   capacity: number,
+  types: (time: number) => Readonly<Record<string, Int32Array>> = () => ({}),
 ): Promise<void> {
   const longest = contexts.reduce((most, { length }) => Math.max(most, length), 0);
   let time = SHORTEST_PROMPT;
@@ -89,6 +102,7 @@ async function prefill(
   await session.prefill(
     tokens,
     Int32Array.from(contexts, ({ length }) => length),
+    types(time),
   );
 }
 

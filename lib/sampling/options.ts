@@ -11,6 +11,12 @@ export interface MaskedSequence {
   readonly tokens: readonly number[];
 }
 
+/**
+ * Which type a token has: by its id (vocabSize entries), or by its position in the sequence, the first of the prompt
+ * being 0. It holds for the prompt too.
+ */
+export type TokenTypes = { readonly byToken: ArrayLike<number> } | { readonly byPosition: ArrayLike<number> };
+
 /** How text is generated. Defaults change nothing about the model's own probabilities. */
 export interface GenerateOptions {
   /** Tokens to generate at most, 1 to 10,000,000. Default 256. */
@@ -47,6 +53,10 @@ export interface GenerateOptions {
    * still listed; their words do not matter.
    */
   readonly tokenMask?: (batch: readonly MaskedSequence[]) => Uint32Array;
+  /** For a model with nTypes, which needs it: types in [0, nTypes). */
+  readonly types?: TokenTypes;
+  /** For a model with nStypes, which needs it: subtypes in [0, nStypes). */
+  readonly subtypes?: TokenTypes;
   /** Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. */
   readonly eosTokenId?: number | readonly number[];
   /** Likewise with finishReason 'stop'. */
@@ -55,6 +65,19 @@ export interface GenerateOptions {
   readonly stop?: string | readonly string[];
   /** Sequences of each prompt; the i-th draws as the first would with seed + i. Default 1. */
   readonly numReturnSequences?: number;
+  /**
+   * Beam search with so many beams, 1 to 64: the likeliest sequences instead of drawn ones, by the model alone. Goes with
+   * maxNewTokens, eosTokenId, stopTokens, numReturnSequences (at most numBeams), and no option that changes
+   * probabilities. Default 1: no beam search.
+   */
+  readonly numBeams?: number;
+  /** Beams are ranked by their log-probability ÷ length ^ lengthPenalty: above 0 favours long ones. Default 1. */
+  readonly lengthPenalty?: number;
+  /**
+   * When beam search ends: true: as soon as numBeams have ended; false: when no better one is likely; 'never': when none
+   * is possible. Default false.
+   */
+  readonly earlyStopping?: boolean | 'never';
   /**
    * Also returns the log-probability of each token, and with a number from 1 to 20 the so many likeliest ones: by the
    * model alone, before all of the above. Default false.
@@ -68,6 +91,9 @@ export interface GenerateOptions {
   /** Ends the generation early, with what there is. */
   readonly signal?: AbortSignal;
 }
+
+/** Likeliest tokens that native code tells of. */
+const MOST_LIKELIEST = 128;
 
 const token = z.int().min(0);
 
@@ -87,6 +113,9 @@ const schema = z.strictObject({
   stopTokens: z.array(token).default([]),
   stop: z.union([z.string().min(1), z.array(z.string().min(1))]).default([]),
   numReturnSequences: z.int().min(1).max(65_535).default(1),
+  numBeams: z.int().min(1).max(64).default(1),
+  lengthPenalty: z.number().min(-100).max(100).default(1),
+  earlyStopping: z.union([z.boolean(), z.literal('never')]).default(false),
   logprobs: z.union([z.boolean(), z.int().min(0).max(20)]).default(false),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
 });
@@ -108,14 +137,17 @@ export interface ResolvedOptions extends Omit<z.output<typeof schema>, 'eosToken
   /** By position; forced tokens are sets of one. */
   readonly allowedTokens: ReadonlyMap<number, readonly number[]>;
   readonly tokenMask?: NonNullable<GenerateOptions['tokenMask']>;
+  readonly types?: TokenTypes;
+  readonly subtypes?: TokenTypes;
 }
 
 /** @throws TesseraeError `ERR_CONFIG` that names the option, its value and what is allowed. */
 export function resolveOptions(
   options: Omit<GenerateOptions, 'signal'>,
-  vocabSize: number,
+  model: { readonly vocabSize: number; readonly nTypes: number; readonly nStypes: number },
 ): ResolvedOptions {
-  const { logitBias, forcedTokens, allowedTokens, tokenMask, ...rest } = options;
+  const { vocabSize } = model;
+  const { logitBias, forcedTokens, allowedTokens, tokenMask, types, subtypes, ...rest } = options;
   const { eosTokenId, stop, ...given } = parseConfig(schema, rest, { synonyms });
   const eosTokens = typeof eosTokenId === 'number' ? [eosTokenId] : eosTokenId;
   const refuse = (path: string, message: string): never => {
@@ -160,6 +192,7 @@ export function resolveOptions(
   if (tokenMask !== undefined && typeof tokenMask !== 'function') refuse('tokenMask', 'must be a function');
   if (given.minNewTokens > given.maxNewTokens)
     refuse('minNewTokens', `is ${given.minNewTokens}, more than maxNewTokens ${given.maxNewTokens}`);
+  if (given.numBeams > 1) checkBeams(options, { ...given, eosTokens }, refuse);
   return {
     ...given,
     eosTokens,
@@ -167,5 +200,52 @@ export function resolveOptions(
     logitBias: biases,
     allowedTokens: sets,
     ...(tokenMask ? { tokenMask } : {}),
+    ...typesOf('types', types, 'nTypes', model.nTypes, vocabSize),
+    ...typesOf('subtypes', subtypes, 'nStypes', model.nStypes, vocabSize),
   };
+}
+
+/** What beam search, which goes by the model's own probabilities, does not take. */
+function checkBeams(
+  options: Omit<GenerateOptions, 'signal'>,
+  beams: Pick<ResolvedOptions, 'numBeams' | 'numReturnSequences' | 'eosTokens' | 'stopTokens'>,
+  refuse: (path: string, message: string) => never,
+): void {
+  const { numBeams, numReturnSequences, eosTokens, stopTokens } = beams;
+  const taken = new Set<string>([
+    ...['maxNewTokens', 'eosTokenId', 'stopTokens', 'numReturnSequences', 'numBeams', 'lengthPenalty'],
+    ...['earlyStopping', 'seed'],
+  ]);
+  for (const [name, value] of Object.entries(options))
+    if (value !== undefined && !taken.has(name)) refuse(name, `is given, which beam search (numBeams) does not take`);
+  if (numReturnSequences > numBeams)
+    refuse('numReturnSequences', `is ${numReturnSequences}: beam search has ${numBeams} sequences (numBeams)`);
+  const ends = eosTokens.length + stopTokens.length;
+  const most = Math.floor(MOST_LIKELIEST / Math.max(2, 1 + ends));
+  if (numBeams > most)
+    refuse('numBeams', `is ${numBeams}: with ${ends} tokens that end a sequence it is at most ${most}`);
+}
+
+/** Checks a rule for types against what the model has. */
+function typesOf(
+  name: 'types' | 'subtypes',
+  rule: TokenTypes | undefined,
+  setting: string,
+  count: number,
+  vocabSize: number,
+): { readonly types?: TokenTypes; readonly subtypes?: TokenTypes } {
+  const refuse = (message: string): never => {
+    throw new TesseraeError('ERR_CONFIG', message, { details: { path: name } });
+  };
+  if (count === 0 && rule === undefined) return {};
+  if (count === 0) refuse(`${name} are given, but the model has none: leave them out, or create it with ${setting}`);
+  if (rule === undefined)
+    return refuse(`${name} are missing: the model has ${setting}, so every token needs one, by its id or position`);
+  const given = 'byToken' in rule ? rule.byToken : rule.byPosition;
+  const wrong = Array.from(given).findIndex((type) => !Number.isInteger(type) || type < 0 || type >= count);
+  if (wrong >= 0)
+    refuse(`${name}[${wrong}] is ${String(given[wrong])}: it must be an integer from 0 to ${count - 1}`);
+  if ('byToken' in rule && given.length !== vocabSize)
+    refuse(`${name}.byToken has ${given.length} entries: it must have one for each of ${vocabSize} tokens`);
+  return { [name]: rule };
 }

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
+import { beamSearch, type Beam } from './beam';
 import { draw } from './draw';
 import { resolveOptions, type GenerateOptions, type ResolvedOptions } from './options';
 import { Sequence, type FinishReason, type GeneratedToken, type TokenLogprob } from './sequence';
@@ -21,6 +22,16 @@ export interface Generation {
   readonly topLogprobs?: readonly (readonly TokenLogprob[])[];
 }
 
+export interface SamplerOptions {
+  /**
+   * Tokens with which the sequences of training began, where it was recorded: prompts must begin with one of them.
+   * Default: any may.
+   */
+  readonly startTokens?: readonly number[];
+  /** Takes prompts that begin otherwise than training did. Default false. */
+  readonly allowAnyStart?: boolean;
+}
+
 /**
  * Generates text with a causal model. The model's context is nPositions tokens: when it is full, generation goes on from
  * the last half of it.
@@ -38,18 +49,14 @@ export class Sampler {
   constructor(
     readonly model: Model,
     readonly tokenizer: Tokenizer,
+    private readonly options: SamplerOptions = {},
   ) {
-    const { isEncoder, vocabSize, nTypes, nStypes } = model.config;
+    const { isEncoder, vocabSize } = model.config;
     const refuse = (path: string, message: string): never => {
       throw new TesseraeError('ERR_CONFIG', message, { details: { path } });
     };
     if (isEncoder)
       refuse('isEncoder', 'an encoder (isEncoder) does not predict next tokens: use model.logits()');
-    if (nTypes > 0 || nStypes > 0)
-      refuse(
-        'nTypes',
-        'a model with nTypes or nStypes needs the types of new tokens too: use model.logits()',
-      );
     if (tokenizer.vocabSize !== vocabSize)
       refuse(
         'vocabSize',
@@ -73,9 +80,16 @@ export class Sampler {
     options: GenerateOptions = {},
   ): Promise<Generation | Generation[]> {
     const { signal, ...rest } = options;
-    const resolved = resolveOptions(rest, this.model.config.vocabSize);
+    const resolved = resolveOptions(rest, this.model.config);
     const several = isList(prompt);
-    if (!several) this.requireOne(resolved, 'generate([prompt], …)');
+    if (!several) this.requireOne(resolved);
+    if (resolved.numBeams > 1) {
+      const prompts = (several ? prompt : [prompt]).map((one) => this.promptTokens(one));
+      const beams = await beamSearch(this.model, prompts, resolved, () => signal?.aborted === true);
+      const made = beams.flat().map((beam) => this.generationOfBeam(beam));
+      const [best] = made;
+      return several || !best ? made : best;
+    }
     const sequences = this.sequences(several ? prompt : [prompt], resolved);
     if (!signal?.aborted) {
       for await (const _ of draw(this.model, sequences, resolved)) if (signal?.aborted) break;
@@ -95,8 +109,12 @@ export class Sampler {
     options: GenerateOptions = {},
   ): AsyncGenerator<GeneratedToken, FinishReason, void> {
     const { signal, ...rest } = options;
-    const resolved = resolveOptions(rest, this.model.config.vocabSize);
-    this.requireOne(resolved, 'generate([prompt], …)');
+    const resolved = resolveOptions(rest, this.model.config);
+    this.requireOne(resolved);
+    if (resolved.numBeams > 1)
+      throw new TesseraeError('ERR_CONFIG', 'numBeams: beam search knows its sequences at the end: call generate()', {
+        details: { path: 'numBeams' },
+      });
     const sequences = this.sequences([prompt], resolved);
     const [sequence] = sequences;
     if (signal?.aborted || !sequence) return 'abort';
@@ -112,11 +130,16 @@ export class Sampler {
     return sequence.finishReason ?? 'abort';
   }
 
-  private requireOne({ numReturnSequences }: ResolvedOptions, instead: string): void {
+  private generationOfBeam({ tokens, finishReason }: Beam): Generation {
+    const shown = finishReason === 'length' ? tokens : tokens.slice(0, -1);
+    return { text: this.tokenizer.decode(shown), tokens: Int32Array.from(tokens), finishReason };
+  }
+
+  private requireOne({ numReturnSequences }: ResolvedOptions): void {
     if (numReturnSequences > 1)
       throw new TesseraeError(
         'ERR_CONFIG',
-        `numReturnSequences is ${numReturnSequences}, but one sequence is returned here: call ${instead}`,
+        `numReturnSequences is ${numReturnSequences}, but one sequence is returned here: call generate([prompt], …)`,
         { details: { path: 'numReturnSequences' } },
       );
   }
@@ -142,14 +165,27 @@ export class Sampler {
         `token ${wrong} of the prompt is ${String(tokens[wrong])}: ids are integers from 0 to ${vocabSize - 1}`,
         { details: { position: wrong } },
       );
-    if (tokens.length > 0) return tokens;
+    if (tokens.length === 0) tokens.push(this.startToken());
+    const { startTokens, allowAnyStart = false } = this.options;
+    const [first = -1] = tokens;
+    if (startTokens !== undefined && !allowAnyStart && !startTokens.includes(first))
+      throw new TesseraeError(
+        'ERR_DATA',
+        `the prompt begins with token ${first}, but sequences of training began with ${startTokens.slice(0, 8).join(', ')}` +
+          `${startTokens.length > 8 ? ', …' : ''}: begin with one of these, or set allowAnyStart`,
+        { details: { token: first } },
+      );
+    return tokens;
+  }
+
+  private startToken(): number {
     const { startToken } = this.tokenizer;
     if (startToken === undefined)
       throw new TesseraeError(
         'ERR_DATA',
         `the prompt is empty, and the '${this.tokenizer.name}' tokenizer has no start token: give at least one token`,
       );
-    return [startToken];
+    return startToken;
   }
 }
 

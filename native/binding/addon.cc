@@ -378,6 +378,22 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
               });
 }
 
+Napi::Value redirect(const Napi::CallbackInfo& info) {
+  const HostTensor parents = arrayArgument(info, 1, DType::I32), tokens = arrayArgument(info, 2, DType::I32);
+  const SessionHandle handle = sessionOf(info);
+  const auto list = [](const HostTensor& tensor) {
+    const auto* first = reinterpret_cast<const int32_t*>(tensor.data.data());
+    return std::vector<int32_t>(first, first + tensor.elements());
+  };
+  return environment(info.Env())
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
+              [session = handle.session, parents = list(parents),
+               tokens = list(tokens)](DeviceContext&) -> Completion {
+                session->redirect(parents, tokens);
+                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+              });
+}
+
 Napi::Value disposeModel(const Napi::CallbackInfo& info) {
   release(info.Env(), handleOf<ModelHandle>(info, kModelTag, "model"));
   return info.Env().Undefined();
@@ -414,6 +430,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("prefill", exported<prefill>);
   add("forward", exported<forward>);
   add("decode", exported<decode>);
+  add("redirect", exported<redirect>);
   add("disposeModel", exported<disposeModel>);
   add("disposeSession", exported<disposeSession>);
   return exports;

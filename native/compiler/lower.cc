@@ -93,11 +93,19 @@ class Lowering {
 
   ValueId inputValue(const GraphInput& input) {
     if (sampling_ && input.name == "lengths") return ir_.stateValue("lengths");
-    if (sampling_ && input.name != "tokens") {
+    const bool typed = input.name == "types" || input.name == "subtypes";
+    if (sampling_ && input.name != "tokens" && !typed) {
       fail(ErrorCode::Config, "a model with the input '%s' can't be sampled from token ids alone",
            input.name.c_str());
     }
-    if (request_.mode == Mode::Decode) return ir_.stateValue("next");
+    if (request_.mode == Mode::Decode) {
+      const ValueId next = ir_.stateValue("next");
+      if (!typed) return next;
+      return ir_.emit("token_types", input.name, input.name,
+                      {next, ir_.stateValue("start"), ir_.stateValue(input.name + "Of"),
+                       ir_.stateValue(input.name + "At")},
+                      {})[0];
+    }
     // Floats come in as activations.
     const DType type = input.dtype == DType::F32 ? activationType(ir_.precision) : input.dtype;
     return ir_.add({input.name, {bind(input.axes), type}, Arena::Inputs, -1});

@@ -44,6 +44,11 @@ void makeSession(Ir& ir, const ProgramRequest& request) {
   keep("settings", {batch, countAxis("settings", kSettings)}, DType::F32);
   keep("stops", {countAxis("kinds", 2), words}, DType::U32);  // end tokens, stop tokens
   keep("logits", {batch, vocabulary}, DType::F32);
+  for (const std::string name : {"types", "subtypes"}) {
+    if (!ir.graph.findInput(name)) continue;
+    keep((name + "Of").c_str(), {countAxis("ids", vocabulary.logical())}, DType::I32);
+    keep((name + "At").c_str(), {batch, countAxis("positions", request.cache)}, DType::I32);
+  }
   if (features.bias) keep("bias", {vocabulary}, DType::F32);
   if (features.mask) keep("mask", {batch, words}, DType::U32);
   if (features.sets) {

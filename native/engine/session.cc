@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <map>
 
 #include "compiler/json.h"
 #include "ops/sampling.h"
@@ -101,6 +104,22 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
   if (features_.bias) {
     const HostTensor& bias = arrayOf(arrays, "bias", DType::F32, vocabulary);
     model_->device_->write(place("bias"), bias.data.data(), vocabulary * 4);
+  }
+  for (const std::string name : {"types", "subtypes"}) {
+    const GraphInput* input = model_->graph_.findInput(name);
+    if (!input) continue;
+    const std::pair<std::string, int64_t> tables[] = {{name + "Of", vocabulary}, {name + "At", rows_ * capacity_}};
+    for (const auto& [table, elements] : tables) {
+      const HostTensor& given = arrayOf(arrays, table.c_str(), DType::I32, elements);
+      const auto* types = reinterpret_cast<const int32_t*>(given.data.data());
+      const int32_t least = table == name + "At" ? -1 : 0;  // -1: as the token's id says
+      const auto wrong = std::find_if(types, types + elements,
+                                      [&](int32_t type) { return type < least || type >= input->below.value_or(0); });
+      if (wrong != types + elements)
+        fail(ErrorCode::Config, "session.%s has the type %d; it must be below %lld", table.c_str(), *wrong,
+             static_cast<long long>(input->below.value_or(0)));
+      model_->device_->write(place(table.c_str()), types, elements * 4);
+    }
   }
   if (!features_.sets) return;
   const HostTensor &sets = arrayOf(arrays, "sets", DType::I32, -1),
@@ -220,6 +239,41 @@ void Session::forward(DeviceContext& context) {
   pending_ = true;
 }
 
+void Session::redirect(const std::vector<int32_t>& parents, const std::vector<int32_t>& tokens) {
+  const int64_t vocabulary = value("logits").spec.axes[1].logical();
+  if (!chose_ || pending_) fail(ErrorCode::Data, "redirect follows decode");
+  if (static_cast<int64_t>(parents.size()) != rows_ || static_cast<int64_t>(tokens.size()) != rows_)
+    fail(ErrorCode::Data, "redirect needs a parent and a token for each of %lld rows",
+         static_cast<long long>(rows_));
+  bool moved = false;
+  for (int64_t row = 0; row < rows_; ++row) {
+    const size_t r = static_cast<size_t>(row);
+    if (parents[r] < 0 || parents[r] >= rows_ || tokens[r] < 0 || tokens[r] >= vocabulary ||
+        positions_[static_cast<size_t>(parents[r])] != positions_[r])
+      fail(ErrorCode::Data, "row %lld can't go on from row %d with the token %d", static_cast<long long>(row),
+           parents[r], tokens[r]);
+    moved |= parents[r] != row;
+  }
+  write("next", tokens);
+  const Program& decode = model_->program(request(Mode::Decode));
+  for (const Value& value : decode.values) {
+    if (value.arena != Arena::Cache || !moved) continue;
+    const TensorSpec& spec = value.spec;  // (pages, layers, 2, B, positions of a page, heads)
+    const int64_t slabs = cache_.bytes() / (spec.bytes() / spec.axes[0].physical()) * spec.axes[1].physical() * 2;
+    const int64_t bytes = cache_.bytes() / slabs, rowBytes = bytes / rows_;
+    requireMemory(*model_->device_, bytes - slab_.bytes(), "beams that change places", "use fewer of them");
+    slab_.reserve(*model_->device_, bytes);
+    for (int64_t slab = 0; slab < slabs; ++slab) {
+      char* const at = cache_.data() + slab * bytes;
+      model_->device_->copy(slab_.data(), at, bytes);
+      for (int64_t row = 0; row < rows_; ++row) {
+        const int64_t parent = parents[static_cast<size_t>(row)];
+        if (parent != row) model_->device_->copy(at + row * rowBytes, slab_.data() + parent * rowBytes, rowBytes);
+      }
+    }
+  }
+}
+
 Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<uint32_t>& mask) {
   if (steps < 1 || steps > kMostVisit)
     fail(ErrorCode::Internal, "a visit of %lld steps; it must be 1 to %lld", static_cast<long long>(steps),
@@ -242,6 +296,30 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
     model_->enqueue(choose, chooseBases, false);
     pending_ = false;
   }
+  if (std::getenv("TESS_PROFILE") && steps == kMostVisit) {  // PROFILE-BEGIN
+    Model::Compiled& decode = model_->compiled(request(Mode::Decode));
+    const Bases forwardBases = basesFor(context, decode.program, *std::max_element(positions_.begin(), positions_.end()));
+    for (const auto& [program, bases] : {std::pair<const Program*, const Bases*>{&decode.program, &forwardBases}, {&choose.program, &chooseBases}}) {
+      auto stopwatch = model_->device_->stopwatch();
+      auto recording = model_->device_->record([&] {
+        execute(*model_->device_, *program, *bases, model_->options_.threads, false, {}, {.stopwatch = stopwatch.get()});
+      });
+      for (int i = 0; i < 3; ++i) model_->device_->replay(*recording);
+      model_->device_->synchronize();
+      std::map<std::string, std::pair<double, int>> sums;
+      double total = 0;
+      for (const Timing& timing : timingsOf(*program, *stopwatch)) {
+        std::string name = timing.operation;
+        if (name == "linear") name += " " + timing.call.substr(timing.call.find_last_of('.') + 1) + (timing.call.find("mlp") != std::string::npos ? " mlp" : "");
+        sums[name].first += timing.seconds * 1e6;
+        sums[name].second++;
+        total += timing.seconds * 1e6;
+      }
+      std::fprintf(stderr, "rows %lld total %.0f us:", static_cast<long long>(rows_), total);
+      for (const auto& [name, sum] : sums) std::fprintf(stderr, " %s %dx%.2f", name.c_str(), sum.second, sum.first / sum.second);
+      std::fprintf(stderr, "\n");
+    }
+  }  // PROFILE-END
   std::vector<char> report(static_cast<size_t>(choose.program.sessionReport));
   model_->device_->read(report.data(), memory_.data(), choose.program.sessionReport);
   const auto reported = [&](const char* name) { return report.data() + (place(name) - memory_.data()); };

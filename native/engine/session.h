@@ -25,7 +25,8 @@ struct Visit {
 class Session {
  public:
   // options: {rows, cache, seeds, drawn, settings, endTokens, stopTokens, features} as JSON, by row where a
-  // row has its own; arrays: bias (V) float32; sets (n, ⌈V/32⌉) and setAt (rows, cache) int32 with features.sets.
+  // row has its own; arrays: bias (V) float32; sets (n, ⌈V/32⌉) and setAt (rows, cache) int32 with features.sets;
+  // for a model with types, typesOf (V) and typesAt (rows, cache) int32, and so for subtypes: ops/token_types.
   // Throws ERR_CONFIG.
   Session(std::shared_ptr<Model> model, std::string_view options, const HostBatch& arrays);
   // Reads the next piece of each row's prompt: rows × time tokens, of which lengths count.
@@ -36,6 +37,9 @@ class Session {
   // Chooses `steps` tokens of each row, at most kMostVisit. mask: rows × ⌈V/32⌉ words, empty without
   // features.mask.
   Visit decode(DeviceContext& context, int64_t steps, const std::vector<uint32_t>& mask);
+  // Rows go on as copies of others, with other tokens than were chosen last: row i from row parents[i], which has as
+  // many positions, with tokens[i].
+  void redirect(const std::vector<int32_t>& parents, const std::vector<int32_t>& tokens);
   int64_t rows() const { return rows_; }
   int64_t logProbs() const { return features_.logProbs; }
 
@@ -59,7 +63,7 @@ class Session {
   std::shared_ptr<Model> model_;
   int64_t rows_, capacity_;
   SamplingFeatures features_;
-  DeviceArena memory_, cache_;
+  DeviceArena memory_, cache_, slab_;  // slab: rows of one layer and page, while they change places
   std::vector<std::vector<int32_t>> prompt_;
   std::vector<int64_t> drawn_;      // tokens that each row has drawn
   std::vector<int32_t> positions_;  // that each row has in the cache, the pending ones included

@@ -33,7 +33,7 @@ enum Finish : int32_t {
 
 inline constexpr int64_t kPagePositions = 128;  // of the cache: keys of a run never cross a page
 inline constexpr int64_t kMostVisit = 64;       // tokens of a row that wait for the host
-inline constexpr int64_t kMostLogProbs = 20;    // likeliest tokens that are told of
+inline constexpr int64_t kMostLogProbs = 128;   // likeliest tokens that are told of
 
 inline constexpr uint32_t kInPrompt = 1u << 31;  // in a token's count: the prompt has it; the rest: times drawn
 

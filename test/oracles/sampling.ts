@@ -84,7 +84,7 @@ export function filtered(
     for (const [i, p] of probabilities().entries()) {
       // Before the first of equal ones.
       if (i === 0 || sorted[i]! < sorted[i - 1]!) {
-        near(above, topP);
+        if (i > 0) near(above, topP);
         if (above < topP) least = sorted[i]!;
       }
       above += p;

@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(kThreads)
       const auto weight = [&](float score) -> Sum {
         return score < least ? 0 : static_cast<Sum>(expf((score - row.maximum) / temperature) * kWeightOne);
       };
-      const uint32_t key = reach(row, kBinsOfUnit / temperature, 0, fmax(of[kTopP], 1e-300), bins, weight);
+      const uint32_t key = reach(row, kBinsOfUnit / temperature, 0, of[kTopP] > 0 ? of[kTopP] : 1e-30f, bins, weight);
       if (key > 0) threshold = fmaxf(threshold, fromOrderedKey(key));
     }
     if (of[kMinP] > 0) threshold = fmaxf(threshold, row.maximum + temperature * logf(of[kMinP]));

@@ -111,7 +111,7 @@ describe('refused', () => {
         arrays: { sets: new Int32Array(2), setAt: Int32Array.of(0, 1) },
       },
     ],
-    ['more likeliest tokens than are kept', { features: { logProbs: 21 } }],
+    ['more likeliest tokens than are kept', { features: { logProbs: 129 } }],
   ])('%s', async (_, options) => {
     await withModel(graph, {}, async (model) => {
       await expect(sessionOf(model, [0], options)).rejects.toMatchObject({ code: 'ERR_CONFIG' });
