@@ -6,7 +6,7 @@ import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import type { Precision } from '../native';
 import { plan } from './plan';
-import { sample } from './sample';
+import { sample, type SampleCommand } from './sample';
 import { schedule } from './schedule';
 import { train } from './train';
 
@@ -24,15 +24,6 @@ interface TrainOptions {
   precision?: Precision;
   profile?: true;
   json?: true;
-}
-
-interface SampleOptions {
-  prompt: string;
-  maxNewTokens: number;
-  temperature: number;
-  seed: number;
-  device: string;
-  threads?: number;
 }
 
 interface PlanOptions {
@@ -179,16 +170,22 @@ Examples:
     .option('--prompt <text>', 'text to continue', '\n')
     .option('--max-new-tokens <n>', 'tokens to write', integer(1), 200)
     .option('--temperature <number>', '0 takes the most probable token, higher is more varied', positive, 0.8)
+    .option('--top-k <n>', 'draw from so many of the most probable tokens alone', integer(1))
+    .option('--top-p <number>', 'draw from the fewest tokens that together have this probability', positive)
+    .option('--min-p <number>', 'draw from tokens this times as probable as the most probable one', positive)
+    .option('--repetition-penalty <number>', 'above 1: tokens that were there come less often', positive)
+    .option('--stop <text...>', 'texts at which to end')
     .option('--seed <n>', 'the same seed gives the same text', integer(0), 0)
     .addOption(device())
     .addOption(threads())
     .addHelpText(
       'after',
       `
-Example:
-  $ tesserae sample runs/config --prompt "Call me" --max-new-tokens 400`,
+Examples:
+  $ tesserae sample runs/config --prompt "Call me" --max-new-tokens 400
+  $ tesserae sample runs/config --prompt "Call me" --top-p 0.9 --stop "."`,
     )
-    .action(async (folder: string, options: SampleOptions) => done(await sample(folder, options)));
+    .action(async (folder: string, options: SampleCommand) => done(await sample(folder, options)));
 
   root
     .command('plan')

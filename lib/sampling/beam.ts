@@ -134,14 +134,20 @@ class Search {
   best(count: number): Beam[] {
     const rest = this.running
       .filter(({ logprob, tokens }) => logprob > NEVER / 2 && tokens.length > 0)
-      .map((beam): Beam => ({ ...beam, score: this.score(beam.logprob, beam.tokens.length), finishReason: 'length' }));
+      .map((beam): Beam => ({
+        ...beam,
+        score: this.score(beam.logprob, beam.tokens.length),
+        finishReason: 'length',
+      }));
     const all = this.ended.length >= count ? this.ended : [...this.ended, ...rest].sort(byScore);
     return all.slice(0, count);
   }
 
   private end(hypothesis: Hypothesis, finishReason: Beam['finishReason'], length: number): void {
     const score = this.score(hypothesis.logprob, length);
-    this.ended = [...this.ended, { ...hypothesis, score, finishReason }].sort(byScore).slice(0, this.options.numBeams);
+    this.ended = [...this.ended, { ...hypothesis, score, finishReason }]
+      .sort(byScore)
+      .slice(0, this.options.numBeams);
   }
 
   private score(logprob: number, length: number): number {

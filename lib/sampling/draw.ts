@@ -67,7 +67,9 @@ async function* fillCache(
     let steps = options.tokenMask ? 1 : FIRST_VISIT;
     for (;;) {
       const started = performance.now();
-      const mask = options.tokenMask ? await maskOf(session, sequences, options.tokenMask, vocabSize) : undefined;
+      const mask = options.tokenMask
+        ? await maskOf(session, sequences, options.tokenMask, vocabSize)
+        : undefined;
       const visit = await session.decode(steps, mask);
       sequences.forEach((sequence, row) => {
         sequence.take(visit, row, rows);
@@ -77,7 +79,8 @@ async function* fillCache(
         ({ finishReason }, row) => finishReason === undefined && visit.finished[row] === 'running',
       );
       if (!open) return;
-      if (!options.tokenMask && performance.now() - started < SHORT_VISIT) steps = Math.min(MOST_VISIT, steps * 2);
+      if (!options.tokenMask && performance.now() - started < SHORT_VISIT)
+        steps = Math.min(MOST_VISIT, steps * 2);
     }
   } finally {
     session.dispose();

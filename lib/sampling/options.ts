@@ -217,9 +217,13 @@ function checkBeams(
     ...['earlyStopping', 'seed'],
   ]);
   for (const [name, value] of Object.entries(options))
-    if (value !== undefined && !taken.has(name)) refuse(name, `is given, which beam search (numBeams) does not take`);
+    if (value !== undefined && !taken.has(name))
+      refuse(name, `is given, which beam search (numBeams) does not take`);
   if (numReturnSequences > numBeams)
-    refuse('numReturnSequences', `is ${numReturnSequences}: beam search has ${numBeams} sequences (numBeams)`);
+    refuse(
+      'numReturnSequences',
+      `is ${numReturnSequences}: beam search has ${numBeams} sequences (numBeams)`,
+    );
   const ends = eosTokens.length + stopTokens.length;
   const most = Math.floor(MOST_LIKELIEST / Math.max(2, 1 + ends));
   if (numBeams > most)
@@ -238,9 +242,12 @@ function typesOf(
     throw new TesseraeError('ERR_CONFIG', message, { details: { path: name } });
   };
   if (count === 0 && rule === undefined) return {};
-  if (count === 0) refuse(`${name} are given, but the model has none: leave them out, or create it with ${setting}`);
+  if (count === 0)
+    refuse(`${name} are given, but the model has none: leave them out, or create it with ${setting}`);
   if (rule === undefined)
-    return refuse(`${name} are missing: the model has ${setting}, so every token needs one, by its id or position`);
+    return refuse(
+      `${name} are missing: the model has ${setting}, so every token needs one, by its id or position`,
+    );
   const given = 'byToken' in rule ? rule.byToken : rule.byPosition;
   const wrong = Array.from(given).findIndex((type) => !Number.isInteger(type) || type < 0 || type >= count);
   if (wrong >= 0)

@@ -112,9 +112,13 @@ export class Sampler {
     const resolved = resolveOptions(rest, this.model.config);
     this.requireOne(resolved);
     if (resolved.numBeams > 1)
-      throw new TesseraeError('ERR_CONFIG', 'numBeams: beam search knows its sequences at the end: call generate()', {
-        details: { path: 'numBeams' },
-      });
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'numBeams: beam search knows its sequences at the end: call generate()',
+        {
+          details: { path: 'numBeams' },
+        },
+      );
     const sequences = this.sequences([prompt], resolved);
     const [sequence] = sequences;
     if (signal?.aborted || !sequence) return 'abort';
@@ -199,7 +203,9 @@ function generationOf({ generated, finishReason }: Sequence, { logprobs }: Resol
     text: generated.map(({ text }) => text).join(''),
     tokens: Int32Array.from(generated, ({ token }) => token),
     finishReason: finishReason ?? 'abort',
-    ...(logprobs === false ? {} : { logprobs: Float32Array.from(generated, ({ logprob }) => logprob ?? NaN) }),
+    ...(logprobs === false
+      ? {}
+      : { logprobs: Float32Array.from(generated, ({ logprob }) => logprob ?? NaN) }),
     ...(typeof logprobs === 'number' && logprobs > 0
       ? { topLogprobs: generated.map(({ topLogprobs }) => topLogprobs ?? []) }
       : {}),

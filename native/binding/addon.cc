@@ -352,7 +352,8 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
 Napi::Value decode(const Napi::CallbackInfo& info) {
   const double steps = info.Length() > 1 && info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : 0;
   if (!(steps >= 1 && steps <= kMostVisit))
-    fail(ErrorCode::Internal, "a visit of %g steps; it must be 1 to %lld", steps, static_cast<long long>(kMostVisit));
+    fail(ErrorCode::Internal, "a visit of %g steps; it must be 1 to %lld", steps,
+         static_cast<long long>(kMostVisit));
   const HostTensor mask = arrayArgument(info, 2, DType::I32);
   const Napi::Object into = info[3].As<Napi::Object>();
   const SessionHandle handle = sessionOf(info);
@@ -366,7 +367,8 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
                 return [visit](Napi::Env env, Napi::Object into) -> Napi::Value {
                   const auto copy = [&](const char* name, const auto& values) {
                     const Napi::Value array = into.Get(name);
-                    if (array.IsTypedArray()) fill(array.As<Napi::Object>(), values.data(), values.size() * 4);
+                    if (array.IsTypedArray())
+                      fill(array.As<Napi::Object>(), values.data(), values.size() * 4);
                   };
                   copy("tokens", visit->tokens);
                   copy("finished", visit->finished);

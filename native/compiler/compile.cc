@@ -79,8 +79,8 @@ ProgramRequest ProgramRequest::parse(const Json& json) {
 
 std::string ProgramRequest::key() const {
   std::string text = std::string(modeName(mode)) + " " + std::to_string(rows) + "x" + std::to_string(time) +
-                     " cache " + std::to_string(cache) + " " + sampling.key() + " smoothing " + Json(labelSmoothing).dump() +
-                     (rewrite ? "" : " plain");
+                     " cache " + std::to_string(cache) + " " + sampling.key() + " smoothing " +
+                     Json(labelSmoothing).dump() + (rewrite ? "" : " plain");
   for (const std::string& output : outputs) text += " >" + output;
   for (const auto& [output, input] : seeds) text += " " + output + "<" + input;
   for (const std::string& input : gradientsOf) text += " d" + input;

@@ -12,8 +12,8 @@
 
 namespace tesserae {
 
-// Who owns the memory behind a value. State belongs to the model, Session and Cache to a sampler, the last three
-// to the device.
+// Who owns the memory behind a value. State belongs to the model, Session and Cache to a sampler, the last
+// three to the device.
 enum class Arena : uint8_t {
   Parameters,
   HalfCopy,  // 16-bit parameters for matrix products
@@ -74,7 +74,7 @@ class Ir {
 
   std::vector<Value> values;
   std::vector<Node> nodes;
-  std::map<std::string, ValueId> outputs;  // what the Program hands out, by role
+  std::map<std::string, ValueId> outputs;       // what the Program hands out, by role
   int64_t sessionBytes = 0, sessionReport = 0;  // the first bytes of a session are read by the host
 
   ValueId add(Value value);
@@ -92,7 +92,7 @@ class Ir {
                                                 // the flat buffers
   ValueId session(const std::string& name, TensorSpec spec);  // allocated at the first call with a name
 
-  ValueId cache(TensorSpec spec);                             // of the sampler
+  ValueId cache(TensorSpec spec);  // of the sampler
 
   int producer(ValueId value) const;                // index of the node that writes it; −1
   std::vector<int> consumers(ValueId value) const;  // nodes that read it, in order

@@ -207,7 +207,8 @@ class Lowering {
                     {kNew, cache})[0];
   }
 
-  // One cache for all layers, so that it grows at its end alone: (pages, layers, 2, B, positions of a page, heads).
+  // One cache for all layers, so that it grows at its end alone: (pages, layers, 2, B, positions of a page,
+  // heads).
   ValueId cacheOf(Axis heads, DType type) {
     const auto layers = std::count_if(graph_.nodes.begin(), graph_.nodes.end(),
                                       [](const GraphNode& node) { return node.op == "attention"; });
@@ -217,7 +218,8 @@ class Lowering {
                           type};
     const ValueId cache = ir_.cache(spec);
     if (ir_.values[cache].spec.axes.back().fits(spec.axes.back())) return cache;
-    fail(ErrorCode::Config, "layers of attention with heads of different sizes can't be sampled token by token");
+    fail(ErrorCode::Config,
+         "layers of attention with heads of different sizes can't be sampled token by token");
   }
 
   ValueId lastPosition(ValueId x) {

@@ -94,7 +94,8 @@ void lowerChoose(Ir& ir, const ProgramRequest& request) {
     inputs.push_back(optional);
     outputs.push_back(optional);
   }
-  const ValueId picked = ir.emit("choose", "choose", "choose", inputs, Attributes{}.with("cache", request.cache), outputs)[0];
+  const ValueId picked =
+      ir.emit("choose", "choose", "choose", inputs, Attributes{}.with("cache", request.cache), outputs)[0];
   if (features.logProbs < 0) return;
   ir.emit("token_log_probs", "token_log_probs", "token_log_probs", {logits, picked, stream}, {},
           {ir.stateValue("logProb"), when(features.logProbs > 0, "topTokens"),

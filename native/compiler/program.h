@@ -14,7 +14,8 @@ namespace tesserae {
 enum class Mode : uint8_t { Train, Update, Eval, Prefill, Decode, Choose };
 const char* modeName(Mode mode);
 
-// What choosing a token takes beside a draw; each costs time and memory, so Programs do what is asked for alone.
+// What choosing a token takes beside a draw; each costs time and memory, so Programs do what is asked for
+// alone.
 struct SamplingFeatures {
   bool bias = false;       // a number is added to each token's logit
   bool mask = false;       // the host sets allowed bits before each token
@@ -37,7 +38,7 @@ struct ProgramRequest {
   std::vector<std::string> outputs = {"loss"};
   double labelSmoothing = 0;
   int64_t cache = 0;
-  SamplingFeatures sampling;  // Choose only
+  SamplingFeatures sampling;                 // Choose only
   std::map<std::string, std::string> seeds;  // Graph output → input that is its gradient
   std::vector<std::string> gradientsOf;
   bool rewrite = true;

@@ -47,7 +47,8 @@ std::vector<float> settingsOf(const Json& list) {
     }
     const float* of = settings.data() + settings.size() - kSettings;
     if (of[kTemperature] < 0 || of[kRepetitionPenalty] <= 0)
-      fail(ErrorCode::Config, "session.settings: a temperature below 0, or a repetition penalty that is not above it");
+      fail(ErrorCode::Config,
+           "session.settings: a temperature below 0, or a repetition penalty that is not above it");
   }
   return settings;
 }
@@ -80,8 +81,7 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
   }
   model_->program(request(Mode::Decode));  // throws where the model can't be sampled
   const Program& choose = model_->program(request(Mode::Choose));
-  requireMemory(*model_->device_, choose.sessionBytes, "the sampler's logits and settings",
-                "use fewer rows");
+  requireMemory(*model_->device_, choose.sessionBytes, "the sampler's logits and settings", "use fewer rows");
   memory_.reserve(*model_->device_, choose.sessionBytes);
   positions_.assign(static_cast<size_t>(rows_), 0);
   prompt_.resize(static_cast<size_t>(rows_));
@@ -108,13 +108,15 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
   for (const std::string name : {"types", "subtypes"}) {
     const GraphInput* input = model_->graph_.findInput(name);
     if (!input) continue;
-    const std::pair<std::string, int64_t> tables[] = {{name + "Of", vocabulary}, {name + "At", rows_ * capacity_}};
+    const std::pair<std::string, int64_t> tables[] = {{name + "Of", vocabulary},
+                                                      {name + "At", rows_ * capacity_}};
     for (const auto& [table, elements] : tables) {
       const HostTensor& given = arrayOf(arrays, table.c_str(), DType::I32, elements);
       const auto* types = reinterpret_cast<const int32_t*>(given.data.data());
       const int32_t least = table == name + "At" ? -1 : 0;  // -1: as the token's id says
-      const auto wrong = std::find_if(types, types + elements,
-                                      [&](int32_t type) { return type < least || type >= input->below.value_or(0); });
+      const auto wrong = std::find_if(types, types + elements, [&](int32_t type) {
+        return type < least || type >= input->below.value_or(0);
+      });
       if (wrong != types + elements)
         fail(ErrorCode::Config, "session.%s has the type %d; it must be below %lld", table.c_str(), *wrong,
              static_cast<long long>(input->below.value_or(0)));
@@ -128,7 +130,8 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
   const auto* which = reinterpret_cast<const int32_t*>(setAt.data.data());
   if (sets.elements() % words != 0 || count > capacity_ ||
       std::any_of(which, which + rows_ * capacity_, [&](int32_t set) { return set < -1 || set >= count; }))
-    fail(ErrorCode::Config, "session.sets must be at most %lld sets of %lld words, and setAt −1 or one of them",
+    fail(ErrorCode::Config,
+         "session.sets must be at most %lld sets of %lld words, and setAt −1 or one of them",
          static_cast<long long>(capacity_), static_cast<long long>(words));
   model_->device_->write(place("setAt"), which, rows_ * capacity_ * 4);
   model_->device_->write(place("sets"), sets.data.data(), sets.elements() * 4);
@@ -170,7 +173,8 @@ void Session::writePrompt() {
   const auto columns = static_cast<size_t>(capacity_);
   std::vector<int32_t> history(rows * columns);
   for (size_t row = 0; row < rows; ++row)
-    std::copy(prompt_[row].begin(), prompt_[row].end(), history.begin() + static_cast<std::ptrdiff_t>(row * columns));
+    std::copy(prompt_[row].begin(), prompt_[row].end(),
+              history.begin() + static_cast<std::ptrdiff_t>(row * columns));
   write("history", history);
 }
 
@@ -208,9 +212,8 @@ void Session::prefill(DeviceContext& context, const HostBatch& inputs, const std
   for (size_t row = 0; row < lengths.size(); ++row) {
     const int32_t length = lengths[row], start = positions_[row];
     if (length < 1 || length > request.time || start + length > capacity_) {
-      fail(ErrorCode::Data,
-           "row %zu: a prompt of %d tokens after %d does not fit a cache of %lld positions", row, length,
-           start, static_cast<long long>(capacity_));
+      fail(ErrorCode::Data, "row %zu: a prompt of %d tokens after %d does not fit a cache of %lld positions",
+           row, length, start, static_cast<long long>(capacity_));
     }
     most = std::max(most, start + length);
   }
@@ -259,7 +262,8 @@ void Session::redirect(const std::vector<int32_t>& parents, const std::vector<in
   for (const Value& value : decode.values) {
     if (value.arena != Arena::Cache || !moved) continue;
     const TensorSpec& spec = value.spec;  // (pages, layers, 2, B, positions of a page, heads)
-    const int64_t slabs = cache_.bytes() / (spec.bytes() / spec.axes[0].physical()) * spec.axes[1].physical() * 2;
+    const int64_t slabs =
+        cache_.bytes() / (spec.bytes() / spec.axes[0].physical()) * spec.axes[1].physical() * 2;
     const int64_t bytes = cache_.bytes() / slabs, rowBytes = bytes / rows_;
     requireMemory(*model_->device_, bytes - slab_.bytes(), "beams that change places", "use fewer of them");
     slab_.reserve(*model_->device_, bytes);
@@ -268,7 +272,8 @@ void Session::redirect(const std::vector<int32_t>& parents, const std::vector<in
       model_->device_->copy(slab_.data(), at, bytes);
       for (int64_t row = 0; row < rows_; ++row) {
         const int64_t parent = parents[static_cast<size_t>(row)];
-        if (parent != row) model_->device_->copy(at + row * rowBytes, slab_.data() + parent * rowBytes, rowBytes);
+        if (parent != row)
+          model_->device_->copy(at + row * rowBytes, slab_.data() + parent * rowBytes, rowBytes);
       }
     }
   }
@@ -284,13 +289,15 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
   if (features_.mask) {
     const size_t words = static_cast<size_t>(rows_ * maskWords(value("logits").spec.axes[1].logical()));
     if (mask.size() != words || steps != 1)
-      fail(ErrorCode::Data, "a mask must be %zu words, for one token at a time; it has %zu", words, mask.size());
+      fail(ErrorCode::Data, "a mask must be %zu words, for one token at a time; it has %zu", words,
+           mask.size());
     write("mask", mask);
   }
   chose_ = true;
   for (int64_t step = 0; step < steps; ++step) {
     if (step > 0) {
-      for (int32_t& position : positions_) position = std::min<int32_t>(position + 1, static_cast<int32_t>(capacity_));
+      for (int32_t& position : positions_)
+        position = std::min<int32_t>(position + 1, static_cast<int32_t>(capacity_));
       forward(context);
     }
     model_->enqueue(choose, chooseBases, false);
@@ -298,11 +305,15 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
   }
   if (std::getenv("TESS_PROFILE") && steps == kMostVisit) {  // PROFILE-BEGIN
     Model::Compiled& decode = model_->compiled(request(Mode::Decode));
-    const Bases forwardBases = basesFor(context, decode.program, *std::max_element(positions_.begin(), positions_.end()));
-    for (const auto& [program, bases] : {std::pair<const Program*, const Bases*>{&decode.program, &forwardBases}, {&choose.program, &chooseBases}}) {
+    const Bases forwardBases =
+        basesFor(context, decode.program, *std::max_element(positions_.begin(), positions_.end()));
+    for (const auto& [program, bases] :
+         {std::pair<const Program*, const Bases*>{&decode.program, &forwardBases},
+          {&choose.program, &chooseBases}}) {
       auto stopwatch = model_->device_->stopwatch();
       auto recording = model_->device_->record([&] {
-        execute(*model_->device_, *program, *bases, model_->options_.threads, false, {}, {.stopwatch = stopwatch.get()});
+        execute(*model_->device_, *program, *bases, model_->options_.threads, false, {},
+                {.stopwatch = stopwatch.get()});
       });
       for (int i = 0; i < 3; ++i) model_->device_->replay(*recording);
       model_->device_->synchronize();
@@ -310,13 +321,16 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
       double total = 0;
       for (const Timing& timing : timingsOf(*program, *stopwatch)) {
         std::string name = timing.operation;
-        if (name == "linear") name += " " + timing.call.substr(timing.call.find_last_of('.') + 1) + (timing.call.find("mlp") != std::string::npos ? " mlp" : "");
+        if (name == "linear")
+          name += " " + timing.call.substr(timing.call.find_last_of('.') + 1) +
+                  (timing.call.find("mlp") != std::string::npos ? " mlp" : "");
         sums[name].first += timing.seconds * 1e6;
         sums[name].second++;
         total += timing.seconds * 1e6;
       }
       std::fprintf(stderr, "rows %lld total %.0f us:", static_cast<long long>(rows_), total);
-      for (const auto& [name, sum] : sums) std::fprintf(stderr, " %s %dx%.2f", name.c_str(), sum.second, sum.first / sum.second);
+      for (const auto& [name, sum] : sums)
+        std::fprintf(stderr, " %s %dx%.2f", name.c_str(), sum.second, sum.first / sum.second);
       std::fprintf(stderr, "\n");
     }
   }  // PROFILE-END
@@ -355,7 +369,8 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
     drawn_[r] = stream[2 * row + 1];
     positions_[r] = start[row] + lengths[row];
     if (finished[row] == kNoToken) {
-      fail(ErrorCode::Data, "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
+      fail(ErrorCode::Data,
+           "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
            static_cast<long long>(row));
     }
   }

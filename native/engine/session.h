@@ -25,9 +25,9 @@ struct Visit {
 class Session {
  public:
   // options: {rows, cache, seeds, drawn, settings, endTokens, stopTokens, features} as JSON, by row where a
-  // row has its own; arrays: bias (V) float32; sets (n, ⌈V/32⌉) and setAt (rows, cache) int32 with features.sets;
-  // for a model with types, typesOf (V) and typesAt (rows, cache) int32, and so for subtypes: ops/token_types.
-  // Throws ERR_CONFIG.
+  // row has its own; arrays: bias (V) float32; sets (n, ⌈V/32⌉) and setAt (rows, cache) int32 with
+  // features.sets; for a model with types, typesOf (V) and typesAt (rows, cache) int32, and so for subtypes:
+  // ops/token_types. Throws ERR_CONFIG.
   Session(std::shared_ptr<Model> model, std::string_view options, const HostBatch& arrays);
   // Reads the next piece of each row's prompt: rows × time tokens, of which lengths count.
   void prefill(DeviceContext& context, const HostBatch& inputs, const std::vector<int32_t>& lengths);
@@ -37,8 +37,8 @@ class Session {
   // Chooses `steps` tokens of each row, at most kMostVisit. mask: rows × ⌈V/32⌉ words, empty without
   // features.mask.
   Visit decode(DeviceContext& context, int64_t steps, const std::vector<uint32_t>& mask);
-  // Rows go on as copies of others, with other tokens than were chosen last: row i from row parents[i], which has as
-  // many positions, with tokens[i].
+  // Rows go on as copies of others, with other tokens than were chosen last: row i from row parents[i], which
+  // has as many positions, with tokens[i].
   void redirect(const std::vector<int32_t>& parents, const std::vector<int32_t>& tokens);
   int64_t rows() const { return rows_; }
   int64_t logProbs() const { return features_.logProbs; }

@@ -35,7 +35,8 @@ inline constexpr int64_t kPagePositions = 128;  // of the cache: keys of a run n
 inline constexpr int64_t kMostVisit = 64;       // tokens of a row that wait for the host
 inline constexpr int64_t kMostLogProbs = 128;   // likeliest tokens that are told of
 
-inline constexpr uint32_t kInPrompt = 1u << 31;  // in a token's count: the prompt has it; the rest: times drawn
+inline constexpr uint32_t kInPrompt = 1u
+                                      << 31;  // in a token's count: the prompt has it; the rest: times drawn
 
 // Words of a set of token ids, a bit an id.
 __attribute__((always_inline)) static inline int64_t maskWords(int64_t vocabulary) {

@@ -115,7 +115,12 @@ test('greedy tokens in fp32 are those of the CPU', async () => {
       await startCurve(model, graph);
       await followCurve(model, 1);
       const session = await sessionOf(model, [0, 0], { cache: 32 });
-      await session.prefill(...padded([[1, 2, 3], [4, 5]]));
+      await session.prefill(
+        ...padded([
+          [1, 2, 3],
+          [4, 5],
+        ]),
+      );
       const { tokens } = await session.decode(9);
       session.dispose();
       return tokens;

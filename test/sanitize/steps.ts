@@ -26,7 +26,12 @@ export async function trainAndSample(device: string, precision: Precision): Prom
     endTokens: [3],
     features: { filter: true, penalties: true, ngrams: true, minimum: true, logProbs: 5 },
   });
-  await session.prefill(...padded([[1, 2, 3], [4, 5]]));
+  await session.prefill(
+    ...padded([
+      [1, 2, 3],
+      [4, 5],
+    ]),
+  );
   await session.decode(4);
   session.dispose();
   model.dispose();

@@ -18,13 +18,14 @@ void inferCachedAttention(InferContext& c) {
             "qkv must be batch × time × (3, heads, features of a head), not " + qkv.describe());
   const std::vector<Factor>& packed = qkv.axes[2].factors;
   const int64_t layer = c.attributes().integer("layer", 0);
-  c.require(cache.axes.size() == 6 && cache.axes[1].physical() > layer && layer >= 0 &&
-                cache.axes[2].physical() == 2 && cache.axes[3].fits(qkv.axes[0]) &&
-                cache.axes[4].physical() == kPagePositions &&
-                cache.axes[5].factors == std::vector<Factor>{packed[1], packed[2]} && cache.dtype == qkv.dtype,
-            "cache must be pages × layers × 2 × batch × positions of a page × (heads, features of a head) like "
-            "qkv, not " +
-                cache.describe());
+  c.require(
+      cache.axes.size() == 6 && cache.axes[1].physical() > layer && layer >= 0 &&
+          cache.axes[2].physical() == 2 && cache.axes[3].fits(qkv.axes[0]) &&
+          cache.axes[4].physical() == kPagePositions &&
+          cache.axes[5].factors == std::vector<Factor>{packed[1], packed[2]} && cache.dtype == qkv.dtype,
+      "cache must be pages × layers × 2 × batch × positions of a page × (heads, features of a head) like "
+      "qkv, not " +
+          cache.describe());
   for (int vector : {kStart, kLengths}) {
     const TensorSpec& spec = c.input(vector);
     c.require(spec.axes.size() == 1 && spec.axes[0].fits(qkv.axes[0]) && spec.dtype == DType::I32,

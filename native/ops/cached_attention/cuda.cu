@@ -11,11 +11,11 @@ namespace tesserae {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kAhead = 4;  // keys of a group in flight
+constexpr int kAhead = 4;                     // keys of a group in flight
 static_assert(kPagePositions % kAhead == 0);  // none of its runs crosses a page
 
 struct Shape {
-  int64_t time, heads, width;    // width: of a head, physical
+  int64_t time, heads, width;     // width: of a head, physical
   int64_t pageStride, rowStride;  // elements of the cache from one page, one row to the next
 };
 

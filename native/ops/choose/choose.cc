@@ -32,8 +32,8 @@ void inferChoose(InferContext& c) {
   const Axis &batch = scores.axes[0], &vocabulary = scores.axes[1];
   const auto vector = [&](int input, DType type, const char* name) {
     const TensorSpec& spec = c.input(input);
-    c.require(!spec.axes.empty() && spec.axes[0].fits(batch) &&
-                  spec.physicalElements() == batch.physical() && spec.dtype == type,
+    c.require(!spec.axes.empty() && spec.axes[0].fits(batch) && spec.physicalElements() == batch.physical() &&
+                  spec.dtype == type,
               std::string(name) + " must be a vector over the batch, not " + spec.describe());
   };
   vector(kStart, DType::I32, "start");
@@ -81,9 +81,10 @@ int64_t chooseWorkspace(const CallShape& c, DeviceKind device, int) {
 
 void register_choose(OperationRegistry& registry) {
   // Temperature 0 takes the largest score, the lowest id among equals. Scores below the row's threshold and
-  // those that are not above -inf are never taken. A row that is not finished moves on: start += lengths, then
-  // the token is at position `start`; stream counts it; lengths = 1, or 0 where it ends the row. Of a row that was
-  // finished nothing changes. The attribute `cache`: positions that a row may have. picked: the token, -1 where none was taken. A row's tokens depend on no other row.
+  // those that are not above -inf are never taken. A row that is not finished moves on: start += lengths,
+  // then the token is at position `start`; stream counts it; lengths = 1, or 0 where it ends the row. Of a
+  // row that was finished nothing changes. The attribute `cache`: positions that a row may have. picked: the
+  // token, -1 where none was taken. A row's tokens depend on no other row.
   registry.add({.name = "choose",
                 .inputs = {"scores", "settings", "stops", "threshold?", "stream*", "start*", "lengths*",
                            "finished*", "next*", "chosen*", "counts*?", "history*?"},

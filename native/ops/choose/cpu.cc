@@ -103,11 +103,11 @@ void choose(const KernelContext& c) {
     stream[2 * b + 1] = drawn + 1;
     if (counts.data) counts.u32()[b * counts.columns + token] += 1;
     if (history.data && start[b] < history.columns) history.i32()[b * history.columns + start[b]] = token;
-    finished[b] = stops[token / 32] >> token % 32 & 1                           ? kEndToken
-                  : stops[words + token / 32] >> token % 32 & 1                 ? kStopToken
+    finished[b] = stops[token / 32] >> token % 32 & 1                   ? kEndToken
+                  : stops[words + token / 32] >> token % 32 & 1         ? kStopToken
                   : static_cast<float>(drawn + 1) >= row[kMaxNewTokens] ? kLength
-                  : start[b] >= capacity                                        ? kFull
-                                                                                : kRunning;
+                  : start[b] >= capacity                                ? kFull
+                                                                        : kRunning;
     lengths[b] = finished[b] == kRunning ? 1 : 0;
   }
 }

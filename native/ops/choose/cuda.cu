@@ -20,14 +20,14 @@ struct Candidate {
 };
 
 struct Row {
-  const float* settings;     // (B, kSettings)
-  const uint32_t* stops;     // ({end, stop}, words)
+  const float* settings;  // (B, kSettings)
+  const uint32_t* stops;  // ({end, stop}, words)
   int64_t words, batch;
   int32_t* picked;
-  int64_t* stream;           // (B, {seed, drawn})
+  int64_t* stream;  // (B, {seed, drawn})
   int32_t *start, *lengths, *finished, *next, *chosen;
-  uint32_t* counts;          // (B, countColumns), may be null
-  int32_t* history;          // (B, historyColumns), may be null
+  uint32_t* counts;  // (B, countColumns), may be null
+  int32_t* history;  // (B, historyColumns), may be null
   int64_t countColumns, historyColumns, capacity;
 };
 
@@ -84,7 +84,8 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const float drawn = score[i] >= threshold ? score[i] + temperature * noise[i] : -INFINITY;
-      if (first + i < vocabulary && drawn > best.score) best = {drawn, first + i};  // the first of equals stays
+      if (first + i < vocabulary && drawn > best.score)
+        best = {drawn, first + i};  // the first of equals stays
     }
   }
   best = warpBest(best);
@@ -139,14 +140,15 @@ void choose(const KernelContext& c) {
   const int64_t slices = chooseSlices(scores.rows, scores.columns);
   auto* candidates = static_cast<Candidate*>(c.workspace);  // (B, slices)
   const dim3 grid(static_cast<unsigned>(slices), static_cast<unsigned>(scores.rows));
-  sliceKernel<<<grid, kThreads, 0, cudaStream(c)>>>(
-      scores.f32(), c.inputs[1].f32(), c.inputs[3].f32(), c.outputs[1].i64(), c.site, scores.columns,
-      static_cast<int32_t>(scores.logicalColumns), candidates);
+  sliceKernel<<<grid, kThreads, 0, cudaStream(c)>>>(scores.f32(), c.inputs[1].f32(), c.inputs[3].f32(),
+                                                    c.outputs[1].i64(), c.site, scores.columns,
+                                                    static_cast<int32_t>(scores.logicalColumns), candidates);
   cudaCheckLaunch("choose");
-  const Row row{c.inputs[1].f32(),    stops.u32(),          stops.columns,        scores.rows,
-                c.outputs[0].i32(),   c.outputs[1].i64(),   c.outputs[2].i32(),   c.outputs[3].i32(),
-                c.outputs[4].i32(),   c.outputs[5].i32(),   c.outputs[6].i32(),   c.outputs[7].u32(),
-                c.outputs[8].i32(),   c.outputs[7].columns, c.outputs[8].columns, c.attributes->integer("cache", 0)};
+  const Row row{
+      c.inputs[1].f32(),  stops.u32(),          stops.columns,        scores.rows,
+      c.outputs[0].i32(), c.outputs[1].i64(),   c.outputs[2].i32(),   c.outputs[3].i32(),
+      c.outputs[4].i32(), c.outputs[5].i32(),   c.outputs[6].i32(),   c.outputs[7].u32(),
+      c.outputs[8].i32(), c.outputs[7].columns, c.outputs[8].columns, c.attributes->integer("cache", 0)};
   finishKernel<<<static_cast<unsigned>(scores.rows), 32, 0, cudaStream(c)>>>(
       candidates, static_cast<int32_t>(slices), row);
   cudaCheckLaunch("choose");

@@ -9,8 +9,8 @@ namespace tesserae::TESSERAE_ISA {
 
 namespace {
 
-// The key at which the sum of `measure` over the keys from the largest down reaches `target`; 0 where it never
-// does. A byte of the key at a time, by a histogram of those that agree with it so far.
+// The key at which the sum of `measure` over the keys from the largest down reaches `target`; 0 where it
+// never does. A byte of the key at a time, by a histogram of those that agree with it so far.
 template <class Measure>
 uint32_t reach(const float* scores, int64_t n, uint64_t target, Measure measure) {
   uint32_t prefix = 0;
@@ -20,7 +20,8 @@ uint32_t reach(const float* scores, int64_t n, uint64_t target, Measure measure)
     for (int64_t i = 0; i < n; ++i) {
       if (!(scores[i] > -INFINITY)) continue;
       const uint32_t key = orderedKey(scores[i]);
-      if (shift == 24 || key >> (shift + 8) == prefix >> (shift + 8)) bins[key >> shift & 255] += measure(scores[i]);
+      if (shift == 24 || key >> (shift + 8) == prefix >> (shift + 8))
+        bins[key >> shift & 255] += measure(scores[i]);
     }
     int bin = 255;
     while (bin >= 0 && above + bins[bin] < target) above += bins[bin--];

@@ -22,8 +22,8 @@ struct Row {
   float maximum;
 };
 
-// The bin, from 0 on, at which the running sum reaches `target`, and the sum before it; bin kBins where it never
-// does. One warp; `total` gets the sum of all.
+// The bin, from 0 on, at which the running sum reaches `target`, and the sum before it; bin kBins where it
+// never does. One warp; `total` gets the sum of all.
 __device__ void findBin(const Sum* bins, Sum target, int* bin, Sum* before, Sum* total) {
   const int lane = threadIdx.x % 32;
   Sum mine = 0;
@@ -46,12 +46,13 @@ __device__ void findBin(const Sum* bins, Sum target, int* bin, Sum* before, Sum*
   *before = at;
 }
 
-// The key of the score at which the sum of `measure` over the scores from the largest down reaches share * its sum
-// (share > 0), or `target`; 0 where it never does. All threads get it. The first histogram is of distances from
-// the maximum, since most scores have the same leading bits; then three of digits of the keys in the bin that was
-// found. Scores of measure 0 must lie below all others.
+// The key of the score at which the sum of `measure` over the scores from the largest down reaches share *
+// its sum (share > 0), or `target`; 0 where it never does. All threads get it. The first histogram is of
+// distances from the maximum, since most scores have the same leading bits; then three of digits of the keys
+// in the bin that was found. Scores of measure 0 must lie below all others.
 template <class Measure>
-__device__ uint32_t reach(const Row& row, float binsOfUnit, Sum target, double share, Sum* bins, Measure measure) {
+__device__ uint32_t reach(const Row& row, float binsOfUnit, Sum target, double share, Sum* bins,
+                          Measure measure) {
   __shared__ int found;
   __shared__ Sum before, total;
   const auto distanceBin = [&](float score) {
@@ -123,8 +124,8 @@ __global__ void __launch_bounds__(kThreads)
   float threshold = -INFINITY;
   if (temperature > 0 && row.maximum > -INFINITY && row.maximum < INFINITY) {
     if (of[kTopK] >= 1) {
-      const uint32_t key = reach(row, kBinsOfUnit, static_cast<Sum>(of[kTopK]), 0, bins,
-                                 [](float) -> Sum { return 1; });
+      const uint32_t key =
+          reach(row, kBinsOfUnit, static_cast<Sum>(of[kTopK]), 0, bins, [](float) -> Sum { return 1; });
       if (key > 0) threshold = fromOrderedKey(key);
     }
     if (of[kTopP] < 1) {
@@ -132,7 +133,8 @@ __global__ void __launch_bounds__(kThreads)
       const auto weight = [&](float score) -> Sum {
         return score < least ? 0 : static_cast<Sum>(expf((score - row.maximum) / temperature) * kWeightOne);
       };
-      const uint32_t key = reach(row, kBinsOfUnit / temperature, 0, of[kTopP] > 0 ? of[kTopP] : 1e-30f, bins, weight);
+      const uint32_t key =
+          reach(row, kBinsOfUnit / temperature, 0, of[kTopP] > 0 ? of[kTopP] : 1e-30f, bins, weight);
       if (key > 0) threshold = fmaxf(threshold, fromOrderedKey(key));
     }
     if (of[kMinP] > 0) threshold = fmaxf(threshold, row.maximum + temperature * logf(of[kMinP]));

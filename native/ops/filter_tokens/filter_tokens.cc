@@ -26,10 +26,11 @@ Cost filterTokensCost(const CallShape& c) {
 }  // namespace
 
 void register_filter_tokens(OperationRegistry& registry) {
-  // threshold: the largest of three. topK: the k-th largest score. topP (Holtzman et al. 2020, "The Curious Case of
-  // Neural Text Degeneration", section 3.1), over what topK leaves: the smallest score whose more probable tokens
-  // together have less than topP of the probability. minP (Nguyen et al. 2024): max + temperature * log(minP).
-  // Equal scores are kept or dropped together. -inf where temperature is 0 and where nothing is filtered.
+  // threshold: the largest of three. topK: the k-th largest score. topP (Holtzman et al. 2020, "The Curious
+  // Case of Neural Text Degeneration", section 3.1), over what topK leaves: the smallest score whose more
+  // probable tokens together have less than topP of the probability. minP (Nguyen et al. 2024): max +
+  // temperature * log(minP). Equal scores are kept or dropped together. -inf where temperature is 0 and where
+  // nothing is filtered.
   registry.add({.name = "filter_tokens",
                 .inputs = {"scores", "settings"},
                 .outputs = {"threshold"},

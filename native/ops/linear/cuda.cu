@@ -147,8 +147,8 @@ void linear(const KernelContext& c) {
   const std::string_view rows = c.attributes->text("rows");
   if (rows == "few" && !pre.data) {
     const GemmMatrix w = weightAs(c, weight, x.dtype, "linear");
-    return multiplyFewRows(cudaStream(c), {x.data, w.data, bias.f32(), y.data, x.dtype, y.dtype, x.rows, x.columns,
-                                           y.columns, function});
+    return multiplyFewRows(cudaStream(c), {x.data, w.data, bias.f32(), y.data, x.dtype, y.dtype, x.rows,
+                                           x.columns, y.columns, function});
   }
   GemmCall call = product(c, {.transB = true, .m = x.rows, .n = y.columns, .k = x.columns}, matrixOf(x),
                           weightAs(c, weight, x.dtype, "linear"), {sum.data, sum.dtype, y.columns});

@@ -1,6 +1,6 @@
-// The weight is read once and is all that counts: a warp has 8 outputs (or a few times 8) of up to 16 rows (or a few
-// times 16) on the tensor cores, and a share of the inputs: every kWarps-th run of 32. The shares are added in the order
-// of the warps. Neither depends on the number of rows.
+// The weight is read once and is all that counts: a warp has 8 outputs (or a few times 8) of up to 16 rows
+// (or a few times 16) on the tensor cores, and a share of the inputs: every kWarps-th run of 32. The shares
+// are added in the order of the warps. Neither depends on the number of rows.
 #include "ops/linear/few_rows.h"
 
 #include "ops/activation/functions.cuh"
@@ -38,13 +38,13 @@ __device__ __forceinline__ uint4 loadEight(const T* from, bool inside) {
   return inside ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
 }
 
-// 16 kRowTiles rows by 8 kColumnTiles outputs a block. A lane's g = lane / 4 and t = lane % 4: it holds inputs
-// 8 t .. 8 t + 7 of a run, of output g of each column tile and of rows g and g + 8 of each row tile. Which input a
-// slot of the product stands for is free, as long as both operands agree.
+// 16 kRowTiles rows by 8 kColumnTiles outputs a block. A lane's g = lane / 4 and t = lane % 4: it holds
+// inputs 8 t .. 8 t + 7 of a run, of output g of each column tile and of rows g and g + 8 of each row tile.
+// Which input a slot of the product stands for is free, as long as both operands agree.
 template <class T, class Out, int kRowTiles, int kColumnTiles>
 __global__ void __launch_bounds__(kThreads)
-    fewRowsKernel(const T* x, const T* weight, const float* bias, Out* y, int32_t rows, int32_t in, int32_t out,
-                  ActivationFunction function) {
+    fewRowsKernel(const T* x, const T* weight, const float* bias, Out* y, int32_t rows, int32_t in,
+                  int32_t out, ActivationFunction function) {
   constexpr int kRows = 16 * kRowTiles, kColumns = 8 * kColumnTiles;
   __shared__ float parts[kWarps][kRows][kColumns];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
@@ -159,7 +159,8 @@ void launch(CUstream_st* stream, const FewRows& p) {
 void multiplyFewRows(CUstream_st* stream, const FewRows& p) {
   if (p.rows <= 0 || p.out <= 0) return;
   if (p.type == DType::F32) {
-    const dim3 grid(static_cast<unsigned>(divideUp(p.out, kWarps)), static_cast<unsigned>(divideUp(p.rows, 8)));
+    const dim3 grid(static_cast<unsigned>(divideUp(p.out, kWarps)),
+                    static_cast<unsigned>(divideUp(p.rows, 8)));
     fewRowsPlain<float><<<grid, kThreads, 0, stream>>>(
         static_cast<const float*>(p.x), static_cast<const float*>(p.weight), p.bias, static_cast<float*>(p.y),
         static_cast<int32_t>(p.rows), static_cast<int32_t>(p.in), static_cast<int32_t>(p.out), p.function);

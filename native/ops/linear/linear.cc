@@ -128,8 +128,8 @@ int64_t weightGradientWorkspace(const CallShape& c, DeviceKind device, int) {
 
 void register_linear(OperationRegistry& registry) {
   // y = activation(pre), pre = x Wᵀ + b; pre is saved for the backward pass. With result = float32, y is fp32
-  // whatever the precision. With rows = few or many, which says what is fast, a row of y depends on its row of x
-  // alone, bit for bit.
+  // whatever the precision. With rows = few or many, which says what is fast, a row of y depends on its row
+  // of x alone, bit for bit.
   registry.add({.name = "linear",
                 .inputs = {"x", "weight", "bias?"},
                 .outputs = {"y", "pre?"},

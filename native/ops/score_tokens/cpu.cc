@@ -20,7 +20,8 @@ void scoreTokens(const KernelContext& c) {
     const float *row = settings + b * kSettings, *from = logits.f32() + b * logits.columns;
     float* to = c.outputs[0].f32() + b * logits.columns;
     const int64_t position = start[b] + lengths[b];
-    const int32_t set = setAt && position < c.inputs[7].columns ? setAt[b * c.inputs[7].columns + position] : -1;
+    const int32_t set =
+        setAt && position < c.inputs[7].columns ? setAt[b * c.inputs[7].columns + position] : -1;
     const bool early = stops.data && static_cast<float>(stream[2 * b + 1]) < row[kMinNewTokens];
     const ScoreTables tables{row,
                              c.inputs[5].f32(),

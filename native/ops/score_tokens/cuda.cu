@@ -70,7 +70,8 @@ void scoreTokens(const KernelContext& c) {
                       maskWords(logits.logicalColumns),
                       history.data ? history.columns : setAt.columns,
                       static_cast<int32_t>(logits.logicalColumns)};
-  const dim3 grid(static_cast<unsigned>(divideUp(logits.columns, kThreads)), static_cast<unsigned>(logits.rows));
+  const dim3 grid(static_cast<unsigned>(divideUp(logits.columns, kThreads)),
+                  static_cast<unsigned>(logits.rows));
   scoreKernel<<<grid, kThreads, 0, cudaStream(c)>>>(logits.f32(), scores.f32(), tables);
   cudaCheckLaunch("score_tokens");
   if (!history.data) return;

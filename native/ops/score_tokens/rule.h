@@ -13,17 +13,18 @@ namespace tesserae {
 struct ScoreTables {
   const float* settings;
   const float* bias;
-  const uint32_t *mask, *set;           // allowed
+  const uint32_t *mask, *set;              // allowed
   const uint32_t *endTokens, *stopTokens;  // null once they are allowed
   const uint32_t* counts;
 };
 
-__attribute__((always_inline)) TESSERAE_ANYWHERE static inline bool hasBit(const uint32_t* words, int64_t id) {
+__attribute__((always_inline)) TESSERAE_ANYWHERE static inline bool hasBit(const uint32_t* words,
+                                                                           int64_t id) {
   return words[id / 32] >> id % 32 & 1;
 }
 
-__attribute__((always_inline)) TESSERAE_ANYWHERE static inline float scoreOf(const ScoreTables& row, int64_t id,
-                                                                             float logit) {
+__attribute__((always_inline)) TESSERAE_ANYWHERE static inline float scoreOf(const ScoreTables& row,
+                                                                             int64_t id, float logit) {
   constexpr float kNever = -__builtin_inff();
   if ((row.mask && !hasBit(row.mask, id)) || (row.set && !hasBit(row.set, id))) return kNever;
   if (row.endTokens && (hasBit(row.endTokens, id) || hasBit(row.stopTokens, id))) return kNever;

@@ -1,4 +1,5 @@
-// What the options of sampling make of logits before the temperature: biases and allowed tokens, then penalties.
+// What the options of sampling make of logits before the temperature: biases and allowed tokens, then
+// penalties.
 #include "ops/registry.h"
 #include "ops/sampling.h"
 
@@ -6,7 +7,20 @@ namespace tesserae {
 
 namespace {
 
-enum { kLogits, kRowSettings, kStream, kStart, kLengths, kBias, kMask, kSetAt, kSets, kStops, kCounts, kHistory };
+enum {
+  kLogits,
+  kRowSettings,
+  kStream,
+  kStart,
+  kLengths,
+  kBias,
+  kMask,
+  kSetAt,
+  kSets,
+  kStops,
+  kCounts,
+  kHistory
+};
 
 void inferScoreTokens(InferContext& c) {
   const TensorSpec& logits = c.input(kLogits);
@@ -54,9 +68,10 @@ Cost scoreTokensCost(const CallShape& c) {
 }  // namespace
 
 void register_score_tokens(OperationRegistry& registry) {
-  // scores = logits + bias; -inf where mask, the set of the token's position (setAt: its index by row and position, -1 none) or, before
-  // minNewTokens, a stop forbids the token. Then of tokens that were there (counts): s / repetitionPenalty, or
-  // s * repetitionPenalty below zero (Keskar et al. 2019, "CTRL", section 4.1); s - frequencyPenalty * times drawn
+  // scores = logits + bias; -inf where mask, the set of the token's position (setAt: its index by row and
+  // position, -1 none) or, before minNewTokens, a stop forbids the token. Then of tokens that were there
+  // (counts): s / repetitionPenalty, or s * repetitionPenalty below zero (Keskar et al. 2019, "CTRL",
+  // section 4.1); s - frequencyPenalty * times drawn
   // - presencePenalty where it was drawn. Last, -inf for what would repeat an n-gram of the history.
   registry.add({.name = "score_tokens",
                 .inputs = {"logits", "settings", "stream", "start", "lengths", "bias?", "mask?", "setAt?",

@@ -11,8 +11,8 @@ namespace {
 void tokenLogProbs(const KernelContext& c) {
   const TensorView& logits = c.inputs[0];  // (B, V→Vp)
   const int32_t* picked = c.inputs[1].i32();
-  const int64_t* stream = c.inputs[2].i64();   // (B, {seed, drawn})
-  const TensorView& tokens = c.outputs[1];     // (visit, B, likeliest)
+  const int64_t* stream = c.inputs[2].i64();  // (B, {seed, drawn})
+  const TensorView& tokens = c.outputs[1];    // (visit, B, likeliest)
   const int64_t batch = logits.rows, likeliest = tokens.data ? tokens.columns : 0;
 #pragma omp parallel for schedule(static) num_threads(c.threads)
   for (int64_t b = 0; b < batch; ++b) {
@@ -47,6 +47,8 @@ void tokenLogProbs(const KernelContext& c) {
 
 }  // namespace
 
-void register_token_log_probs_cpu(KernelRegistry& registry) { registry.add("token_log_probs", tokenLogProbs); }
+void register_token_log_probs_cpu(KernelRegistry& registry) {
+  registry.add("token_log_probs", tokenLogProbs);
+}
 
 }  // namespace tesserae::TESSERAE_ISA

@@ -25,14 +25,16 @@ __device__ __forceinline__ Entry better(Entry a, Entry b) {
 // A block a row.
 __global__ void __launch_bounds__(kThreads)
     logProbKernel(const float* logits, const int32_t* picked, const int64_t* stream, float* logProb,
-                  int32_t* topTokens, float* topLogProbs, int64_t columns, int32_t vocabulary, int32_t likeliest) {
+                  int32_t* topTokens, float* topLogProbs, int64_t columns, int32_t vocabulary,
+                  int32_t likeliest) {
   __shared__ float shared[kWarps];
   __shared__ Entry entries[kWarps];
   const int64_t b = blockIdx.x;
   if (picked[b] < 0) return;
   const float* row = logits + b * columns;
   float maximum = -INFINITY, total = 0;
-  for (int32_t id = threadIdx.x; id < vocabulary; id += kThreads) maximum = row[id] > maximum ? row[id] : maximum;
+  for (int32_t id = threadIdx.x; id < vocabulary; id += kThreads)
+    maximum = row[id] > maximum ? row[id] : maximum;
   maximum = blockMax<kThreads>(maximum, shared);
   for (int32_t id = threadIdx.x; id < vocabulary; id += kThreads) total += expf(row[id] - maximum);
   const float shift = maximum + logf(blockSum<kThreads>(total, shared));
@@ -66,14 +68,16 @@ void tokenLogProbs(const KernelContext& c) {
   const TensorView &logits = c.inputs[0], &tokens = c.outputs[1];  // (B, V→Vp), (visit, B, likeliest)
   requireTypes("token_log_probs", DType::F32, {&logits});
   logProbKernel<<<static_cast<unsigned>(logits.rows), kThreads, 0, cudaStream(c)>>>(
-      logits.f32(), c.inputs[1].i32(), c.inputs[2].i64(), c.outputs[0].f32(), tokens.i32(), c.outputs[2].f32(),
-      logits.columns, static_cast<int32_t>(logits.logicalColumns),
+      logits.f32(), c.inputs[1].i32(), c.inputs[2].i64(), c.outputs[0].f32(), tokens.i32(),
+      c.outputs[2].f32(), logits.columns, static_cast<int32_t>(logits.logicalColumns),
       tokens.data ? static_cast<int32_t>(tokens.columns) : 0);
   cudaCheckLaunch("token_log_probs");
 }
 
 }  // namespace
 
-void register_token_log_probs_cuda(KernelRegistry& registry) { registry.add("token_log_probs", tokenLogProbs); }
+void register_token_log_probs_cuda(KernelRegistry& registry) {
+  registry.add("token_log_probs", tokenLogProbs);
+}
 
 }  // namespace tesserae

@@ -72,7 +72,13 @@ describe('beam search', () => {
     const one = await sampler();
     for (const lengthPenalty of [-2, 0, 1, 3]) {
       const expected = await all(one, [1, 2], 3, lengthPenalty, 4);
-      const options = { numBeams: 25, maxNewTokens: 3, lengthPenalty, eosTokenId: 4, earlyStopping: 'never' } as const;
+      const options = {
+        numBeams: 25,
+        maxNewTokens: 3,
+        lengthPenalty,
+        eosTokenId: 4,
+        earlyStopping: 'never',
+      } as const;
       const { tokens, finishReason, text } = await one.generate('bc', options);
       expect([...tokens]).toEqual(expected[0]!.tokens);
       expect(finishReason).toBe(tokens.at(-1) === 4 ? 'eos' : 'length');
@@ -94,7 +100,9 @@ describe('beam search', () => {
       const alone = await one.generate(prompt, options);
       expect(alone).toEqual(together[i]);
       const greedy = await one.generate(prompt, { temperature: 0, maxNewTokens: 8 });
-      expect(await score(prompt, alone.tokens)).toBeGreaterThanOrEqual((await score(prompt, greedy.tokens)) - 1e-4);
+      expect(await score(prompt, alone.tokens)).toBeGreaterThanOrEqual(
+        (await score(prompt, greedy.tokens)) - 1e-4,
+      );
     }
   });
 

@@ -47,7 +47,9 @@ describe('several sequences', () => {
       expect([...tokens]).toEqual([...free[i]!.tokens.subarray(0, end < 0 ? 30 : end + 1)]);
       if (end >= 0) expect(text).toBe(one.tokenizer.decode(tokens.subarray(0, -1)));
     }
-    expect(await one.generate([] as string[], { seed: 1, maxNewTokens: 3 })).toMatchObject({ finishReason: 'length' });
+    expect(await one.generate([] as string[], { seed: 1, maxNewTokens: 3 })).toMatchObject({
+      finishReason: 'length',
+    });
   });
 
   it('are what there is when they are aborted', async () => {
@@ -101,7 +103,7 @@ describe('tokens by position', () => {
         seen.push([prompt, tokens.length]);
         // Letters of a's case: never that of the token before.
         for (let id = 97; id < 123; id++)
-          if (id !== tokens.at(-1)) mask[8 * row + Math.floor(id / 32)]! |= 1 << id % 32;
+          if (id !== tokens.at(-1)) mask[8 * row + Math.floor(id / 32)]! |= 1 << (id % 32);
       });
       return mask;
     };
@@ -132,7 +134,9 @@ describe('tokens by position', () => {
     );
     expect(message).toMatch(/row 1.*prompt 1/);
     expect(details['row']).toBe(1);
-    const wrong = await failureOf('ERR_DATA', () => one.generate('a', { tokenMask: () => new Uint32Array(7) }));
+    const wrong = await failureOf('ERR_DATA', () =>
+      one.generate('a', { tokenMask: () => new Uint32Array(7) }),
+    );
     expect(wrong.message).toMatch(/8 words.*not of 7/);
     const thrown = one.generate('a', {
       tokenMask: () => {
@@ -170,7 +174,10 @@ describe('types', () => {
 
   it('must be there, in range, and reach to the end', async () => {
     const one = await sampler(config);
-    const good = { types: { byToken: Array<number>(256).fill(1) }, subtypes: { byPosition: Array<number>(64).fill(4) } };
+    const good = {
+      types: { byToken: Array<number>(256).fill(1) },
+      subtypes: { byPosition: Array<number>(64).fill(4) },
+    };
     const refused: [GenerateOptions, RegExp][] = [
       [{}, /types are missing.*nTypes/],
       [{ ...good, types: { byToken: [1] } }, /1 entries.*256/],

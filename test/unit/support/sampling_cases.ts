@@ -270,12 +270,16 @@ export async function checkAlone(where: Where = {}): Promise<void> {
     );
     const settings = settingsOf({ temperature: 1, topP: 0.9 });
     const sample = async (chosen: readonly number[]): Promise<number[][]> => {
-      const session = await sessionOf(model, chosen.map(() => 0), {
-        cache: 40,
-        seeds: chosen,
-        settings: chosen.map(() => settings),
-        features: { filter: true },
-      });
+      const session = await sessionOf(
+        model,
+        chosen.map(() => 0),
+        {
+          cache: 40,
+          seeds: chosen,
+          settings: chosen.map(() => settings),
+          features: { filter: true },
+        },
+      );
       await session.prefill(...padded(chosen.map((row) => rows[row]!)));
       const { tokens } = await session.decode(16);
       session.dispose();
