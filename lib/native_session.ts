@@ -70,7 +70,7 @@ export interface SessionOptions {
 }
 
 /** Why a row goes no further: `Finish` in native/ops/sampling.h. */
-export const FINISH = ['running', 'end', 'stop', 'length', 'full'] as const;
+export const FINISH = ['running', 'end', 'stop', 'length', 'full', 'none'] as const;
 export type Finish = (typeof FINISH)[number];
 
 /** What choosing tokens found. */

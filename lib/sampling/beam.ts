@@ -64,6 +64,8 @@ export async function beamSearch(
     await prefill(session, contexts, nPositions);
     for (let length = 1; length <= maxNewTokens; length++) {
       const visit = await session.decode(1);
+      if (visit.finished.includes('none'))
+        throw new TesseraeError('ERR_DATA', 'no token can be chosen: no logit of the model is finite');
       const moves = searches.map((search, i) => search.step(visit, i * numBeams, length));
       if (isAborted() || searches.every(({ done }) => done)) break;
       const parents = moves.flatMap((beams, i) => beams.map(({ parent }) => i * numBeams + parent));

@@ -70,9 +70,16 @@ async function* fillCache(
       const mask = options.tokenMask
         ? await maskOf(session, sequences, options.tokenMask, vocabSize)
         : undefined;
-      const visit = await session.decode(steps, mask);
+      const most = sequences.reduce(
+        (left, { finishReason, generated }) =>
+          finishReason === undefined ? Math.max(left, options.maxNewTokens - generated.length) : left,
+        1,
+      );
+      const visit = await session.decode(Math.min(steps, most), mask);
       sequences.forEach((sequence, row) => {
         sequence.take(visit, row, rows);
+        if (visit.finished[row] === 'none' && sequence.finishReason === undefined)
+          throw noToken(sequence, row);
       });
       yield undefined;
       const open = sequences.some(
@@ -85,6 +92,15 @@ async function* fillCache(
   } finally {
     session.dispose();
   }
+}
+
+function noToken({ prompt, sequence }: Sequence, row: number): TesseraeError {
+  return new TesseraeError(
+    'ERR_DATA',
+    `row ${row} (prompt ${prompt}, sequence ${sequence}): no token can be chosen: the options allow none, or no logit of ` +
+      'those is finite',
+    { details: { row } },
+  );
 }
 
 /** Reads prompts, padded to a length that many share. */

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "compiler/json.h"
 #include "ops/sampling.h"
@@ -15,7 +16,8 @@ namespace tesserae {
 
 namespace {
 
-constexpr int64_t kMostRows = 65535;  // of a grid's second dimension
+constexpr int64_t kMostSpare = int64_t{64} << 20;  // bytes that a model keeps for its next session
+constexpr int64_t kMostRows = 65535;               // of a grid's second dimension
 
 // A list with one entry for each row.
 const Json& rowList(const Json& options, const char* name, int64_t rows) {
@@ -81,11 +83,15 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
   }
   model_->program(request(Mode::Decode));  // throws where the model can't be sampled
   const Program& choose = model_->program(request(Mode::Choose));
-  requireMemory(*model_->device_, choose.sessionBytes, "the sampler's logits and settings", "use fewer rows");
+  memory_ = std::exchange(model_->spare_[0], {});
+  cache_ = std::exchange(model_->spare_[1], {});
+  requireMemory(*model_->device_, choose.sessionBytes - memory_.bytes(), "the sampler's logits and settings",
+                "use fewer rows");
   memory_.reserve(*model_->device_, choose.sessionBytes);
   positions_.assign(static_cast<size_t>(rows_), 0);
   prompt_.resize(static_cast<size_t>(rows_));
   write("stream", stream);
+  write("finished", std::vector<int32_t>(static_cast<size_t>(rows_), kRunning));
   write("settings", settings);
   const int64_t vocabulary = value("logits").spec.axes[1].logical(), words = maskWords(vocabulary);
   std::vector<uint32_t> stops(static_cast<size_t>(2 * words));
@@ -135,6 +141,12 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
          static_cast<long long>(capacity_), static_cast<long long>(words));
   model_->device_->write(place("setAt"), which, rows_ * capacity_ * 4);
   model_->device_->write(place("sets"), sets.data.data(), sets.elements() * 4);
+}
+
+Session::~Session() {
+  if (memory_.bytes() + cache_.bytes() > kMostSpare) return;
+  model_->spare_[0] = std::move(memory_);
+  model_->spare_[1] = std::move(cache_);
 }
 
 ProgramRequest Session::request(Mode mode) const {
@@ -302,6 +314,10 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
     }
     model_->enqueue(choose, chooseBases, false);
     pending_ = false;
+    if (model_->device_->kind() != DeviceKind::CPU) continue;
+    // Looking costs nothing there.
+    const auto* states = reinterpret_cast<const int32_t*>(place("finished"));
+    if (std::all_of(states, states + rows_, [](int32_t state) { return state != kRunning; })) break;
   }
   if (std::getenv("TESS_PROFILE") && steps == kMostVisit) {  // PROFILE-BEGIN
     Model::Compiled& decode = model_->compiled(request(Mode::Decode));
@@ -368,11 +384,6 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
     }
     drawn_[r] = stream[2 * row + 1];
     positions_[r] = start[row] + lengths[row];
-    if (finished[row] == kNoToken) {
-      fail(ErrorCode::Data,
-           "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
-           static_cast<long long>(row));
-    }
   }
   return visit;
 }

@@ -29,6 +29,9 @@ class Session {
   // features.sets; for a model with types, typesOf (V) and typesAt (rows, cache) int32, and so for subtypes:
   // ops/token_types. Throws ERR_CONFIG.
   Session(std::shared_ptr<Model> model, std::string_view options, const HostBatch& arrays);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
   // Reads the next piece of each row's prompt: rows × time tokens, of which lengths count.
   void prefill(DeviceContext& context, const HostBatch& inputs, const std::vector<int32_t>& lengths);
   // Runs the model on what was chosen last, so that the next choice need not wait for it. Does nothing where

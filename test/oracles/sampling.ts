@@ -26,9 +26,9 @@ export function scores(logits: ArrayLike<number>, options: ScoreOptions): number
   });
   for (const id of new Set(tokens)) {
     const score = result[id]!;
-    result[id] = score < 0 ? score * repetitionPenalty : score / repetitionPenalty;
+    const repeated = score < 0 ? score * repetitionPenalty : score / repetitionPenalty;
     const drawn = tokens.slice(promptLength).filter((token) => token === id).length;
-    result[id]! -= frequencyPenalty * drawn + (drawn > 0 ? presencePenalty : 0);
+    result[id] = repeated - frequencyPenalty * drawn - (drawn > 0 ? presencePenalty : 0);
   }
   const n = noRepeatNgramSize;
   if (n > 0 && tokens.length + 1 >= n) {

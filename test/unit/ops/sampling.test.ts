@@ -142,7 +142,7 @@ describe('refused', () => {
       await session.prefill(Int32Array.of(1, 2, 3), Int32Array.of(3));
       await expect(session.decode(1, new Uint32Array(1))).rejects.toMatchObject(refused);
       await expect(session.decode(2, new Uint32Array(2))).rejects.toMatchObject(refused);
-      await expect(session.decode(1, new Uint32Array(2))).rejects.toThrow(/row 0: no token can be chosen/);
+      expect(await session.decode(1, new Uint32Array(2))).toMatchObject({ finished: ['none'] });
       session.dispose();
       const other = await sessionOf(model, [0]);
       await other.prefill(Int32Array.of(1, 2, 3), Int32Array.of(3));

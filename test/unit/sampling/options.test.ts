@@ -146,7 +146,7 @@ describe('tokens by position', () => {
     await expect(thrown).rejects.toThrow('mine');
     expect((await one.generate('a', { maxNewTokens: 2 })).tokens).toHaveLength(2);
     const none = { suppressTokens: Array.from({ length: 256 }, (_, i) => i) };
-    expect((await failureOf('ERR_DATA', () => one.generate('a', none))).message).toMatch(/row 0: no token/);
+    expect((await failureOf('ERR_DATA', () => one.generate('a', none))).message).toMatch(/row 0 .*no token/);
   });
 });
 
