@@ -92,6 +92,32 @@ test('a row that has its tokens stays as it is, and tells why', async () => {
   });
 });
 
+test('keys and values are found on every page of the cache', async () => {
+  const long = gpt2({ vocabSize, nPositions: 300, nEmbd: 30, nHead: 3, nLayer: 2 });
+  await withModel(long, {}, async (model) => {
+    await writeParameters(model, randomWeights(long));
+    const prompts = [Array.from({ length: 125 }, (_, i) => (i * 7) % vocabSize), [4], [9, 2]];
+    const session = await sessionOf(model, [0, 0, 0], { cache: 300 });
+    await session.prefill(...padded(prompts));
+    const chosen = [await session.decode(50), await session.decode(64), await session.decode(50)].flatMap(
+      ({ tokens }) => [...tokens],
+    );
+    session.dispose();
+    for (const [row, prompt] of prompts.entries()) {
+      const all = [...prompt, ...chosen.filter((_, i) => i % 3 === row)];
+      const { outputs } = await model.run(
+        { mode: 'eval', rows: 1, time: all.length, outputs: ['logits'] },
+        { tokens: Int32Array.from(all) },
+      );
+      for (let at = prompt.length; at < all.length; at++) {
+        const logits = outputs['logits']!.data.subarray((at - 1) * vocabSize, at * vocabSize);
+        // The likeliest, but for what rounding decides.
+        expect(logits[all[at]!]).toBeGreaterThan(Math.max(...logits) - 1e-4);
+      }
+    }
+  });
+});
+
 describe('refused', () => {
   test.each([
     ['more positions than the model has', { cache: 25 }],
