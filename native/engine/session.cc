@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <map>
 #include <utility>
 
 #include "compiler/json.h"
@@ -319,37 +316,6 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
     const auto* states = reinterpret_cast<const int32_t*>(place("finished"));
     if (std::all_of(states, states + rows_, [](int32_t state) { return state != kRunning; })) break;
   }
-  if (std::getenv("TESS_PROFILE") && steps == kMostVisit) {  // PROFILE-BEGIN
-    Model::Compiled& decode = model_->compiled(request(Mode::Decode));
-    const Bases forwardBases =
-        basesFor(context, decode.program, *std::max_element(positions_.begin(), positions_.end()));
-    for (const auto& [program, bases] :
-         {std::pair<const Program*, const Bases*>{&decode.program, &forwardBases},
-          {&choose.program, &chooseBases}}) {
-      auto stopwatch = model_->device_->stopwatch();
-      auto recording = model_->device_->record([&] {
-        execute(*model_->device_, *program, *bases, model_->options_.threads, false, {},
-                {.stopwatch = stopwatch.get()});
-      });
-      for (int i = 0; i < 3; ++i) model_->device_->replay(*recording);
-      model_->device_->synchronize();
-      std::map<std::string, std::pair<double, int>> sums;
-      double total = 0;
-      for (const Timing& timing : timingsOf(*program, *stopwatch)) {
-        std::string name = timing.operation;
-        if (name == "linear")
-          name += " " + timing.call.substr(timing.call.find_last_of('.') + 1) +
-                  (timing.call.find("mlp") != std::string::npos ? " mlp" : "");
-        sums[name].first += timing.seconds * 1e6;
-        sums[name].second++;
-        total += timing.seconds * 1e6;
-      }
-      std::fprintf(stderr, "rows %lld total %.0f us:", static_cast<long long>(rows_), total);
-      for (const auto& [name, sum] : sums)
-        std::fprintf(stderr, " %s %dx%.2f", name.c_str(), sum.second, sum.first / sum.second);
-      std::fprintf(stderr, "\n");
-    }
-  }  // PROFILE-END
   std::vector<char> report(static_cast<size_t>(choose.program.sessionReport));
   model_->device_->read(report.data(), memory_.data(), choose.program.sessionReport);
   const auto reported = [&](const char* name) { return report.data() + (place(name) - memory_.data()); };

@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include "ops/attributes.h"
+#include "ops/cuda_dependent_launch.cuh"
 #include "ops/cuda_support.cuh"
 #include "ops/registry.h"
 #include "ops/sampling.h"
@@ -30,11 +31,13 @@ __global__ void __launch_bounds__(kThreads)
                     Shape s, float scale) {
   constexpr int kGroups = kThreads / kLanes;
   __shared__ float outputs[kGroups][kLanes * kVector];
-  __shared__ float maxima[kGroups], totals[kGroups];
+  __shared__ float maxima[kGroups], totals[kGroups], weights[kGroups];
   const int64_t t = blockIdx.x % s.time, head = blockIdx.x / s.time % s.heads,
                 b = blockIdx.x / s.time / s.heads;
   const int64_t row = s.heads * s.width;
   T* out = y + (b * s.time + t) * row + head * s.width;
+  releaseSuccessor();
+  awaitPredecessor();
   if (t >= lengths[b]) {
     for (int64_t d = threadIdx.x; d < s.width; d += kThreads) out[d] = fromFloat<T>(0.0f);
     return;
@@ -111,16 +114,22 @@ __global__ void __launch_bounds__(kThreads)
     totals[group] = total;
   }
   __syncthreads();
+  if (threadIdx.x < kGroups) {
+    float largest = maxima[0];  // the first group has a key; those without weigh nothing
+#pragma unroll
+    for (int g = 1; g < kGroups; ++g) largest = maxima[g] > largest ? maxima[g] : largest;
+    const float weight = expf(maxima[threadIdx.x] - largest);
+    weights[threadIdx.x] = weight;
+    totals[threadIdx.x] *= weight;
+  }
+  __syncthreads();
   const int64_t d = threadIdx.x;  // kThreads is at least the width of a head
   if (d >= s.width) return;
-  float largest = maxima[0];  // the first group has a key
-  for (int g = 1; g < kGroups; ++g) largest = maxima[g] > largest ? maxima[g] : largest;
   float numerator = 0, denominator = 0;
+#pragma unroll
   for (int g = 0; g < kGroups; ++g) {
-    if (g * kAhead >= visible) break;  // groups from here on have had no key
-    const float weight = expf(maxima[g] - largest);
-    numerator += weight * outputs[g][d];
-    denominator += weight * totals[g];
+    numerator += weights[g] * outputs[g][d];
+    denominator += totals[g];
   }
   out[d] = fromFloat<T>(numerator / denominator);
 }
@@ -154,13 +163,12 @@ void cachedAttention(const KernelContext& c) {
     using T = typename decltype(tag)::Type;
     dispatchLanes(width, [&](auto lanes) {
       T* keys = static_cast<T*>(cache.data) + layer;
-      attentionKernel<T, decltype(lanes)::value>
-          <<<static_cast<unsigned>(batch * heads * time), kThreads, 0, cudaStream(c)>>>(
-              static_cast<const T*>(qkv.data), keys, keys + kindStride, start.i32(), lengths.i32(),
-              static_cast<T*>(y.data), s, scale);
+      launchDependent(name, attentionKernel<T, decltype(lanes)::value>,
+                      dim3(static_cast<unsigned>(batch * heads * time)), kThreads, cudaStream(c),
+                      static_cast<const T*>(qkv.data), keys, keys + kindStride, start.i32(), lengths.i32(),
+                      static_cast<T*>(y.data), s, scale);
     });
   });
-  cudaCheckLaunch(name);
 }
 
 }  // namespace

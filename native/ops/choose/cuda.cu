@@ -2,6 +2,7 @@
 
 #include "ops/attributes.h"
 #include "ops/choose/plan.h"
+#include "ops/cuda_dependent_launch.cuh"
 #include "ops/cuda_support.cuh"
 #include "ops/registry.h"
 #include "ops/sampling.h"
@@ -60,6 +61,7 @@ __global__ void __launch_bounds__(kThreads)
     sliceKernel(const float* scores, const float* settings, const float* thresholds, const int64_t* stream,
                 uint64_t site, int64_t columns, int32_t vocabulary, Candidate* candidates) {
   __shared__ Candidate shared[kWarps];
+  releaseSuccessor();
   const int64_t b = blockIdx.y;
   const float* row = scores + b * columns;
   const float temperature = settings[b * kSettings + kTemperature];
@@ -98,6 +100,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // A warp a row: the best of its slices, and what follows from it.
 __global__ void __launch_bounds__(32) finishKernel(const Candidate* candidates, int32_t slices, Row r) {
+  awaitPredecessor();
   const int64_t b = blockIdx.x;
   Candidate best{-INFINITY, -1};
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < slices; i += 32)
@@ -149,9 +152,8 @@ void choose(const KernelContext& c) {
       c.outputs[0].i32(), c.outputs[1].i64(),   c.outputs[2].i32(),   c.outputs[3].i32(),
       c.outputs[4].i32(), c.outputs[5].i32(),   c.outputs[6].i32(),   c.outputs[7].u32(),
       c.outputs[8].i32(), c.outputs[7].columns, c.outputs[8].columns, c.attributes->integer("cache", 0)};
-  finishKernel<<<static_cast<unsigned>(scores.rows), 32, 0, cudaStream(c)>>>(
-      candidates, static_cast<int32_t>(slices), row);
-  cudaCheckLaunch("choose");
+  launchDependent("choose", finishKernel, dim3(static_cast<unsigned>(scores.rows)), 32, cudaStream(c),
+                  static_cast<const Candidate*>(candidates), static_cast<int32_t>(slices), row);
 }
 
 }  // namespace

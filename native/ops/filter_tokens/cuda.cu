@@ -22,6 +22,20 @@ struct Row {
   float maximum;
 };
 
+// Calls visit(score) for a thread's share of the row, several loads in flight.
+template <class Visit>
+__device__ __forceinline__ void forEachScore(const Row& row, Visit visit) {
+  constexpr int kAhead = 8;
+  for (int32_t first = threadIdx.x; first < row.count; first += kAhead * kThreads) {
+    float scores[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i)
+      scores[i] = first + i * kThreads < row.count ? row.scores[first + i * kThreads] : -INFINITY;
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) visit(scores[i]);
+  }
+}
+
 // The bin, from 0 on, at which the running sum reaches `target`, and the sum before it; bin kBins where it
 // never does. One warp; `total` gets the sum of all.
 __device__ void findBin(const Sum* bins, Sum target, int* bin, Sum* before, Sum* total) {
@@ -65,11 +79,10 @@ __device__ uint32_t reach(const Row& row, float binsOfUnit, Sum target, double s
     __syncthreads();
   };
   clear();
-  for (int32_t i = threadIdx.x; i < row.count; i += kThreads) {
-    const float score = row.scores[i];
+  forEachScore(row, [&](float score) {
     const Sum amount = score > -INFINITY ? measure(score) : 0;
     if (amount > 0) atomicAdd(&bins[distanceBin(score)], amount);
-  }
+  });
   __syncthreads();
   if (share > 0) {
     if (threadIdx.x < 32) findBin(bins, 1, &found, &before, &total);
@@ -88,15 +101,14 @@ __device__ uint32_t reach(const Row& row, float binsOfUnit, Sum target, double s
   for (const int digits : {11, 11, 10}) {
     clear();
     const int shift = 32 - known - digits;
-    for (int32_t i = threadIdx.x; i < row.count; i += kThreads) {
-      const float score = row.scores[i];
-      if (!(score > -INFINITY) || distanceBin(score) != place) continue;
+    forEachScore(row, [&](float score) {
+      if (!(score > -INFINITY) || distanceBin(score) != place) return;
       const uint32_t key = orderedKey(score);
-      if (known > 0 && key >> (32 - known) != prefix) continue;
+      if (known > 0 && key >> (32 - known) != prefix) return;
       const Sum amount = measure(score);
       // The largest digit first.
       if (amount > 0) atomicAdd(&bins[(1 << digits) - 1 - (key >> shift & ((1u << digits) - 1))], amount);
-    }
+    });
     __syncthreads();
     if (threadIdx.x < 32) findBin(bins, target - above, &found, &before, &total);
     __syncthreads();
@@ -118,8 +130,7 @@ __global__ void __launch_bounds__(kThreads)
   const float temperature = of[kTemperature];
   Row row{scores + b * columns, vocabulary, -INFINITY};
   float maximum = -INFINITY;
-  for (int32_t i = threadIdx.x; i < vocabulary; i += kThreads)
-    maximum = row.scores[i] > maximum ? row.scores[i] : maximum;
+  forEachScore(row, [&](float score) { maximum = score > maximum ? score : maximum; });
   row.maximum = blockMax<kThreads>(maximum, shared);
   float threshold = -INFINITY;
   if (temperature > 0 && row.maximum > -INFINITY && row.maximum < INFINITY) {

@@ -4,6 +4,7 @@
 #include "ops/linear/few_rows.h"
 
 #include "ops/activation/functions.cuh"
+#include "ops/cuda_dependent_launch.cuh"
 #include "ops/cuda_mma.cuh"
 #include "ops/cuda_support.cuh"
 
@@ -13,8 +14,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr int kRun = 32;   // inputs that a warp multiplies at a time: 8 of them are a lane's, in 16 bytes
-constexpr int kAhead = 3;  // runs in flight
+constexpr int kRun = 32;  // inputs that a warp multiplies at a time: 8 of them are a lane's, in 16 bytes
 
 __device__ __forceinline__ float activateAs(ActivationFunction function, float x) {
   switch (function) {
@@ -41,7 +41,7 @@ __device__ __forceinline__ uint4 loadEight(const T* from, bool inside) {
 // 16 kRowTiles rows by 8 kColumnTiles outputs a block. A lane's g = lane / 4 and t = lane % 4: it holds
 // inputs 8 t .. 8 t + 7 of a run, of output g of each column tile and of rows g and g + 8 of each row tile.
 // Which input a slot of the product stands for is free, as long as both operands agree.
-template <class T, class Out, int kRowTiles, int kColumnTiles>
+template <class T, class Out, int kRowTiles, int kColumnTiles, int kAhead>
 __global__ void __launch_bounds__(kThreads)
     fewRowsKernel(const T* x, const T* weight, const float* bias, Out* y, int32_t rows, int32_t in,
                   int32_t out, ActivationFunction function) {
@@ -51,8 +51,8 @@ __global__ void __launch_bounds__(kThreads)
   const int32_t firstRow = static_cast<int32_t>(blockIdx.y) * kRows;
   const int32_t firstColumn = static_cast<int32_t>(blockIdx.x) * kColumns;
   float sums[kRowTiles][kColumnTiles][4] = {};
-  for (int32_t first = warp * kRun; first < in; first += kWarps * kRun * kAhead) {
-    uint4 w[kAhead][kColumnTiles], v[kAhead][kRowTiles][2];
+  uint4 w[kAhead][kColumnTiles];
+  const auto loadWeights = [&](int32_t first) {
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       const int32_t at = first + a * kWarps * kRun + t * 8;
@@ -61,6 +61,17 @@ __global__ void __launch_bounds__(kThreads)
         const int32_t column = firstColumn + j * 8 + g;
         w[a][j] = loadEight(weight + static_cast<int64_t>(column) * in + at, column < out && at < in);
       }
+    }
+  };
+  releaseSuccessor();
+  loadWeights(warp * kRun);
+  awaitPredecessor();  // of what this kernel reads, only the rows are its predecessor's
+  for (int32_t first = warp * kRun; first < in; first += kWarps * kRun * kAhead) {
+    uint4 v[kAhead][kRowTiles][2];
+    if (first >= kWarps * kRun) loadWeights(first);
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      const int32_t at = first + a * kWarps * kRun + t * 8;
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
 #pragma unroll
@@ -113,6 +124,8 @@ __global__ void __launch_bounds__(kThreads)
   const int lane = threadIdx.x % 32;
   const int32_t column = static_cast<int32_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   const int32_t firstRow = static_cast<int32_t>(blockIdx.y) * kRows;
+  releaseSuccessor();
+  awaitPredecessor();
   if (column >= out) return;
   float sums[kRows] = {};
   for (int32_t at = lane * 4; at < in; at += 128) {
@@ -132,26 +145,27 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <class T, class Out, int kRowTiles, int kColumnTiles>
+// kAhead: runs of inputs in flight. Sums are added in the same order for any.
+template <class T, class Out, int kRowTiles, int kColumnTiles, int kAhead>
 void launchTiles(CUstream_st* stream, const FewRows& p) {
   const dim3 grid(static_cast<unsigned>(divideUp(p.out, 8 * kColumnTiles)),
                   static_cast<unsigned>(divideUp(p.rows, 16 * kRowTiles)));
-  fewRowsKernel<T, Out, kRowTiles, kColumnTiles><<<grid, kThreads, 0, stream>>>(
-      static_cast<const T*>(p.x), static_cast<const T*>(p.weight), p.bias, static_cast<Out*>(p.y),
-      static_cast<int32_t>(p.rows), static_cast<int32_t>(p.in), static_cast<int32_t>(p.out), p.function);
+  launchDependent("linear", fewRowsKernel<T, Out, kRowTiles, kColumnTiles, kAhead>, grid, kThreads, stream,
+                  static_cast<const T*>(p.x), static_cast<const T*>(p.weight), p.bias, static_cast<Out*>(p.y),
+                  static_cast<int32_t>(p.rows), static_cast<int32_t>(p.in), static_cast<int32_t>(p.out),
+                  p.function);
 }
 
 // Wide tiles read the rows less often, narrow ones make more blocks.
 template <class T, class Out>
 void launch(CUstream_st* stream, const FewRows& p) {
-  const bool many = p.out >= 8192;
+  const bool wide = p.out >= 8192, deep = p.in > 3 * kWarps * kRun;
   if (p.rows <= 16) {
-    many ? launchTiles<T, Out, 1, 4>(stream, p) : launchTiles<T, Out, 1, 1>(stream, p);
-  } else if (p.rows <= 32) {
-    launchTiles<T, Out, 2, 2>(stream, p);
-  } else {
-    launchTiles<T, Out, 4, 2>(stream, p);
+    if (wide) return launchTiles<T, Out, 1, 4, 3>(stream, p);
+    return deep ? launchTiles<T, Out, 1, 1, 6>(stream, p) : launchTiles<T, Out, 1, 1, 3>(stream, p);
   }
+  if (p.rows <= 32) return launchTiles<T, Out, 2, 2, 3>(stream, p);
+  launchTiles<T, Out, 4, 2, 3>(stream, p);
 }
 
 }  // namespace
@@ -161,16 +175,16 @@ void multiplyFewRows(CUstream_st* stream, const FewRows& p) {
   if (p.type == DType::F32) {
     const dim3 grid(static_cast<unsigned>(divideUp(p.out, kWarps)),
                     static_cast<unsigned>(divideUp(p.rows, 8)));
-    fewRowsPlain<float><<<grid, kThreads, 0, stream>>>(
-        static_cast<const float*>(p.x), static_cast<const float*>(p.weight), p.bias, static_cast<float*>(p.y),
-        static_cast<int32_t>(p.rows), static_cast<int32_t>(p.in), static_cast<int32_t>(p.out), p.function);
+    launchDependent("linear", fewRowsPlain<float>, grid, kThreads, stream, static_cast<const float*>(p.x),
+                    static_cast<const float*>(p.weight), p.bias, static_cast<float*>(p.y),
+                    static_cast<int32_t>(p.rows), static_cast<int32_t>(p.in), static_cast<int32_t>(p.out),
+                    p.function);
   } else if (p.type == DType::BF16) {
     p.resultType == DType::F32 ? launch<__nv_bfloat16, float>(stream, p)
                                : launch<__nv_bfloat16, __nv_bfloat16>(stream, p);
   } else {
     p.resultType == DType::F32 ? launch<__half, float>(stream, p) : launch<__half, __half>(stream, p);
   }
-  cudaCheckLaunch("linear");
 }
 
 }  // namespace tesserae

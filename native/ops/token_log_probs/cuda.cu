@@ -22,6 +22,22 @@ __device__ __forceinline__ Entry better(Entry a, Entry b) {
   return second ? b : a;
 }
 
+// Calls visit(logit, id) for a thread's share of a row, ids in ascending order, several loads in flight.
+template <class Visit>
+__device__ __forceinline__ void forEachLogit(const float* row, int32_t vocabulary, Visit visit) {
+  constexpr int kAhead = 8;
+  for (int32_t first = threadIdx.x; first < vocabulary; first += kAhead * kThreads) {
+    float logits[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i)
+      logits[i] = first + i * kThreads < vocabulary ? row[first + i * kThreads] : 0.0f;
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      if (first + i * kThreads < vocabulary) visit(logits[i], first + i * kThreads);
+    }
+  }
+}
+
 // A block a row.
 __global__ void __launch_bounds__(kThreads)
     logProbKernel(const float* logits, const int32_t* picked, const int64_t* stream, float* logProb,
@@ -33,20 +49,18 @@ __global__ void __launch_bounds__(kThreads)
   if (picked[b] < 0) return;
   const float* row = logits + b * columns;
   float maximum = -INFINITY, total = 0;
-  for (int32_t id = threadIdx.x; id < vocabulary; id += kThreads)
-    maximum = row[id] > maximum ? row[id] : maximum;
+  forEachLogit(row, vocabulary, [&](float logit, int32_t) { maximum = logit > maximum ? logit : maximum; });
   maximum = blockMax<kThreads>(maximum, shared);
-  for (int32_t id = threadIdx.x; id < vocabulary; id += kThreads) total += expf(row[id] - maximum);
+  forEachLogit(row, vocabulary, [&](float logit, int32_t) { total += expf(logit - maximum); });
   const float shift = maximum + logf(blockSum<kThreads>(total, shared));
   const int64_t place = (stream[2 * b + 1] - 1) % kMostVisit * gridDim.x + b;
   if (threadIdx.x == 0) logProb[place] = row[picked[b]] - shift;
   Entry last{INFINITY, -1};
   for (int32_t k = 0; k < likeliest; ++k) {
     Entry best{-INFINITY, -1};
-    for (int32_t id = threadIdx.x; id < vocabulary; id += kThreads) {
-      const float logit = row[id];
+    forEachLogit(row, vocabulary, [&](float logit, int32_t id) {
       if (logit < last.logit || (logit == last.logit && id > last.id)) best = better(best, {logit, id});
-    }
+    });
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
       best = better(best, {__shfl_xor_sync(0xffffffffu, best.logit, offset),
