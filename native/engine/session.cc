@@ -271,9 +271,11 @@ void Session::redirect(const std::vector<int32_t>& parents, const std::vector<in
   for (const Value& value : decode.values) {
     if (value.arena != Arena::Cache || !moved) continue;
     const TensorSpec& spec = value.spec;  // (pages, layers, 2, B, positions of a page, heads)
-    const int64_t slabs =
-        cache_.bytes() / (spec.bytes() / spec.axes[0].physical()) * spec.axes[1].physical() * 2;
-    const int64_t bytes = cache_.bytes() / slabs, rowBytes = bytes / rows_;
+    const int64_t ofPage = spec.axes[1].physical() * 2;
+    const int64_t bytes = spec.bytes() / spec.axes[0].physical() / ofPage, rowBytes = bytes / rows_;
+    const int64_t pages =
+        (*std::max_element(positions_.begin(), positions_.end()) + kPagePositions - 1) / kPagePositions;
+    const int64_t slabs = std::min(pages * ofPage, cache_.bytes() / bytes);
     requireMemory(*model_->device_, bytes - slab_.bytes(), "beams that change places", "use fewer of them");
     slab_.reserve(*model_->device_, bytes);
     for (int64_t slab = 0; slab < slabs; ++slab) {
@@ -340,7 +342,7 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
   }
   for (int64_t row = 0; row < rows_; ++row) {
     const size_t r = static_cast<size_t>(row);
-    for (int64_t drawn = drawn_[r]; drawn < stream[2 * row + 1]; ++drawn) {
+    for (int64_t drawn = drawn_[r]; drawn < std::min(stream[2 * row + 1], drawn_[r] + steps); ++drawn) {
       const int64_t from = drawn % kMostVisit * rows_ + row, to = (drawn - drawn_[r]) * rows_ + row;
       visit.tokens[static_cast<size_t>(to)] = chosen[from];
       if (features_.logProbs < 0) continue;
