@@ -4,6 +4,7 @@
 import { parseArgs } from 'node:util';
 import * as memory from './memory.mjs';
 import * as operations from './operations.mjs';
+import * as sampling from './sampling.mjs';
 import * as stepProfile from './step_profile.mjs';
 import * as trainingStep from './training_step.mjs';
 
@@ -19,6 +20,7 @@ const suites = {
   ...Object.fromEntries(
     trainingStep.suites.map((suite) => [suite, (options) => trainingStep.run(suite, options)]),
   ),
+  ...Object.fromEntries(sampling.suites.map((suite) => [suite, (options) => sampling.run(suite, options)])),
   operations: operations.run,
   step_profile: stepProfile.run,
   memory: memory.run,

@@ -35,13 +35,9 @@ export {
   type SaveOptions,
 } from './checkpoint/checkpoint';
 export { averageCheckpoints, type AveragedCheckpoints } from './checkpoint/averaging';
-export {
-  Sampler,
-  type FinishReason,
-  type GeneratedToken,
-  type GenerateOptions,
-  type Generation,
-} from './sampling/sampler';
+export type { GenerateOptions, MaskedSequence, TokenTypes } from './sampling/options';
+export { Sampler, type Generation, type Prompt, type SamplerOptions } from './sampling/sampler';
+export type { FinishReason, GeneratedToken, TokenLogprob } from './sampling/sequence';
 export { lossCurveSvg, lossCurveTerminal, type LossPoint, type TerminalOptions } from './report/loss_curve';
 export { MetricsFile, type MetricsRecord } from './report/metrics_file';
 export { RunReport, type ReportedEvent, type RunReportOptions } from './report/run_report';

@@ -4,8 +4,12 @@
  */
 import path from 'node:path';
 import { TesseraeError, type ErrorCode } from './errors';
+import { NativeSession, type SessionCalls, type SessionOptions } from './native_session';
 import type { LossScaler, NativeTrainingOptions, OptimizerSettings, StepResult } from './native_training';
 
+export { NativeSession } from './native_session';
+export { MOST_VISIT } from './native_session';
+export type { Finish, SamplingFeatures, SamplingSettings, SessionOptions, Visit } from './native_session';
 export type * from './native_training';
 
 /** How a model is made native. */
@@ -136,7 +140,7 @@ export interface PlanRequest {
   readonly frozen?: readonly string[];
 }
 
-interface Addon {
+interface Addon extends SessionCalls {
   /** Drops queued work and waits for the operation that runs. */
   shutdown(): void;
   devices(): string;
@@ -178,11 +182,8 @@ interface Addon {
   writeCounters(model: object, from: Float64Array): Promise<void>;
   readScaler(model: object, into: Float64Array): Promise<void>;
   writeScaler(model: object, from: Float64Array): Promise<void>;
-  createSession(model: object, options: string): Promise<object>;
-  prefill(session: object, tokens: object, lengths: Int32Array, next: Int32Array): Promise<void>;
-  decode(session: object, next: Int32Array): Promise<void>;
+  createSession(model: object, options: string, arrays: object): Promise<object>;
   disposeModel(model: object): void;
-  disposeSession(session: object): void;
 }
 
 let loaded: Addon | undefined;
@@ -391,15 +392,18 @@ export class NativeModel {
     await async((native) => native.writeScaler(this.open(), from));
   }
 
-  /** A KV cache for `rows` sequences of up to `cache` positions, each with its temperature and random seed. */
-  async createSession(options: {
-    rows: number;
-    cache: number;
-    temperatures: readonly number[];
-    seeds: readonly number[];
-  }): Promise<NativeSession> {
-    const handle = await async((native) => native.createSession(this.open(), JSON.stringify(options)));
-    return new NativeSession(handle, options.rows);
+  /** Sequences to sample: `lib/native_session.ts` documents the options. */
+  async createSession(options: SessionOptions): Promise<NativeSession> {
+    const { arrays = {}, settings, ...rest } = options;
+    const text = JSON.stringify({
+      drawn: options.seeds.map(() => 0),
+      endTokens: [],
+      stopTokens: [],
+      ...rest,
+      settings: settings.map((row) => NativeSession.settings(row)),
+    });
+    const handle = await async((native) => native.createSession(this.open(), text, arrays));
+    return new NativeSession(handle, options, async, sync);
   }
 
   /** Frees native memory once the call in flight has ended. Idempotent. */
@@ -411,42 +415,6 @@ export class NativeModel {
 
   private open(): object {
     if (!this.handle) throw new TesseraeError('ERR_DISPOSED', 'the model was disposed');
-    return this.handle;
-  }
-}
-
-/** Sequences that are being sampled: the cache and the state of each row's random numbers. */
-export class NativeSession {
-  constructor(
-    private handle: object | undefined,
-    private readonly rows: number,
-  ) {}
-
-  /**
-   * Reads prompts (rows × the longest length, row-major, any id beyond a row's length) into the cache and chooses each
-   * row's next token. May be called again to append more tokens.
-   */
-  async prefill(tokens: Int32Array, lengths: Int32Array): Promise<Int32Array> {
-    const next = new Int32Array(this.rows);
-    await async((native) => native.prefill(this.open(), { tokens }, lengths, next));
-    return next;
-  }
-
-  /** Feeds the tokens chosen last and chooses the next, `steps` times. Returns (steps × rows). */
-  async decode(steps: number): Promise<Int32Array> {
-    const next = new Int32Array(steps * this.rows);
-    await async((native) => native.decode(this.open(), next));
-    return next;
-  }
-
-  dispose(): void {
-    const handle = this.handle;
-    this.handle = undefined;
-    if (handle) sync((native) => native.disposeSession(handle));
-  }
-
-  private open(): object {
-    if (!this.handle) throw new TesseraeError('ERR_DISPOSED', 'the sampling session was disposed');
     return this.handle;
   }
 }

@@ -12,6 +12,7 @@ export const typescriptLayers = [
   'graph',
   'native.ts',
   'native_training.ts',
+  'native_session.ts',
   'errors.ts',
 ];
 

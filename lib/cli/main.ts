@@ -11,7 +11,7 @@ import { completion, SHELLS, type Shell } from './completion';
 import { doctor } from './doctor';
 import { plan } from './plan';
 import { prepare } from './prepare';
-import { sample } from './sample';
+import { sample, type SampleCommand } from './sample';
 import { schedule } from './schedule';
 import { train } from './train';
 
@@ -30,16 +30,6 @@ interface TrainOptions {
   precision?: Precision;
   profile?: true;
   json?: true;
-}
-
-interface SampleOptions {
-  prompt: string;
-  weights: 'trained' | 'ema';
-  maxNewTokens: number;
-  temperature: number;
-  seed: number;
-  device: string;
-  threads?: number;
 }
 
 interface PrepareOptions {
@@ -207,6 +197,11 @@ Examples:
     .option('--prompt <text>', 'text to continue', '\n')
     .option('--max-new-tokens <n>', 'tokens to write', integer(1), 200)
     .option('--temperature <number>', '0 takes the most probable token, higher is more varied', positive, 0.8)
+    .option('--top-k <n>', 'draw from so many of the most probable tokens alone', integer(1))
+    .option('--top-p <number>', 'draw from the fewest tokens that together have this probability', positive)
+    .option('--min-p <number>', 'draw from tokens this times as probable as the most probable one', positive)
+    .option('--repetition-penalty <number>', 'above 1: tokens that were there come less often', positive)
+    .option('--stop <text...>', 'texts at which to end')
     .option('--seed <n>', 'the same seed gives the same text', integer(0), 0)
     .addOption(
       new Option('--weights <which>', 'the trained weights, or their moving average (training.emaDecay)')
@@ -218,10 +213,11 @@ Examples:
     .addHelpText(
       'after',
       `
-Example:
-  $ tesserae sample runs/config --prompt "Call me" --max-new-tokens 400`,
+Examples:
+  $ tesserae sample runs/config --prompt "Call me" --max-new-tokens 400
+  $ tesserae sample runs/config --prompt "Call me" --top-p 0.9 --stop "."`,
     )
-    .action(async (folder: string, options: SampleOptions) => done(await sample(folder, options)));
+    .action(async (folder: string, options: SampleCommand) => done(await sample(folder, options)));
 
   root
     .command('prepare')

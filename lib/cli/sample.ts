@@ -1,16 +1,17 @@
 import { loadModel } from '../checkpoint/checkpoint';
 import { TesseraeError } from '../errors';
 import type { Device } from '../models/device';
+import type { GenerateOptions } from '../sampling/options';
 import { Sampler } from '../sampling/sampler';
 import { Interrupt } from './interrupt';
 import { safeFor } from './terminal';
 
 /** What the command line says. */
-export interface SampleCommand {
+export interface SampleCommand extends Pick<
+  GenerateOptions,
+  'maxNewTokens' | 'temperature' | 'seed' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty' | 'stop'
+> {
   readonly prompt: string;
-  readonly maxNewTokens: number;
-  readonly temperature: number;
-  readonly seed: number;
   readonly weights: 'trained' | 'ema';
   readonly device: string;
   readonly threads?: number;
@@ -18,7 +19,7 @@ export interface SampleCommand {
 
 /** `tesserae sample`: continues a text with a trained model. Gives the exit code. */
 export async function sample(folder: string, command: SampleCommand): Promise<number> {
-  const { prompt, maxNewTokens, temperature, seed, weights, device, threads } = command;
+  const { prompt, weights, device, threads, ...options } = command;
   const { model, tokenizer } = await loadModel(folder, {
     device: device as Device,
     weights,
@@ -35,11 +36,7 @@ export async function sample(folder: string, command: SampleCommand): Promise<nu
       },
     );
   process.stdout.write(prompt);
-  for await (const { text } of new Sampler(model, tokenizer).stream(prompt, {
-    maxNewTokens,
-    temperature,
-    seed,
-  })) {
+  for await (const { text } of new Sampler(model, tokenizer).stream(prompt, options)) {
     if (interrupt.requested) break;
     process.stdout.write(safeFor(process.stdout, text));
   }

@@ -1,56 +1,43 @@
 import { randomInt } from 'node:crypto';
-import { z } from 'zod';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
-import { parseConfig } from '../models/validation';
-import { StopFilter } from './stop_filter';
-import { chooseTokens } from './token_stream';
+import { beamSearch, type Beam } from './beam';
+import { draw } from './draw';
+import { resolveOptions, type GenerateOptions, type ResolvedOptions } from './options';
+import { Sequence, type FinishReason, type GeneratedToken, type TokenLogprob } from './sequence';
 
-/** How text is generated. */
-export interface GenerateOptions {
-  /** Tokens to generate at most, 1 to 10,000,000. Default 256. */
-  readonly maxNewTokens?: number;
-  /** Logits are divided by it: below 1 likelier tokens win more often; 0: the likeliest always. Default 1. */
-  readonly temperature?: number;
-  /** The same seed gives the same tokens on the same device; an integer in [0, 2^53). Default: a random one. */
-  readonly seed?: number;
-  /** Texts that end the generation; they are not part of the text returned. */
-  readonly stop?: string | readonly string[];
-  /** Ends the generation early, with what there is. */
-  readonly signal?: AbortSignal;
-}
-
-/** Why a generation ended: maxNewTokens, a stop text, or the signal. */
-export type FinishReason = 'length' | 'stop' | 'abort';
+/** Text, or its token ids. */
+export type Prompt = string | ArrayLike<number>;
 
 export interface Generation {
-  /** The new text, without the prompt and the stop text. */
+  /** The new text, without the prompt, the stop text and the token that ended it. */
   readonly text: string;
-  /** The new tokens, with those of the stop text. */
+  /** The new tokens, with those of the stop text and the token that ended it. */
   readonly tokens: Int32Array;
   readonly finishReason: FinishReason;
+  /** With `logprobs`: of each new token. */
+  readonly logprobs?: Float32Array;
+  /** With `logprobs` of a number: of each new token, the likeliest ones in its place. */
+  readonly topLogprobs?: readonly (readonly TokenLogprob[])[];
 }
 
-/** One token as it is generated. */
-export interface GeneratedToken {
-  readonly token: number;
-  /** Text that is certain by now: whole characters, empty while one is incomplete or may belong to a stop text. */
-  readonly text: string;
+export interface SamplerOptions {
+  /**
+   * Tokens with which the sequences of training began, where it was recorded: prompts must begin with one of them.
+   * Default: any may.
+   */
+  readonly startTokens?: readonly number[];
+  /** Takes prompts that begin otherwise than training did. Default false. */
+  readonly allowAnyStart?: boolean;
 }
-
-const optionsSchema = z.strictObject({
-  maxNewTokens: z.int().min(1).max(10_000_000).default(256),
-  temperature: z.number().min(0).max(1000).default(1),
-  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
-  stop: z.union([z.string().min(1), z.array(z.string().min(1))]).default([]),
-});
-
-const synonyms = { maxTokens: 'maxNewTokens', maxOutputTokens: 'maxNewTokens', stopSequences: 'stop' };
 
 /**
  * Generates text with a causal model. The model's context is nPositions tokens: when it is full, generation goes on from
  * the last half of it.
+ *
+ * What decides about a token, in this order: logitBias, suppressTokens, allowed tokens and masks, minNewTokens;
+ * repetitionPenalty, then frequencyPenalty and presencePenalty; noRepeatNgramSize; temperature; topK; topP; minP; the draw.
  *
  * @example
  * const sampler = new Sampler(model, new ByteTokenizer());
@@ -62,18 +49,14 @@ export class Sampler {
   constructor(
     readonly model: Model,
     readonly tokenizer: Tokenizer,
+    private readonly options: SamplerOptions = {},
   ) {
-    const { isEncoder, vocabSize, nTypes, nStypes } = model.config;
+    const { isEncoder, vocabSize } = model.config;
     const refuse = (path: string, message: string): never => {
       throw new TesseraeError('ERR_CONFIG', message, { details: { path } });
     };
     if (isEncoder)
       refuse('isEncoder', 'an encoder (isEncoder) does not predict next tokens: use model.logits()');
-    if (nTypes > 0 || nStypes > 0)
-      refuse(
-        'nTypes',
-        'a model with nTypes or nStypes needs the types of new tokens too: use model.logits()',
-      );
     if (tokenizer.vocabSize !== vocabSize)
       refuse(
         'vocabSize',
@@ -83,22 +66,37 @@ export class Sampler {
   }
 
   /**
-   * Continues a prompt.
+   * Continues a prompt, or a list of prompts side by side.
    *
    * @param prompt - text or token ids; an empty one becomes the tokenizer's start token (bytes: a newline).
-   * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DATA` for a prompt that can't be read, `ERR_BUSY` while
-   * the model is at work, `ERR_DISPOSED` after its `dispose()`.
+   * @returns of a list: the sequences of the first prompt, then those of the next, numReturnSequences each.
+   * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DATA` for a prompt that can't be read or when no token is
+   * allowed, `ERR_OUT_OF_MEMORY`, `ERR_BUSY` while the model is at work, `ERR_DISPOSED` after its `dispose()`.
    */
-  async generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Promise<Generation> {
-    const stream = this.stream(prompt, options);
-    const tokens: number[] = [];
-    const texts: string[] = [];
-    for (;;) {
-      const { done, value } = await stream.next();
-      if (done) return { text: texts.join(''), tokens: Int32Array.from(tokens), finishReason: value };
-      tokens.push(value.token);
-      texts.push(value.text);
+  async generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
+  async generate(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Generation[]>;
+  async generate(
+    prompt: Prompt | readonly Prompt[],
+    options: GenerateOptions = {},
+  ): Promise<Generation | Generation[]> {
+    const { signal, ...rest } = options;
+    const resolved = resolveOptions(rest, this.model.config);
+    const several = isList(prompt);
+    if (!several) this.requireOne(resolved);
+    if (resolved.numBeams > 1) {
+      const prompts = (several ? prompt : [prompt]).map((one) => this.promptTokens(one));
+      const beams = await beamSearch(this.model, prompts, resolved, () => signal?.aborted === true);
+      const made = beams.flat().map((beam) => this.generationOfBeam(beam));
+      const [best] = made;
+      return several || !best ? made : best;
     }
+    const sequences = this.sequences(several ? prompt : [prompt], resolved);
+    if (!signal?.aborted) {
+      for await (const _ of draw(this.model, sequences, resolved)) if (signal?.aborted) break;
+    }
+    const generations = sequences.map((sequence) => generationOf(sequence, resolved));
+    const first = generations[0];
+    return several || !first ? generations : first;
   }
 
   /**
@@ -107,34 +105,61 @@ export class Sampler {
    * @returns an iterator that yields tokens and returns why it ended.
    */
   async *stream(
-    prompt: string | ArrayLike<number>,
+    prompt: Prompt,
     options: GenerateOptions = {},
   ): AsyncGenerator<GeneratedToken, FinishReason, void> {
     const { signal, ...rest } = options;
-    const { maxNewTokens, temperature, seed, stop } = parseConfig(optionsSchema, rest, { synonyms });
-    const filter = new StopFilter(typeof stop === 'string' ? [stop] : stop);
-    const decoder = this.tokenizer.decoder();
-    if (signal?.aborted) return 'abort';
-    const visits = chooseTokens(this.model, this.promptTokens(prompt), {
-      count: maxNewTokens,
-      temperature,
-      seed: seed ?? randomInt(2 ** 48 - 1),
-    });
-    let count = 0;
-    for await (const tokens of visits) {
-      for (const token of tokens) {
-        const last = ++count === maxNewTokens;
-        const piece = decoder.push(token) + (last ? decoder.end() : '');
-        const { text, stopped } = filter.push(piece);
-        yield { token, text: last && !stopped ? text + filter.end() : text };
-        if (stopped) return 'stop';
+    const resolved = resolveOptions(rest, this.model.config);
+    this.requireOne(resolved);
+    if (resolved.numBeams > 1)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'numBeams: beam search knows its sequences at the end: call generate()',
+        {
+          details: { path: 'numBeams' },
+        },
+      );
+    const sequences = this.sequences([prompt], resolved);
+    const [sequence] = sequences;
+    if (signal?.aborted || !sequence) return 'abort';
+    let shown = 0;
+    for await (const _ of draw(this.model, sequences, resolved)) {
+      for (; shown < sequence.generated.length; shown++) {
+        const token = sequence.generated[shown];
+        if (token) yield token;
+        const last = shown + 1 === sequence.generated.length && sequence.finishReason !== undefined;
         if (signal?.aborted && !last) return 'abort';
       }
     }
-    return 'length';
+    return sequence.finishReason ?? 'abort';
   }
 
-  private promptTokens(prompt: string | ArrayLike<number>): number[] {
+  private generationOfBeam({ tokens, finishReason }: Beam): Generation {
+    const shown = finishReason === 'length' ? tokens : tokens.slice(0, -1);
+    return { text: this.tokenizer.decode(shown), tokens: Int32Array.from(tokens), finishReason };
+  }
+
+  private requireOne({ numReturnSequences }: ResolvedOptions): void {
+    if (numReturnSequences > 1)
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        `numReturnSequences is ${numReturnSequences}, but one sequence is returned here: call generate([prompt], …)`,
+        { details: { path: 'numReturnSequences' } },
+      );
+  }
+
+  private sequences(prompts: readonly Prompt[], options: ResolvedOptions): Sequence[] {
+    const seed = options.seed ?? randomInt(2 ** 48 - 1);
+    return prompts.flatMap((prompt, index) => {
+      const tokens = this.promptTokens(prompt);
+      return Array.from({ length: options.numReturnSequences }, (_, i) => {
+        const own = (seed + i) % Number.MAX_SAFE_INTEGER;
+        return new Sequence(index, i, [...tokens], own, this.tokenizer.decoder(), options.stop);
+      });
+    });
+  }
+
+  private promptTokens(prompt: Prompt): number[] {
     const tokens = Array.from(typeof prompt === 'string' ? this.tokenizer.encode(prompt) : prompt);
     const { vocabSize } = this.model.config;
     const wrong = tokens.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
@@ -144,13 +169,45 @@ export class Sampler {
         `token ${wrong} of the prompt is ${String(tokens[wrong])}: ids are integers from 0 to ${vocabSize - 1}`,
         { details: { position: wrong } },
       );
-    if (tokens.length > 0) return tokens;
+    if (tokens.length === 0) tokens.push(this.startToken());
+    const { startTokens, allowAnyStart = false } = this.options;
+    const [first = -1] = tokens;
+    if (startTokens !== undefined && !allowAnyStart && !startTokens.includes(first))
+      throw new TesseraeError(
+        'ERR_DATA',
+        `the prompt begins with token ${first}, but sequences of training began with ${startTokens.slice(0, 8).join(', ')}` +
+          `${startTokens.length > 8 ? ', …' : ''}: begin with one of these, or set allowAnyStart`,
+        { details: { token: first } },
+      );
+    return tokens;
+  }
+
+  private startToken(): number {
     const { startToken } = this.tokenizer;
     if (startToken === undefined)
       throw new TesseraeError(
         'ERR_DATA',
         `the prompt is empty, and the '${this.tokenizer.name}' tokenizer has no start token: give at least one token`,
       );
-    return [startToken];
+    return startToken;
   }
+}
+
+/** Whether it is a list of prompts; an array of numbers is one prompt. */
+function isList(prompt: Prompt | readonly Prompt[]): prompt is readonly Prompt[] {
+  return Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] !== 'number';
+}
+
+function generationOf({ generated, finishReason }: Sequence, { logprobs }: ResolvedOptions): Generation {
+  return {
+    text: generated.map(({ text }) => text).join(''),
+    tokens: Int32Array.from(generated, ({ token }) => token),
+    finishReason: finishReason ?? 'abort',
+    ...(logprobs === false
+      ? {}
+      : { logprobs: Float32Array.from(generated, ({ logprob }) => logprob ?? NaN) }),
+    ...(typeof logprobs === 'number' && logprobs > 0
+      ? { topLogprobs: generated.map(({ topLogprobs }) => topLogprobs ?? []) }
+      : {}),
+  };
 }

@@ -8,6 +8,7 @@
 #include "binding/environment.h"
 #include "compiler/plan.h"
 #include "engine/session.h"
+#include "ops/sampling.h"
 #include "runtime/chips.h"
 #include "runtime/devices.h"
 #include "runtime/error.h"
@@ -313,13 +314,14 @@ Napi::Value writeScaler(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value createSession(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
   const std::string options = textArgument(info, 1);
+  const HostBatch arrays = batchArgument(info[2]);
+  const ModelHandle handle = modelOf(info);  // a copy, once getters of the arrays have run
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, device = handle.device, usage = handle.usage,
-               options](DeviceContext&) -> Completion {
-                auto session = std::make_shared<Session>(model, options);
+              [model = handle.model, device = handle.device, usage = handle.usage, options,
+               arrays](DeviceContext&) -> Completion {
+                auto session = std::make_shared<Session>(model, options, arrays);
                 return [session, device, usage](Napi::Env env, Napi::Object) {
                   return wrap(env, new SessionHandle{session, device, usage}, kSessionTag);
                 };
@@ -327,44 +329,75 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value prefill(const Napi::CallbackInfo& info) {
-  const SessionHandle handle = sessionOf(info);  // a copy: a getter of the batch may dispose of the session
-  HostBatch batch = batchArgument(info[1]);
+  const HostBatch inputs = batchArgument(info[1]);
   const HostTensor lengths = arrayArgument(info, 2, DType::I32);
+  const SessionHandle handle = sessionOf(info);
   const int32_t* first = reinterpret_cast<const int32_t*>(lengths.data.data());
-  const Napi::Object next = info[3].As<Napi::Object>();
-  const size_t rows = requireArray(info, 3, napi_int32_array, 1);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, next,
-              [session = handle.session, tokens = batch["tokens"],
-               lengths = std::vector<int32_t>(first, first + lengths.elements()),
-               rows](DeviceContext& context) -> Completion {
-                auto chosen =
-                    std::make_shared<std::vector<int32_t>>(session->prefill(context, tokens, lengths));
-                if (chosen->size() != rows)
-                  fail(ErrorCode::Internal, "the next tokens do not fit their array");
-                return [chosen](Napi::Env env, Napi::Object next) -> Napi::Value {
-                  fill(next, chosen->data(), chosen->size() * sizeof(int32_t));
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
+              [session = handle.session, inputs,
+               lengths = std::vector<int32_t>(first, first + lengths.elements())](
+                  DeviceContext& context) -> Completion {
+                session->prefill(context, inputs, lengths);
+                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+              });
+}
+
+Napi::Value forward(const Napi::CallbackInfo& info) {
+  const SessionHandle handle = sessionOf(info);
+  return environment(info.Env())
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
+              [session = handle.session](DeviceContext& context) -> Completion {
+                session->forward(context);
+                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+              });
+}
+
+// Fills { tokens, finished, logProbs, topTokens, topLogProbs }, each as far as its array reaches.
+Napi::Value decode(const Napi::CallbackInfo& info) {
+  const double steps = info.Length() > 1 && info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : 0;
+  if (!(steps >= 1 && steps <= kMostVisit))
+    fail(ErrorCode::Internal, "a visit of %g steps; it must be 1 to %lld", steps,
+         static_cast<long long>(kMostVisit));
+  const HostTensor mask = arrayArgument(info, 2, DType::I32);
+  const Napi::Object into = info[3].As<Napi::Object>();
+  const SessionHandle handle = sessionOf(info);
+  const uint32_t* words = reinterpret_cast<const uint32_t*>(mask.data.data());
+  return environment(info.Env())
+      .submit(info.Env(), handle.device, handle.usage, into,
+              [session = handle.session, steps = static_cast<int64_t>(steps),
+               mask = std::vector<uint32_t>(words, words + mask.elements())](
+                  DeviceContext& context) -> Completion {
+                auto visit = std::make_shared<Visit>(session->decode(context, steps, mask));
+                return [visit](Napi::Env env, Napi::Object into) -> Napi::Value {
+                  const auto copy = [&](const char* name, const auto& values) {
+                    const Napi::Value array = into.Get(name);
+                    if (array.IsTypedArray())
+                      fill(array.As<Napi::Object>(), values.data(), values.size() * 4);
+                  };
+                  copy("tokens", visit->tokens);
+                  copy("finished", visit->finished);
+                  copy("logProbs", visit->logProbs);
+                  copy("topTokens", visit->topTokens);
+                  copy("topLogProbs", visit->topLogProbs);
                   return env.Undefined();
                 };
               });
 }
 
-Napi::Value decode(const Napi::CallbackInfo& info) {
-  SessionHandle& handle = sessionOf(info);
-  const Napi::Object next = info[1].As<Napi::Object>();
-  const size_t length = requireArray(info, 1, napi_int32_array, 1);
+Napi::Value redirect(const Napi::CallbackInfo& info) {
+  const HostTensor parents = arrayArgument(info, 1, DType::I32), tokens = arrayArgument(info, 2, DType::I32);
+  const SessionHandle handle = sessionOf(info);
+  const auto list = [](const HostTensor& tensor) {
+    const auto* first = reinterpret_cast<const int32_t*>(tensor.data.data());
+    return std::vector<int32_t>(first, first + tensor.elements());
+  };
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, next,
-              [session = handle.session, length](DeviceContext& context) -> Completion {
-                const int64_t rows = session->rows();
-                if (static_cast<int64_t>(length) % rows != 0)
-                  fail(ErrorCode::Internal, "the next tokens must be whole rows");
-                auto chosen = std::make_shared<std::vector<int32_t>>(
-                    session->decode(context, static_cast<int64_t>(length) / rows));
-                return [chosen](Napi::Env env, Napi::Object next) -> Napi::Value {
-                  fill(next, chosen->data(), chosen->size() * sizeof(int32_t));
-                  return env.Undefined();
-                };
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
+              [session = handle.session, parents = list(parents),
+               tokens = list(tokens)](DeviceContext&) -> Completion {
+                session->redirect(parents, tokens);
+                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
               });
 }
 
@@ -403,7 +436,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("writeScaler", exported<writeScaler>);
   add("createSession", exported<createSession>);
   add("prefill", exported<prefill>);
+  add("forward", exported<forward>);
   add("decode", exported<decode>);
+  add("redirect", exported<redirect>);
   add("disposeModel", exported<disposeModel>);
   add("disposeSession", exported<disposeSession>);
   return exports;

@@ -1,6 +1,7 @@
 #include "compiler/compile.h"
 
 #include "compiler/passes.h"
+#include "ops/sampling.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -26,8 +27,29 @@ Mode parseMode(const std::string& name) {
 }  // namespace
 
 const char* modeName(Mode mode) {
-  static const char* const names[] = {"train", "update", "eval", "prefill", "decode"};
+  static const char* const names[] = {"train", "update", "eval", "prefill", "decode", "choose"};
   return names[static_cast<int>(mode)];
+}
+
+SamplingFeatures SamplingFeatures::parse(const Json& json) {
+  const char* const where = "features";
+  onlyKeys(json, where, {"bias", "mask", "sets", "minimum", "penalties", "ngrams", "filter", "logProbs"});
+  SamplingFeatures features;
+  features.bias = flagField(json, "bias", where, false);
+  features.mask = flagField(json, "mask", where, false);
+  features.sets = flagField(json, "sets", where, false);
+  features.minimum = flagField(json, "minimum", where, false);
+  features.penalties = flagField(json, "penalties", where, false);
+  features.ngrams = flagField(json, "ngrams", where, false);
+  features.filter = flagField(json, "filter", where, false);
+  if (json.contains("logProbs")) features.logProbs = integerField(json, "logProbs", where, -1, kMostLogProbs);
+  return features;
+}
+
+std::string SamplingFeatures::key() const {
+  std::string text;
+  for (bool flag : {bias, mask, sets, minimum, penalties, ngrams, filter}) text += flag ? '1' : '0';
+  return text + " " + std::to_string(logProbs);
 }
 
 ProgramRequest ProgramRequest::parse(const Json& json) {
@@ -59,8 +81,9 @@ ProgramRequest ProgramRequest::parse(const Json& json) {
 
 std::string ProgramRequest::key() const {
   std::string text = std::string(modeName(mode)) + " " + std::to_string(rows) + "x" + std::to_string(time) +
-                     " cache " + std::to_string(cache) + " smoothing " + Json(labelSmoothing).dump() +
-                     (rewrite ? "" : " plain") + (documents ? " documents" : "");
+                     " cache " + std::to_string(cache) + " " + sampling.key() + " smoothing " +
+                     Json(labelSmoothing).dump() + (rewrite ? "" : " plain") +
+                     (documents ? " documents" : "");
   for (const std::string& output : outputs) text += " >" + output;
   for (const auto& [output, input] : seeds) text += " " + output + "<" + input;
   for (const std::string& input : gradientsOf) text += " d" + input;
@@ -73,6 +96,8 @@ Program compile(const Graph& graph, const Layout& layout, Precision precision, D
   Ir ir(graph, layout, precision, device);
   if (request.mode == Mode::Update) {
     lowerUpdate(ir, request);
+  } else if (request.mode == Mode::Choose) {
+    lowerChoose(ir, request);
   } else {
     lower(ir, request);
     if (request.mode == Mode::Train) differentiate(ir, request);

@@ -48,9 +48,9 @@ class Inference : public InferContext {
 }  // namespace
 
 const char* arenaName(Arena arena) {
-  static const char* const names[kArenas] = {"parameters", "halfCopy", "gradients", "moment1",
-                                             "moment2",    "ema",      "state",     "schedule",
-                                             "session",    "inputs",   "outputs",   "workspace"};
+  static const char* const names[kArenas] = {"parameters", "halfCopy", "gradients", "moment1", "moment2",
+                                             "ema",        "state",    "schedule",  "session", "cache",
+                                             "inputs",     "outputs",  "workspace"};
   return names[static_cast<int>(arena)];
 }
 
@@ -143,6 +143,8 @@ ValueId Ir::session(const std::string& name, TensorSpec spec) {
   sessionBytes += align(spec.bytes());
   return once(name, {name, std::move(spec), Arena::Session, offset});
 }
+
+ValueId Ir::cache(TensorSpec spec) { return once("cache", {"cache", std::move(spec), Arena::Cache, 0}); }
 
 std::vector<ValueId> Ir::emit(const std::string& operationName, const std::string& name,
                               const std::string& site, std::vector<ValueId> inputs, Attributes attributes,

@@ -12,8 +12,8 @@
 
 namespace tesserae {
 
-// Who owns the memory behind a value. State belongs to the model, Session to a sampler, the last three to the
-// device.
+// Who owns the memory behind a value. State belongs to the model, Session and Cache to a sampler, the last
+// three to the device.
 enum class Arena : uint8_t {
   Parameters,
   HalfCopy,  // 16-bit parameters for matrix products
@@ -23,12 +23,13 @@ enum class Arena : uint8_t {
   Ema,       // the moving average of the parameters
   State,     // counters, loss, scaler, chunk table
   Schedule,  // learning rates of all steps, and momenta where they move
-  Session,   // KV cache and what a sampler keeps
+  Session,   // what a sampler keeps of its rows
+  Cache,     // keys and values, in pages of positions: it grows at its end
   Inputs,
   Outputs,
   Workspace,
 };
-inline constexpr int kArenas = 12;
+inline constexpr int kArenas = 13;
 const char* arenaName(Arena arena);
 
 struct Value {
@@ -74,8 +75,8 @@ class Ir {
 
   std::vector<Value> values;
   std::vector<Node> nodes;
-  std::map<std::string, ValueId> outputs;  // what the Program hands out, by role
-  int64_t sessionBytes = 0;
+  std::map<std::string, ValueId> outputs;       // what the Program hands out, by role
+  int64_t sessionBytes = 0, sessionReport = 0;  // the first bytes of a session are read by the host
 
   ValueId add(Value value);
   // Makes a call, infers its outputs and appends it. `outputs` may be shorter than the contract's: the rest
@@ -91,6 +92,8 @@ class Ir {
   ValueId stateValue(const std::string& name);  // counters, loss, seed, norm, scaler, positions, chunks, and
                                                 // the flat buffers
   ValueId session(const std::string& name, TensorSpec spec);  // allocated at the first call with a name
+
+  ValueId cache(TensorSpec spec);  // of the sampler
 
   int producer(ValueId value) const;                // index of the node that writes it; −1
   std::vector<int> consumers(ValueId value) const;  // nodes that read it, in order

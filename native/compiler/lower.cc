@@ -5,6 +5,7 @@
 
 #include "compiler/passes.h"
 #include "ops/registry.h"
+#include "ops/sampling.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -24,7 +25,7 @@ class Lowering {
     const std::vector<std::string> roles = sampling_ ? std::vector<std::string>{"logits"} : request_.outputs;
     std::map<std::string, std::string> wanted = roleValues(roles);
     for (const auto& [output, input] : request_.seeds) wanted.merge(roleValues({output}));
-    if (sampling_) makeSession();
+    if (sampling_) makeSession(ir_, request_);
     for (const std::string& name : request_.gradientsOf) {
       const GraphInput* input = graph_.findInput(name);
       if (!input || input->dtype != DType::F32) {
@@ -44,7 +45,6 @@ class Lowering {
     for (const auto& [role, name] : wanted) {
       if (!sampling_) ir_.outputs[role] = value(name);
     }
-    if (sampling_) choose(value(wanted.at("logits")));
   }
 
  private:
@@ -102,11 +102,19 @@ class Lowering {
 
   ValueId inputValue(const GraphInput& input) {
     if (sampling_ && input.name == "lengths") return ir_.stateValue("lengths");
-    if (sampling_ && input.name != "tokens") {
+    const bool typed = input.name == "types" || input.name == "subtypes";
+    if (sampling_ && input.name != "tokens" && !typed) {
       fail(ErrorCode::Config, "a model with the input '%s' can't be sampled from token ids alone",
            input.name.c_str());
     }
-    if (request_.mode == Mode::Decode) return ir_.stateValue("next");
+    if (request_.mode == Mode::Decode) {
+      const ValueId next = ir_.stateValue("next");
+      if (!typed) return next;
+      return ir_.emit("token_types", input.name, input.name,
+                      {next, ir_.stateValue("start"), ir_.stateValue(input.name + "Of"),
+                       ir_.stateValue(input.name + "At")},
+                      {})[0];
+    }
     // Floats come in as activations.
     const DType type = input.dtype == DType::F32 ? activationType(ir_.precision) : input.dtype;
     return ir_.add({input.name, {bind(input.axes), type}, Arena::Inputs, -1});
@@ -159,23 +167,20 @@ class Lowering {
     if (node.op == "embedding") requireBelow(node, "ids", ir_.values[inputs[1]].spec.axes[0]);
     if (node.op == "cross_entropy") requireBelow(node, "targets", ir_.values[inputs[0]].spec.axes.back());
     if (sampling_ && node.op == "position_embedding") requirePositions(node);
-    if (sampling_ && node.name == graph_.outputs.at("logits")) inputs[0] = lastPosition(inputs[0]);
-    values_[node.name] = ir_.emit(node.op, node.name, node.name, std::move(inputs), std::move(attributes))[0];
-  }
-
-  // What a sampler keeps: sizes depend on rows and cache alone, so that prefill and decode agree on every
-  // place.
-  void makeSession() {
-    if (request_.cache < 1)
-      fail(ErrorCode::Config, "request.cache is missing: positions that the sampler keeps");
-    const Axis batch = batchAxis();
-    const auto vector = [&](const char* name, DType type) { ir_.session(name, {{batch}, type}); };
-    vector("temperature", DType::F32);
-    vector("start", DType::I32);
-    vector("lengths", DType::I32);
-    ir_.session("stream", {{batch, countAxis("fields", 2)}, DType::I64});
-    Axis one{"time", {{1, 1, FactorRole::Time}}};
-    ir_.session("next", {{batch, one}, DType::I32});
+    std::vector<ValueId> outputs;
+    // A sequence's tokens must not depend on those that are sampled beside it.
+    if (sampling_ && node.op == "linear")
+      attributes = attributes.with("rows", std::string(request_.time > 1 ? "many" : "few"));
+    if (sampling_ && node.name == graph_.outputs.at("logits")) {
+      if (node.op != "linear")
+        fail(ErrorCode::Config, "%s: only logits of a linear layer can be sampled", node.name.c_str());
+      if (request_.mode == Mode::Prefill) inputs[0] = lastPosition(inputs[0]);
+      // 16-bit logits would make near ones equal.
+      attributes = attributes.with("result", std::string("float32"));
+      outputs = {ir_.stateValue("logits")};
+    }
+    values_[node.name] =
+        ir_.emit(node.op, node.name, node.name, std::move(inputs), std::move(attributes), outputs)[0];
   }
 
   // Ids are checked against their input's range when a batch comes; the range must be within the table's.
@@ -204,30 +209,37 @@ class Lowering {
     const std::vector<Factor>& packed = spec.axes.back().factors;
     if (packed.size() != 3)
       fail(ErrorCode::Shape, "%s: qkv must be packed as (3, heads, headDim)", node.name.c_str());
-    const TensorSpec cache{
-        {batchAxis(), countAxis("positions", request_.cache), {"heads", {packed[1], packed[2]}}}, spec.dtype};
-    const ValueId keys = ir_.session("keys " + node.name, cache),
-                  values = ir_.session("values " + node.name, cache);
+    const ValueId cache = cacheOf({"heads", {packed[1], packed[2]}}, spec.dtype);
+    const Attributes layer = attributes.with("layer", layer_++);
     return ir_.emit("cached_attention", node.name, node.name,
-                    {qkv, keys, values, ir_.stateValue("start"), ir_.stateValue("lengths")}, attributes,
-                    {kNew, keys, values})[0];
+                    {qkv, cache, ir_.stateValue("start"), ir_.stateValue("lengths")}, layer,
+                    {kNew, cache})[0];
+  }
+
+  // One cache for all layers, so that it grows at its end alone: (pages, layers, 2, B, positions of a page,
+  // heads).
+  ValueId cacheOf(Axis heads, DType type) {
+    const auto layers = std::count_if(graph_.nodes.begin(), graph_.nodes.end(),
+                                      [](const GraphNode& node) { return node.op == "attention"; });
+    const int64_t pages = (request_.cache + kPagePositions - 1) / kPagePositions;
+    const TensorSpec spec{{countAxis("pages", pages), countAxis("layers", layers), countAxis("kv", 2),
+                           batchAxis(), countAxis("positions", kPagePositions), std::move(heads)},
+                          type};
+    const ValueId cache = ir_.cache(spec);
+    if (ir_.values[cache].spec.axes.back().fits(spec.axes.back())) return cache;
+    fail(ErrorCode::Config,
+         "layers of attention with heads of different sizes can't be sampled token by token");
   }
 
   ValueId lastPosition(ValueId x) {
     return ir_.emit("last_position", "last_position", "last_position", {x, ir_.stateValue("lengths")}, {})[0];
   }
 
-  void choose(ValueId logits) {
-    const auto state = [&](const char* name) { return ir_.stateValue(name); };
-    ir_.emit("choose", "choose", "choose",
-             {logits, state("temperature"), state("stream"), state("start"), state("lengths"), kAbsent}, {},
-             {state("next"), state("stream"), state("start"), state("lengths")});
-  }
-
   Ir& ir_;
   const Graph& graph_;
   const ProgramRequest& request_;
   const bool training_, sampling_;
+  int64_t layer_ = 0;  // of attention
   std::map<std::string, ValueId> values_;
 };
 

@@ -30,6 +30,7 @@ class Planner {
     program_.values = ir.values;
     program_.outputs = ir.outputs;
     program_.sessionBytes = ir.sessionBytes;
+    program_.sessionReport = ir.sessionReport;
   }
 
   Program plan() {

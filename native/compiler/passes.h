@@ -1,5 +1,6 @@
-// defines: lower, differentiate, rewrite, removeDeadNodes, schedule, assignWrites, planMemory
-// The passes of the compiler, in their order. Each takes the Ir and leaves one that can still run.
+// defines: lower, lowerUpdate, lowerChoose, makeSession, differentiate, rewrite, removeDeadNodes, schedule,
+// assignWrites, planMemory The passes of the compiler, in their order. Each takes the Ir and leaves one that
+// can still run.
 #pragma once
 
 #include "compiler/program.h"
@@ -11,6 +12,13 @@ void lower(Ir& ir, const ProgramRequest& request);
 
 // The update Program: norm, clipping, optimizer, counters.
 void lowerUpdate(Ir& ir, const ProgramRequest& request);
+
+// What a sampler keeps of its rows: the same places in all its Programs, since sizes depend on rows, cache
+// and features alone and what only some features need comes last.
+void makeSession(Ir& ir, const ProgramRequest& request);
+
+// The Program that chooses the next token of each row from the logits of a prefill or decode Program.
+void lowerChoose(Ir& ir, const ProgramRequest& request);
 
 // Appends the backward calls of a training Program.
 void differentiate(Ir& ir, const ProgramRequest& request);

@@ -12,8 +12,25 @@
 
 namespace tesserae {
 
-enum class Mode : uint8_t { Train, Update, Eval, Prefill, Decode };
+enum class Mode : uint8_t { Train, Update, Eval, Prefill, Decode, Choose };
 const char* modeName(Mode mode);
+
+// What choosing a token takes beside a draw; each costs time and memory, so Programs do what is asked for
+// alone.
+struct SamplingFeatures {
+  bool bias = false;       // a number is added to each token's logit
+  bool mask = false;       // the host sets allowed bits before each token
+  bool sets = false;       // allowed tokens by position
+  bool minimum = false;    // of new tokens, before which nothing ends a row
+  bool penalties = false;  // for tokens that were there: repetition, frequency, presence
+  bool ngrams = false;     // none is repeated
+  bool filter = false;     // topK, topP, minP
+  int64_t logProbs = -1;   // of the token chosen and of so many of the likeliest; -1: none
+
+  bool scores() const { return bias || mask || sets || minimum || penalties || ngrams; }
+  static SamplingFeatures parse(const Json& json);  // throws ERR_CONFIG
+  std::string key() const;
+};
 
 // What a Program is compiled for: lib/native.ts documents the fields.
 struct ProgramRequest {
@@ -23,6 +40,7 @@ struct ProgramRequest {
   std::vector<std::string> outputs = {"loss"};
   double labelSmoothing = 0;
   int64_t cache = 0;
+  SamplingFeatures sampling;                 // Choose only
   std::map<std::string, std::string> seeds;  // Graph output → input that is its gradient
   std::vector<std::string> gradientsOf;
   std::set<std::string> frozen;  // parameters that training leaves alone, beside those of the Graph
@@ -66,7 +84,8 @@ struct Program {
   std::vector<Value> values;
   std::vector<Call> calls;
   std::map<std::string, ValueId> inputs, outputs;
-  int64_t inputBytes = 0, outputBytes = 0, workspaceBytes = 0, sessionBytes = 0;
+  int64_t inputBytes = 0, outputBytes = 0, workspaceBytes = 0;
+  int64_t sessionBytes = 0, sessionReport = 0;  // the first bytes of a session are read by the host
 };
 
 }  // namespace tesserae

@@ -174,7 +174,8 @@ class Model {
   TrainingOptions training_;
   std::unique_ptr<Compiled> update_;
   std::shared_ptr<TrainingStep> steps_[kStepsAhead];  // held by nobody else: free
-  double positions_ = 0;                              // of a step, as State has them; 0: unknown
+  DeviceArena spare_[2];  // what the last session had, for the next one: what was recorded on it stays valid
+  double positions_ = 0;  // of a step, as State has them; 0: unknown
 };
 
 // The index in 'cuda:<index>'; −1 when the name is no CUDA device's.

@@ -1,120 +1,359 @@
 #include "engine/session.h"
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
 #include "compiler/json.h"
+#include "ops/sampling.h"
 #include "runtime/error.h"
 
 namespace tesserae {
 
-Session::Session(std::shared_ptr<Model> model, std::string_view text) : model_(std::move(model)) {
-  const Json json = parseJson(text, "the session's options");
-  onlyKeys(json, "session", {"rows", "cache", "temperatures", "seeds"});
-  rows_ = integerField(json, "rows", "session", 1, 1 << 20);
-  cache_ = integerField(json, "cache", "session", 1, 1 << 24);
-  const Json& temperatures = arrayField(json, "temperatures", "session", 1 << 20);
-  const Json& seeds = arrayField(json, "seeds", "session", 1 << 20);
-  if (static_cast<int64_t>(temperatures.size()) != rows_ || static_cast<int64_t>(seeds.size()) != rows_) {
-    fail(ErrorCode::Config,
-         "session.temperatures and session.seeds must have one entry for each of %lld rows",
-         static_cast<long long>(rows_));
+namespace {
+
+constexpr int64_t kMostSpare = int64_t{64} << 20;  // bytes that a model keeps for its next session
+constexpr int64_t kMostRows = 65535;               // of a grid's second dimension
+
+// A list with one entry for each row.
+const Json& rowList(const Json& options, const char* name, int64_t rows) {
+  const Json& list = arrayField(options, name, "session", kMostRows);
+  if (static_cast<int64_t>(list.size()) != rows) {
+    fail(ErrorCode::Config, "session.%s has %zu entries; it must have one for each of %lld rows", name,
+         list.size(), static_cast<long long>(rows));
   }
-  ProgramRequest request;
-  request.mode = Mode::Decode;
-  request.rows = rows_;
-  request.cache = cache_;
-  const Program& decode = model_->program(request);
-  requireMemory(*model_->device_, decode.sessionBytes, "the sampler's keys and values",
-                "use fewer rows or a shorter cache");
-  memory_.reserve(*model_->device_, decode.sessionBytes);
-  positions_.assign(static_cast<size_t>(rows_), 0);
-  std::vector<float> degrees;
-  std::vector<int64_t> streams;
-  for (int64_t row = 0; row < rows_; ++row) {
-    const Json& temperature = temperatures[static_cast<size_t>(row)];
-    const Json& seed = seeds[static_cast<size_t>(row)];
-    if (!temperature.is_number() || !(temperature.get<double>() >= 0) || !seed.is_number_integer()) {
-      fail(ErrorCode::Config, "session.temperatures must be numbers of at least 0, session.seeds integers");
-    }
-    degrees.push_back(temperature.get<float>());
-    streams.insert(streams.end(), {seed.get<int64_t>(), 0});
-  }
-  model_->device_->write(place(decode, "temperature"), degrees.data(), rows_ * 4);
-  model_->device_->write(place(decode, "stream"), streams.data(), rows_ * 16);
+  return list;
 }
 
-char* Session::place(const Program& program, const char* name) const {
-  for (const Value& value : program.values) {
-    if (value.arena == Arena::Session && value.name == name) return memory_.data() + value.offset;
+int64_t stepOf(const Json& value, const char* name) {
+  if (!value.is_number_integer() || value.get<int64_t>() < 0)
+    fail(ErrorCode::Config, "session.%s must hold integers of at least 0", name);
+  return value.get<int64_t>();
+}
+
+std::vector<float> settingsOf(const Json& list) {
+  std::vector<float> settings;
+  for (const Json& row : list) {
+    if (!row.is_array() || row.size() != kSettings)
+      fail(ErrorCode::Config, "session.settings must be lists of %lld numbers",
+           static_cast<long long>(kSettings));
+    for (const Json& value : row) {
+      const double number = value.is_number() ? value.get<double>() : NAN;
+      if (!(std::abs(number) <= 3.4e38))
+        fail(ErrorCode::Config, "session.settings must hold numbers that are finite in fp32");
+      settings.push_back(static_cast<float>(number));
+    }
+    const float* of = settings.data() + settings.size() - kSettings;
+    if (of[kTemperature] < 0 || of[kRepetitionPenalty] <= 0)
+      fail(ErrorCode::Config,
+           "session.settings: a temperature below 0, or a repetition penalty that is not above it");
+  }
+  return settings;
+}
+
+const HostTensor& arrayOf(const HostBatch& arrays, const char* name, DType type, int64_t elements) {
+  const auto it = arrays.find(name);
+  if (it == arrays.end() || it->second.dtype != type || (elements >= 0 && it->second.elements() != elements))
+    fail(ErrorCode::Config, "session.%s must be %lld values of %s", name, static_cast<long long>(elements),
+         dtypeName(type));
+  return it->second;
+}
+
+}  // namespace
+
+Session::Session(std::shared_ptr<Model> model, std::string_view text, const HostBatch& arrays)
+    : model_(std::move(model)) {
+  const Json options = parseJson(text, "the session's options");
+  onlyKeys(options, "session",
+           {"rows", "cache", "seeds", "drawn", "settings", "endTokens", "stopTokens", "features"});
+  rows_ = integerField(options, "rows", "session", 1, kMostRows);
+  capacity_ = integerField(options, "cache", "session", 1, 1 << 24);
+  if (options.contains("features"))
+    features_ = SamplingFeatures::parse(objectField(options, "features", "session"));
+  const std::vector<float> settings = settingsOf(rowList(options, "settings", rows_));
+  std::vector<int64_t> stream;
+  const Json &seeds = rowList(options, "seeds", rows_), &drawn = rowList(options, "drawn", rows_);
+  for (size_t row = 0; row < seeds.size(); ++row) {
+    drawn_.push_back(stepOf(drawn[row], "drawn"));
+    stream.insert(stream.end(), {stepOf(seeds[row], "seeds"), drawn_.back()});
+  }
+  model_->program(request(Mode::Decode));  // throws where the model can't be sampled
+  const Program& choose = model_->program(request(Mode::Choose));
+  memory_ = std::exchange(model_->spare_[0], {});
+  cache_ = std::exchange(model_->spare_[1], {});
+  requireMemory(*model_->device_, choose.sessionBytes - memory_.bytes(), "the sampler's logits and settings",
+                "use fewer rows");
+  memory_.reserve(*model_->device_, choose.sessionBytes);
+  positions_.assign(static_cast<size_t>(rows_), 0);
+  prompt_.resize(static_cast<size_t>(rows_));
+  write("stream", stream);
+  write("finished", std::vector<int32_t>(static_cast<size_t>(rows_), kRunning));
+  write("settings", settings);
+  const int64_t vocabulary = value("logits").spec.axes[1].logical(), words = maskWords(vocabulary);
+  std::vector<uint32_t> stops(static_cast<size_t>(2 * words));
+  for (const char* name : {"endTokens", "stopTokens"}) {
+    const int64_t first = std::strcmp(name, "stopTokens") == 0 ? words : 0;
+    for (const Json& entry : arrayField(options, name, "session", 1 << 24)) {
+      const int64_t id = stepOf(entry, name);
+      if (id >= vocabulary) {
+        fail(ErrorCode::Config, "session.%s: the token %lld is not below %lld", name,
+             static_cast<long long>(id), static_cast<long long>(vocabulary));
+      }
+      stops[static_cast<size_t>(first + id / 32)] |= 1u << id % 32;
+    }
+  }
+  write("stops", stops);
+  if (features_.bias) {
+    const HostTensor& bias = arrayOf(arrays, "bias", DType::F32, vocabulary);
+    model_->device_->write(place("bias"), bias.data.data(), vocabulary * 4);
+  }
+  for (const std::string name : {"types", "subtypes"}) {
+    const GraphInput* input = model_->graph_.findInput(name);
+    if (!input) continue;
+    const std::pair<std::string, int64_t> tables[] = {{name + "Of", vocabulary},
+                                                      {name + "At", rows_ * capacity_}};
+    for (const auto& [table, elements] : tables) {
+      const HostTensor& given = arrayOf(arrays, table.c_str(), DType::I32, elements);
+      const auto* types = reinterpret_cast<const int32_t*>(given.data.data());
+      const int32_t least = table == name + "At" ? -1 : 0;  // -1: as the token's id says
+      const auto wrong = std::find_if(types, types + elements, [&](int32_t type) {
+        return type < least || type >= input->below.value_or(0);
+      });
+      if (wrong != types + elements)
+        fail(ErrorCode::Config, "session.%s has the type %d; it must be below %lld", table.c_str(), *wrong,
+             static_cast<long long>(input->below.value_or(0)));
+      model_->device_->write(place(table.c_str()), types, elements * 4);
+    }
+  }
+  if (!features_.sets) return;
+  const HostTensor &sets = arrayOf(arrays, "sets", DType::I32, -1),
+                   &setAt = arrayOf(arrays, "setAt", DType::I32, rows_ * capacity_);
+  const int64_t count = sets.elements() / words;
+  const auto* which = reinterpret_cast<const int32_t*>(setAt.data.data());
+  if (sets.elements() % words != 0 || count > capacity_ ||
+      std::any_of(which, which + rows_ * capacity_, [&](int32_t set) { return set < -1 || set >= count; }))
+    fail(ErrorCode::Config,
+         "session.sets must be at most %lld sets of %lld words, and setAt −1 or one of them",
+         static_cast<long long>(capacity_), static_cast<long long>(words));
+  model_->device_->write(place("setAt"), which, rows_ * capacity_ * 4);
+  model_->device_->write(place("sets"), sets.data.data(), sets.elements() * 4);
+}
+
+Session::~Session() {
+  if (memory_.bytes() + cache_.bytes() > kMostSpare) return;
+  model_->spare_[0] = std::move(memory_);
+  model_->spare_[1] = std::move(cache_);
+}
+
+ProgramRequest Session::request(Mode mode) const {
+  ProgramRequest request;
+  request.mode = mode;
+  request.rows = rows_;
+  request.cache = capacity_;
+  if (mode == Mode::Choose) request.sampling = features_;
+  return request;
+}
+
+const Value& Session::value(const char* name) const {
+  for (const Value& value : model_->program(request(Mode::Choose)).values) {
+    if (value.arena == Arena::Session && value.name == name) return value;
   }
   fail(ErrorCode::Internal, "the session has no '%s'", name);
 }
 
-std::vector<int32_t> Session::step(DeviceContext& context, const Program& program) {
-  Bases bases = model_->bases();
-  prepare(context, program, bases);
-  bases[static_cast<int>(Arena::Session)] = memory_.data();
-  execute(*model_->device_, program, bases, model_->options_.threads, false);
-  std::vector<int32_t> next(static_cast<size_t>(rows_));
-  model_->device_->read(next.data(), place(program, "next"), rows_ * 4);
-  for (int64_t row = 0; row < rows_; ++row) {
-    if (next[static_cast<size_t>(row)] < 0) {
-      fail(ErrorCode::Data,
-           "row %lld: no token can be chosen: none is allowed, or no logit of those is finite",
-           static_cast<long long>(row));
+// What penalties and n-grams must know of a prompt. Of a row that has drawn tokens the last ones are its own.
+void Session::writePrompt() {
+  const auto rows = static_cast<size_t>(rows_);
+  if (features_.penalties) {
+    const auto columns = static_cast<size_t>(value("counts").spec.axes[1].physical());
+    std::vector<uint32_t> counts(rows * columns);
+    for (size_t row = 0; row < rows; ++row) {
+      const std::vector<int32_t>& tokens = prompt_[row];
+      for (size_t t = 0; t < tokens.size(); ++t) {
+        uint32_t& count = counts[row * columns + static_cast<size_t>(tokens[t])];
+        const bool drawn = static_cast<int64_t>(tokens.size() - t) <= drawn_[row];
+        count = drawn ? count + 1 : count | kInPrompt;
+      }
     }
+    write("counts", counts);
   }
-  return next;
+  if (!features_.ngrams) return;
+  const auto columns = static_cast<size_t>(capacity_);
+  std::vector<int32_t> history(rows * columns);
+  for (size_t row = 0; row < rows; ++row)
+    std::copy(prompt_[row].begin(), prompt_[row].end(),
+              history.begin() + static_cast<std::ptrdiff_t>(row * columns));
+  write("history", history);
 }
 
-std::vector<int32_t> Session::prefill(DeviceContext& context, const HostTensor& tokens,
-                                      const std::vector<int32_t>& lengths) {
-  if (static_cast<int64_t>(lengths.size()) != rows_ || tokens.elements() == 0 ||
-      tokens.elements() % rows_ != 0) {
+// Where a Program finds its memory, the cache grown to hold so many positions.
+Bases Session::basesFor(DeviceContext& context, const Program& program, int64_t positions) {
+  Bases bases = model_->bases();
+  prepare(context, program, bases);
+  for (const Value& value : program.values) {
+    if (value.arena != Arena::Cache) continue;
+    const int64_t pages = (std::min(positions, capacity_) + kPagePositions - 1) / kPagePositions;
+    const int64_t bytes = value.spec.bytes() / value.spec.axes[0].physical() * pages;
+    const int64_t kept = model_->device_->kind() == DeviceKind::CUDA ? cache_.bytes() : 0;
+    if (bytes > cache_.bytes())
+      requireMemory(*model_->device_, bytes - kept, "the sampler's keys and values",
+                    "use fewer rows or shorter texts");
+    cache_.reserve(*model_->device_, bytes);
+  }
+  bases[static_cast<int>(Arena::Session)] = memory_.data();
+  bases[static_cast<int>(Arena::Cache)] = cache_.data();
+  return bases;
+}
+
+void Session::prefill(DeviceContext& context, const HostBatch& inputs, const std::vector<int32_t>& lengths) {
+  const auto tokens = inputs.find("tokens");
+  if (static_cast<int64_t>(lengths.size()) != rows_ || tokens == inputs.end() ||
+      tokens->second.elements() == 0 || tokens->second.elements() % rows_ != 0) {
     fail(ErrorCode::Data, "a prompt must be %lld rows of equal capacity with a length each",
          static_cast<long long>(rows_));
   }
-  ProgramRequest request;
-  request.mode = Mode::Prefill;
-  request.rows = rows_;
-  request.time = tokens.elements() / rows_;
-  request.cache = cache_;
+  if (chose_) fail(ErrorCode::Data, "prefill after decode: a prompt is read before tokens are chosen");
+  ProgramRequest request = this->request(Mode::Prefill);
+  request.time = tokens->second.elements() / rows_;
   const Program& program = model_->program(request);
-  for (int64_t row = 0; row < rows_; ++row) {
-    const int32_t length = lengths[static_cast<size_t>(row)], start = positions_[static_cast<size_t>(row)];
-    if (length < 1 || length > request.time || start + length > cache_) {
-      fail(ErrorCode::Data, "row %lld: a prompt of %d tokens after %d does not fit a cache of %lld positions",
-           static_cast<long long>(row), length, start, static_cast<long long>(cache_));
+  int32_t most = 0;
+  for (size_t row = 0; row < lengths.size(); ++row) {
+    const int32_t length = lengths[row], start = positions_[row];
+    if (length < 1 || length > request.time || start + length > capacity_) {
+      fail(ErrorCode::Data, "row %zu: a prompt of %d tokens after %d does not fit a cache of %lld positions",
+           row, length, start, static_cast<long long>(capacity_));
     }
+    most = std::max(most, start + length);
   }
-  Bases bases = model_->bases();
-  prepare(context, program, bases);
-  const HostBatch batch = {{"tokens", tokens}};
-  checkBatch(program, model_->graph_, batch);
-  model_->upload(program, batch, bases);
-  model_->device_->write(place(program, "lengths"), lengths.data(), rows_ * 4);
-  for (size_t row = 0; row < lengths.size(); ++row) positions_[row] += lengths[row];
-  started_ = true;
-  return step(context, program);
+  const Bases bases = basesFor(context, program, most);
+  checkBatch(program, model_->graph_, inputs);
+  model_->upload(program, inputs, bases);
+  write("start", positions_);
+  write("lengths", lengths);
+  const auto* ids = reinterpret_cast<const int32_t*>(tokens->second.data.data());
+  for (size_t row = 0; row < lengths.size(); ++row) {
+    positions_[row] += lengths[row];
+    const int32_t* first = ids + static_cast<int64_t>(row) * request.time;
+    prompt_[row].insert(prompt_[row].end(), first, first + lengths[row]);
+  }
+  writePrompt();
+  execute(*model_->device_, program, bases, model_->options_.threads, false);
+  started_ = pending_ = true;
 }
 
-std::vector<int32_t> Session::decode(DeviceContext& context, int64_t steps) {
+void Session::forward(DeviceContext& context) {
   if (!started_) fail(ErrorCode::Data, "decode before prefill: a sequence needs a first token");
-  ProgramRequest request;
-  request.mode = Mode::Decode;
-  request.rows = rows_;
-  request.cache = cache_;
-  const Program& program = model_->program(request);
-  std::vector<int32_t> all;
-  for (int64_t i = 0; i < steps; ++i) {
-    for (int64_t row = 0; row < rows_; ++row) {
-      if (positions_[static_cast<size_t>(row)]++ >= cache_) {
-        fail(ErrorCode::Data, "row %lld: the cache of %lld positions is full", static_cast<long long>(row),
-             static_cast<long long>(cache_));
+  if (pending_) return;
+  Model::Compiled& decode = model_->compiled(request(Mode::Decode));
+  const int32_t most = *std::max_element(positions_.begin(), positions_.end());
+  model_->enqueue(decode, basesFor(context, decode.program, most), false);
+  pending_ = true;
+}
+
+void Session::redirect(const std::vector<int32_t>& parents, const std::vector<int32_t>& tokens) {
+  const int64_t vocabulary = value("logits").spec.axes[1].logical();
+  if (!chose_ || pending_) fail(ErrorCode::Data, "redirect follows decode");
+  if (static_cast<int64_t>(parents.size()) != rows_ || static_cast<int64_t>(tokens.size()) != rows_)
+    fail(ErrorCode::Data, "redirect needs a parent and a token for each of %lld rows",
+         static_cast<long long>(rows_));
+  bool moved = false;
+  for (int64_t row = 0; row < rows_; ++row) {
+    const size_t r = static_cast<size_t>(row);
+    if (parents[r] < 0 || parents[r] >= rows_ || tokens[r] < 0 || tokens[r] >= vocabulary ||
+        positions_[static_cast<size_t>(parents[r])] != positions_[r])
+      fail(ErrorCode::Data, "row %lld can't go on from row %d with the token %d", static_cast<long long>(row),
+           parents[r], tokens[r]);
+    moved |= parents[r] != row;
+  }
+  write("next", tokens);
+  const Program& decode = model_->program(request(Mode::Decode));
+  for (const Value& value : decode.values) {
+    if (value.arena != Arena::Cache || !moved) continue;
+    const TensorSpec& spec = value.spec;  // (pages, layers, 2, B, positions of a page, heads)
+    const int64_t ofPage = spec.axes[1].physical() * 2;
+    const int64_t bytes = spec.bytes() / spec.axes[0].physical() / ofPage, rowBytes = bytes / rows_;
+    const int64_t pages =
+        (*std::max_element(positions_.begin(), positions_.end()) + kPagePositions - 1) / kPagePositions;
+    const int64_t slabs = std::min(pages * ofPage, cache_.bytes() / bytes);
+    requireMemory(*model_->device_, bytes - slab_.bytes(), "beams that change places", "use fewer of them");
+    slab_.reserve(*model_->device_, bytes);
+    for (int64_t slab = 0; slab < slabs; ++slab) {
+      char* const at = cache_.data() + slab * bytes;
+      model_->device_->copy(slab_.data(), at, bytes);
+      for (int64_t row = 0; row < rows_; ++row) {
+        const int64_t parent = parents[static_cast<size_t>(row)];
+        if (parent != row)
+          model_->device_->copy(at + row * rowBytes, slab_.data() + parent * rowBytes, rowBytes);
       }
     }
-    const std::vector<int32_t> next = step(context, program);
-    all.insert(all.end(), next.begin(), next.end());
   }
-  return all;
+}
+
+Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<uint32_t>& mask) {
+  if (steps < 1 || steps > kMostVisit)
+    fail(ErrorCode::Internal, "a visit of %lld steps; it must be 1 to %lld", static_cast<long long>(steps),
+         static_cast<long long>(kMostVisit));
+  forward(context);
+  Model::Compiled& choose = model_->compiled(request(Mode::Choose));
+  const Bases chooseBases = basesFor(context, choose.program, 0);
+  if (features_.mask) {
+    const size_t words = static_cast<size_t>(rows_ * maskWords(value("logits").spec.axes[1].logical()));
+    if (mask.size() != words || steps != 1)
+      fail(ErrorCode::Data, "a mask must be %zu words, for one token at a time; it has %zu", words,
+           mask.size());
+    write("mask", mask);
+  }
+  chose_ = true;
+  for (int64_t step = 0; step < steps; ++step) {
+    if (step > 0) {
+      for (int32_t& position : positions_)
+        position = std::min<int32_t>(position + 1, static_cast<int32_t>(capacity_));
+      forward(context);
+    }
+    model_->enqueue(choose, chooseBases, false);
+    pending_ = false;
+    if (model_->device_->kind() != DeviceKind::CPU) continue;
+    // Looking costs nothing there.
+    const auto* states = reinterpret_cast<const int32_t*>(place("finished"));
+    if (std::all_of(states, states + rows_, [](int32_t state) { return state != kRunning; })) break;
+  }
+  std::vector<char> report(static_cast<size_t>(choose.program.sessionReport));
+  model_->device_->read(report.data(), memory_.data(), choose.program.sessionReport);
+  const auto reported = [&](const char* name) { return report.data() + (place(name) - memory_.data()); };
+  const auto* stream = reinterpret_cast<const int64_t*>(reported("stream"));
+  const auto* start = reinterpret_cast<const int32_t*>(reported("start"));
+  const auto* lengths = reinterpret_cast<const int32_t*>(reported("lengths"));
+  const auto* finished = reinterpret_cast<const int32_t*>(reported("finished"));
+  const auto* chosen = reinterpret_cast<const int32_t*>(reported("chosen"));
+  Visit visit;
+  visit.tokens.assign(static_cast<size_t>(steps * rows_), -1);
+  visit.finished.assign(finished, finished + rows_);
+  const int64_t k = std::max<int64_t>(features_.logProbs, 0);
+  std::vector<float> logProb, topLogProbs;
+  std::vector<int32_t> topTokens;
+  if (features_.logProbs >= 0) {
+    logProb = read<float>("logProb", kMostVisit * rows_);
+    visit.logProbs.assign(visit.tokens.size(), 0);
+    visit.topTokens.assign(visit.tokens.size() * static_cast<size_t>(k), -1);
+    visit.topLogProbs.assign(visit.tokens.size() * static_cast<size_t>(k), 0);
+    if (k > 0) topTokens = read<int32_t>("topTokens", kMostVisit * rows_ * k);
+    if (k > 0) topLogProbs = read<float>("topLogProbs", kMostVisit * rows_ * k);
+  }
+  for (int64_t row = 0; row < rows_; ++row) {
+    const size_t r = static_cast<size_t>(row);
+    for (int64_t drawn = drawn_[r]; drawn < std::min(stream[2 * row + 1], drawn_[r] + steps); ++drawn) {
+      const int64_t from = drawn % kMostVisit * rows_ + row, to = (drawn - drawn_[r]) * rows_ + row;
+      visit.tokens[static_cast<size_t>(to)] = chosen[from];
+      if (features_.logProbs < 0) continue;
+      visit.logProbs[static_cast<size_t>(to)] = logProb[static_cast<size_t>(from)];
+      std::copy_n(topTokens.begin() + from * k, k, visit.topTokens.begin() + to * k);
+      std::copy_n(topLogProbs.begin() + from * k, k, visit.topLogProbs.begin() + to * k);
+    }
+    drawn_[r] = stream[2 * row + 1];
+    positions_[r] = start[row] + lengths[row];
+  }
+  return visit;
 }
 
 }  // namespace tesserae

@@ -1,4 +1,4 @@
-// defines: Session
+// defines: Session, Visit
 #pragma once
 
 #include <memory>
@@ -9,26 +9,69 @@
 
 namespace tesserae {
 
-// Sequences that are being sampled from a model, which must outlive the session.
+// What choosing tokens found.
+struct Visit {
+  std::vector<int32_t> tokens;    // (steps, rows); -1 where a row had finished
+  std::vector<int32_t> finished;  // (rows): Finish, after the visit
+  // With features.logProbs: of each token, and (steps, rows, k) likeliest tokens with theirs.
+  std::vector<float> logProbs;
+  std::vector<int32_t> topTokens;
+  std::vector<float> topLogProbs;
+};
+
+// Sequences that are being sampled from a model, which must outlive the session. Prompts are read by prefill;
+// then decode chooses tokens, running the model between them. All rows choose together; one that has finished
+// stays as it is.
 class Session {
  public:
-  // options: {rows, cache, temperatures, seeds} as JSON. Throws ERR_CONFIG.
-  Session(std::shared_ptr<Model> model, std::string_view options);
-  // tokens: rows × time. Returns each row's next token.
-  std::vector<int32_t> prefill(DeviceContext& context, const HostTensor& tokens,
-                               const std::vector<int32_t>& lengths);
-  std::vector<int32_t> decode(DeviceContext& context, int64_t steps);
+  // options: {rows, cache, seeds, drawn, settings, endTokens, stopTokens, features} as JSON, by row where a
+  // row has its own; arrays: bias (V) float32; sets (n, ⌈V/32⌉) and setAt (rows, cache) int32 with
+  // features.sets; for a model with types, typesOf (V) and typesAt (rows, cache) int32, and so for subtypes:
+  // ops/token_types. Throws ERR_CONFIG.
+  Session(std::shared_ptr<Model> model, std::string_view options, const HostBatch& arrays);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  // Reads the next piece of each row's prompt: rows × time tokens, of which lengths count.
+  void prefill(DeviceContext& context, const HostBatch& inputs, const std::vector<int32_t>& lengths);
+  // Runs the model on what was chosen last, so that the next choice need not wait for it. Does nothing where
+  // that was done already. The device may still be at work when it returns.
+  void forward(DeviceContext& context);
+  // Chooses `steps` tokens of each row, at most kMostVisit. mask: rows × ⌈V/32⌉ words, empty without
+  // features.mask.
+  Visit decode(DeviceContext& context, int64_t steps, const std::vector<uint32_t>& mask);
+  // Rows go on as copies of others, with other tokens than were chosen last: row i from row parents[i], which
+  // has as many positions, with tokens[i].
+  void redirect(const std::vector<int32_t>& parents, const std::vector<int32_t>& tokens);
   int64_t rows() const { return rows_; }
+  int64_t logProbs() const { return features_.logProbs; }
 
  private:
-  std::vector<int32_t> step(DeviceContext& context, const Program& program);
-  char* place(const Program& program, const char* name) const;
+  ProgramRequest request(Mode mode) const;
+  Bases basesFor(DeviceContext& context, const Program& program, int64_t positions);
+  const Value& value(const char* name) const;
+  char* place(const char* name) const { return memory_.data() + value(name).offset; }
+  void writePrompt();
+  template <class T>
+  void write(const char* name, const std::vector<T>& values) {
+    model_->device_->write(place(name), values.data(), static_cast<int64_t>(values.size() * sizeof(T)));
+  }
+  template <class T>
+  std::vector<T> read(const char* name, int64_t count) const {
+    std::vector<T> values(static_cast<size_t>(count));
+    model_->device_->read(values.data(), place(name), count * static_cast<int64_t>(sizeof(T)));
+    return values;
+  }
 
   std::shared_ptr<Model> model_;
-  int64_t rows_, cache_;
-  DeviceArena memory_;
-  std::vector<int32_t> positions_;  // of each row in the cache, as the device counts them
-  bool started_ = false;
+  int64_t rows_, capacity_;
+  SamplingFeatures features_;
+  DeviceArena memory_, cache_, slab_;  // slab: rows of one layer and page, while they change places
+  std::vector<std::vector<int32_t>> prompt_;
+  std::vector<int64_t> drawn_;      // tokens that each row has drawn
+  std::vector<int32_t> positions_;  // that each row has in the cache, the pending ones included
+  bool started_ = false, chose_ = false;
+  bool pending_ = false;  // logits that nothing was chosen from
 };
 
 }  // namespace tesserae

@@ -483,7 +483,7 @@ void gemm(CUstream_st* stream, const GemmCall& call) {
     fail(ErrorCode::Internal, "gemm: no kernel multiplies %s by %s into %s", dtypeName(call.a.dtype),
          dtypeName(call.b.dtype), dtypeName(call.c.dtype));
   }
-  if (!libraryGemm(stream, call)) ownGemm(stream, call);
+  if (call.rowsApart || !libraryGemm(stream, call)) ownGemm(stream, call);
 }
 
 bool fusedGemm(CUstream_st* stream, const GemmCall& call) {

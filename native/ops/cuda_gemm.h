@@ -40,6 +40,7 @@ struct GemmCall {
   Precision precision = Precision::FP32;  // where A and B are fp32: TF32 or not
   void* workspace = nullptr;              // kGemmWorkspaceBytes, aligned to 256
   int64_t workspaceBytes = 0;
+  bool rowsApart = false;  // a row of C depends on its row of A alone, bit for bit: kernels of our own
 };
 
 // Enqueues the product, which has no fusion. The result is the same each time on the same chip with the same

@@ -6,6 +6,7 @@ import { batchOfStep, curve, distances, followCurve, lossScaling, startCurve } f
 import { packedAndPadded } from '../unit/support/documents';
 import { gpt2Cases } from '../unit/support/gpt2_cases';
 import { withModel } from '../unit/support/native';
+import { padded, sessionOf } from '../unit/support/sampling';
 
 const graph = gpt2(fromHuggingFace(curve.config).config);
 const device = devices().find(({ kind }) => kind === 'cuda')?.name ?? 'cuda:0';
@@ -115,11 +116,16 @@ test('greedy tokens in fp32 are those of the CPU', async () => {
     withModel(graph, { device: where }, async (model) => {
       await startCurve(model, graph);
       await followCurve(model, 1);
-      const session = await model.createSession({ rows: 2, cache: 32, temperatures: [0, 0], seeds: [1, 2] });
-      const first = await session.prefill(Int32Array.of(1, 2, 3, 4, 5, 0), Int32Array.of(3, 2));
-      const rest = await session.decode(8);
+      const session = await sessionOf(model, [0, 0], { cache: 32 });
+      await session.prefill(
+        ...padded([
+          [1, 2, 3],
+          [4, 5],
+        ]),
+      );
+      const { tokens } = await session.decode(9);
       session.dispose();
-      return [...first, ...rest];
+      return tokens;
     });
   expect(await sample(device)).toEqual(await sample('cpu'));
 });

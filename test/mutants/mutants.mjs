@@ -155,4 +155,20 @@ export const mutants = [
     replace: 'counters[kFirstSample]',
     gate: 'test/unit/ops/dropout.test.ts',
   },
+  {
+    name: 'a padded token id may be sampled',
+    file: 'native/ops/choose/cpu.cc',
+    search: 'vocabulary = scores.logicalColumns',
+    replace: 'vocabulary = scores.columns',
+    gate: 'test/unit/ops/sampling_options.test.ts',
+    only: 'no token of the padding is chosen at temperature 1',
+  },
+  {
+    name: 'keys of the second page of a cache are those of the first',
+    file: 'native/ops/cached_attention/cpu.cc',
+    search: 'const int64_t page = position / kPagePositions;',
+    replace: 'const int64_t page = 0;',
+    gate: 'test/unit/ops/sampling.test.ts',
+    only: 'keys and values are found on every page of the cache',
+  },
 ];

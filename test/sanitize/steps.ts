@@ -1,4 +1,5 @@
 import { NativeModel, type OptimizerSettings, type Precision } from '../../lib/native';
+import { padded, sessionOf, settingsOf } from '../unit/support/sampling';
 import { graph, shape } from './cases';
 
 const ids = (seed: number): Int32Array =>
@@ -28,9 +29,20 @@ export async function trainAndSample(device: string, precision: Precision): Prom
       if (!Number.isFinite(lossSum)) throw new Error(`the loss of step ${step} is ${lossSum}`);
     }
   }
-  const session = await model.createSession({ rows: 2, cache: 12, temperatures: [0, 1], seeds: [1, 2] });
-  await session.prefill(Int32Array.of(1, 2, 3, 4, 5, 0), Int32Array.of(3, 2));
-  await session.decode(3);
+  const everything = { topK: 9, topP: 0.9, repetitionPenalty: 1.1, noRepeatNgramSize: 2, minNewTokens: 2 };
+  const session = await sessionOf(model, [0, 1], {
+    cache: 12,
+    settings: [settingsOf({ temperature: 0 }), settingsOf(everything)],
+    endTokens: [3],
+    features: { filter: true, penalties: true, ngrams: true, minimum: true, logProbs: 5 },
+  });
+  await session.prefill(
+    ...padded([
+      [1, 2, 3],
+      [4, 5],
+    ]),
+  );
+  await session.decode(4);
   session.dispose();
   model.dispose();
 }

@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "ops/registry.h"
+#include "ops/sampling.h"
 #include "ops/vector_philox.h"
 
 namespace tesserae::TESSERAE_ISA {
@@ -37,10 +38,10 @@ __attribute__((always_inline)) inline float gumbel(uint32_t bits) {
   return -logarithm(exponential, exponential - 1.0f);
 }
 
-// The id with the largest logits[v] + temperature * g_v: the same as of logits / temperature + g, and
-// temperature 0 needs no case of its own. -1 when no id is allowed.
-int32_t chooseId(const float* logits, int64_t vocabulary, float temperature, const uint32_t* mask,
-                 uint64_t key, uint32_t step) {
+// The id with the largest scores[v] + temperature * g_v: the same as of scores / temperature + g, and
+// temperature 0 needs no case of its own. -1 when there is none.
+int32_t chooseId(const float* logits, int64_t vocabulary, float temperature, float threshold, uint64_t key,
+                 uint32_t step) {
   int32_t best = -1;
   float bestScore = -INFINITY;
   float noise[kBlock] = {}, scores[kBlock];
@@ -54,14 +55,9 @@ int32_t chooseId(const float* logits, int64_t vocabulary, float temperature, con
     }
     for (int64_t i = 0; i < kBlock; ++i) scores[i] = -INFINITY;
 #pragma omp simd
-    for (int64_t i = 0; i < count; ++i) scores[i] = logits[first + i] + temperature * noise[i];
-    if (mask) {
-      for (int64_t word = 0; 32 * word < count; ++word) {
-        const uint32_t allowed = mask[first / 32 + word];
-        float* masked = scores + 32 * word;
-#pragma omp simd
-        for (int32_t bit = 0; bit < 32; ++bit) masked[bit] = allowed >> bit & 1 ? masked[bit] : -INFINITY;
-      }
+    for (int64_t i = 0; i < count; ++i) {
+      const float score = logits[first + i];
+      scores[i] = score >= threshold ? score + temperature * noise[i] : -INFINITY;
     }
     float maximum = -INFINITY;
 #pragma omp simd reduction(max : maximum)
@@ -77,22 +73,42 @@ int32_t chooseId(const float* logits, int64_t vocabulary, float temperature, con
 }
 
 void choose(const KernelContext& c) {
-  const TensorView& logits = c.inputs[0];  // (B, V→Vp)
-  const float* temperature = c.inputs[1].f32();
-  const TensorView& mask = c.inputs[5];  // (B, ⌈V/32⌉)
-  int32_t* next = c.outputs[0].i32();
-  int64_t* stream = c.outputs[1].i64();  // (B, {seed, step})
-  int32_t* start = c.outputs[2].i32();
-  int32_t* lengths = c.outputs[3].i32();
+  const TensorView& scores = c.inputs[0];  // (B, V→Vp)
+  const float *settings = c.inputs[1].f32(), *threshold = c.inputs[3].f32();
+  const uint32_t* stops = c.inputs[2].u32();  // ({end, stop}, words)
+  int32_t* picked = c.outputs[0].i32();
+  int64_t* stream = c.outputs[1].i64();  // (B, {seed, drawn})
+  int32_t *start = c.outputs[2].i32(), *lengths = c.outputs[3].i32(), *finished = c.outputs[4].i32();
+  int32_t *next = c.outputs[5].i32(), *chosen = c.outputs[6].i32();
+  const TensorView &counts = c.outputs[7], &history = c.outputs[8];
+  const int64_t batch = scores.rows, vocabulary = scores.logicalColumns, words = c.inputs[2].columns;
+  const int64_t capacity = c.attributes->integer("cache", 0);
 #pragma omp parallel for schedule(static) num_threads(c.threads)
-  for (int64_t b = 0; b < logits.rows; ++b) {
-    next[b] =
-        chooseId(logits.f32() + b * logits.columns, logits.logicalColumns, temperature[b],
-                 mask.data ? mask.u32() + b * mask.columns : nullptr,
-                 static_cast<uint64_t>(stream[2 * b]) ^ c.site, static_cast<uint32_t>(stream[2 * b + 1]));
-    stream[2 * b + 1] += 1;
+  for (int64_t b = 0; b < batch; ++b) {
+    picked[b] = -1;
+    if (finished[b] != kRunning) continue;
+    const float* row = settings + b * kSettings;
+    const int64_t drawn = stream[2 * b + 1];
+    const int32_t token =
+        chooseId(scores.f32() + b * scores.columns, vocabulary, row[kTemperature],
+                 threshold ? threshold[b] : -INFINITY, static_cast<uint64_t>(stream[2 * b]) ^ c.site,
+                 static_cast<uint32_t>(drawn));
     start[b] += lengths[b];
-    lengths[b] = 1;
+    lengths[b] = 0;
+    if (token < 0) {
+      finished[b] = kNoToken;
+      continue;
+    }
+    picked[b] = next[b] = chosen[drawn % kMostVisit * batch + b] = token;
+    stream[2 * b + 1] = drawn + 1;
+    if (counts.data) counts.u32()[b * counts.columns + token] += 1;
+    if (history.data && start[b] < history.columns) history.i32()[b * history.columns + start[b]] = token;
+    finished[b] = stops[token / 32] >> token % 32 & 1                   ? kEndToken
+                  : stops[words + token / 32] >> token % 32 & 1         ? kStopToken
+                  : static_cast<float>(drawn + 1) >= row[kMaxNewTokens] ? kLength
+                  : start[b] >= capacity                                ? kFull
+                                                                        : kRunning;
+    lengths[b] = finished[b] == kRunning ? 1 : 0;
   }
 }
 

@@ -1,7 +1,10 @@
+#include <string_view>
+
 #include "ops/activation/functions.cuh"
 #include "ops/attributes.h"
 #include "ops/cuda_gemm.h"
 #include "ops/cuda_support.cuh"
+#include "ops/linear/few_rows.h"
 #include "ops/linear/plan.h"
 #include "ops/registry.h"
 
@@ -138,13 +141,20 @@ void linear(const KernelContext& c) {
                    &pre = c.outputs[1];
   requireVectors("linear", x.columns);
   requireVectors("linear", y.columns);
-  requireTypes("linear", x.dtype, {&y, &pre});
+  if (y.dtype != DType::F32) requireTypes("linear", x.dtype, {&y, &pre});
   const TensorView& sum = pre.data ? pre : y;
+  const ActivationFunction function = parseActivation(c.attributes->text("activation"));
+  const std::string_view rows = c.attributes->text("rows");
+  if (rows == "few" && !pre.data) {
+    const GemmMatrix w = weightAs(c, weight, x.dtype, "linear");
+    return multiplyFewRows(cudaStream(c), {x.data, w.data, bias.f32(), y.data, x.dtype, y.dtype, x.rows,
+                                           x.columns, y.columns, function});
+  }
   GemmCall call = product(c, {.transB = true, .m = x.rows, .n = y.columns, .k = x.columns}, matrixOf(x),
                           weightAs(c, weight, x.dtype, "linear"), {sum.data, sum.dtype, y.columns});
   call.bias = bias.f32();
-  const ActivationFunction function = parseActivation(c.attributes->text("activation"));
-  if (function == ActivationFunction::GeluNew) {
+  call.rowsApart = rows == "many";
+  if (function == ActivationFunction::GeluNew && !call.rowsApart) {
     GemmCall fused = call;
     fused.fusion = GemmFusion::GeluNew;
     fused.aux = pre.data;

@@ -1,4 +1,6 @@
 // Linear layer y = activation(x Wᵀ + b) and its gradients.
+#include <string_view>
+
 #include "ops/activation/functions.h"
 #include "ops/cpu_gemm.h"
 #include "ops/cuda_gemm.h"
@@ -33,7 +35,8 @@ void inferLinear(InferContext& c) {
         "bias (" + bias.describe() + ") must have the first axis of weight (" + weight.describe() + ")");
   }
   parseActivation(c.attributes().text("activation"));
-  const TensorSpec y{withLast(leading(x), weight.axes[0]), c.activationType()};
+  const bool wide = std::string_view(c.attributes().text("result")) == "float32";
+  const TensorSpec y{withLast(leading(x), weight.axes[0]), wide ? DType::F32 : c.activationType()};
   c.output(0, y);
   c.output(1, y);
 }
@@ -124,7 +127,9 @@ int64_t weightGradientWorkspace(const CallShape& c, DeviceKind device, int) {
 }  // namespace
 
 void register_linear(OperationRegistry& registry) {
-  // y = activation(pre), pre = x Wᵀ + b; pre is saved for the backward pass.
+  // y = activation(pre), pre = x Wᵀ + b; pre is saved for the backward pass. With result = float32, y is fp32
+  // whatever the precision. With rows = few or many, which says what is fast, a row of y depends on its row
+  // of x alone, bit for bit.
   registry.add({.name = "linear",
                 .inputs = {"x", "weight", "bias?"},
                 .outputs = {"y", "pre?"},

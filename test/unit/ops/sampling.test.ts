@@ -3,6 +3,7 @@ import type { NativeModel } from '../../../lib/native';
 import { choose } from '../../oracles/choose';
 import { randomWeights } from '../support/gpt2_cases';
 import { withModel, writeParameters } from '../support/native';
+import { padded, sessionOf, settingsOf } from '../support/sampling';
 
 const vocabSize = 61;
 const graph = gpt2({ vocabSize, nPositions: 24, nEmbd: 30, nHead: 3, nLayer: 2, attnPdrop: 0.1 });
@@ -17,13 +18,6 @@ async function nextLogits(model: NativeModel, tokens: readonly number[]): Promis
   return outputs['logits']!.data.subarray((tokens.length - 1) * vocabSize);
 }
 
-/** Prompts as the capacity that prefill takes: rows of the longest length, with any id behind a shorter row. */
-function padded(prompts: readonly (readonly number[])[]): [tokens: Int32Array, lengths: Int32Array] {
-  const longest = Math.max(...prompts.map((prompt) => prompt.length));
-  const rows = prompts.map((prompt) => [...prompt, ...Array<number>(longest - prompt.length).fill(7)]);
-  return [Int32Array.from(rows.flat()), Int32Array.from(prompts, (prompt) => prompt.length)];
-}
-
 const prompts = [[3], [1, 2, 3, 4, 5, 6, 7], [60, 0, 60]];
 
 test.each([
@@ -34,10 +28,10 @@ test.each([
   await withModel(graph, {}, async (model) => {
     await writeParameters(model, weights);
     const seeds = [11, 12, 2 ** 40 + 5];
-    const session = await model.createSession({ rows: 3, cache: 24, temperatures, seeds });
-    const steps = [await session.prefill(...padded(prompts))];
-    const decoded = await session.decode(9);
-    for (let i = 0; i < 9; i++) steps.push(decoded.subarray(3 * i, 3 * i + 3));
+    const session = await sessionOf(model, temperatures, { seeds });
+    await session.prefill(...padded(prompts));
+    const decoded = [...(await session.decode(4)).tokens, ...(await session.decode(6)).tokens];
+    const steps = Array.from({ length: 10 }, (_, i) => decoded.slice(3 * i, 3 * i + 3));
     session.dispose();
 
     for (const [row, prompt] of prompts.entries()) {
@@ -58,36 +52,95 @@ test.each([
 test('a prompt in two pieces samples what the whole prompt does', async () => {
   await withModel(graph, {}, async (model) => {
     await writeParameters(model, weights);
-    const options = { rows: 1, cache: 24, temperatures: [0], seeds: [0] };
-    const whole = await model.createSession(options);
-    const pieces = await model.createSession(options);
+    const whole = await sessionOf(model, [0]);
+    const pieces = await sessionOf(model, [0]);
     const prompt = [5, 9, 33, 2, 60, 14];
-    const expected = await whole.prefill(...padded([prompt]));
+    await whole.prefill(...padded([prompt]));
     await pieces.prefill(...padded([prompt.slice(0, 4)]));
-    expect(await pieces.prefill(...padded([prompt.slice(4)]))).toEqual(expected);
-    expect(await pieces.decode(5)).toEqual(await whole.decode(5));
+    await pieces.prefill(...padded([prompt.slice(4)]));
+    expect((await pieces.decode(5)).tokens).toEqual((await whole.decode(5)).tokens);
     whole.dispose();
     pieces.dispose();
   });
 });
 
-describe('refused', () => {
-  const sessionOf = async (
-    model: NativeModel,
-    options: object = {},
-  ): ReturnType<NativeModel['createSession']> =>
-    model.createSession({ rows: 1, cache: 8, temperatures: [0], seeds: [0], ...options });
+test('a row that has its tokens stays as it is, and tells why', async () => {
+  await withModel(graph, {}, async (model) => {
+    await writeParameters(model, weights);
+    const free = await sessionOf(model, [0, 0, 0]);
+    await free.prefill(...padded([[3], [4], [5]]));
+    const { tokens } = await free.decode(8);
+    const row = (index: number): number[] => [...tokens].filter((_, i) => i % 3 === index);
+    free.dispose();
+    const end = row(1)[2]!;
+    const settings = [4, 100, 100].map((maxNewTokens) => settingsOf({ temperature: 0, maxNewTokens }));
+    const session = await sessionOf(model, [0, 0, 0], { cache: 12, settings, endTokens: [end] });
+    await session.prefill(...padded([[3], [4], [5]]));
+    const visits = [await session.decode(8), await session.decode(8)];
+    session.dispose();
+    const all = visits.flatMap((visit) => [...visit.tokens]);
+    const got = (index: number): number[] => all.filter((id, i) => i % 3 === index && id >= 0);
+    const upTo = (ids: readonly number[]): number[] =>
+      ids.includes(end) ? ids.slice(0, ids.indexOf(end) + 1) : [...ids];
+    expect(got(0)).toEqual(upTo(row(0).slice(0, 4)));
+    expect(got(1)).toEqual(upTo(row(1)));
+    // The first of twelve places is the prompt's, the last token needs none.
+    expect(got(2).length).toBe(upTo(got(2)).length);
+    if (!row(2).includes(end)) expect(got(2)).toHaveLength(12);
+    expect(visits[1]!.finished[1]).toBe('end');
+    expect(all.every((id) => id >= -1 && id < vocabSize)).toBe(true);
+  });
+});
 
+test('keys and values are found on every page of the cache', async () => {
+  const long = gpt2({ vocabSize, nPositions: 300, nEmbd: 30, nHead: 3, nLayer: 2 });
+  await withModel(long, {}, async (model) => {
+    await writeParameters(model, randomWeights(long));
+    const prompts = [Array.from({ length: 125 }, (_, i) => (i * 7) % vocabSize), [4], [9, 2]];
+    const session = await sessionOf(model, [0, 0, 0], { cache: 300 });
+    await session.prefill(...padded(prompts));
+    const chosen = [await session.decode(50), await session.decode(64), await session.decode(50)].flatMap(
+      ({ tokens }) => [...tokens],
+    );
+    session.dispose();
+    for (const [row, prompt] of prompts.entries()) {
+      const all = [...prompt, ...chosen.filter((_, i) => i % 3 === row)];
+      const { outputs } = await model.run(
+        { mode: 'eval', rows: 1, time: all.length, outputs: ['logits'] },
+        { tokens: Int32Array.from(all) },
+      );
+      for (let at = prompt.length; at < all.length; at++) {
+        const logits = outputs['logits']!.data.subarray((at - 1) * vocabSize, at * vocabSize);
+        // The likeliest, but for what rounding decides.
+        expect(logits[all[at]!]).toBeGreaterThan(Math.max(...logits) - 1e-4);
+      }
+    }
+  });
+});
+
+describe('refused', () => {
   test.each([
     ['more positions than the model has', { cache: 25 }],
     ['no positions', { cache: 0 }],
-    ['a temperature too few', { rows: 2 }],
-    ['a negative temperature', { temperatures: [-1] }],
-    ['a temperature that is not a number', { temperatures: [NaN] }],
+    ['settings too few', { rows: 2, seeds: [0, 0] }],
+    ['a negative temperature', { settings: [settingsOf({ temperature: -1 })] }],
+    ['a temperature that is not a number', { settings: [settingsOf({ temperature: NaN })] }],
     ['a seed that is not an integer', { seeds: [1.5] }],
+    ['an end token beyond the vocabulary', { endTokens: [61] }],
+    ['a bias of another vocabulary', { features: { bias: true }, arrays: { bias: new Float32Array(60) } }],
+    ['sets that are not there', { features: { sets: true } }],
+    [
+      'a set that is not there',
+      {
+        cache: 2,
+        features: { sets: true },
+        arrays: { sets: new Int32Array(2), setAt: Int32Array.of(0, 1) },
+      },
+    ],
+    ['more likeliest tokens than are kept', { features: { logProbs: 129 } }],
   ])('%s', async (_, options) => {
     await withModel(graph, {}, async (model) => {
-      await expect(sessionOf(model, options)).rejects.toMatchObject({ code: 'ERR_CONFIG' });
+      await expect(sessionOf(model, [0], options)).rejects.toMatchObject({ code: 'ERR_CONFIG' });
     });
   });
 
@@ -99,22 +152,30 @@ describe('refused', () => {
     ['a length of nothing', [1, 2], [0]],
   ])('%s', async (_, tokens, lengths) => {
     await withModel(graph, {}, async (model) => {
-      const session = await sessionOf(model);
+      const session = await sessionOf(model, [0], { cache: 8 });
       const prefill = session.prefill(Int32Array.from(tokens), Int32Array.from(lengths));
       await expect(prefill).rejects.toMatchObject({ code: 'ERR_DATA' });
       session.dispose();
     });
   });
 
-  test('decoding without a prompt, and beyond the cache', async () => {
+  test('decoding without a prompt, a prompt after decoding, a mask of another size', async () => {
     await withModel(graph, {}, async (model) => {
-      const session = await sessionOf(model);
-      await expect(session.decode(1)).rejects.toMatchObject({ code: 'ERR_DATA' });
+      const session = await sessionOf(model, [0], { features: { mask: true } });
+      const refused = { code: 'ERR_DATA' };
+      await expect(session.forward()).rejects.toMatchObject(refused);
+      await expect(session.decode(1)).rejects.toMatchObject(refused);
       await session.prefill(Int32Array.of(1, 2, 3), Int32Array.of(3));
-      await session.decode(5);
-      await expect(session.decode(1)).rejects.toMatchObject({ code: 'ERR_DATA' });
+      await expect(session.decode(1, new Uint32Array(1))).rejects.toMatchObject(refused);
+      await expect(session.decode(2, new Uint32Array(2))).rejects.toMatchObject(refused);
+      expect(await session.decode(1, new Uint32Array(2))).toMatchObject({ finished: ['none'] });
       session.dispose();
-      await expect(session.decode(1)).rejects.toMatchObject({ code: 'ERR_DISPOSED' });
+      const other = await sessionOf(model, [0]);
+      await other.prefill(Int32Array.of(1, 2, 3), Int32Array.of(3));
+      await other.decode(1);
+      await expect(other.prefill(Int32Array.of(1), Int32Array.of(1))).rejects.toMatchObject(refused);
+      other.dispose();
+      await expect(other.decode(1)).rejects.toMatchObject({ code: 'ERR_DISPOSED' });
     });
   });
 });

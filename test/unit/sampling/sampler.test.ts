@@ -1,7 +1,8 @@
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
 import type { ModelConfig } from '../../../lib/models/families';
 import type { Model } from '../../../lib/models/model';
-import { Sampler, type GenerateOptions } from '../../../lib/sampling/sampler';
+import type { GenerateOptions } from '../../../lib/sampling/options';
+import { Sampler } from '../../../lib/sampling/sampler';
 import { failureOf } from '../support/errors';
 import { disposeModels, tinyModel } from '../support/tiny_model';
 
@@ -123,6 +124,33 @@ describe('Sampler', () => {
       [{ seed: 0.5 }, 'seed', /0.5/],
       [{ stop: '' }, 'stop', /stop/],
       [{ maxTokens: 3 }, 'maxTokens', /did you mean maxNewTokens/],
+      [{ n: 2 }, 'n', /did you mean numReturnSequences/],
+      [{ numReturnSequences: 2 }, 'numReturnSequences', /generate\(\[prompt\]/],
+      [{ minNewTokens: 300 }, 'minNewTokens', /more than maxNewTokens 256/],
+      [{ topP: 0 }, 'topP', /above 0/],
+      [{ topK: -1 }, 'topK', /-1/],
+      [{ minP: 2 }, 'minP', /from 0 to 1/],
+      [{ repetitionPenalty: 0 }, 'repetitionPenalty', /above 0/],
+      [{ logprobs: 21 }, 'logprobs', /20/],
+      [{ eosTokenId: 256 }, 'eosTokenId', /256.*0 to 255/],
+      [{ stopTokens: [1, 999] }, 'stopTokens', /999/],
+      [{ suppressTokens: [-1] }, 'suppressTokens[0]', /-1/],
+      [{ logitBias: { 3: 1 } }, 'logitBias', /Map/],
+      [{ logitBias: new Map([[3, NaN]]) }, 'logitBias', /token 3 is NaN/],
+      [{ logitBias: new Map([[300, 1]]) }, 'logitBias', /300/],
+      [{ allowedTokens: new Map([[3, []]]) }, 'allowedTokens', /position 3.*at least one/],
+      [{ allowedTokens: new Map([[-3, [1]]]) }, 'allowedTokens', /position -3/],
+      [{ forcedTokens: new Map([[3, 256]]) }, 'forcedTokens', /256/],
+      [
+        { forcedTokens: new Map([[3, 5]]), allowedTokens: new Map([[3, [4]]]) },
+        'forcedTokens',
+        /allowedTokens does not allow/,
+      ],
+      [{ tokenMask: true }, 'tokenMask', /function/],
+      [{ types: { byToken: [] } }, 'types', /the model has none/],
+      [{ numBeams: 2, temperature: 0.5 }, 'temperature', /beam search/],
+      [{ numBeams: 100 }, 'numBeams', /from 1 to 64/],
+      [{ numBeams: 40, eosTokenId: [1, 2, 3] }, 'numBeams', /at most 32/],
     ];
     for (const [options, where, message] of refused) {
       const failure = await failureOf('ERR_CONFIG', () => one.generate('x', options));
@@ -150,7 +178,6 @@ describe('Sampler', () => {
     const { message } = await failureOf('ERR_CONFIG', () => sampler({ vocabSize: 257 }));
     expect(message).toMatch(/256 tokens.*vocabSize is 257/);
     await failureOf('ERR_CONFIG', () => sampler({ isEncoder: true }));
-    await failureOf('ERR_CONFIG', () => sampler({ nTypes: 2 }));
   });
 
   it('refuses two generations at once, and a model that was disposed', async () => {

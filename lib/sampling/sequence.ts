@@ -1,0 +1,77 @@
+import type { TokenDecoder } from '../data/tokenizer';
+import type { Finish, Visit } from '../native';
+import { StopFilter } from './stop_filter';
+
+/** Why a sequence ended: an eosTokenId, a stop token or text, maxNewTokens, or the signal. */
+export type FinishReason = 'eos' | 'stop' | 'length' | 'abort';
+
+/** A token and its log-probability by the model alone. */
+export interface TokenLogprob {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+/** One token as it is generated. */
+export interface GeneratedToken {
+  readonly token: number;
+  /** Text that is certain by now: whole characters, empty while one is incomplete or may belong to a stop text. */
+  readonly text: string;
+  /** With `logprobs`. */
+  readonly logprob?: number;
+  /** With `logprobs` of a number: the likeliest tokens, the likeliest first. */
+  readonly topLogprobs?: readonly TokenLogprob[];
+}
+
+/** A sequence that is being generated. */
+export class Sequence {
+  readonly generated: GeneratedToken[] = [];
+  finishReason: FinishReason | undefined;
+  private readonly filter: StopFilter;
+
+  /** @param tokens - those of the prompt; new ones are added. */
+  constructor(
+    readonly prompt: number,
+    readonly sequence: number,
+    readonly tokens: number[],
+    readonly seed: number,
+    private readonly decoder: TokenDecoder,
+    stop: readonly string[],
+  ) {
+    this.filter = new StopFilter(stop);
+  }
+
+  /** Takes what a visit chose for row `row` of `rows`, up to the token that ends the sequence. */
+  take(visit: Visit, row: number, rows: number): void {
+    const finish = visit.finished[row] ?? 'running';
+    let steps = 0;
+    while (steps < visit.steps && (visit.tokens[steps * rows + row] ?? -1) >= 0) steps++;
+    for (let step = 0; step < steps && this.finishReason === undefined; step++)
+      this.push(visit, step * rows + row, step + 1 === steps ? finish : 'running');
+  }
+
+  private push(visit: Visit, at: number, finish: Finish): void {
+    const token = visit.tokens[at] ?? -1;
+    this.tokens.push(token);
+    const silent = finish === 'end' || finish === 'stop';
+    const ends = silent || finish === 'length';
+    const piece = (silent ? '' : this.decoder.push(token)) + (ends ? this.decoder.end() : '');
+    const { text, stopped } = this.filter.push(piece);
+    const k = visit.topTokens.length / Math.max(1, visit.tokens.length);
+    this.generated.push({
+      token,
+      text: ends && !stopped ? text + this.filter.end() : text,
+      ...(visit.logProbs.length > 0 ? { logprob: visit.logProbs[at] ?? NaN } : {}),
+      ...(k > 0 ? { topLogprobs: likeliest(visit, at * k, k) } : {}),
+    });
+    if (stopped || finish === 'stop') this.finishReason = 'stop';
+    else if (finish === 'end') this.finishReason = 'eos';
+    else if (finish === 'length') this.finishReason = 'length';
+  }
+}
+
+function likeliest(visit: Visit, from: number, count: number): TokenLogprob[] {
+  return Array.from({ length: count }, (_, i) => ({
+    token: visit.topTokens[from + i] ?? -1,
+    logprob: visit.topLogProbs[from + i] ?? NaN,
+  })).filter(({ token }) => token >= 0);
+}

@@ -1,0 +1,105 @@
+// What a sampler keeps, and the calls that choose a token.
+#include "compiler/passes.h"
+#include "ops/sampling.h"
+#include "runtime/error.h"
+
+namespace tesserae {
+
+namespace {
+
+// The vocabulary: the last axis of the weight that makes the logits.
+const Axis& vocabularyOf(const Ir& ir) {
+  const auto it = ir.graph.outputs.find("logits");
+  if (it == ir.graph.outputs.end())
+    fail(ErrorCode::Config, "the graph '%s' has no output 'logits'", ir.graph.name.c_str());
+  for (const GraphNode& node : ir.graph.nodes) {
+    const auto weight = node.inputs.find("weight");
+    if (node.name != it->second || weight == node.inputs.end()) continue;
+    if (const ParameterSlot* slot = ir.layout.find(weight->second)) return slot->spec.axes[0];
+  }
+  fail(ErrorCode::Config, "%s: only logits of a linear layer can be sampled", it->second.c_str());
+}
+
+}  // namespace
+
+void makeSession(Ir& ir, const ProgramRequest& request) {
+  if (request.cache < 1)
+    fail(ErrorCode::Config, "request.cache is missing: positions that the sampler keeps");
+  const SamplingFeatures& features = request.sampling;
+  const Axis batch{"batch", {{request.rows, request.rows, FactorRole::Batch}}};
+  const Axis one{"time", {{1, 1, FactorRole::Time}}};
+  const Axis& vocabulary = vocabularyOf(ir);
+  const Axis words = countAxis("words", maskWords(vocabulary.logical()));
+  const Axis visit = countAxis("visit", kMostVisit);
+  const auto keep = [&](const char* name, Axes axes, DType type) {
+    ir.session(name, {std::move(axes), type});
+  };
+  keep("stream", {batch, countAxis("fields", 2)}, DType::I64);  // seed, tokens drawn
+  keep("start", {batch}, DType::I32);                           // positions in the cache
+  keep("lengths", {batch}, DType::I32);                         // positions to come into it
+  keep("finished", {batch}, DType::I32);                        // Finish
+  keep("chosen", {visit, batch}, DType::I32);                   // by tokens drawn, modulo the visit
+  ir.sessionReport = ir.sessionBytes;
+  keep("next", {batch, one}, DType::I32);
+  keep("settings", {batch, countAxis("settings", kSettings)}, DType::F32);
+  keep("stops", {countAxis("kinds", 2), words}, DType::U32);  // end tokens, stop tokens
+  keep("logits", {batch, vocabulary}, DType::F32);
+  for (const std::string name : {"types", "subtypes"}) {
+    if (!ir.graph.findInput(name)) continue;
+    keep((name + "Of").c_str(), {countAxis("ids", vocabulary.logical())}, DType::I32);
+    keep((name + "At").c_str(), {batch, countAxis("positions", request.cache)}, DType::I32);
+  }
+  if (features.bias) keep("bias", {vocabulary}, DType::F32);
+  if (features.mask) keep("mask", {batch, words}, DType::U32);
+  if (features.sets) {
+    keep("setAt", {batch, countAxis("positions", request.cache)}, DType::I32);
+    keep("sets", {countAxis("positions", request.cache), words}, DType::U32);
+  }
+  if (features.penalties) keep("counts", {batch, vocabulary}, DType::U32);
+  if (features.ngrams) keep("history", {batch, countAxis("positions", request.cache)}, DType::I32);
+  if (features.logProbs >= 0) {
+    keep("logProb", {visit, batch}, DType::F32);
+  }
+  if (features.logProbs > 0) {
+    keep("topTokens", {visit, batch, countAxis("likeliest", features.logProbs)}, DType::I32);
+    keep("topLogProbs", {visit, batch, countAxis("likeliest", features.logProbs)}, DType::F32);
+  }
+}
+
+void lowerChoose(Ir& ir, const ProgramRequest& request) {
+  makeSession(ir, request);
+  const SamplingFeatures& features = request.sampling;
+  const auto when = [&](bool wanted, const char* name) { return wanted ? ir.stateValue(name) : kAbsent; };
+  const ValueId logits = ir.stateValue("logits"), settings = ir.stateValue("settings");
+  const ValueId stops = ir.stateValue("stops"), stream = ir.stateValue("stream");
+  ValueId scores = logits, threshold = kAbsent;
+  if (features.scores()) {
+    scores = ir.emit("score_tokens", "score_tokens", "score_tokens",
+                     {logits, settings, stream, ir.stateValue("start"), ir.stateValue("lengths"),
+                      when(features.bias, "bias"), when(features.mask, "mask"), when(features.sets, "setAt"),
+                      when(features.sets, "sets"), when(features.minimum, "stops"),
+                      when(features.penalties, "counts"), when(features.ngrams, "history")},
+                     {})[0];
+  }
+  if (features.filter)
+    threshold = ir.emit("filter_tokens", "filter_tokens", "filter_tokens", {scores, settings}, {})[0];
+  const ValueId counts = when(features.penalties, "counts"), history = when(features.ngrams, "history");
+  std::vector<ValueId> inputs = {scores, settings, stops, threshold};
+  std::vector<ValueId> outputs = {kNew};
+  for (const char* name : {"stream", "start", "lengths", "finished", "next", "chosen"}) {
+    inputs.push_back(ir.stateValue(name));
+    outputs.push_back(ir.stateValue(name));
+  }
+  for (ValueId optional : {counts, history}) {
+    inputs.push_back(optional);
+    outputs.push_back(optional);
+  }
+  const ValueId picked =
+      ir.emit("choose", "choose", "choose", inputs, Attributes{}.with("cache", request.cache), outputs)[0];
+  if (features.logProbs < 0) return;
+  ir.emit("token_log_probs", "token_log_probs", "token_log_probs", {logits, picked, stream}, {},
+          {ir.stateValue("logProb"), when(features.logProbs > 0, "topTokens"),
+           when(features.logProbs > 0, "topLogProbs")});
+}
+
+}  // namespace tesserae

@@ -1,0 +1,118 @@
+import { gpt2 } from '../../lib/models/gpt2';
+import { deviceStatistics, type Precision } from '../../lib/native';
+import { withModel } from '../unit/support/native';
+import { padded, sessionOf } from '../unit/support/sampling';
+import {
+  checkAlone,
+  checkLogProbs,
+  checkPadding,
+  checkSampling,
+  samplingCases,
+} from '../unit/support/sampling_cases';
+
+const device = 'cuda:0';
+
+describe('fp32', () => {
+  const where = { device, precision: 'fp32' } as const;
+
+  test.each(samplingCases)('%s', (_, one) => checkSampling(one, where));
+
+  test('log-probabilities are those of the model, whatever the options', () => checkLogProbs(where));
+});
+
+describe.each(['fp32', 'tf32', 'bf16', 'fp16'] as const)('%s', (precision) => {
+  test.each([0, 0.01, 1, 100, 1e6])('no token of the padding is chosen at temperature %p', (temperature) =>
+    checkPadding(temperature, { device, precision }),
+  );
+
+  test('a row samples the same beside others as alone', () => checkAlone({ device, precision }));
+});
+
+test('a visit of many tokens waits for the device once and allocates nothing', async () => {
+  const graph = gpt2({ vocabSize: 61, nPositions: 400, nEmbd: 32, nHead: 2, nLayer: 2 });
+  await withModel(graph, { device, precision: 'bf16' }, async (model) => {
+    const session = await sessionOf(model, [1, 1], { cache: 400 });
+    await session.prefill(...padded([[1, 2, 3], [4]]));
+    // Kernels are loaded, then recorded.
+    await session.decode(8);
+    const before = await deviceStatistics(device);
+    const { tokens } = await session.decode(64);
+    const after = await deviceStatistics(device);
+    expect(after.synchronizations - before.synchronizations).toBe(1);
+    expect(after.allocations).toBe(before.allocations);
+    expect(Math.min(...tokens)).toBeGreaterThanOrEqual(0);
+    // Into the third page of the cache.
+    for (let i = 0; i < 4; i++) await session.decode(64);
+    session.dispose();
+  });
+});
+
+test('greedy tokens go on across pages of the cache as the whole forward pass does', async () => {
+  const graph = gpt2({ vocabSize: 61, nPositions: 300, nEmbd: 32, nHead: 2, nLayer: 2 });
+  const sample = (where: string) =>
+    withModel(graph, { device: where }, async (model) => {
+      const session = await sessionOf(model, [1, 0.5], { cache: 300 });
+      await session.prefill(...padded([Array.from({ length: 125 }, (_, i) => i % 61), [4]]));
+      const visits = [await session.decode(64), await session.decode(64)];
+      session.dispose();
+      return visits.flatMap(({ tokens }) => [...tokens]);
+    });
+  const [gpu, cpu] = [await sample(device), await sample('cpu')];
+  // Rounding may decide a draw otherwise once; from there on the two texts differ.
+  const same = gpu.findIndex((token, i) => token !== cpu[i]);
+  expect(same < 0 ? gpu.length : same).toBeGreaterThan(40);
+});
+
+// Rows: every size of tile. The vocabulary: the wide tiles. Widths: no multiple of what a warp multiplies at a time.
+test.each([
+  ['bf16', 1],
+  ['bf16', 20],
+  ['bf16', 40],
+  ['fp16', 9],
+  ['fp16', 70],
+  ['tf32', 9],
+] as const)('log-probabilities in %s, %d rows, are near those of the CPU', async (precision, rows) => {
+  const graph = gpt2({
+    vocabSize: 8209,
+    nPositions: 40,
+    nEmbd: 200,
+    nHead: 5,
+    nLayer: 2,
+    initializerRange: 0.1,
+  });
+  const prompts = Array.from({ length: rows }, (_, row) =>
+    Array.from({ length: 1 + (row % 7) }, (_unused, i) => (row * 131 + i * 17) % 8209),
+  );
+  const options = { cache: 40, features: { logProbs: 0 } };
+  const sample = (where: string, on: Precision) =>
+    withModel(graph, { device: where, precision: on }, async (model) => {
+      const session = await sessionOf(
+        model,
+        prompts.map(() => 1),
+        options,
+      );
+      await session.prefill(...padded(prompts));
+      const visit = await session.decode(6);
+      session.dispose();
+      return visit;
+    });
+  const gpu = await sample(device, precision);
+  const error = await withModel(graph, {}, async (model) => {
+    let squares = 0;
+    for (const [row, prompt] of prompts.entries()) {
+      const chosen = Array.from({ length: 6 }, (_, step) => gpu.tokens[step * rows + row]!);
+      const tokens = [...prompt, ...chosen.slice(0, 5)];
+      const { outputs } = await model.run(
+        { mode: 'eval', rows: 1, time: tokens.length, outputs: ['logProbs'] },
+        { tokens: Int32Array.from(tokens) },
+      );
+      for (const [step, token] of chosen.entries()) {
+        const exact = outputs['logProbs']!.data[(prompt.length - 1 + step) * 8209 + token]!;
+        squares += (gpu.logProbs[step * rows + row]! - exact) ** 2;
+      }
+    }
+    return Math.sqrt(squares / (6 * rows));
+  });
+  // Logits of a standard deviation of about 1.4 from sums of 200 products: a dozen roundings to 8 (11) bits on the way.
+  expect(error).toBeLessThan({ bf16: 0.05, fp16: 0.01, tf32: 0.01 }[precision]);
+});

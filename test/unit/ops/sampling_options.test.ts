@@ -1,0 +1,17 @@
+import {
+  checkAlone,
+  checkLogProbs,
+  checkPadding,
+  checkSampling,
+  samplingCases,
+} from '../support/sampling_cases';
+
+test.each(samplingCases)('%s', (_, one) => checkSampling(one));
+
+test('log-probabilities are those of the model, whatever the options', () => checkLogProbs());
+
+test.each([0, 0.01, 1, 100, 1e6])('no token of the padding is chosen at temperature %p', (temperature) =>
+  checkPadding(temperature),
+);
+
+test('a row samples the same beside others as alone', () => checkAlone());

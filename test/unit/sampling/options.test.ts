@@ -1,0 +1,234 @@
+import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
+import type { ModelConfig } from '../../../lib/models/families';
+import type { GenerateOptions, MaskedSequence } from '../../../lib/sampling/options';
+import { Sampler, type SamplerOptions } from '../../../lib/sampling/sampler';
+import { failureOf } from '../support/errors';
+import { disposeModels, tinyModel } from '../support/tiny_model';
+
+afterEach(disposeModels);
+
+async function sampler(config: Partial<ModelConfig> = {}, options: SamplerOptions = {}): Promise<Sampler> {
+  return new Sampler(await tinyModel({ vocabSize: 256, ...config }), new ByteTokenizer(), options);
+}
+
+const tokensOf = async (one: Sampler, prompt: string, options: GenerateOptions): Promise<number[]> => [
+  ...(await one.generate(prompt, options)).tokens,
+];
+
+describe('several sequences', () => {
+  it('are what each of them is alone, beyond the end of the context too', async () => {
+    const one = await sampler();
+    const prompts = ['a', 'hello world', '0123456789abcdef0123', ''];
+    const options = { maxNewTokens: 40, seed: 9, topK: 40, repetitionPenalty: 1.2 };
+    const together = await one.generate(prompts, options);
+    expect(together).toHaveLength(4);
+    for (const [i, prompt] of prompts.entries())
+      expect(await one.generate(prompt, options)).toEqual(together[i]);
+  });
+
+  it('of one prompt draw with seeds of their own', async () => {
+    const one = await sampler();
+    const made = await one.generate(['ab', 'c'], { maxNewTokens: 12, seed: 4, numReturnSequences: 3 });
+    expect(made).toHaveLength(6);
+    for (let i = 0; i < 3; i++) {
+      expect([...made[i]!.tokens]).toEqual(await tokensOf(one, 'ab', { maxNewTokens: 12, seed: 4 + i }));
+      expect([...made[3 + i]!.tokens]).toEqual(await tokensOf(one, 'c', { maxNewTokens: 12, seed: 4 + i }));
+    }
+  });
+
+  it('end one by one, and none when there are none', async () => {
+    const one = await sampler();
+    const free = await one.generate(['a', 'b', 'c'], { maxNewTokens: 30, seed: 1 });
+    const eos = free[1]!.tokens[4]!;
+    const made = await one.generate(['a', 'b', 'c'], { maxNewTokens: 30, seed: 1, eosTokenId: eos });
+    for (const [i, { tokens, finishReason, text }] of made.entries()) {
+      const end = free[i]!.tokens.indexOf(eos);
+      expect(finishReason).toBe(end < 0 ? 'length' : 'eos');
+      expect([...tokens]).toEqual([...free[i]!.tokens.subarray(0, end < 0 ? 30 : end + 1)]);
+      if (end >= 0) expect(text).toBe(one.tokenizer.decode(tokens.subarray(0, -1)));
+    }
+    expect(await one.generate([] as string[], { seed: 1, maxNewTokens: 3 })).toMatchObject({
+      finishReason: 'length',
+    });
+  });
+
+  it('are what there is when they are aborted', async () => {
+    const one = await sampler();
+    const made = await one.generate(['a', 'b'], { signal: AbortSignal.abort() });
+    expect(made.map(({ finishReason }) => finishReason)).toEqual(['abort', 'abort']);
+  });
+});
+
+it('stop tokens end with stop, after minNewTokens', async () => {
+  const one = await sampler();
+  const stopTokens = Array.from({ length: 128 }, (_, i) => 2 * i);
+  const made = await one.generate('a', { seed: 2, stopTokens, minNewTokens: 6, maxNewTokens: 100 });
+  expect(made.finishReason).toBe('stop');
+  expect(made.tokens.length).toBeGreaterThan(6);
+  expect([...made.tokens.subarray(0, 6)].every((id) => id % 2 === 1)).toBe(true);
+  expect(made.tokens.at(-1)! % 2).toBe(0);
+});
+
+describe('tokens by position', () => {
+  it('count from the first of the prompt, and hold beyond the end of the context', async () => {
+    const one = await sampler();
+    const { nPositions } = one.model.config;
+    const far = nPositions + 5;
+    const allowedTokens = new Map([
+      [2, [65, 66]],
+      [far, [67, 68]],
+    ]);
+    const forcedTokens = new Map([
+      [4, 90],
+      [far + 1, 91],
+    ]);
+    const options = { maxNewTokens: far + 4, seed: 3, allowedTokens, forcedTokens };
+    const made = await one.generate(['ab', 'xyz'], options);
+    const ab = [97, 98, ...made[0]!.tokens];
+    const xyz = [120, 121, 122, ...made[1]!.tokens];
+    expect([65, 66]).toContain(ab[2]);
+    for (const sequence of [ab, xyz]) {
+      expect(sequence[4]).toBe(90);
+      expect([67, 68]).toContain(sequence[far]);
+      expect(sequence[far + 1]).toBe(91);
+    }
+  });
+
+  it('and masks, biases and suppressed tokens hold together', async () => {
+    const one = await sampler();
+    const seen: number[][] = [];
+    const tokenMask = (batch: readonly MaskedSequence[]): Uint32Array => {
+      const mask = new Uint32Array(8 * batch.length);
+      batch.forEach(({ tokens, prompt }, row) => {
+        seen.push([prompt, tokens.length]);
+        // Letters of a's case: never that of the token before.
+        for (let id = 97; id < 123; id++)
+          if (id !== tokens.at(-1)) mask[8 * row + Math.floor(id / 32)]! |= 1 << (id % 32);
+      });
+      return mask;
+    };
+    const options = {
+      maxNewTokens: 30,
+      seed: 3,
+      tokenMask,
+      suppressTokens: [97, 101],
+      logitBias: new Map([[98, -Infinity]]),
+    };
+    const made = await one.generate(['zz', 'q'], options);
+    for (const { text } of made) expect(text).toMatch(/^[cdf-z]{30}$/);
+    for (const { text } of made) expect(text).not.toMatch(/(.)\1/);
+    expect(seen.slice(0, 4)).toEqual([
+      [0, 2],
+      [1, 1],
+      [0, 3],
+      [1, 2],
+    ]);
+  });
+
+  it('a mask that allows nothing, or is none, is an error that names the row', async () => {
+    const one = await sampler();
+    const nothing = (batch: readonly MaskedSequence[]): Uint32Array =>
+      new Uint32Array(8 * batch.length).fill(0xffffffff, 0, 8);
+    const { message, details } = await failureOf('ERR_DATA', () =>
+      one.generate(['a', 'b'], { tokenMask: nothing }),
+    );
+    expect(message).toMatch(/row 1.*prompt 1/);
+    expect(details['row']).toBe(1);
+    const wrong = await failureOf('ERR_DATA', () =>
+      one.generate('a', { tokenMask: () => new Uint32Array(7) }),
+    );
+    expect(wrong.message).toMatch(/8 words.*not of 7/);
+    const thrown = one.generate('a', {
+      tokenMask: () => {
+        throw new RangeError('mine');
+      },
+    });
+    await expect(thrown).rejects.toThrow('mine');
+    expect((await one.generate('a', { maxNewTokens: 2 })).tokens).toHaveLength(2);
+    const none = { suppressTokens: Array.from({ length: 256 }, (_, i) => i) };
+    expect((await failureOf('ERR_DATA', () => one.generate('a', none))).message).toMatch(/row 0 .*no token/);
+  });
+});
+
+describe('types', () => {
+  const config = { nTypes: 3, nStypes: 5 } as const;
+
+  it('by token and by position are what the whole forward pass takes', async () => {
+    const one = await sampler(config);
+    const byToken = Array.from({ length: 256 }, (_, id) => id % 3);
+    const byPosition = Array.from({ length: 64 }, (_, position) => (position * 2) % 5);
+    const options = { maxNewTokens: 10, temperature: 0, types: { byToken }, subtypes: { byPosition } };
+    const made = await one.generate(['hello', 'a'], options);
+    for (const [i, prompt] of ['hello', 'a'].entries()) {
+      const tokens = [...one.tokenizer.encode(prompt)];
+      for (const token of made[i]!.tokens) {
+        const types = [tokens.map((id) => byToken[id]!)];
+        const subtypes = [tokens.map((_, position) => byPosition[position]!)];
+        const { data } = await one.model.logits([tokens], { types, subtypes });
+        const last = data.subarray(data.length - 256);
+        expect(token).toBe(last.indexOf(Math.max(...last)));
+        tokens.push(token);
+      }
+    }
+  });
+
+  it('must be there, in range, and reach to the end', async () => {
+    const one = await sampler(config);
+    const good = {
+      types: { byToken: Array<number>(256).fill(1) },
+      subtypes: { byPosition: Array<number>(64).fill(4) },
+    };
+    const refused: [GenerateOptions, RegExp][] = [
+      [{}, /types are missing.*nTypes/],
+      [{ ...good, types: { byToken: [1] } }, /1 entries.*256/],
+      [{ ...good, types: { byToken: Array<number>(256).fill(3) } }, /types\[0\] is 3.*0 to 2/],
+      [{ ...good, subtypes: { byPosition: [1, 2, 5] } }, /subtypes\[2\] is 5/],
+      [{ ...good, subtypes: { byPosition: [1, 2, 3] }, maxNewTokens: 4 }, /no entry for position 3/],
+    ];
+    for (const [options, message] of refused)
+      expect((await failureOf('ERR_CONFIG', () => one.generate('a', options))).message).toMatch(message);
+    // Of four tokens the last is never read.
+    const exact = { ...good, subtypes: { byPosition: [1, 2, 3, 4] }, maxNewTokens: 4 };
+    expect((await one.generate('a', exact)).tokens).toHaveLength(4);
+  });
+});
+
+it('a prompt begins as training did, unless any start is allowed', async () => {
+  const strict = await sampler({}, { startTokens: [10, 65] });
+  const { message } = await failureOf('ERR_DATA', () => strict.generate('b'));
+  expect(message).toMatch(/token 98.*began with 10, 65.*allowAnyStart/);
+  expect((await strict.generate('Ab', { maxNewTokens: 1 })).tokens).toHaveLength(1);
+  expect((await strict.generate('', { maxNewTokens: 1 })).tokens).toHaveLength(1);
+  const lenient = new Sampler(strict.model, strict.tokenizer, { startTokens: [10], allowAnyStart: true });
+  expect((await lenient.generate('b', { maxNewTokens: 1 })).tokens).toHaveLength(1);
+});
+
+it('log-probabilities come with tokens, streamed or not', async () => {
+  const one = await sampler();
+  const options = { maxNewTokens: 12, seed: 6, logprobs: 3, temperature: 0.7 };
+  const whole = await one.generate('abc', options);
+  const { data } = await one.model.logProbs([[...one.tokenizer.encode('abc'), ...whole.tokens]]);
+  whole.tokens.forEach((token, i) => {
+    const row = data.subarray((2 + i) * 256, (3 + i) * 256);
+    // Two paths to the same sum of 256 fp32 terms.
+    expect(whole.logprobs?.[i]).toBeCloseTo(row[token]!, 4);
+    const [first] = whole.topLogprobs?.[i] ?? [];
+    expect(first?.token).toBe(row.indexOf(Math.max(...row)));
+    expect(whole.topLogprobs?.[i]).toHaveLength(3);
+  });
+  const streamed = [];
+  for await (const { logprob } of one.stream('abc', options)) streamed.push(logprob);
+  expect(streamed).toEqual([...(whole.logprobs ?? [])]);
+  expect((await one.generate('abc', { ...options, logprobs: true })).topLogprobs).toBeUndefined();
+  expect((await one.generate('abc', { maxNewTokens: 1 })).logprobs).toBeUndefined();
+});
+
+it('streams whole characters', async () => {
+  const one = await sampler();
+  // é, in bytes, again and again.
+  const forcedTokens = new Map(Array.from({ length: 14 }, (_, i) => [1 + i, i % 2 === 0 ? 195 : 169]));
+  const texts: string[] = [];
+  for await (const { text } of one.stream('a', { maxNewTokens: 13, forcedTokens })) texts.push(text);
+  expect(texts.join('')).toBe('éééééé\ufffd');
+  expect(texts.slice(0, 4)).toEqual(['', 'é', '', 'é']);
+});
