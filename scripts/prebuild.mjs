@@ -1,4 +1,4 @@
-// npm run prebuild: the addon as the package ships it, where node-gyp-build looks for it:
+// npm run prebuilds: the addon as the package ships it, where node-gyp-build looks for it:
 //   prebuilds/linux-x64/tesserae.glibc.node    CPU and CUDA in one; stripped
 //   prebuilds/linux-x64/*.so.*                 libraries that a plain system lacks, found by the addon's DT_RPATH
 //   prebuilds/linux-x64/licenses/              theirs

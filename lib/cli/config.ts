@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { CONFIG, findCheckpoint } from '../checkpoint/checkpoint';
@@ -315,6 +316,12 @@ async function vocabularyOf(data: DataRun): Promise<number | undefined> {
   const described = await describedVocabSize(first);
   if (described !== undefined) return described;
   if (data.tokenizer !== undefined) return (await openTokenizer(data.tokenizer)).vocabSize;
+  if (!existsSync(first))
+    throw new TesseraeError(
+      'ERR_DATA',
+      `data.tokens '${first}' does not exist: name the folder that tesserae prepare made, or token files`,
+      { details: { path: first } },
+    );
   throw new TesseraeError(
     'ERR_CONFIG',
     `model.vocabSize is missing, and no JSON file describes the token file '${first}': give it, such as 50257 for GPT-2's ` +

@@ -5,7 +5,13 @@ import { TesseraeError } from '../errors';
 import { parseConfig } from '../models/validation';
 import { TOKENIZER_JSON } from './json_tokenizer';
 import type { Tokenizer } from './tokenizer';
-import { checkSameTokenizer, tokenizerNamed, TOKENIZER_NAMES, type TokenizerIdentity } from './tokenizers';
+import {
+  checkSameTokenizer,
+  identityOf,
+  tokenizerNamed,
+  TOKENIZER_NAMES,
+  type TokenizerIdentity,
+} from './tokenizers';
 import { MOST_VOCABULARY, readDescription, TOKEN_DTYPES, type TokenDtype } from './tokens/format';
 import type { OpenedTokens } from './tokens/token_source';
 import { WorkerClient } from './worker_client';
@@ -91,7 +97,10 @@ export async function openTokens(
     const opened = (await client.call(
       {
         kind: 'openTokens',
-        options: { ...files, blockSize, verify, dtype, vocabSize: vocabSize ?? given?.vocabSize },
+        options: {
+          ...{ ...files, blockSize, verify, dtype, vocabSize: vocabSize ?? given?.vocabSize },
+          tokenizer: given && identityOf(given),
+        },
       },
       onProgress,
     )) as OpenedTokens;

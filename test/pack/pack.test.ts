@@ -1,6 +1,6 @@
 /**
  * The package as users get it: packed, installed into an empty folder with only node, npm and sh on PATH, and used from
- * CommonJS, ES modules and TypeScript. `npm run prebuild` comes first.
+ * CommonJS, ES modules and TypeScript. `npm run prebuilds` comes first.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
@@ -26,7 +26,7 @@ let project: string;
 let environment: NodeJS.ProcessEnv;
 
 beforeAll(() => {
-  if (!existsSync(path.join(root, 'prebuilds/linux-x64'))) throw new Error('npm run prebuild comes first');
+  if (!existsSync(path.join(root, 'prebuilds/linux-x64'))) throw new Error('npm run prebuilds comes first');
   scratch = mkdtempSync(path.join(tmpdir(), 'pack-'));
   const packed = execFileSync(
     'npm',

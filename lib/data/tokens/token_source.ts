@@ -11,6 +11,8 @@ export interface TokenOptions extends TokenFileOptions {
   readonly validation?: readonly string[] | undefined;
   readonly validationFraction: number;
   readonly blockSize: number;
+  /** What made the files that no JSON file describes. */
+  readonly tokenizer?: TokenizerIdentity | undefined;
 }
 
 /** What is known of token files once they are open. */
@@ -85,7 +87,7 @@ export class TokenSource {
     };
     return new TokenSource(parts, blockSize, {
       sizes: { train: sizes.train, validation: parts.validation.length },
-      ...commonVocabulary(files),
+      ...commonVocabulary(files, options.tokenizer),
     });
   }
 
@@ -116,13 +118,18 @@ export class TokenSource {
 }
 
 /** Ids mean the same in all files, or training on them together would be nonsense. */
-function commonVocabulary(files: readonly TokenFile[]): Pick<OpenedTokens, 'vocabSize' | 'tokenizer'> {
+function commonVocabulary(
+  files: readonly TokenFile[],
+  given: TokenizerIdentity | undefined,
+): Pick<OpenedTokens, 'vocabSize' | 'tokenizer'> {
+  const tokenizerOf = ({ description }: TokenFile): TokenizerIdentity | undefined =>
+    description ? description.tokenizer : given;
   const [first, ...others] = files;
   if (!first) throw new TesseraeError('ERR_INTERNAL', 'no token files were given');
   const { vocabSize } = first;
-  const tokenizer = first.description?.tokenizer;
+  const tokenizer = tokenizerOf(first);
   for (const other of others) {
-    const theirs = other.description?.tokenizer;
+    const theirs = tokenizerOf(other);
     if (
       other.vocabSize === vocabSize &&
       theirs?.name === tokenizer?.name &&

@@ -119,6 +119,11 @@ describe('readRunConfig', () => {
       data: { tokens: ['a.bin', 'b.bin'].map((name) => path.join(folder, name)), tokenizer: 'byte' },
     });
     await expect(readRunConfig(await tokens({ tokens: 'a.bin' }))).rejects.toMatchObject({
+      code: 'ERR_DATA',
+      message: expect.stringContaining("a.bin' does not exist") as string,
+    });
+    await file('', 'a.bin');
+    await expect(readRunConfig(await tokens({ tokens: 'a.bin' }))).rejects.toMatchObject({
       code: 'ERR_CONFIG',
       message: expect.stringContaining('model.vocabSize is missing, and no JSON file describes') as string,
     });

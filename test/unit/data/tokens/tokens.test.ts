@@ -285,6 +285,19 @@ describe('openTokens', () => {
       expect(message).toContain('were not made with one tokenizer');
     });
 
+    it('a file that nothing describes beside one of a tokenizer, unless that tokenizer is given', async () => {
+      const bytes = encoded(new Array<number>(400).fill(7), 'uint16');
+      const names = [
+        await file('plain.bin', bytes),
+        await file('bytes.bin', bytes, { vocabSize: 256, tokenizer: { name: 'byte' } }),
+      ];
+      const options = { blockSize: 16, vocabSize: 256 };
+      const { message } = await failureOf('ERR_DATA', () => openTokens(names, options));
+      expect(message).toContain('were not made with one tokenizer');
+      await using data = await openTokens(names, { ...options, tokenizer: new ByteTokenizer() });
+      expect(data.tokenizer?.name).toBe('byte');
+    });
+
     it.each<[unknown, Record<string, unknown>, string]>([
       [[], {}, 'paths'],
       ['x.bin', { blockSize: 0 }, 'blockSize'],
