@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { TesseraeError } from '../errors';
 
 /** Larger files are no configurations. */
@@ -10,9 +10,11 @@ const MOST_BYTES = 4 * 1024 * 1024;
  * @throws TesseraeError `ERR_CONFIG` for a file that can't be read, and for a syntax error with its line and column.
  */
 export async function readJson(file: string): Promise<unknown> {
+  // Not readFile: a device or a pipe may have no end.
+  const stream = createReadStream(file, { encoding: 'utf8', end: MOST_BYTES });
   let text: string;
   try {
-    text = await readFile(file, 'utf8');
+    text = (await stream.toArray()).join('');
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     const known: Readonly<Record<string, string>> = {
@@ -22,13 +24,11 @@ export async function readJson(file: string): Promise<unknown> {
     const why = known[code ?? ''] ?? message;
     throw new TesseraeError('ERR_CONFIG', `${file} could not be read: ${why}`, { details: { file }, cause });
   }
-  if (text.length > MOST_BYTES)
+  if (stream.bytesRead > MOST_BYTES)
     throw new TesseraeError(
       'ERR_CONFIG',
-      `${file} is too large for a configuration: ${text.length} characters`,
-      {
-        details: { file },
-      },
+      `${file} is too large for a configuration: it has more than ${MOST_BYTES} bytes`,
+      { details: { file } },
     );
   const content = text.replace(/^\uFEFF/, '');
   try {

@@ -12,6 +12,9 @@ export interface ConfigIssue {
 /** Names that people bring from other libraries → ours; tried before names that merely look alike. */
 export type Synonyms = Readonly<Record<string, string>>;
 
+/** Fields that an error tells of: a file may have a million wrong ones. */
+const MOST_ISSUES = 10;
+
 /** The candidate that `name` most probably means, or undefined when none is near. */
 export function nearestName(
   name: string,
@@ -33,8 +36,8 @@ export function nearestName(
  * Validates a configuration and fills in its defaults.
  *
  * @param at - where the value stands in a larger configuration, such as `model`; it starts every path.
- * @throws TesseraeError `ERR_CONFIG` that says, of every wrong field, its value and what is allowed; `details.path` is
- * the first one's path and `details.issues` has them all.
+ * @throws TesseraeError `ERR_CONFIG` that says, of the first ten wrong fields, each one's value and what is allowed;
+ * `details.path` is the first one's path and `details.issues` has the ten.
  */
 export function parseConfig<Schema extends z.ZodType>(
   schema: Schema,
@@ -43,8 +46,17 @@ export function parseConfig<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const issues = result.error.issues.flatMap((issue) => explain(issue, schema, value, at, synonyms));
-  throw new TesseraeError('ERR_CONFIG', issues.map((issue) => issue.message).join('; '), {
+  const found = result.error.issues;
+  const issues = found
+    .slice(0, MOST_ISSUES)
+    .flatMap((issue) => explain(issue, schema, value, at, synonyms))
+    .slice(0, MOST_ISSUES);
+  const all = found.reduce(
+    (sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1),
+    0,
+  );
+  const more = all > issues.length ? `; and ${all - issues.length} more` : '';
+  throw new TesseraeError('ERR_CONFIG', issues.map((issue) => issue.message).join('; ') + more, {
     details: { path: issues[0]?.path ?? at, issues },
   });
 }
@@ -78,9 +90,9 @@ function explain(
   const path = join(at, issue.path);
   const value = valueAt(root, issue.path);
   if (issue.code === 'unrecognized_keys')
-    return issue.keys.map((key) =>
-      unknownKey(key, path, keysOf(schemaAt(schema, issue.path, root), value), synonyms),
-    );
+    return issue.keys
+      .slice(0, MOST_ISSUES)
+      .map((key) => unknownKey(key, path, keysOf(schemaAt(schema, issue.path, root), value), synonyms));
   const where = path === '' ? 'the configuration' : path;
   if (value === undefined && issue.code !== 'custom')
     return [{ path, message: `${where} is missing: it must be ${allowed(schema, issue, root)}` }];

@@ -121,3 +121,16 @@ describe('an input of any bytes', () => {
     );
   });
 });
+
+test('a line of megabytes of brackets is refused before it is parsed, and one of text is read', () => {
+  const read = (line: string): string => {
+    writeFileSync(file, line);
+    const [segment] = segmentsOf([{ path: file, kind: 'jsonl', bytes: Buffer.byteLength(line) }], 0);
+    return Array.from(readSegment(segment!, 'text'), ({ text }) => text).join('');
+  };
+  const many = 2 ** 22 + 1;
+  for (const line of ['['.repeat(many), `{"text":"a","more":[${'{},'.repeat(many)}1]}`])
+    expect(() => read(line)).toThrow(/has more than 4194304 values/);
+  const text = '[{,"\\'.repeat(many / 4);
+  expect(read(JSON.stringify({ text }))).toBe(text);
+});

@@ -7,6 +7,9 @@ import { badText, boundary, piecesOf, SEGMENT_BYTES, type Segment } from './segm
 /** A line of JSON that is longer is no document. */
 const MOST_LINE_BYTES = 2 ** 26;
 
+/** A line of JSON with more values is no document: 64 MiB of brackets would take 3 GB when they are parsed. */
+const MOST_LINE_VALUES = 2 ** 22;
+
 const LINE_FEED = 10;
 
 /** Part of a document; documents end where `ends` says so, the next one begins there. */
@@ -91,6 +94,8 @@ function withLastLine(descriptor: number, segment: Segment, given: Buffer, base:
 
 function textOf(line: string, key: string, refuse: (why: string) => never): string {
   if (line.trim() === '') return '';
+  if (hasMoreValues(line, MOST_LINE_VALUES))
+    return refuse(`has more than ${MOST_LINE_VALUES} values: give one JSON object with a text a line`);
   let record: unknown;
   try {
     record = JSON.parse(line);
@@ -108,6 +113,28 @@ function textOf(line: string, key: string, refuse: (why: string) => never): stri
     `has ${text === undefined ? 'no' : 'something that is no text as'} ${JSON.stringify(key)}: its keys are ` +
       `${names.join(', ') || 'none'}. Name the one that has the text with --text-key`,
   );
+}
+
+/** Whether JSON that nothing has been built of yet has more than so many arrays, objects and values in them. */
+function hasMoreValues(json: string, most: number): boolean {
+  if (json.length <= most) return false;
+  let count = 0;
+  for (let at = 0; at < json.length; at++) {
+    const character = json[at];
+    if (character === '"') at = endOfText(json, at);
+    else if (character === '[' || character === '{' || character === ',') count++;
+  }
+  return count > most;
+}
+
+/** Where text in JSON ends that begins at `start`. */
+function endOfText(json: string, start: number): number {
+  for (let end = json.indexOf('"', start + 1); end >= 0; end = json.indexOf('"', end + 1)) {
+    let escapes = 0;
+    while (json[end - 1 - escapes] === '\\') escapes++;
+    if (escapes % 2 === 0) return end;
+  }
+  return json.length;
 }
 
 /** Bytes from `from` to `to` or the file's end. */

@@ -41,7 +41,9 @@ export class JsonlStore implements SequenceStore {
       for (const path of paths) {
         const file = new OpenFile(path, census.count);
         files.push(file);
-        file.scan((text, refuse) => void parseLine(text, refuse, (value) => census.add(value, refuse)));
+        file.scan((text, refuse, torn) => {
+          parseLine(text, refuse, (value) => census.add(value, refuse), torn);
+        });
       }
     } catch (error) {
       for (const file of files) file.close();
@@ -97,8 +99,8 @@ class OpenFile {
     refusal(`the file of sequences '${path}'`, { path })(what);
   }
 
-  /** Hands over every line that is not blank, and notes where it is. */
-  scan(use: (text: string, refuse: (why: string) => never) => void): void {
+  /** Hands over every line that is not blank, and notes where it is. `torn`: no newline ends it. */
+  scan(use: (text: string, refuse: (why: string) => never, torn: boolean) => void): void {
     const { path } = this;
     let buffer = Buffer.allocUnsafe(READ_BYTES);
     let start = 0; // where in the file the buffer begins
@@ -108,8 +110,7 @@ class OpenFile {
       line++;
       const text = buffer.toString('utf8', from, to);
       if (text.trim() === '') return;
-      const refuse = refusal(`${path}:${line}`, { path, line });
-      use(text, torn ? tornRefusal(text, refuse) : refuse);
+      use(text, refusal(`${path}:${line}`, { path, line }), torn);
       this.offsets.push(start + from);
       this.bytes.push(to - from);
     };
@@ -184,6 +185,7 @@ function parseLine(
   text: string,
   refuse: (why: string) => never,
   check: (value: unknown) => CheckedSequence,
+  torn = false,
 ): CheckedSequence {
   // Before anything is built of it: a line of brackets alone would take a hundred times its size.
   if (countOf('[', text) > KEYS.length || countOf('{', text) > 1)
@@ -192,6 +194,8 @@ function parseLine(
   try {
     value = JSON.parse(text);
   } catch (cause) {
+    if (torn)
+      refuse('is the last line, and incomplete: the file was cut off; write it again, or remove the line');
     return refuse(`is not JSON: ${(cause as Error).message}`);
   }
   const checked = check(value);
@@ -204,15 +208,4 @@ function countOf(character: string, text: string): number {
   let count = 0;
   for (let at = text.indexOf(character); at >= 0; at = text.indexOf(character, at + 1)) count++;
   return count;
-}
-
-/** The last line, when no newline ends it: one that is no JSON was probably not written to its end. */
-function tornRefusal(text: string, refuse: (why: string) => never): (why: string) => never {
-  try {
-    JSON.parse(text);
-    return refuse;
-  } catch {
-    return () =>
-      refuse('is the last line, and incomplete: the file was cut off; write it again, or remove the line');
-  }
 }

@@ -86,17 +86,24 @@ HostBatch batchFor(const Graph& graph, const ProgramRequest& request, uint64_t s
   std::mt19937_64 random(seed);
   HostBatch batch;
   for (const GraphInput& input : graph.inputs) {
+    if (input.optional && !request.documents) continue;  // it would be refused
     int64_t elements = 1;
     for (const Axis& axis : input.axes) elements *= extentOf(axis, request);
     if (elements > int64_t{1} << 20) return {};
     HostTensor tensor{input.dtype, {elements}, {}};
     tensor.data.resize(static_cast<size_t>(elements * dtypeSize(input.dtype)));
     const bool odd = random() % 8 == 0;
+    // Ids without a range are lengths of rows, or where documents start: there, or as the position before.
+    const bool starts = input.dtype == DType::I32 && !input.below && input.axes.size() == 2;
+    const int64_t time = std::max<int64_t>(request.time, 1);
+    int32_t start = 0;
     for (int64_t i = 0; i < elements; ++i) {
       int32_t bits = static_cast<int32_t>(random());
       if (input.dtype == DType::I32) {
-        const int64_t below = std::clamp<int64_t>(input.below.value_or(8), 1, INT32_MAX);
-        if (!odd || i != elements / 2) bits = static_cast<int32_t>((bits & INT32_MAX) % below);
+        const int64_t below = std::clamp<int64_t>(input.below.value_or(time), 1, INT32_MAX);
+        if (i % time == 0 || bits % 3 == 0) start = static_cast<int32_t>(i % time);
+        if (!odd || i != elements / 2)
+          bits = starts ? start : static_cast<int32_t>((bits & INT32_MAX) % below);
       } else {
         const float value = odd ? 1e30f : static_cast<float>(bits) / 2147483648.0f;
         std::memcpy(&bits, &value, sizeof bits);
@@ -121,8 +128,9 @@ void run(const std::vector<std::string>& lines, const ModelOptions& options, con
   attempt([&] {
     model->configureTraining(*training);
     for (int step = 0; step < 2; ++step) {
-      model->enqueueStep(context, {request.rows, request.time, {batch, batch}, {request.rows, request.rows}})
-          ->result();
+      const StepRequest asked{
+          request.rows, request.time, request.documents, {batch, batch}, {request.rows, request.rows}};
+      model->enqueueStep(context, asked)->result();
     }
   });
 }
@@ -132,7 +140,9 @@ void tryAll(const std::vector<std::string>& lines, uint64_t seed) {
   ModelOptions options;
   TrainingOptions training;
   ProgramRequest request;
-  const bool trains = attempt([&] { training = TrainingOptions::parse(lines[kTraining], {1e-3f, 1e-2f}); });
+  const bool trains = attempt([&] {
+    training = TrainingOptions::parse(lines[kTraining], {1e-3f, 1e-2f}, {0.9f, 0.8f});
+  });
   if (!attempt([&] { options = ModelOptions::parse(lines[kModel]); })) return;
   if (!attempt([&] { request = ProgramRequest::parse(parseJson(lines[kRequest], "the request")); })) return;
   attempt([&] {

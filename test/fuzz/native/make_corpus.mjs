@@ -30,6 +30,7 @@ const plan = {
 };
 const requests = [
   { mode: 'train', rows: 2, time: 8, labelSmoothing: 0.1, outputs: ['loss'], rewrite: true },
+  { mode: 'train', rows: 2, time: 8, documents: true },
   { mode: 'eval', rows: 3, time: 5, outputs: ['loss', 'logits', 'logProbs'] },
   { mode: 'prefill', rows: 2, time: 4, cache: 8 },
   { mode: 'decode', rows: 2, cache: 8, time: 1 },
@@ -47,6 +48,7 @@ for (const [name, settings] of Object.entries(models)) {
       { optimizer, maxGradNorm: 1, labelSmoothing: 0.1, ...(name === 'dropout' ? { lossScaling } : {}) },
     ];
     const text = documents.map((document) => `${JSON.stringify(document)}\n`).join('');
-    writeFileSync(path.join(folder, `${name}-${request.mode}`), text);
+    const { mode, documents: packed } = request;
+    writeFileSync(path.join(folder, `${name}-${mode}${packed ? '-packed' : ''}`), text);
   }
 }
