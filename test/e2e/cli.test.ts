@@ -229,7 +229,7 @@ describe('train from a checkpoint', () => {
     expect(other.err).toMatch(
       /"ERR_CONFIG","message":"initFrom '.*lm' has a vocabulary of 37, but the data is read/,
     );
-    const none = init('none', 'runs');
+    const none = init('from_nothing', 'runs');
     expect(none.code).toBe(1);
     expect(none.err).toMatch(/"ERR_CHECKPOINT","message":"'.*runs' holds no checkpoint/);
   });
