@@ -25,6 +25,18 @@ async function idle(before) {
   for (let i = 0; i < 100 && used() > before; i++) await setTimeout(100);
 }
 
+/** What is in use once a process of the suite before has given its memory back: the same for a second. */
+async function settled() {
+  let before = used();
+  for (let same = 0; same < 5; ) {
+    await setTimeout(200);
+    const now = used();
+    same = now === before ? same + 1 : 0;
+    before = now;
+  }
+  return before;
+}
+
 async function measured(one, before) {
   const script = new URL('./lib/memory_subject.mjs', import.meta.url).pathname;
   const child = await peer(process.execPath, [script, JSON.stringify({ device: 'cuda', ...one })]);
@@ -39,7 +51,7 @@ async function measured(one, before) {
 export async function run() {
   const MiB = 2 ** 20;
   const { chip } = devices().find(({ kind }) => kind === 'cuda');
-  const before = used();
+  const before = await settled();
   const rows = [];
   for (const one of cases) {
     const { precision, shape } = one;
