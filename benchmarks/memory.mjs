@@ -28,7 +28,7 @@ async function idle(before) {
 /** What is in use once a process of the suite before has given its memory back: the same for a second. */
 async function settled() {
   let before = used();
-  for (let same = 0; same < 5; ) {
+  for (let same = 0; same < 5;) {
     await setTimeout(200);
     const now = used();
     same = now === before ? same + 1 : 0;
