@@ -42,12 +42,10 @@ export const LIBRARY_VERSION = (
 ).version;
 
 /** What the bits of a step depend on beside the checkpoint. */
-export const machineOf = ({ native: { info }, device }: Model): TrainerState['machine'] => ({
-  device,
-  isa: info.isa,
-  arithmetic: info.arithmetic,
-  layoutHash: info.layoutHash,
-});
+export function machineOf(model: Model): TrainerState['machine'] {
+  const { isa, arithmetic, layoutHash } = model.native.info;
+  return { device: model.device, isa, arithmetic, layoutHash };
+}
 
 /** A checkpoint that is whole, and fits the trainer. */
 export interface FoundCheckpoint extends ResumeResult {

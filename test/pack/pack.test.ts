@@ -190,14 +190,21 @@ it('on a platform without a prebuild it can be imported, and the first native ca
     );`;
   const { status, stdout } = node(write('elsewhere.cjs', script));
   expect(status).toBe(0);
-  expect(stdout).toMatch(/^1\nERR_NATIVE_LOAD .*tesserae runs on Linux x64 with glibc 2\.34 or newer/);
+  expect(stdout).toMatch(/^1\nERR_NATIVE_LOAD [^]*tesserae runs on Linux x64 with glibc 2\.34 or newer/);
 });
 
 it('publint and are-the-types-wrong find nothing', () => {
   const tool = (name: string, ...args: string[]): { status: number | null; stdout: string } =>
     node(path.join(root, 'node_modules', name), ...args);
   expect(tool('publint/src/cli.js', tarball, '--strict')).toMatchObject({ status: 0 });
-  expect(tool('@arethetypeswrong/cli/dist/index.js', tarball, '--no-emoji', '--no-color')).toMatchObject({
-    status: 0,
-  });
+  // Node.js before 12 knew no "exports": we need a newer one, and editors alone read the schema.
+  const wrong = tool(
+    '@arethetypeswrong/cli/dist/index.js',
+    tarball,
+    '--no-emoji',
+    '--no-color',
+    '--profile',
+    'node16',
+  );
+  expect(wrong).toMatchObject({ status: 0 });
 });
