@@ -143,7 +143,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage; stopped by a signal, saved: 130 SIG
 
   root
     .command('train')
-    .summary('train a model on text')
+    .summary('train a model')
     .description(
       'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
         'its outputDir. Ctrl-C, SIGTERM and SIGUSR1 stop after the current step and save; the same command goes on from ' +

@@ -33,7 +33,7 @@ export interface TrainCommand {
 }
 
 /**
- * `tesserae train`: trains a model on text, and leaves metrics, a loss curve and a checkpoint; goes on from the latest
+ * `tesserae train`: trains a model, and leaves metrics, a loss curve and a checkpoint; goes on from the latest
  * checkpoint that is in the run's folder. With `--profile`, measures some steps and leaves a picture. Gives the exit code.
  */
 export async function train(file: string, command: TrainCommand): Promise<number> {
@@ -151,7 +151,7 @@ function describe(model: Model, { sizes, tokenizer, validation }: TokenData): st
   return [
     `${pc.bold(config.type)} · ${formatCount(model.parameterCount)} parameters · ${device} · ${precision}`,
     ...(fallbackReason === undefined ? [] : [`on the CPU because ${fallbackReason}`]),
-    `data · ${formatCount(sizes.train)} tokens to train on${kept} · ${tokenizer?.name ?? 'unknown'} tokenizer`,
+    `data · ${formatCount(sizes.train)} tokens to train on${kept}${tokenizer ? ` · ${tokenizer.name} tokenizer` : ''}`,
   ].join('\n');
 }
 
