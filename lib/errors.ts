@@ -33,9 +33,19 @@ export type ErrorCode =
 export class TesseraeError extends Error {
   /** The stable code. */
   readonly code: ErrorCode;
-  /** Machine-readable facts, such as `path` (of a configuration field) or `step`. */
+  /**
+   * Facts for programs. Which there are depends on the mistake: `path` and `issues` (of a configuration), `file`, `line` and
+   * `column`, `directory`, `step`, `row`, `device`; docs/tool_builders.md lists them by code. Empty where there is none.
+   */
   readonly details: Readonly<Record<string, unknown>>;
 
+  /**
+   * For code that extends the library, such as a Dataset of your own: its errors are then told as ours are.
+   *
+   * @param code - the stable code.
+   * @param message - names the value, what is allowed and what to do.
+   * @param options - `details`: facts for programs, by default none; `cause`: the error behind this one.
+   */
   constructor(
     code: ErrorCode,
     message: string,

@@ -1,16 +1,26 @@
 /** tesserae: trains Transformers from TypeScript. */
 export { TesseraeError, type ErrorCode } from './errors';
-export type { Graph } from './graph/graph';
+export type {
+  Attribute,
+  AxisSpec,
+  FactorRole,
+  FactorSpec,
+  Graph,
+  Initializer,
+  InputSpec,
+  NodeSpec,
+  ParameterSpec,
+} from './graph/graph';
 export type { Precision } from './native';
 export type { Device } from './models/device';
 export type { ModelConfig, ResolvedModelConfig } from './models/families';
 export type { GPT2Config, GPT2Options } from './models/gpt2_config';
-export type { Capacity, ExtraInputs, TokenRows, TrainingBatch } from './models/inputs';
+export type { Capacity, ExtraInputs, TokenRows, TokenValues, TrainingBatch } from './models/inputs';
 export { Model, type FloatTensor, type ModelOptions } from './models/model';
 export { ByteTokenizer } from './data/byte_tokenizer';
 export type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from './data/dataset';
 export type { SequenceOptions } from './data/sequences/options';
-export type { Sequence, TokenValues } from './data/sequences/sequence';
+export type { Sequence } from './data/sequences/sequence';
 export { openSequences, type OpenSequencesOptions, type SequenceData } from './data/sequences/sequences';
 export type { Batching, PartSize, SequenceSizes } from './data/sequences/source';
 export {
@@ -40,6 +50,7 @@ export { Sampler, type Generation, type Prompt, type SamplerOptions } from './sa
 export type { FinishReason, GeneratedToken, TokenLogprob } from './sampling/sequence';
 export { lossCurveSvg, lossCurveTerminal, type LossPoint, type TerminalOptions } from './report/loss_curve';
 export { MetricsFile, type MetricsRecord } from './report/metrics_file';
+export type { ProgressState } from './report/progress';
 export { RunReport, type ReportedEvent, type RunReportOptions } from './report/run_report';
 export { scheduleSvg, type PlottedSchedule, type ScheduleSvgOptions } from './report/schedule_plot';
 export {
@@ -57,6 +68,7 @@ export {
   type EarlyStoppingOptions,
 } from './training/early_stopping';
 export type {
+  CallbackResult,
   EndEvent,
   EvaluateEvent,
   EvaluationResult,

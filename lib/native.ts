@@ -25,11 +25,18 @@ export interface NativeModelOptions {
   readonly threads?: number;
 }
 
+/**
+ * Arithmetic of matrix products; sums, norms, softmax and loss are fp32 in each. `fp32`: the reference, the CPU's only one.
+ * `tf32`: products round their inputs to 10 bits of mantissa. `bf16`, `fp16`: tensor cores on 16-bit copies of fp32 weights;
+ * fp16 with dynamic loss scaling.
+ */
 export type Precision = 'fp32' | 'tf32' | 'fp16' | 'bf16';
 
 /** The batches that a program is compiled for, rows of so many positions; smaller ones are padded. */
 export interface Capacity {
+  /** Rows, at least 1. */
   readonly rows: number;
+  /** Positions of a row, in tokens. */
   readonly time: number;
   /** Whether a row may hold several documents, none of which sees another. Default false: the program reads less. */
   readonly documents?: boolean;

@@ -30,7 +30,7 @@ export interface AveragedCheckpoints {
  *
  * @param source - the folder of a run, of which the last checkpoints are taken, or checkpoints (or runs: the latest of each).
  * @param output - the folder to write; it is complete or not there at all.
- * @param options.last - how many of a run, at least 2. Needed for a run, refused for a list.
+ * @param options - `last`: how many of a run, at least 2; needed for a run, refused for a list.
  * @throws TesseraeError `ERR_CHECKPOINT` when there are fewer, when they are of different models (names, shapes or
  * configurations differ), or one is missing or damaged; `ERR_CONFIG` for a wrong `last` or fewer than two checkpoints.
  *

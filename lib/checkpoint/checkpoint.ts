@@ -51,6 +51,7 @@ export interface LoadOptions extends ModelOptions {
 
 /** What a checkpoint holds. */
 export interface LoadedModel {
+  /** With the weights that were asked for; yours to dispose. */
   readonly model: Model;
   /** Absent when the checkpoint names none. */
   readonly tokenizer?: Tokenizer;

@@ -10,19 +10,26 @@ import type { TokenDecoder, Tokenizer } from './tokenizer';
 export class ByteTokenizer implements Tokenizer {
   readonly name = 'byte';
   readonly vocabSize = 256;
+  /** A newline. */
   readonly startToken = 10;
 
+  /** The bytes of the text, 0 to 255; a lone surrogate becomes those of U+FFFD. */
   encode(text: string): Int32Array {
     return Int32Array.from(Buffer.from(text, 'utf8'));
   }
 
-  /** Bytes that are not UTF-8 become U+FFFD. */
+  /**
+   * Bytes that are not UTF-8 become U+FFFD.
+   *
+   * @throws TesseraeError `ERR_DATA` for an id outside 0 to 255.
+   */
   decode(ids: ArrayLike<number>): string {
     const decoder = this.decoder();
     const pieces = Array.from(ids, (id) => decoder.push(id));
     return pieces.join('') + decoder.end();
   }
 
+  /** Decodes byte by byte, and gives a character once its last byte is there. */
   decoder(): TokenDecoder {
     const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
     return {

@@ -39,9 +39,21 @@ export interface IdRanges {
 /** How the sequences of a dataset begin: what a prompt should look like. */
 export interface SequenceStarts {
   /** The first tokens and how many sequences each begins, most frequent first; 'any' when there are more than 16. */
-  readonly firstTokens: readonly { readonly token: number; readonly count: number }[] | 'any';
+  readonly firstTokens:
+    | readonly {
+        /** Its id. */
+        readonly token: number;
+        /** Sequences that it begins. */
+        readonly count: number;
+      }[]
+    | 'any';
   /** Tokens that a sequence is given before the first one that it learns to predict, at least 1. */
-  readonly promptTokens: { readonly least: number; readonly most: number };
+  readonly promptTokens: {
+    /** Of the sequence that is given the fewest. */
+    readonly least: number;
+    /** Of the sequence that is given the most. */
+    readonly most: number;
+  };
 }
 
 /** Where a trainer gets its batches from. Anything of this form will do. */

@@ -161,6 +161,7 @@ export class JsonTokenizer implements Tokenizer {
     return this.textOf(Array.from(ids, (one) => this.checked(one)));
   }
 
+  /** A decoder of one sequence, token by token; byte-level tokens give a character once its last byte is there. */
   decoder(): TokenDecoder {
     const { bytes } = this;
     if (!bytes) return this.textDecoder();

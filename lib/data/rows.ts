@@ -7,7 +7,9 @@ export type SplitName = 'train' | 'validation';
 
 /** Tokens of each part of a text. */
 export interface TextSizes {
+  /** Tokens to learn from. */
   readonly train: number;
+  /** Tokens kept for validation; 0: none. */
   readonly validation: number;
 }
 

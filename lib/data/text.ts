@@ -17,6 +17,7 @@ export interface OpenTextOptions {
 
 /** A text that is ready to train on. */
 export interface TextData extends TokenData {
+  /** A token a byte. */
   readonly tokenizer: Tokenizer;
 }
 

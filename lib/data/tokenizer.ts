@@ -18,8 +18,14 @@ export interface Tokenizer {
   readonly endOfTextToken?: number;
   /** Text of the tokenizer.json that it was made from, which checkpoints keep; absent for those that are built in. */
   readonly json?: string;
+  /** Token ids of a text; an empty text has none. */
   encode(text: string): Int32Array;
-  /** @throws TesseraeError `ERR_DATA` for an id outside the vocabulary. */
+  /**
+   * The text of token ids.
+   *
+   * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
+   */
   decode(ids: ArrayLike<number>): string;
+  /** A decoder of one sequence, token by token. */
   decoder(): TokenDecoder;
 }

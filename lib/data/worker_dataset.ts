@@ -11,6 +11,7 @@ export interface TokenData {
   readonly tokenizer?: Tokenizer;
   /** All ids are below it. */
   readonly vocabSize: number;
+  /** What to learn from. */
   readonly train: Dataset;
   /** Absent when nothing is kept for validation. */
   readonly validation?: Dataset;
@@ -18,6 +19,7 @@ export interface TokenData {
   readonly sizes: TextSizes;
   /** Ends the worker thread. A process that is otherwise done ends without this. */
   close(): Promise<void>;
+  /** Calls `close()`, at the end of an `await using` declaration. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

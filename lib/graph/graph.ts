@@ -4,13 +4,19 @@
  * as one JSON text, and the same bytes are kept in a checkpoint.
  */
 export interface Graph {
+  /** Says what the JSON text is. */
   readonly format: 'tesserae.graph';
+  /** Of the format; native code refuses others. */
   readonly version: 1;
   /** The model family, for people. */
   readonly name: string;
+  /** The axes that parameters and inputs name, beside `batch` and `time`, which every Graph has. */
   readonly axes: readonly AxisSpec[];
+  /** What is learnt, and fixed tables such as sinusoidal positions. */
   readonly parameters: readonly ParameterSpec[];
+  /** What a batch brings: `tokens`, `targets`, …. */
   readonly inputs: readonly InputSpec[];
+  /** The operations, each after those whose values it reads. */
   readonly nodes: readonly NodeSpec[];
   /** The values that programs can ask for, by role: `loss`, `logits`, or any name in a test. */
   readonly outputs: Readonly<Record<string, string>>;
@@ -24,13 +30,17 @@ export type FactorRole = 'count' | 'width' | 'head' | 'vocabulary';
 
 /** One factor of an axis, in logical size: padding is the compiler's. */
 export interface FactorSpec {
+  /** Logical extent, at least 1. */
   readonly size: number;
+  /** How it is padded. */
   readonly role: FactorRole;
 }
 
 /** An axis is a product of factors, slowest first: the packed QKV axis is 3 · heads · headDim. */
 export interface AxisSpec {
+  /** Unique in the Graph. */
   readonly name: string;
+  /** Slowest first; the axis is as long as their product. */
   readonly factors: readonly FactorSpec[];
 }
 
@@ -40,15 +50,30 @@ export const TIME = 'time';
 
 /** How a parameter starts. Random ones are drawn from Philox keyed by the seed and the parameter's name. */
 export type Initializer =
-  | { readonly type: 'normal'; readonly std: number }
-  | { readonly type: 'constant'; readonly value: number }
-  /** Sinusoidal positions (Vaswani et al. 2017, section 3.5), sine and cosine interleaved. */
-  | { readonly type: 'sinusoidal' };
+  | {
+      /** Normal with mean 0. */
+      readonly type: 'normal';
+      /** Standard deviation, at least 0. */
+      readonly std: number;
+    }
+  | {
+      /** The same value everywhere. */
+      readonly type: 'constant';
+      /** That value. */
+      readonly value: number;
+    }
+  | {
+      /** Sinusoidal positions (Vaswani et al. 2017, section 3.5), sine and cosine interleaved. */
+      readonly type: 'sinusoidal';
+    };
 
+/** A parameter of a Graph. */
 export interface ParameterSpec {
+  /** Unique; files have it under this name. */
   readonly name: string;
   /** Names of its axes, slowest first: a linear weight is [out, in]. */
   readonly axes: readonly string[];
+  /** Its first values. */
   readonly init: Initializer;
   /** Whether weight decay applies: matrices yes, biases and norms no. */
   readonly decay: boolean;
@@ -60,9 +85,13 @@ export interface ParameterSpec {
   readonly transposedInFiles?: boolean;
 }
 
+/** An array of a batch. */
 export interface InputSpec {
+  /** Unique among parameters, inputs and nodes. */
   readonly name: string;
+  /** Names of its axes, slowest first: token ids are [batch, time]. */
   readonly axes: readonly string[];
+  /** Of its elements. */
   readonly dtype: 'int32' | 'float32';
   /** Ids must lie in [0, below); native code refuses a batch that breaks this. */
   readonly below?: number;
@@ -75,8 +104,10 @@ export interface InputSpec {
   readonly optional?: boolean;
 }
 
+/** A setting of an operation, such as the epsilon of a norm. */
 export type Attribute = number | string | boolean;
 
+/** One operation of a Graph. */
 export interface NodeSpec {
   /** Unique; names the node, the value that it computes, and the key of its random numbers. */
   readonly name: string;
@@ -84,5 +115,6 @@ export interface NodeSpec {
   readonly op: string;
   /** The operation's input slots → names of values (parameters, inputs or outputs of earlier nodes). */
   readonly inputs: Readonly<Record<string, string>>;
+  /** The operation's settings; its contract in native code says which there are. */
   readonly attributes?: Readonly<Record<string, Attribute>>;
 }

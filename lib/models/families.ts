@@ -12,10 +12,16 @@ import {
 import { nearestName } from './validation';
 
 /** A model as one writes it: `type` names the family, the rest are its settings, all with defaults. */
-export type ModelConfig = { readonly type: 'gpt2' } & GPT2Options;
+export type ModelConfig = {
+  /** The family. */
+  readonly type: 'gpt2';
+} & GPT2Options;
 
 /** A model with every setting filled in. */
-export type ResolvedModelConfig = { readonly type: 'gpt2' } & GPT2Config;
+export type ResolvedModelConfig = {
+  /** The family. */
+  readonly type: 'gpt2';
+} & GPT2Config;
 
 const FAMILIES = ['gpt2'] as const satisfies readonly ModelConfig['type'][];
 

@@ -2,9 +2,15 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { parseConfig, show } from './validation';
 
-const ACTIVATIONS = ['gelu', 'gelu_new', 'relu', 'silu', 'tanh'] as const;
-const POSITIONS = ['learned', 'sinusoidal', 'none'] as const;
-const NORMALIZATIONS = ['pre', 'post'] as const;
+const ACTIVATIONS = [
+  'gelu',
+  'gelu_new',
+  'relu',
+  'silu',
+  'tanh',
+] as const satisfies GPT2Config['activationFunction'][];
+const POSITIONS = ['learned', 'sinusoidal', 'none'] as const satisfies GPT2Config['positions'][];
+const NORMALIZATIONS = ['pre', 'post'] as const satisfies GPT2Config['normalization'][];
 
 /** The `gpt2` family's settings with every default filled in. Names and defaults are Hugging Face's in camelCase. */
 export interface GPT2Config {
@@ -23,7 +29,7 @@ export interface GPT2Config {
   /** Width inside the MLP. Default 4 · nEmbd. */
   readonly nInner: number;
   /** Activation inside the MLP; `gelu` is exact, `gelu_new` the tanh approximation. Default 'gelu_new'. */
-  readonly activationFunction: (typeof ACTIVATIONS)[number];
+  readonly activationFunction: 'gelu' | 'gelu_new' | 'relu' | 'silu' | 'tanh';
   /** Probability of dropout on what attention and MLP add to the residual stream, in [0, 1). Default 0.1. */
   readonly residPdrop: number;
   /** Probability of dropout on the sum of embeddings, in [0, 1). Default 0.1. */
@@ -49,16 +55,20 @@ export interface GPT2Config {
   /** Number of token subtypes (input `subtypes`); 0: none. Default 0. */
   readonly nStypes: number;
   /** Position embeddings; `sinusoidal` ones are fixed (Vaswani et al. 2017, section 3.5). Default 'learned'. */
-  readonly positions: (typeof POSITIONS)[number];
-  /** Layer norm before each branch, and once at the end (`pre`, GPT-2), or after each residual sum (`post`). */
-  readonly normalization: (typeof NORMALIZATIONS)[number];
+  readonly positions: 'learned' | 'sinusoidal' | 'none';
+  /**
+   * Layer norm before each branch, and once at the end (`pre`, GPT-2), or after each residual sum (`post`). Default 'pre'.
+   */
+  readonly normalization: 'pre' | 'post';
   /** The target that no loss is computed for; outside [0, vocabSize). Default -100. */
   readonly ignoreIndex: number;
 }
 
 /** What one may write: any part of GPT2Config; nInner null means its default, and nCtx is another name of nPositions. */
 export type GPT2Options = Partial<Omit<GPT2Config, 'nInner'>> & {
+  /** Width inside the MLP; null: 4 · nEmbd. Default null. */
   readonly nInner?: number | null;
+  /** Another name of nPositions, from older files. */
   readonly nCtx?: number;
 };
 

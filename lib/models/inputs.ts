@@ -9,14 +9,17 @@ import { Capacities } from './capacities';
 
 export type { Capacity };
 
+/** One integer a token of a row. */
+export type TokenValues = readonly number[] | Int32Array;
+
 /** Integers of one row. */
-type Row = readonly number[] | Int32Array;
+type Row = TokenValues;
 
 /**
  * Ids by row: an array of rows, or one Int32Array that holds rows of equal length one after the other (`rows` of the
  * batch says how many, one by default).
  */
-export type TokenRows = Int32Array | readonly Row[];
+export type TokenRows = Int32Array | readonly TokenValues[];
 
 /** What a model that has them reads beside the tokens, in the same form as the tokens. */
 export interface ExtraInputs {
@@ -42,7 +45,7 @@ export interface TrainingBatch extends ExtraInputs {
    * another document, positions count from a document's start, and default targets have no loss at a document's last
    * position. Default: each row is one document.
    */
-  readonly documentStarts?: readonly Row[];
+  readonly documentStarts?: readonly TokenValues[];
   /** How many rows a flat Int32Array holds. Default 1. */
   readonly rows?: number;
 }

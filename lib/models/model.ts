@@ -22,7 +22,9 @@ export interface ModelOptions {
 
 /** A tensor handed to JavaScript, dense and in row-major order. */
 export interface FloatTensor {
+  /** Extents, slowest first: [B, T, V]. */
   readonly shape: readonly number[];
+  /** As many elements as the product of the shape. */
   readonly data: Float32Array;
 }
 
@@ -117,17 +119,18 @@ export class Model {
     return this.forward('logits', tokens, extra);
   }
 
-  /** As `logits`, but natural logarithms of probabilities: log-softmax over the vocabulary. */
+  /** As `logits`, with the same errors, but natural logarithms of probabilities: log-softmax over the vocabulary, in nats. */
   async logProbs(tokens: TokenRows, extra: ExtraInputs = {}): Promise<FloatTensor> {
     return this.forward('logProbs', tokens, extra);
   }
 
-  /** Frees native memory once the call in flight has ended. May be called twice. */
+  /** Frees native memory once the call in flight has ended; later calls throw `ERR_DISPOSED`. May be called twice. */
   dispose(): void {
     leaked.unregister(this);
     this.native.dispose();
   }
 
+  /** Calls `dispose()`, at the end of a `using` declaration. */
   [Symbol.dispose](): void {
     this.dispose();
   }

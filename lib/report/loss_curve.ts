@@ -6,7 +6,9 @@ import { svgDocument } from './svg';
 
 /** One point of a loss curve: the loss, in nats, after `step` optimizer steps. */
 export interface LossPoint {
+  /** Optimizer steps before it. */
   readonly step: number;
+  /** Mean loss of a target, in nats. */
   readonly loss: number;
 }
 

@@ -16,6 +16,7 @@ export class MetricsFile {
   private failure: Error | undefined;
 
   private constructor(
+    /** Where the lines are written. */
     readonly path: string,
     private readonly file: FileHandle,
   ) {}
@@ -32,7 +33,15 @@ export class MetricsFile {
    * @param step - the step of the checkpoint: lines of later ones go.
    * @returns the file, and the lines that were kept, with the keys that the file has.
    */
-  static async resume(path: string, step: number): Promise<{ file: MetricsFile; kept: MetricsRecord[] }> {
+  static async resume(
+    path: string,
+    step: number,
+  ): Promise<{
+    /** Open, to go on after the last line that was kept. */
+    file: MetricsFile;
+    /** What the lines that were kept hold. */
+    kept: MetricsRecord[];
+  }> {
     const kept = (await textOf(path))
       .split('\n')
       .map(parsedLine)

@@ -4,9 +4,13 @@ import { formatCount, formatDuration } from './format';
 
 /** What the progress display shows of a step. */
 export interface ProgressState {
+  /** Steps so far. */
   readonly step: number;
+  /** Mean loss of a target, in nats. */
   readonly loss: number;
+  /** Tokens a second, lately. */
   readonly tokensPerSecond: number;
+  /** Seconds to the end at this speed. */
   readonly etaSeconds: number;
 }
 

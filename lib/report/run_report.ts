@@ -8,11 +8,40 @@ import { TrainingProgress, type ProgressState } from './progress';
 
 /** What a trainer tells while it runs; its events are of this form. */
 export type ReportedEvent =
-  | ({ readonly type: 'step' } & ProgressState)
-  | { readonly type: 'evaluate'; readonly step: number; readonly loss: number }
-  | { readonly type: 'save'; readonly step: number; readonly path: string }
-  | { readonly type: 'warning'; readonly step: number; readonly message: string }
-  | { readonly type: 'end'; readonly step: number };
+  | ({
+      /** A point of the training loss. */
+      readonly type: 'step';
+    } & ProgressState)
+  | {
+      /** A point of the validation loss. */
+      readonly type: 'evaluate';
+      /** Steps before it. */
+      readonly step: number;
+      /** Mean loss of a target, in nats. */
+      readonly loss: number;
+    }
+  | {
+      /** A checkpoint is on the disk. */
+      readonly type: 'save';
+      /** The step that it was taken after. */
+      readonly step: number;
+      /** Its folder. */
+      readonly path: string;
+    }
+  | {
+      /** Something that is shown and does not end the run. */
+      readonly type: 'warning';
+      /** Steps so far. */
+      readonly step: number;
+      /** What is shown. */
+      readonly message: string;
+    }
+  | {
+      /** The run has ended. */
+      readonly type: 'end';
+      /** Steps of it. */
+      readonly step: number;
+    };
 
 const REFRESH_MILLISECONDS = 100;
 
@@ -30,9 +59,17 @@ export interface RunReportOptions {
    * The checkpoint that the run goes on from: metrics.jsonl is then cut to its step and continued, and the loss curve has
    * what was before. Default: the run begins, and metrics.jsonl is started anew.
    */
-  readonly resumed?: { readonly step: number; readonly path: string };
+  readonly resumed?: {
+    /** Steps before it. */
+    readonly step: number;
+    /** Its folder. */
+    readonly path: string;
+  };
   /** Whose steps the progress shows between events, ten times a second: the trainer. Default: those of events alone. */
-  readonly follow?: { readonly globalStep: number };
+  readonly follow?: {
+    /** Steps so far. */
+    readonly globalStep: number;
+  };
 }
 
 /**

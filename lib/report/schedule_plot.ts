@@ -9,10 +9,19 @@ export interface PlottedSchedule {
   /** The rate of every step; the first is that of step 1. */
   readonly rates: ArrayLike<number>;
   /** Stretches of steps: from the one after `start` to `end`. */
-  readonly phases: readonly { readonly name: string; readonly start: number; readonly end: number }[];
+  readonly phases: readonly {
+    /** What it is called, such as `warmup`. */
+    readonly name: string;
+    /** Steps before its first step. */
+    readonly start: number;
+    /** Steps up to and with its last. */
+    readonly end: number;
+  }[];
 }
 
+/** How a schedule is drawn. */
 export interface ScheduleSvgOptions {
+  /** Stands above the picture. */
   readonly title: string;
 }
 

@@ -4,8 +4,9 @@ import { parseConfig } from '../models/validation';
 
 /** A sequence whose next token is about to be chosen, as `tokenMask` sees it. */
 export interface MaskedSequence {
-  /** Index of its prompt, and of the sequence among those of the prompt (numReturnSequences). */
+  /** Index of its prompt, from 0. */
   readonly prompt: number;
+  /** Its index among the sequences of the prompt (numReturnSequences), from 0. */
   readonly sequence: number;
   /** All its tokens so far, those of the prompt first. */
   readonly tokens: readonly number[];
@@ -15,7 +16,15 @@ export interface MaskedSequence {
  * Which type a token has: by its id (vocabSize entries), or by its position in the sequence, the first of the prompt
  * being 0. It holds for the prompt too.
  */
-export type TokenTypes = { readonly byToken: ArrayLike<number> } | { readonly byPosition: ArrayLike<number> };
+export type TokenTypes =
+  | {
+      /** Type of each token of the vocabulary. */
+      readonly byToken: ArrayLike<number>;
+    }
+  | {
+      /** Type at each position. */
+      readonly byPosition: ArrayLike<number>;
+    };
 
 /** How text is generated. Defaults change nothing about the model's own probabilities. */
 export interface GenerateOptions {
@@ -59,9 +68,9 @@ export interface GenerateOptions {
   readonly subtypes?: TokenTypes;
   /** Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. */
   readonly eosTokenId?: number | readonly number[];
-  /** Likewise with finishReason 'stop'. */
+  /** Likewise tokens that end it with finishReason 'stop'. */
   readonly stopTokens?: readonly number[];
-  /** Texts that end a sequence; they are not part of the text returned. */
+  /** Texts that end a sequence with finishReason 'stop'; they are not part of the text returned. Default none. */
   readonly stop?: string | readonly string[];
   /** Sequences of each prompt; the i-th draws as the first would with seed + i. Default 1. */
   readonly numReturnSequences?: number;

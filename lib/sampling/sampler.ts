@@ -10,18 +10,21 @@ import { Sequence, type FinishReason, type GeneratedToken, type TokenLogprob } f
 /** Text, or its token ids. */
 export type Prompt = string | ArrayLike<number>;
 
+/** What was generated for a prompt. */
 export interface Generation {
   /** The new text, without the prompt, the stop text and the token that ended it. */
   readonly text: string;
   /** The new tokens, with those of the stop text and the token that ended it. */
   readonly tokens: Int32Array;
+  /** Why it ended. */
   readonly finishReason: FinishReason;
-  /** With `logprobs`: of each new token. */
+  /** With `logprobs`: natural logarithm of the probability of each new token, by the model alone. */
   readonly logprobs?: Float32Array;
   /** With `logprobs` of a number: of each new token, the likeliest ones in its place. */
   readonly topLogprobs?: readonly (readonly TokenLogprob[])[];
 }
 
+/** What prompts have to be. */
 export interface SamplerOptions {
   /**
    * Tokens with which the sequences of training began, where it was recorded: prompts must begin with one of them.
@@ -47,7 +50,9 @@ export interface SamplerOptions {
 export class Sampler {
   /** @throws TesseraeError `ERR_CONFIG` for a model that can't continue a text with this tokenizer. */
   constructor(
+    /** What generates; not disposed with the sampler. */
     readonly model: Model,
+    /** Turns prompts into tokens and tokens into text. */
     readonly tokenizer: Tokenizer,
     private readonly options: SamplerOptions = {},
   ) {

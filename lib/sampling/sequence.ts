@@ -7,16 +7,19 @@ export type FinishReason = 'eos' | 'stop' | 'length' | 'abort';
 
 /** A token and its log-probability by the model alone. */
 export interface TokenLogprob {
+  /** Its id. */
   readonly token: number;
+  /** Natural logarithm of its probability, at most 0, in nats. */
   readonly logprob: number;
 }
 
 /** One token as it is generated. */
 export interface GeneratedToken {
+  /** Its id. */
   readonly token: number;
   /** Text that is certain by now: whole characters, empty while one is incomplete or may belong to a stop text. */
   readonly text: string;
-  /** With `logprobs`. */
+  /** With `logprobs`: natural logarithm of its probability by the model alone, in nats. */
   readonly logprob?: number;
   /** With `logprobs` of a number: the likeliest tokens, the likeliest first. */
   readonly topLogprobs?: readonly TokenLogprob[];

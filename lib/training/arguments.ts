@@ -117,6 +117,7 @@ export type ResolvedTrainingArguments = Required<Omit<TrainingArguments, Optiona
   Pick<TrainingArguments, Exclude<OptionalArgument, 'lossScaling' | 'earlyStopping'>> & {
     /** Absent unless given: a model in fp16 then has the defaults. */
     readonly lossScaling?: Required<LossScaling>;
+    /** Absent unless given: then no evaluation ends the run. */
     readonly earlyStopping?: Required<EarlyStoppingOptions>;
   };
 

@@ -42,7 +42,11 @@ export interface BestEvaluation {
 
 /** A TrainerCallback that knows the best evaluation. */
 export interface EarlyStopping {
-  (event: TrainerEvent): { readonly stop: boolean } | void;
+  /** Takes in an event; after an evaluation it says whether the run should end. */
+  (event: TrainerEvent): {
+    /** Whether the run ends as if this step were the last. */
+    readonly stop: boolean;
+  } | void;
   /** Undefined before an evaluation with a finite loss. */
   readonly best: BestEvaluation | undefined;
 }

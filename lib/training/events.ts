@@ -2,6 +2,7 @@ import type { ErrorCode } from '../errors';
 
 /** Progress of a training run; one event each `loggingSteps` steps, and one for the last step. */
 export interface StepEvent {
+  /** Tells it from other events. */
   readonly type: 'step';
   /** Steps so far; the first is 1. */
   readonly step: number;
@@ -9,6 +10,7 @@ export interface StepEvent {
   readonly loss: number;
   /** Norm of the step's mean gradient, before clipping. */
   readonly gradNorm: number;
+  /** Of this step, by the schedule. */
   readonly learningRate: number;
   /** Tokens a second over the last steps, without evaluations and checkpoints. */
   readonly tokensPerSecond: number;
@@ -32,13 +34,17 @@ export interface EvaluationResult {
   readonly tokens: number;
 }
 
+/** The model was evaluated. */
 export interface EvaluateEvent extends EvaluationResult {
+  /** Tells it from other events. */
   readonly type: 'evaluate';
+  /** Steps before it. */
   readonly step: number;
 }
 
 /** A checkpoint is on the disk. It is written while training goes on, so later steps may have been reported before. */
 export interface SaveEvent {
+  /** Tells it from other events. */
   readonly type: 'save';
   /** The step that it was taken after. */
   readonly step: number;
@@ -48,9 +54,13 @@ export interface SaveEvent {
 
 /** Something that does not end the run, but should not go unnoticed: a checkpoint that failed, a disk that fills up. */
 export interface WarningEvent {
+  /** Tells it from other events. */
   readonly type: 'warning';
+  /** Steps so far. */
   readonly step: number;
+  /** Of the error that it would be, if it ended the run. */
   readonly code: ErrorCode;
+  /** What is wrong and what to do. */
   readonly message: string;
 }
 
@@ -72,7 +82,9 @@ export interface TrainResult {
   readonly seconds: number;
 }
 
+/** The run has ended; the last event, unless the run fails or its loop is left. */
 export interface EndEvent extends TrainResult {
+  /** Tells it from other events. */
   readonly type: 'end';
 }
 
@@ -82,9 +94,13 @@ export type TrainerEvent = StepEvent | EvaluateEvent | SaveEvent | WarningEvent 
 /**
  * Called with every event; the run waits for it. Returning `{ stop: true }` ends the run as if this step were the last.
  */
-export type TrainerCallback = (
-  event: TrainerEvent,
-) => void | { readonly stop?: boolean } | Promise<void | { readonly stop?: boolean }>;
+export type TrainerCallback = (event: TrainerEvent) => CallbackResult | Promise<CallbackResult>;
+
+/** What a callback returns: nothing, or whether the run should end. */
+export type CallbackResult = void | {
+  /** Whether the run ends as if this step were the last. Default false. */
+  readonly stop?: boolean;
+};
 
 /** What one call of `Trainer.step` measured. */
 export interface StepMetrics {
@@ -94,6 +110,7 @@ export interface StepMetrics {
   readonly loss: number;
   /** Norm of the mean gradient, before clipping. */
   readonly gradNorm: number;
+  /** Of this step, by the schedule. */
   readonly learningRate: number;
   /** Targets that had a loss. */
   readonly tokens: number;

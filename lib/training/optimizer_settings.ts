@@ -2,13 +2,21 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { OptimizerSettings, StateKind } from '../native';
 
-/** Optimizers by name. */
-export const OPTIMIZERS = ['adamw', 'adam', 'sgd', 'radam'] as const;
-export type OptimizerType = (typeof OPTIMIZERS)[number];
+/**
+ * Optimizers by name: AdamW (Loshchilov and Hutter 2019, algorithm 2), Adam with L2 decay (Kingma and Ba 2015, algorithm 1),
+ * SGD with or without momentum, RAdam (Liu et al. 2020, algorithm 2).
+ */
+export type OptimizerType = 'adamw' | 'adam' | 'sgd' | 'radam';
+export const OPTIMIZERS = ['adamw', 'adam', 'sgd', 'radam'] as const satisfies OptimizerType[];
 
 /** What RAdam does in the steps in which the variance of its adaptive rate is not known yet. */
-export const RADAM_FIRST_STEPS = ['torch', 'momentum', 'decayOnly', 'none'] as const;
-export type RAdamFirstSteps = (typeof RADAM_FIRST_STEPS)[number];
+export type RAdamFirstSteps = 'torch' | 'momentum' | 'decayOnly' | 'none';
+export const RADAM_FIRST_STEPS = [
+  'torch',
+  'momentum',
+  'decayOnly',
+  'none',
+] as const satisfies RAdamFirstSteps[];
 
 /** What only some optimizers have; a setting that the optimizer does not have is refused. */
 export interface OptimizerArguments {

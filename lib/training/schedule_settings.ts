@@ -1,6 +1,19 @@
 import { z } from 'zod';
 
-/** Schedules by name: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR. */
+/**
+ * How the learning rate moves over a run, by name: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR.
+ * docs/schedules.md has their formulas.
+ */
+export type LrSchedulerType =
+  | 'cosine'
+  | 'linear'
+  | 'constant'
+  | 'cosineWithRestarts'
+  | 'polynomial'
+  | 'inverseSqrt'
+  | 'oneCycle'
+  | 'warmupStableDecay';
+
 export const LR_SCHEDULERS = [
   'cosine',
   'linear',
@@ -10,10 +23,7 @@ export const LR_SCHEDULERS = [
   'inverseSqrt',
   'oneCycle',
   'warmupStableDecay',
-] as const;
-
-/** How the learning rate moves over a run, by name. */
-export type LrSchedulerType = (typeof LR_SCHEDULERS)[number];
+] as const satisfies LrSchedulerType[];
 
 /**
  * A schedule of your own: the learning rate of the step before which `step` steps were applied, from 0. It is called once

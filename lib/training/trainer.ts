@@ -34,11 +34,13 @@ interface Segment {
 
 /** What a trainer works with. */
 export interface TrainerOptions {
+  /** How to train. */
   readonly arguments: TrainingArguments;
   /** Where batches come from; loops of your own over `step()` don't need it. */
   readonly train?: Dataset | undefined;
   /** What `evaluate()` measures; with it, a run evaluates every evalSteps steps and at its end. */
   readonly evaluation?: Dataset | undefined;
+  /** Called with every event, in this order. Default none. */
   readonly callbacks?: readonly TrainerCallback[];
 }
 
@@ -86,6 +88,7 @@ export class Trainer {
    * than nPositions, a larger vocabulary, next tokens for a model that sees them.
    */
   constructor(
+    /** What is trained. */
     readonly model: Model,
     private readonly options: TrainerOptions,
   ) {
@@ -119,7 +122,7 @@ export class Trainer {
   /**
    * Trains until maxSteps, or until a callback stops it.
    *
-   * @param options.signal - checked between steps: when it is aborted the promise rejects with its reason, after the
+   * @param options - `signal` is checked between steps: when it is aborted the promise rejects with its reason, after the
    * step in flight; nothing is saved then, and `save()` may be called.
    * @throws TesseraeError `ERR_NON_FINITE` when a loss or gradient is not finite (in fp16 a gradient: when too many steps in
    * a row were skipped), `ERR_OUT_OF_MEMORY` when a step does not fit, `ERR_BUSY` when a run is under way, whatever a dataset or
@@ -220,7 +223,8 @@ export class Trainer {
   /**
    * Goes back to a checkpoint: weights, moments, counters and the place in the data become what they were. Training then
    * continues bit for bit as if it had never stopped, on the same machine with the same version; where it may not, because
-   * the device, the precision or the version is another, `differences` says why. Damaged checkpoints of a run are passed over for the one before, and listed in `damaged`.
+   * the device, the precision or the version is another, `differences` says why. Damaged checkpoints of a run are passed over for
+   * the one before, and listed in `damaged`.
    *
    * @param directory - a checkpoint, or the folder of a run, whose latest whole checkpoint is taken. Default: outputDir.
    * @throws TesseraeError `ERR_CHECKPOINT` when there is none, or it is of another model, other arguments (those that only

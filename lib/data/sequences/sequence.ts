@@ -1,9 +1,7 @@
 import { types } from 'node:util';
 import { nearestName, show } from '../../models/validation';
+import type { TokenValues } from '../../models/inputs';
 import type { IdRanges } from '../dataset';
-
-/** One value a token. */
-export type TokenValues = readonly number[] | Int32Array;
 
 /** A sequence to learn from: a line of a JSONL file, or an object in memory. */
 export interface Sequence {

@@ -25,6 +25,7 @@ export interface OpenSequencesOptions extends SequenceOptions {
 
 /** Sequences that are ready to train on. */
 export interface SequenceData {
+  /** What to learn from. */
   readonly train: Dataset;
   /** Absent when validationFraction is 0. */
   readonly validation?: Dataset;
@@ -34,6 +35,7 @@ export interface SequenceData {
   readonly starts: SequenceStarts;
   /** Ends the worker thread. A process that is otherwise done ends without this. */
   close(): Promise<void>;
+  /** Calls `close()`, at the end of an `await using` declaration. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -27,13 +27,17 @@ export interface SequenceFacts {
 
 /** How much there is. */
 export interface SequenceSizes {
+  /** What is learnt from. */
   readonly train: PartSize;
+  /** What is kept for validation; zeros where nothing is. */
   readonly validation: PartSize;
 }
 
 /** How much a part has. */
 export interface PartSize {
+  /** Sequences. */
   readonly sequences: number;
+  /** Their tokens, without padding and what was cut off. */
   readonly tokens: number;
   /** Rows of an epoch: batches, for buckets. */
   readonly rows: number;

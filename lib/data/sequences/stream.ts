@@ -20,9 +20,11 @@ export type SequenceStream = AsyncIterable<Sequence> | ((first: number) => Async
 
 /** A stream that is ready to train on. */
 export interface StreamData {
+  /** What to learn from. */
   readonly train: Dataset;
   /** Ends the stream and the worker thread. */
   close(): Promise<void>;
+  /** Calls `close()`, at the end of an `await using` declaration. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

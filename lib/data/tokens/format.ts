@@ -8,9 +8,9 @@ import { TesseraeError } from '../../errors';
 export const TOKEN_FORMATS = ['nanogpt', 'llmc'] as const;
 export type TokenFormat = (typeof TOKEN_FORMATS)[number];
 
-/** How a token id is stored, little-endian. */
-export const TOKEN_DTYPES = ['uint16', 'uint32'] as const;
-export type TokenDtype = (typeof TOKEN_DTYPES)[number];
+/** How a token id is stored, little-endian; uint16 holds vocabularies of up to 65,536 tokens. */
+export type TokenDtype = 'uint16' | 'uint32';
+export const TOKEN_DTYPES = ['uint16', 'uint32'] as const satisfies TokenDtype[];
 
 export const BYTES_OF_DTYPE: Readonly<Record<TokenDtype, number>> = { uint16: 2, uint32: 4 };
 

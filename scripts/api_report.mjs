@@ -1,0 +1,49 @@
+// The public API as text, docs/tesserae.api.md, which reviews see change. `npm run api` writes it; `npm run api:check`
+// compares it with what dist/ declares, and fails where they differ.
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
+
+import { root } from './stale.mjs';
+
+const check = process.argv.includes('--check');
+const config = ExtractorConfig.loadFileAndPrepare(path.join(root, 'api-extractor.json'));
+const errors = [];
+Extractor.invoke(config, {
+  localBuild: !check,
+  messageCallback: (message) => {
+    if (message.logLevel === 'error') errors.push(message.text);
+    message.handled = true;
+  },
+});
+if (errors.length > 0) {
+  console.error(errors.join('\n'));
+  process.exit(1);
+}
+
+const report = path.relative(root, config.reportFilePath);
+const lines = (file) => readFileSync(file, 'utf8').split(/\r?\n/);
+
+/** What one text has and another has not, counting lines that are there several times. */
+function missing(from, others) {
+  const left = [...others];
+  return from.filter((line) => {
+    const at = left.indexOf(line);
+    if (at >= 0) left.splice(at, 1);
+    return at < 0;
+  });
+}
+
+if (check) {
+  const [committed, declared] = [lines(config.reportFilePath), lines(config.reportTempFilePath)];
+  if (committed.join('\n') !== declared.join('\n')) {
+    for (const line of missing(committed, declared)) console.error(`- ${line}`);
+    for (const line of missing(declared, committed)) console.error(`+ ${line}`);
+    console.error(
+      `\nThe public API is not what ${report} says. If that is meant: run 'npm run api', look at the difference, and add ` +
+        "what users notice of it with 'npx changeset' (a break is major).",
+    );
+    process.exit(1);
+  }
+  console.log(`${report} is what dist/ declares`);
+} else console.log(`wrote ${report}`);
