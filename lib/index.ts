@@ -44,12 +44,14 @@ export {
   type LoadOptions,
   type SaveOptions,
 } from './checkpoint/checkpoint';
+export { listCheckpoints, type CheckpointInfo } from './checkpoint/run_folder';
 export { averageCheckpoints, type AveragedCheckpoints } from './checkpoint/averaging';
 export type { GenerateOptions, MaskedSequence, TokenTypes } from './sampling/options';
 export { Sampler, type Generation, type Prompt, type SamplerOptions } from './sampling/sampler';
 export type { FinishReason, GeneratedToken, TokenLogprob } from './sampling/sequence';
 export { lossCurveSvg, lossCurveTerminal, type LossPoint, type TerminalOptions } from './report/loss_curve';
 export { MetricsFile, type MetricsRecord } from './report/metrics_file';
+export type { Plan, PlannedCall, PlannedTensor } from './report/plan_table';
 export type { ProgressState } from './report/progress';
 export { RunReport, type ReportedEvent, type RunReportOptions } from './report/run_report';
 export { scheduleSvg, type PlottedSchedule, type ScheduleSvgOptions } from './report/schedule_plot';
@@ -80,9 +82,13 @@ export type {
   TrainResult,
   WarningEvent,
 } from './training/events';
+export { readMetrics, type MetricsLine } from './training/metrics';
 export type { OptimizerArguments, OptimizerType, RAdamFirstSteps } from './training/optimizer_settings';
 export type { ParameterGroup } from './training/parameter_groups';
 export type { LrScheduleFunction, LrSchedulerKwargs, LrSchedulerType } from './training/schedule_settings';
+export { planTraining, type PlanOptions } from './training/planning';
 export type { SchedulePhase } from './training/schedules';
 export type { ResumeResult } from './training/resume';
 export { Trainer, type TrainerOptions } from './training/trainer';
+export type { Finding as DoctorFinding } from './cli/doctor';
+export type { RunConfiguration, RunData, RunSampling } from './cli/run_configuration';

@@ -79,9 +79,7 @@ if (existsSync(cli)) chmodSync(cli, 0o755);
 
 const writeSchema = path.join(dist, 'cli/write_schema.js');
 if (ok && existsSync(writeSchema)) {
-  const { status } = spawnSync(process.execPath, [writeSchema, path.join(dist, 'config.schema.json')], {
-    stdio: 'inherit',
-  });
+  const { status } = spawnSync(process.execPath, [writeSchema, dist], { stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
 }
 

@@ -72,6 +72,57 @@ export async function goodCheckpoints(
 /** A file of this name in the folder of a checkpoint keeps it from being removed. */
 export const PINNED = 'pinned';
 
+/** A checkpoint in the folder of a run. */
+export interface CheckpointInfo {
+  /** Its folder, `checkpoint-<step>`. */
+  readonly directory: string;
+  /** Optimizer steps before it. */
+  readonly step: number;
+  /** When it was written; absent where its manifest can't be read. */
+  readonly saved?: Date;
+  /** Bytes of its files by the manifest; absent likewise. */
+  readonly bytes?: number;
+  /** Mean loss of a target in the evaluation at this very step, in nats; absent where there was none. */
+  readonly evaluationLoss?: number;
+  /** Whether a file `pinned` keeps it for ever. */
+  readonly pinned: boolean;
+  /** Why it can't be resumed: a file is missing, can't be read or has another size than was written. */
+  readonly damaged?: TesseraeError;
+}
+
+/**
+ * The checkpoints of a run, those written last first. Sizes of files are compared with the manifest, their contents are not
+ * read: `Trainer.resume` and `loadModel` do that.
+ *
+ * @param run - the outputDir of a run; one that isn't there has no checkpoints.
+ * @throws TesseraeError `ERR_CHECKPOINT` when the folder can't be read.
+ *
+ * @example
+ * const whole = (await listCheckpoints('runs/book')).filter(({ damaged }) => !damaged);
+ * const [best] = whole.sort((a, b) => (a.evaluationLoss ?? Infinity) - (b.evaluationLoss ?? Infinity));
+ */
+export async function listCheckpoints(run: string): Promise<CheckpointInfo[]> {
+  const found: CheckpointInfo[] = [];
+  for (const candidate of await candidates(run)) found.push(await infoOf(candidate));
+  return found;
+}
+
+async function infoOf({ directory, step, manifest }: Candidate): Promise<CheckpointInfo> {
+  let info: CheckpointInfo = { directory, step, pinned: false };
+  try {
+    info = { ...info, pinned: (await entries(directory)).includes(PINNED) };
+    if (manifest instanceof TesseraeError) throw manifest;
+    const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
+    info = { ...info, saved: new Date(manifest.saved), bytes };
+    await verifySizes(directory, manifest);
+    const { evaluationLoss } = await readTrainerState(directory);
+    return evaluationLoss === undefined ? info : { ...info, evaluationLoss };
+  } catch (error) {
+    if (error instanceof TesseraeError) return { ...info, damaged: error };
+    throw error;
+  }
+}
+
 /** How many checkpoints of a run are kept. */
 export interface Rotation {
   /** Folder of the run. */
@@ -92,18 +143,9 @@ export interface Rotation {
  */
 export async function rotateCheckpoints({ run, limit, bestLimit }: Rotation, saved: string): Promise<void> {
   await verifyFiles(saved, await readManifest(saved));
-  const whole: { directory: string; loss: number }[] = [];
-  for (const { directory, manifest } of await candidates(run)) {
-    try {
-      if (manifest instanceof TesseraeError) continue;
-      await verifySizes(directory, manifest);
-      const { evaluationLoss = Infinity } = await readTrainerState(directory);
-      if ((await entries(directory)).includes(PINNED)) continue;
-      whole.push({ directory, loss: evaluationLoss });
-    } catch (error) {
-      if (!(error instanceof TesseraeError)) throw error;
-    }
-  }
+  const whole = (await listCheckpoints(run))
+    .filter(({ damaged, pinned }) => !damaged && !pinned)
+    .map(({ directory, evaluationLoss = Infinity }) => ({ directory, loss: evaluationLoss }));
   const isSaved = ({ directory }: { directory: string }): boolean =>
     path.resolve(directory) === path.resolve(saved);
   const inOrder = [...whole.filter(isSaved), ...whole.filter((one) => !isSaved(one))];

@@ -1,5 +1,7 @@
 import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { z } from 'zod';
+import { eventSchema, metricsSchema } from '../training/metrics';
 import { runSchema } from './config';
 
 /** The JSON Schema of a run's configuration, for editors. */
@@ -7,8 +9,26 @@ export function configSchema(): object {
   return { title: 'A tesserae run', ...z.toJSONSchema(runSchema, { io: 'input' }) };
 }
 
+/** The JSON Schema of a line of metrics.jsonl. Later releases may add keys, and so unknown ones are allowed. */
+export function metricsJsonSchema(): object {
+  return {
+    title: "A line of a tesserae run's metrics.jsonl",
+    ...z.toJSONSchema(metricsSchema, { io: 'input' }),
+  };
+}
+
+/** The JSON Schema of a line that `tesserae train --json` prints; as metricsJsonSchema. */
+export function eventJsonSchema(): object {
+  return { title: 'A line of tesserae train --json', ...z.toJSONSchema(eventSchema, { io: 'input' }) };
+}
+
 if (require.main === module) {
-  const [file] = process.argv.slice(2);
-  if (file === undefined) throw new Error('usage: write_schema.js <file>');
-  writeFileSync(file, `${JSON.stringify(configSchema(), null, 2)}\n`);
+  const [folder] = process.argv.slice(2);
+  if (folder === undefined) throw new Error('usage: write_schema.js <folder>');
+  for (const [name, schema] of [
+    ['config', configSchema()],
+    ['metrics', metricsJsonSchema()],
+    ['events', eventJsonSchema()],
+  ] as const)
+    writeFileSync(path.join(folder, `${name}.schema.json`), `${JSON.stringify(schema, null, 2)}\n`);
 }

@@ -1,62 +1,113 @@
+import type { FactorRole } from '../graph/graph';
+import type { Precision } from '../native';
 import { formatBytes, formatCount, formatSeconds } from './format';
 import { textTable } from './table';
 
-/** What a training step does, as the native compiler tells it before anything is allocated. */
+/** What a training step does, as the native compiler tells it before anything is allocated; `tesserae plan --json` prints it. */
 export interface Plan {
+  /** The chip, by its name in the table of chips: 'h100', 'a100', …, 'cpu'. */
   readonly chip: string;
   /** What the chip is, in words. */
   readonly chipDescription: string;
-  readonly precision: string;
-  /** Rows and positions of a micro-batch. */
+  /** Arithmetic of matrix products. */
+  readonly precision: Precision;
+  /** Rows of a micro-batch. */
   readonly rows: number;
+  /** Positions of a row, in tokens. */
   readonly time: number;
+  /** Micro-batches of an optimizer step. */
   readonly gradientAccumulationSteps: number;
+  /** Hash of how parameters lie in memory, in hexadecimal; trainer_state.json of a checkpoint has it too. */
+  readonly layoutHash: string;
+  /** Of the model. */
   readonly parameters: {
-    /** Logical parameters. */
+    /** Logical parameters that checkpoints hold, each counted once. */
     readonly count: number;
+    /** Their bytes in fp32. */
     readonly logicalBytes: number;
-    /** With padding. */
+    /** The same with padding. */
     readonly physicalBytes: number;
+    /** The same in their flat buffer, where each begins at a multiple of 1,024 elements. */
+    readonly flatBytes: number;
   };
+  /** The operations of a micro-batch and then of the update, in the order in which they run. */
   readonly calls: readonly PlannedCall[];
-  readonly memory: readonly { readonly owner: string; readonly bytes: number }[];
+  /** What takes memory while training; on a GPU in granules of 2 MiB. */
+  readonly memory: readonly {
+    /** 'parameters', 'gradients', 'workspace', …. */
+    readonly owner: string;
+    /** 0 where this training has no such owner. */
+    readonly bytes: number;
+  }[];
+  /** Sum over the owners, in bytes. */
   readonly totalBytes: number;
+  /** Axes that were made longer than the configuration says. */
   readonly padding: readonly {
+    /** Name of the axis. */
     readonly axis: string;
+    /** What the padded factor of the axis stands for. */
+    readonly role: FactorRole;
+    /** Extent that the configuration says. */
     readonly logical: number;
+    /** Extent in memory. */
     readonly physical: number;
+    /** Why, in words. */
     readonly why: string;
+    /** What it buys, in words. */
     readonly buys: string;
   }[];
-  /** Roofline time of an optimizer step. */
+  /** Roofline time of an optimizer step, in seconds: no step is faster. */
   readonly stepSeconds: number;
+  /** Tokens of a step ÷ stepSeconds. */
   readonly tokensPerSecond: number;
-  /** The most rows of a micro-batch that fit the memory. */
-  readonly largestBatch: { readonly memoryBytes: number; readonly rows: number };
+  /** The largest micro-batch that fits. */
+  readonly largestBatch: {
+    /** Memory that it was sought for, in bytes. */
+    readonly memoryBytes: number;
+    /** Its rows; 0: not even one fits. */
+    readonly rows: number;
+  };
 }
 
-/** One operation call of a plan; `section` says whether it runs for each micro-batch or once a step. */
+/** One operation call of a plan. */
 export interface PlannedCall {
+  /** Whether it runs for each micro-batch, or once an optimizer step. */
   readonly section: 'micro' | 'update';
+  /** The node of the Graph that it comes from, such as `transformer.h.0.attn.c_attn`. */
   readonly name: string;
+  /** The operation: a folder of `native/ops/`. */
   readonly operation: string;
+  /** What it reads. */
   readonly inputs: readonly PlannedTensor[];
+  /** What it writes. */
   readonly outputs: readonly PlannedTensor[];
-  /** Floating-point operations of matrix products, and all others. */
+  /** Floating-point operations of its matrix products, a multiplication and an addition being two. */
   readonly matrixFlops: number;
+  /** Its other floating-point operations. */
   readonly vectorFlops: number;
-  /** Memory traffic. */
+  /** Memory traffic, in bytes. */
   readonly bytes: number;
-  /** Roofline time. */
+  /** Memory that it needs while it runs, in bytes. */
+  readonly scratchBytes: number;
+  /** Roofline time of one call, in seconds: the longer of its arithmetic at the chip's peak rate and its traffic at its bandwidth. */
   readonly seconds: number;
+  /** Which of the two is longer. */
   readonly bound: 'compute' | 'memory';
 }
 
-/** A tensor of a call; `shape` is text with physical extents where they differ, such as `time 128 × embd 545→552`. */
+/** A tensor of a planned call. */
 export interface PlannedTensor {
+  /** What it is to the operation: `x`, `weight`, …. */
   readonly slot: string;
+  /** Name of the value. */
+  readonly value: string;
+  /** Its axes with their extents, logical→physical where they differ: `time 128 × embd 545→552`. */
   readonly shape: string;
+  /** Of its elements: 'float32', 'bfloat16', …. */
   readonly dtype: string;
+  /** Which owner of the plan's memory holds it. */
+  readonly owner: string;
+  /** With padding. */
   readonly bytes: number;
 }
 

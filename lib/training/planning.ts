@@ -1,8 +1,66 @@
+import { z } from 'zod';
 import type { Graph } from '../graph/graph';
-import type { PlanRequest } from '../native';
-import type { ResolvedTrainingArguments } from './arguments';
+import { buildGraph, resolveModelConfig, type ModelConfig } from '../models/families';
+import { parseConfig, withoutUndefined } from '../models/validation';
+import { plan, type PlanRequest, type Precision } from '../native';
+import type { Plan } from '../report/plan_table';
+import {
+  resolveTrainingArguments,
+  type ResolvedTrainingArguments,
+  type TrainingArguments,
+} from './arguments';
 import { nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
+
+/** What a training step is planned for. */
+export interface PlanOptions {
+  /**
+   * The arguments of the training. What decides about a step counts: batchSize, gradientAccumulationSteps, the optimizer,
+   * parameterGroups, emaDecay. Default: their defaults, with rows of 8.
+   */
+  readonly arguments?: Partial<TrainingArguments>;
+  /** A chip of the table, such as 'h100', 'a100' or 'cpu'; it need not be there. Default 'cpu'. */
+  readonly chip?: string;
+  /** Default 'bf16' for a GPU, 'fp32' for the CPU. */
+  readonly precision?: Precision;
+  /** Memory for which the largest batch is sought, in bytes. Default: the chip's. */
+  readonly memory?: number;
+}
+
+const schema = z.strictObject({
+  chip: z.string().optional(),
+  precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']).optional(),
+  memory: z.number().min(0).max(9e15).optional(),
+});
+
+/**
+ * Plans a training step without running it: its operations with shapes, work and roofline time, its memory by owner, and
+ * the largest batch that fits. Nothing is allocated. It computes for some milliseconds on the calling thread.
+ *
+ * @param model - the model; rows are nPositions tokens long.
+ * @throws TesseraeError `ERR_CONFIG` for a wrong setting or a chip that the table does not have, `ERR_DEVICE` for a
+ * precision that the chip does not have.
+ *
+ * @example
+ * const { largestBatch, stepSeconds } = planTraining(
+ *   { type: 'gpt2', nLayer: 12, nEmbd: 768, nHead: 12 },
+ *   { chip: 'h100', precision: 'bf16', arguments: { batchSize: 32 } },
+ * );
+ */
+export function planTraining(model: ModelConfig, options: PlanOptions = {}): Plan {
+  const { arguments: given = {}, ...rest } = options;
+  const request = withoutUndefined(parseConfig(schema, rest));
+  const args = resolveTrainingArguments({ maxSteps: 1, ...given }, 'arguments');
+  const config = resolveModelConfig(model);
+  const graph = buildGraph(config);
+  return plan(graph, {
+    ...request,
+    rows: args.batchSize,
+    time: config.nPositions,
+    gradientAccumulationSteps: args.gradientAccumulationSteps,
+    ...planSettings(args, graph),
+  }) as Plan;
+}
 
 /**
  * What of the training arguments decides which operations a step has, and what it keeps in memory.

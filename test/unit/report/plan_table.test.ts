@@ -1,6 +1,13 @@
 import { planText, type Plan, type PlannedCall } from '../../../lib/report/plan_table';
 
-const tensor = (slot: string, shape: string) => ({ slot, shape, dtype: 'bf16', bytes: 1024 });
+const tensor = (slot: string, shape: string) => ({
+  slot,
+  value: slot,
+  shape,
+  dtype: 'bf16',
+  owner: 'workspace',
+  bytes: 1024,
+});
 
 const linear = (name: string, shape: string): PlannedCall => ({
   section: 'micro',
@@ -11,6 +18,7 @@ const linear = (name: string, shape: string): PlannedCall => ({
   matrixFlops: 1e9,
   vectorFlops: 0,
   bytes: 2 ** 20,
+  scratchBytes: 0,
   seconds: 1e-3,
   bound: 'compute',
 });
@@ -22,7 +30,8 @@ const plan: Plan = {
   rows: 8,
   time: 128,
   gradientAccumulationSteps: 4,
-  parameters: { count: 1_000_000, logicalBytes: 4_000_000, physicalBytes: 4_100_000 },
+  layoutHash: '0123456789abcdef',
+  parameters: { count: 1_000_000, logicalBytes: 4_000_000, physicalBytes: 4_100_000, flatBytes: 4_200_000 },
   calls: [
     linear('transformer.h.0.mlp.c_fc', 'batch 8 × time 128 × inner 2180'),
     linear('transformer.h.1.mlp.c_fc', 'batch 8 × time 128 × inner 2180'),
@@ -35,7 +44,9 @@ const plan: Plan = {
     { owner: 'halfCopy', bytes: 0 },
   ],
   totalBytes: 4 * 2 ** 20,
-  padding: [{ axis: 'embd', logical: 545, physical: 552, why: 'multiple of 8', buys: 'aligned rows' }],
+  padding: [
+    { axis: 'embd', role: 'width', logical: 545, physical: 552, why: 'multiple of 8', buys: 'aligned rows' },
+  ],
   stepSeconds: 0.004,
   tokensPerSecond: 256_000,
   largestBatch: { memoryBytes: 24 * 2 ** 30, rows: 96 },

@@ -1,0 +1,167 @@
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { messageOf } from '../checkpoint/files';
+import { TesseraeError } from '../errors';
+import { show } from '../models/validation';
+import { snakeCase } from '../report/metrics_file';
+import type { TrainerEvent } from './events';
+
+type SnakeCase<Key> = Key extends `${infer First}${infer Rest}`
+  ? `${First extends Lowercase<First> ? First : `_${Lowercase<First>}`}${SnakeCase<Rest>}`
+  : Key;
+
+/** What a line can hold of an event: JSON has no NaN and no infinity. */
+type LineOf<Event> = {
+  readonly [Key in keyof Event as Event[Key] extends object | undefined ? never : SnakeCase<Key>]:
+    Event[Key] | (number extends Event[Key] ? null : never);
+};
+
+/**
+ * A line of metrics.jsonl, told apart by `type`: an event of the run with its keys in snake_case (`grad_norm`,
+ * `tokens_per_second`), null where a number is not finite. An `end` line has no `evaluation`: the line before it has.
+ */
+export type MetricsLine = TrainerEvent extends infer Event
+  ? Event extends TrainerEvent
+    ? LineOf<Event>
+    : never
+  : never;
+
+const count = (what: string) => z.int().min(0).describe(what);
+const amount = (what: string) => z.number().nullable().describe(`${what}; null: not finite`);
+const text = (what: string) => z.string().describe(what);
+const step = count('Optimizer steps so far');
+const loss = amount('Mean loss of a target, in nats');
+
+const evaluation = {
+  loss,
+  perplexity: amount('e to the power of the loss'),
+  tokens: count('Targets that were evaluated'),
+};
+
+const events = {
+  step: z
+    .object({
+      type: z.literal('step'),
+      step,
+      loss: amount('Mean loss of a target since the last step that was a multiple of loggingSteps, in nats'),
+      gradNorm: amount("Norm of the step's mean gradient, before clipping"),
+      learningRate: z.number().describe('Of this step, by the schedule'),
+      tokensPerSecond: amount('Tokens a second over the last steps, without evaluations and checkpoints'),
+      etaSeconds: amount('Seconds that the steps still to come will take at this speed'),
+      tokens: count('Tokens so far'),
+      skippedSteps: count('Steps so far that changed nothing, because a gradient was not finite in fp16'),
+      lossScale: z
+        .number()
+        .optional()
+        .describe("What the next step's loss will be multiplied by; only in fp16"),
+    })
+    .describe('Progress: each loggingSteps steps, and at the last step'),
+  evaluate: z
+    .object({ type: z.literal('evaluate'), step, ...evaluation })
+    .describe('The model was evaluated'),
+  save: z
+    .object({
+      type: z.literal('save'),
+      step: count('The step that it was taken after; later ones may have been reported before'),
+      path: text('Folder of the checkpoint'),
+    })
+    .describe('A checkpoint is on the disk'),
+  warning: z
+    .object({
+      type: z.literal('warning'),
+      step,
+      code: text('Of the error that it would be, if it ended the run: ERR_CHECKPOINT, …'),
+      message: text('What is wrong and what to do'),
+    })
+    .describe('Something that does not end the run, but should not go unnoticed'),
+  end: z
+    .object({
+      type: z.literal('end'),
+      reason: z.enum(['maxSteps', 'stopped']).describe('All steps were done, or it was asked to stop'),
+      step,
+      loss: amount('Loss of the last step event, in nats'),
+      evaluation: z.object(evaluation).optional().describe('The last evaluation, where there was one'),
+      checkpoint: z.string().optional().describe('Folder of the last checkpoint, where one was written'),
+      tokens: count('Tokens so far'),
+      seconds: z.number().describe('Of this run, evaluations and checkpoints included'),
+    })
+    .describe('The run has ended'),
+};
+
+const resume = z
+  .object({
+    type: z.literal('resume'),
+    step: count('The step that the run goes on after'),
+    path: text('Folder of the checkpoint'),
+  })
+  .describe('The run goes on from a checkpoint; comes before all others');
+
+/** An event with the keys of metrics.jsonl, which has no objects in a line. */
+function lineOf(event: z.ZodObject): z.ZodObject {
+  const shape = Object.entries(event.shape).filter(([key]) => key !== 'evaluation');
+  return z
+    .object(Object.fromEntries(shape.map(([key, value]) => [snakeCase(key), value])))
+    .describe(event.description ?? '');
+}
+
+/** A line that `tesserae train --json` prints; `resume` is the command line's, all others are TrainerEvents. */
+export const eventSchema = z.discriminatedUnion('type', [
+  events.step,
+  events.evaluate,
+  events.save,
+  events.warning,
+  events.end,
+  resume,
+]);
+
+/** A line of metrics.jsonl. */
+export const metricsSchema = z.union([
+  lineOf(events.step),
+  lineOf(events.evaluate),
+  lineOf(events.save),
+  lineOf(events.warning),
+  lineOf(events.end),
+]);
+
+/**
+ * Reads the metrics.jsonl of a run, also while the run writes it: a last line that is not whole yet is left out. A type of
+ * line that this release does not know is left out too.
+ *
+ * @returns its lines in order; of a run that was resumed each step once.
+ * @throws TesseraeError `ERR_DATA` for a file that can't be read, and for a line that is not one of a run, with
+ * `details.file` and `details.line`.
+ *
+ * @example
+ * const lines = await readMetrics('runs/book/metrics.jsonl');
+ * for (const line of lines) if (line.type === 'step') console.log(line.step, line.grad_norm);
+ */
+export async function readMetrics(file: string): Promise<MetricsLine[]> {
+  const content = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new TesseraeError('ERR_DATA', `'${file}' can't be read: ${messageOf(cause)}`, {
+      details: { file },
+      cause,
+    });
+  });
+  return content
+    .split('\n')
+    .slice(0, -1)
+    .flatMap((line, index) => {
+      const parsed = parsedJson(line);
+      const { data, error } = z.looseObject({ type: z.string() }).safeParse(parsed);
+      if (data && !(data.type in events)) return [];
+      if (!error && metricsSchema.safeParse(parsed).success) return [parsed as MetricsLine];
+      throw new TesseraeError(
+        'ERR_DATA',
+        `line ${index + 1} of '${file}' is ${show(line)}, not what a run writes: is it a metrics.jsonl?`,
+        { details: { file, line: index + 1 } },
+      );
+    });
+}
+
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
