@@ -45,7 +45,7 @@ const STEPS_KEPT = 3;
  * number in the stream, and when the stream ends before the run; what the stream throws is handed on.
  *
  * @example
- * const data = streamSequences((first) => events.from(first), { vocabSize: 512, blockSize: 256 });
+ * const data = streamSequences((first) => eventsFrom(first), { vocabSize: 512, blockSize: 256 });
  * const trainer = new Trainer(model, { arguments: { maxSteps: 1000 }, train: data.train });
  */
 export function streamSequences(stream: SequenceStream, options: StreamSequencesOptions): StreamData {
