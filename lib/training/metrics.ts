@@ -129,7 +129,7 @@ export const metricsSchema = z.union([
  *
  * @returns its lines in order; of a run that was resumed each step once.
  * @throws TesseraeError `ERR_DATA` for a file that can't be read, and for a line that is not one of a run, with
- * `details.file` and `details.line`.
+ * `details.path` and `details.line`.
  *
  * @example
  * const lines = await readMetrics('runs/book/metrics.jsonl');
@@ -138,7 +138,7 @@ export const metricsSchema = z.union([
 export async function readMetrics(file: string): Promise<MetricsLine[]> {
   const content = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new TesseraeError('ERR_DATA', `'${file}' can't be read: ${messageOf(cause)}`, {
-      details: { file },
+      details: { path: file },
       cause,
     });
   });
@@ -153,7 +153,7 @@ export async function readMetrics(file: string): Promise<MetricsLine[]> {
       throw new TesseraeError(
         'ERR_DATA',
         `line ${index + 1} of '${file}' is ${show(line)}, not what a run writes: is it a metrics.jsonl?`,
-        { details: { file, line: index + 1 } },
+        { details: { path: file, line: index + 1 } },
       );
     });
 }

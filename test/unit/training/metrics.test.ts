@@ -115,11 +115,11 @@ it.each(['loss: 1', '{"type":"step","step":1}', '[]', 'null', '{}'])('refuse a l
   await writeFile(file, `${metricsLine(warning)}${line}\n`);
   const { message, details } = await failureOf('ERR_DATA', () => readMetrics(file));
   expect(message).toContain(`line 2 of '${file}'`);
-  expect(details).toEqual({ file, line: 2 });
+  expect(details).toEqual({ path: file, line: 2 });
 });
 
 it('refuse a file that is not there', async () => {
   const { message, details } = await failureOf('ERR_DATA', () => readMetrics(folder + '/none'));
   expect(message).toMatch(/none' can't be read: .*ENOENT/);
-  expect(details).toEqual({ file: folder + '/none' });
+  expect(details).toEqual({ path: folder + '/none' });
 });
