@@ -1,6 +1,6 @@
 // The public API as text, docs/tesserae.api.md, which reviews see change. `npm run api` writes it; `npm run api:check`
 // compares it with what dist/ declares, and fails where they differ.
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
 
@@ -10,7 +10,7 @@ const check = process.argv.includes('--check');
 const config = ExtractorConfig.loadFileAndPrepare(path.join(root, 'api-extractor.json'));
 const errors = [];
 Extractor.invoke(config, {
-  localBuild: !check,
+  localBuild: false, // it compares and does not write: the text below is not quite its own
   messageCallback: (message) => {
     if (message.logLevel === 'error') errors.push(message.text);
     message.handled = true;
@@ -22,7 +22,12 @@ if (errors.length > 0) {
 }
 
 const report = path.relative(root, config.reportFilePath);
-const lines = (file) => readFileSync(file, 'utf8').split(/\r?\n/);
+const read = (file) => readFileSync(file, 'utf8').replaceAll('\r\n', '\n');
+
+// Docstrings are not the API, and TypeDoc tells where one is missing.
+const declared = read(config.reportTempFilePath)
+  .replace(/^ *\/\/ \(undocumented\)\n/gm, '')
+  .replaceAll(' (undocumented)', '');
 
 /** What one text has and another has not, counting lines that are there several times. */
 function missing(from, others) {
@@ -34,11 +39,15 @@ function missing(from, others) {
   });
 }
 
-if (check) {
-  const [committed, declared] = [lines(config.reportFilePath), lines(config.reportTempFilePath)];
-  if (committed.join('\n') !== declared.join('\n')) {
-    for (const line of missing(committed, declared)) console.error(`- ${line}`);
-    for (const line of missing(declared, committed)) console.error(`+ ${line}`);
+if (!check) {
+  writeFileSync(config.reportFilePath, declared);
+  console.log(`wrote ${report}`);
+} else {
+  const committed = read(config.reportFilePath);
+  if (committed !== declared) {
+    const [before, now] = [committed.split('\n'), declared.split('\n')];
+    for (const line of missing(before, now)) console.error(`- ${line}`);
+    for (const line of missing(now, before)) console.error(`+ ${line}`);
     console.error(
       `\nThe public API is not what ${report} says. If that is meant: run 'npm run api', look at the difference, and add ` +
         "what users notice of it with 'npx changeset' (a break is major).",
@@ -46,4 +55,4 @@ if (check) {
     process.exit(1);
   }
   console.log(`${report} is what dist/ declares`);
-} else console.log(`wrote ${report}`);
+}

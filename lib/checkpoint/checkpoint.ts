@@ -68,6 +68,8 @@ export interface LoadedModel {
  * loads it, where it computes the same function. The folder is complete or not there at all; an earlier checkpoint of
  * that name is replaced.
  *
+ * @param directory - the folder to write; one that holds anything but a checkpoint is not replaced.
+ * @param options - what is saved beside the weights.
  * @throws TesseraeError `ERR_CHECKPOINT` when it can't be written, `ERR_BUSY` while the model is at work.
  */
 export async function saveModel(model: Model, directory: string, options: SaveOptions = {}): Promise<void> {
@@ -89,6 +91,7 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
  * stored in F32, F16 or BF16, named as GPT2LMHeadModel or as GPT2Model names them.
  *
  * @param directory - the checkpoint, or the folder of a run: then its last `checkpoint-<step>` is taken.
+ * @param options - which weights, and where to; as of `Model.create`.
  * @throws TesseraeError `ERR_CHECKPOINT` when it is missing, damaged or does not fit its configuration, `ERR_CONFIG` for
  * a model that is not supported, and what `Model.create` throws.
  *
@@ -169,6 +172,8 @@ async function fileOf(weights: unknown, directory: string): Promise<string> {
  * The checkpoint that a folder is, or the one written last of those that the folder of a run holds: a shorter run into
  * the same folder counts, whatever an earlier one left.
  *
+ * @param directory - a checkpoint, or the outputDir of a run.
+ * @returns the folder of the checkpoint; what is in it has not been read.
  * @throws TesseraeError `ERR_CHECKPOINT` when there is none.
  */
 export async function findCheckpoint(directory: string): Promise<string> {

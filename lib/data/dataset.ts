@@ -72,6 +72,11 @@ export interface Dataset {
   readonly predictsNext?: boolean;
   /** Rows to learn from. They depend on the request alone, so that a run can be repeated. */
   batch(request: BatchRequest): Promise<DatasetBatch>;
-  /** The same rows at every call: at most `batches` batches of at most `rows` rows. */
+  /**
+   * Rows to evaluate on, the same at every call.
+   *
+   * @param rows - of a batch, at most.
+   * @param batches - at most.
+   */
   evaluationBatches(rows: number, batches: number): AsyncIterable<DatasetBatch>;
 }

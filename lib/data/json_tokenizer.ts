@@ -74,6 +74,8 @@ export class JsonTokenizer implements Tokenizer {
   private readonly bytes: readonly (Uint8Array | undefined)[] | undefined;
 
   /**
+   * Takes the text of a tokenizer.json; `fromFile` reads one.
+   *
    * @param json - the text of a tokenizer.json.
    * @param file - how errors call it.
    * @throws TesseraeError `ERR_DATA` for a text that is no such description, or has parts that are not supported.
@@ -110,7 +112,11 @@ export class JsonTokenizer implements Tokenizer {
     this.sha256 = createHash('sha256').update(json).digest('hex');
   }
 
-  /** @throws TesseraeError `ERR_DATA` for a file that can't be read, and as the constructor does. */
+  /**
+   * Reads a tokenizer.json.
+   *
+   * @throws TesseraeError `ERR_DATA` for a file that can't be read, and as the constructor does.
+   */
   static async fromFile(file: string): Promise<JsonTokenizer> {
     let text: string;
     try {
@@ -130,7 +136,11 @@ export class JsonTokenizer implements Tokenizer {
     return new JsonTokenizer(text, file);
   }
 
-  /** @throws TesseraeError `ERR_DATA` for a character that the vocabulary has no token for. */
+  /**
+   * Token ids of a text, without special tokens at its ends.
+   *
+   * @throws TesseraeError `ERR_DATA` for a character that the vocabulary has no token for.
+   */
   encode(text: string): Int32Array {
     if (text === '') return new Int32Array();
     let ids: readonly (number | undefined)[];

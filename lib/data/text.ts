@@ -33,6 +33,7 @@ const optionsSchema = z.strictObject({
  * Opens UTF-8 text files for training, one token a byte. Several files are joined in the order given. A worker thread
  * reads them and draws the batches: `train` gives random crops, `validation` windows that do not overlap.
  *
+ * @param paths - a file, or several.
  * @throws TesseraeError `ERR_DATA` for a file that is missing, a directory, empty, not text, or too short for one row;
  * `ERR_CONFIG` for a wrong option.
  *

@@ -79,6 +79,8 @@ export class Model {
   /**
    * Creates a model with random weights, which depend on the configuration and the seed alone.
    *
+   * @param config - the family and its settings; what is left out has its default.
+   * @param options - device, precision, seed and threads.
    * @throws TesseraeError `ERR_CONFIG` for a wrong setting, `ERR_DEVICE` for a device that is not there,
    * `ERR_OUT_OF_MEMORY` when the weights do not fit it.
    */

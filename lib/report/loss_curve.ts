@@ -24,6 +24,16 @@ const MOST_POINTS = 600;
 /**
  * Draws a loss curve as SVG text: the training loss as a line and the validation loss as a line with a mark for each
  * evaluation. Points that aren't finite are left out.
+ *
+ * @param points - the training loss, by ascending steps.
+ * @param validation - the validation loss likewise; may be empty.
+ * @param options - `title` stands above the picture.
+ * @returns an SVG document of 800 by 450 units.
+ *
+ * @example
+ * const lines = await readMetrics('runs/book/metrics.jsonl');
+ * const points = lines.flatMap((line) => (line.type === 'step' ? [{ step: line.step, loss: line.loss ?? NaN }] : []));
+ * await writeFile('loss.svg', lossCurveSvg(points, [], { title: 'book' }));
  */
 export function lossCurveSvg(
   points: readonly LossPoint[],
@@ -92,7 +102,14 @@ export interface TerminalOptions {
   readonly color?: boolean;
 }
 
-/** Draws a loss curve with characters. Empty when there is nothing to draw. */
+/**
+ * Draws a loss curve with characters.
+ *
+ * @param points - the training loss, by ascending steps.
+ * @param validation - the validation loss likewise; may be empty.
+ * @param options - how it is drawn.
+ * @returns lines of text; empty when there are not two steps to draw.
+ */
 export function lossCurveTerminal(
   points: readonly LossPoint[],
   validation: readonly LossPoint[],

@@ -21,7 +21,11 @@ export class MetricsFile {
     private readonly file: FileHandle,
   ) {}
 
-  /** Creates the file, empty, or empties the one that is there. */
+  /**
+   * Creates the file, empty, or empties the one that is there.
+   *
+   * @throws the file system's error where it can't be written.
+   */
   static async create(path: string): Promise<MetricsFile> {
     return new MetricsFile(path, await open(path, 'w'));
   }
@@ -100,4 +104,5 @@ export function metricsLine(record: MetricsRecord): string {
 }
 
 /** The key of metrics.jsonl for a key of an event. */
-export const snakeCase = (key: string): string => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+export const snakeCase = (key: string): string =>
+  key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

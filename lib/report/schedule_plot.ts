@@ -38,6 +38,9 @@ const COLUMNS = 700;
 /**
  * Draws a schedule as SVG text: the learning rate by step, over bands that mark its phases.
  *
+ * @param schedule - what to draw; `scheduleOf` gives it.
+ * @param options - its title.
+ * @returns an SVG document of 800 by 360 units.
  * @throws TesseraeError `ERR_CONFIG` for a rate that is negative or not finite, with its step.
  */
 export function scheduleSvg({ rates, phases }: PlottedSchedule, { title }: ScheduleSvgOptions): string {

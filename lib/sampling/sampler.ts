@@ -48,7 +48,12 @@ export interface SamplerOptions {
  * for await (const { text } of sampler.stream('Call me')) process.stdout.write(text);
  */
 export class Sampler {
-  /** @throws TesseraeError `ERR_CONFIG` for a model that can't continue a text with this tokenizer. */
+  /**
+   * Makes a sampler; nothing is computed before it generates.
+   *
+   * @param options - what prompts have to be.
+   * @throws TesseraeError `ERR_CONFIG` for a model that can't continue a text with this tokenizer.
+   */
   constructor(
     /** What generates; not disposed with the sampler. */
     readonly model: Model,
@@ -79,6 +84,12 @@ export class Sampler {
    * allowed, `ERR_OUT_OF_MEMORY`, `ERR_BUSY` while the model is at work, `ERR_DISPOSED` after its `dispose()`.
    */
   async generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
+  /**
+   * Continues a list of prompts side by side.
+   *
+   * @returns the sequences of the first prompt, then those of the next, numReturnSequences each.
+   * @throws TesseraeError as for one prompt.
+   */
   async generate(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Generation[]>;
   async generate(
     prompt: Prompt | readonly Prompt[],
@@ -105,7 +116,7 @@ export class Sampler {
   }
 
   /**
-   * As `generate`, token by token; `break` ends it.
+   * As `generate` of one prompt, with the same errors, token by token as they come; `break` ends it.
    *
    * @returns an iterator that yields tokens and returns why it ended.
    */

@@ -38,6 +38,7 @@ const schema = z.strictObject({
  * the largest batch that fits. Nothing is allocated. It computes for some milliseconds on the calling thread.
  *
  * @param model - the model; rows are nPositions tokens long.
+ * @param options - what it is planned for.
  * @throws TesseraeError `ERR_CONFIG` for a wrong setting or a chip that the table does not have, `ERR_DEVICE` for a
  * precision that the chip does not have.
  *

@@ -84,6 +84,9 @@ export class Trainer {
   private stepsUnderWay = 0;
 
   /**
+   * Makes a trainer; nothing is computed and no memory taken before its first step.
+   *
+   * @param options - how to train and on what.
    * @throws TesseraeError `ERR_CONFIG` for a wrong argument, or a dataset that the model can't learn from: rows longer
    * than nPositions, a larger vocabulary, next tokens for a model that sees them.
    */
@@ -151,6 +154,7 @@ export class Trainer {
    * One optimizer step over one batch, or over micro-batches whose gradients are summed, for loops of your own. A GPU
    * stays busy if the next step is called before this one is awaited: two may be under way.
    *
+   * @param batches - one micro-batch, or several; the loss is the mean over all their targets.
    * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for a batch that the model can't read, `ERR_NON_FINITE` for a loss
    * or gradient that is not finite (nothing is applied then), `ERR_OUT_OF_MEMORY`, `ERR_BUSY`.
    *
@@ -208,6 +212,7 @@ export class Trainer {
    * saveTotalLimit and saveBestLimit say. The model is copied first: once `step()` no longer rejects with `ERR_BUSY` it may
    * be trained on, while the files are written.
    *
+   * @param directory - the folder to write. Default: `outputDir/checkpoint-<step>`.
    * @returns its folder, once it is on the disk.
    * @throws TesseraeError `ERR_CONFIG` without a folder, `ERR_CHECKPOINT` when it can't be written (nothing that was saved
    * before is lost then), `ERR_BUSY` during a step, or when another trainer has trained the model since.

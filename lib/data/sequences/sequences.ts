@@ -59,6 +59,8 @@ const SEQUENCES_A_MESSAGE = 1024;
  * all of them, and makes the batches. Each epoch has every sequence once, in an order that depends on the seed and the
  * epoch; the batch of a step is found without those before it, so a resumed run goes on where it stopped at once.
  *
+ * @param source - the path of a JSONL file, several paths, or the sequences themselves, which are copied.
+ * @param options - what the sequences have to be, and how they become batches.
  * @throws TesseraeError `ERR_DATA` for a file that is missing, or a sequence that is wrong, with its file and line in
  * the message and in `details`; `ERR_CONFIG` for a wrong option.
  *
