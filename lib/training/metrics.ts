@@ -10,10 +10,13 @@ type SnakeCase<Key> = Key extends `${infer First}${infer Rest}`
   ? `${First extends Lowercase<First> ? First : `_${Lowercase<First>}`}${SnakeCase<Rest>}`
   : Key;
 
-/** What a line can hold of an event: JSON has no NaN and no infinity. */
+/** Numbers that may be infinite or NaN, which JSON does not have. */
+type MaybeNotFinite = 'loss' | 'perplexity' | 'gradNorm' | 'tokensPerSecond' | 'etaSeconds';
+
+/** What a line can hold of an event. */
 type LineOf<Event> = {
   readonly [Key in keyof Event as Event[Key] extends object | undefined ? never : SnakeCase<Key>]:
-    Event[Key] | (number extends Event[Key] ? null : never);
+    Event[Key] | (Key extends MaybeNotFinite ? null : never);
 };
 
 /**

@@ -111,7 +111,8 @@ export async function linesOfMetricsAreEventsInSnakeCase(): Promise<void> {
   expectTypeOf(readMetrics('metrics.jsonl')).resolves.toEqualTypeOf<MetricsLine[]>();
   type Step = Extract<MetricsLine, { type: 'step' }>;
   expectTypeOf<Step['grad_norm']>().toEqualTypeOf<number | null>();
-  expectTypeOf<Step['loss_scale']>().toEqualTypeOf<number | null | undefined>();
+  expectTypeOf<Step['step']>().toEqualTypeOf<number>();
+  expectTypeOf<Step['loss_scale']>().toEqualTypeOf<number | undefined>();
   expectTypeOf<Step>().not.toHaveProperty('gradNorm');
   expectTypeOf<Extract<MetricsLine, { type: 'end' }>['reason']>().toEqualTypeOf<'maxSteps' | 'stopped'>();
   expectTypeOf<Extract<MetricsLine, { type: 'end' }>>().not.toHaveProperty('evaluation');
@@ -127,6 +128,12 @@ export function theSchemaOfEventsHasTheirKeys(): void {
   };
   expectTypeOf<KeysOf<Exclude<Event, { type: 'resume' }>>>().toEqualTypeOf<KeysOf<TrainerEvent>>();
   expectTypeOf<TrainerEvent>().toExtend<Event>();
+  type Nullable<Line> = { [Key in keyof Line]: null extends Line[Key] ? Key : never }[keyof Line];
+  type Step = Extract<Event, { type: 'step' }>;
+  expectTypeOf<Nullable<Step>>().toEqualTypeOf<'loss' | 'gradNorm' | 'tokensPerSecond' | 'etaSeconds'>();
+  expectTypeOf<Nullable<Extract<MetricsLine, { type: 'step' }>>>().toEqualTypeOf<
+    'loss' | 'grad_norm' | 'tokens_per_second' | 'eta_seconds'
+  >();
 }
 
 /** A configuration's schema is runSchema; its type is written by hand, for people to read. */
