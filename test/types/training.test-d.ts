@@ -128,7 +128,7 @@ export function theSchemaOfEventsHasTheirKeys(): void {
   };
   expectTypeOf<KeysOf<Exclude<Event, { type: 'resume' }>>>().toEqualTypeOf<KeysOf<TrainerEvent>>();
   expectTypeOf<TrainerEvent>().toExtend<Event>();
-  type Nullable<Line> = { [Key in keyof Line]: null extends Line[Key] ? Key : never }[keyof Line];
+  type Nullable<Line> = { [Key in keyof Line]-?: null extends Line[Key] ? Key : never }[keyof Line];
   type Step = Extract<Event, { type: 'step' }>;
   expectTypeOf<Nullable<Step>>().toEqualTypeOf<'loss' | 'gradNorm' | 'tokensPerSecond' | 'etaSeconds'>();
   expectTypeOf<Nullable<Extract<MetricsLine, { type: 'step' }>>>().toEqualTypeOf<
