@@ -120,8 +120,8 @@ export const gpuMutants = [
   {
     name: 'the gradient of a token that fills several segments loses parts',
     file: 'native/ops/embedding/cuda.cu',
-    search: 'storeVector(entering, sum);',
-    replace: 'storeVector(leaving, sum);',
+    search: 'storeVector(entered ? entering : ',
+    replace: 'storeVector(entered ? leaving : ',
     ...operation('fp16 embedding rows=1 time=1025 vocabSize=2 nEmbd=264'),
   },
   {
