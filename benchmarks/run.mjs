@@ -2,6 +2,7 @@
 // `node benchmarks/report.mjs` makes RESULTS.md of such lines.
 //   node benchmarks/run.mjs [suite …] [--python python3] [--samples 20]
 import { parseArgs } from 'node:util';
+import * as eventLoop from './event_loop.mjs';
 import * as memory from './memory.mjs';
 import * as operations from './operations.mjs';
 import * as sampling from './sampling.mjs';
@@ -21,6 +22,7 @@ const suites = {
     trainingStep.suites.map((suite) => [suite, (options) => trainingStep.run(suite, options)]),
   ),
   ...Object.fromEntries(sampling.suites.map((suite) => [suite, (options) => sampling.run(suite, options)])),
+  ...Object.fromEntries(eventLoop.suites.map((suite) => [suite, () => eventLoop.run(suite)])),
   operations: operations.run,
   step_profile: stepProfile.run,
   memory: memory.run,

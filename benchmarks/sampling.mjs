@@ -1,16 +1,15 @@
 // Sampling through the public API beside Hugging Face's generate with a static cache, compiled, on the same model with
-// random weights. Each sample is one call: prompts of 16 tokens, 256 new ones, drawn at temperature 1.
+// random weights. Each sample is one call, whose tokens are drawn at temperature 1.
 import { Model, Sampler } from 'tesserae';
 import { machine, measure, peer } from './lib/measure.mjs';
 import { configOf, gpt2 } from './lib/models.mjs';
 
-const PROMPT = 16;
-const NEW = 256;
 const shape = gpt2;
 
 const cases = {
-  sampling: { title: 'Sampling from GPT-2 124M on one GPU, batch 1, bf16', rows: 1 },
-  sampling_64: { title: 'Sampling from GPT-2 124M on one GPU, batch 64, bf16', rows: 64 },
+  sampling: { title: 'batch 1', rows: 1, prompt: 16, fresh: 256 },
+  sampling_64: { title: 'batch 64', rows: 64, prompt: 16, fresh: 256 },
+  sampling_long: { title: 'long prompts, batch 16', rows: 16, prompt: 900, fresh: 100 },
 };
 
 export const suites = Object.keys(cases);
@@ -24,19 +23,19 @@ const ids = {
   decoder: () => ({ push: () => '', end: () => '' }),
 };
 
-async function tesserae({ rows }) {
+async function tesserae({ rows, prompt, fresh }) {
   const model = await Model.create(configOf(shape), { device: 'cuda', precision: 'bf16', seed: 1 });
   const sampler = new Sampler(model, ids);
   const prompts = Array.from({ length: rows }, () =>
-    Int32Array.from({ length: PROMPT }, () => Math.floor(Math.random() * shape.vocabSize)),
+    Int32Array.from({ length: prompt }, () => Math.floor(Math.random() * shape.vocabSize)),
   );
   return {
     name: 'tesserae',
     async sample() {
       const start = performance.now();
-      const made = await sampler.generate(prompts, { maxNewTokens: NEW });
+      const made = await sampler.generate(prompts, { maxNewTokens: fresh });
       const seconds = (performance.now() - start) / 1000;
-      if (made.some(({ tokens }) => tokens.length !== NEW)) throw new Error('a sequence ended early');
+      if (made.some(({ tokens }) => tokens.length !== fresh)) throw new Error('a sequence ended early');
       return seconds;
     },
     close() {
@@ -48,16 +47,16 @@ async function tesserae({ rows }) {
 export async function run(suite, { python, samples }) {
   const one = cases[suite];
   const script = new URL('./peers/sampling.py', import.meta.url).pathname;
-  const wanted = JSON.stringify({ rows: one.rows, prompt: PROMPT, new: NEW, shape });
+  const wanted = JSON.stringify({ rows: one.rows, prompt: one.prompt, new: one.fresh, shape });
   const started = await peer(python, [script, wanted]).catch(() => undefined);
   if (!started) console.error(`${suite}: transformers did not start`);
   const results = await measure([await tesserae(one), ...(started ? [started] : [])], { samples });
-  const tokens = one.rows * NEW;
+  const tokens = one.rows * one.fresh;
   return {
     suite,
     kind: 'speed',
-    title: one.title,
-    work: `GPT-2 form, ${shape.nLayer} layers, d ${shape.nEmbd}, ${shape.nHead} heads, vocabulary ${shape.vocabSize}, ${one.rows} prompts of ${PROMPT} tokens, ${NEW} new ones each, temperature 1`,
+    title: `Sampling from GPT-2 124M on one GPU, ${one.title}, bf16`,
+    work: `GPT-2 form, ${shape.nLayer} layers, d ${shape.nEmbd}, ${shape.nHead} heads, vocabulary ${shape.vocabSize}, ${one.rows} prompts of ${one.prompt} tokens, ${one.fresh} new ones each, temperature 1`,
     unit: 'tokens/s',
     machine: machine('cuda'),
     precision: 'bf16',

@@ -1,6 +1,9 @@
 import { gpt2 } from '../../lib/models/gpt2';
-import { deviceStatistics, type Precision } from '../../lib/native';
-import { withModel } from '../unit/support/native';
+import { Model } from '../../lib/models/model';
+import { deviceStatistics, type NativeModel, type Precision, type Visit } from '../../lib/native';
+import { Sampler } from '../../lib/sampling/sampler';
+import { randomWeights } from '../unit/support/gpt2_cases';
+import { withModel, writeParameters } from '../unit/support/native';
 import { padded, sessionOf } from '../unit/support/sampling';
 import {
   checkAlone,
@@ -115,4 +118,94 @@ test.each([
   });
   // Logits of a standard deviation of about 1.4 from sums of 200 products: a dozen roundings to 8 (11) bits on the way.
   expect(error).toBeLessThan({ bf16: 0.05, fp16: 0.01, tf32: 0.01 }[precision]);
+});
+
+// Heads: every size of tile, the odd ones padded. Lengths: on, below and above pages of 128 and tiles of 32 and 128.
+describe.each([8, 40, 72, 90, 128, 160] as const)('prompts of several pages, heads of %d', (headDim) => {
+  const graph = gpt2({ vocabSize: 61, nPositions: 400, nEmbd: 48, nHead: 2, headDim, nLayer: 2 });
+  const weights = randomWeights(graph);
+  const lengths = [300, 257, 20, 128, 33];
+  const prompts = lengths.map((length, row) => Array.from({ length }, (_, i) => (row * 31 + i * i * 7) % 61));
+
+  /** What is likely after prompts that were read in pieces, which end at shares of their lengths. */
+  const read = async (model: NativeModel, shares: readonly number[]): Promise<Visit> => {
+    const session = await sessionOf(
+      model,
+      prompts.map(() => 0),
+      { cache: 400, features: { logProbs: 5 } },
+    );
+    let begin = 0;
+    for (const share of shares) {
+      const piece = ({ length }: readonly number[], upTo: number): number => Math.ceil(length * upTo);
+      await session.prefill(
+        ...padded(prompts.map((prompt) => prompt.slice(piece(prompt, begin), piece(prompt, share)))),
+      );
+      begin = share;
+    }
+    const visit = await session.decode(3);
+    session.dispose();
+    return visit;
+  };
+
+  // Of a model whose logits reach 5 after two layers: a dozen roundings to 24, 11 and 8 bits on the way.
+  test.each([
+    ['fp32', 1e-4],
+    ['fp16', 0.02],
+    ['bf16', 0.15],
+  ] as const)('in %s', async (precision, limit) => {
+    const exact = await withModel(graph, {}, async (model) => {
+      await writeParameters(model, weights);
+      return read(model, [1]);
+    });
+    await withModel(graph, { device, precision }, async (model) => {
+      await writeParameters(model, weights);
+      const whole = await read(model, [1]);
+      // The first token's: later ones may follow others.
+      const first = prompts.length * 5;
+      for (let i = 0; i < first; i++)
+        expect(Math.abs(whole.topLogProbs[i]! - exact.topLogProbs[i]!)).toBeLessThan(limit);
+      // A position is computed the same whatever comes with it and before it.
+      expect(await read(model, [0.5, 1])).toEqual(whole);
+      expect(await read(model, [0.3, 0.35, 1])).toEqual(whole);
+    });
+  });
+});
+
+describe('beam search', () => {
+  const config = { type: 'gpt2', vocabSize: 61, nPositions: 160, nEmbd: 48, nHead: 3, nLayer: 2 } as const;
+  const letters = {
+    name: 'letters',
+    vocabSize: 61,
+    encode: (text: string) => Int32Array.from(text, (c) => c.charCodeAt(0) % 61),
+    decode: (ids: ArrayLike<number>) => String.fromCharCode(...Array.from(ids, (id) => 65 + id)),
+    decoder: () => ({ push: (id: number) => String.fromCharCode(65 + id), end: () => '' }),
+  };
+  // Wide enough weights that no two beams are as likely as each other to within rounding.
+  const beams = async (
+    where: string,
+    precision: Precision,
+    prompts: readonly string[],
+  ): Promise<string[]> => {
+    const model = await Model.create(
+      { ...config, initializerRange: 0.3 },
+      { device: where as 'cpu', precision, seed: 3 },
+    );
+    const options = { numBeams: 4, numReturnSequences: 4, maxNewTokens: 20, eosTokenId: [7, 30] };
+    const made = await new Sampler(model, letters).generate(prompts, options);
+    model.dispose();
+    return made.map(({ text, finishReason }) => `${text} ${finishReason}`);
+  };
+  // The third prompt and its new tokens fill more than a page.
+  const prompts = ['a', 'Call me Ishmael', 'Some years ago '.repeat(8)];
+
+  test('finds on the GPU what it finds on the CPU', async () => {
+    const found = await beams(device, 'fp32', prompts);
+    expect(found).toHaveLength(12);
+    expect(found).toEqual(await beams('cpu', 'fp32', prompts));
+  });
+
+  test('finds the same beside other prompts as alone, in bf16', async () => {
+    const together = await beams(device, 'bf16', prompts);
+    expect(await beams(device, 'bf16', [prompts[2]!])).toEqual(together.slice(8));
+  });
 });

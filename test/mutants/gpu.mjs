@@ -8,6 +8,7 @@ const overflow = {
   gate: 'test/gpu/model.test.ts',
   only: 'fp16: a gradient that overflows skips the step, halves the scale and leaves no other trace',
 };
+const sampling = (name) => ({ gate: 'test/gpu/sampling.test.ts', only: name });
 const operation = (name) => ({ gate: 'test/gpu/operations.test.ts', only: name });
 
 export const gpuMutants = [
@@ -56,8 +57,8 @@ export const gpuMutants = [
   {
     name: 'the 16-bit causal mask lets a query see the next key',
     file: 'native/ops/attention/sm80_forward.cuh',
-    search: '(a.causal && column > row + e / 2 * 8)',
-    replace: '(a.causal && column > row + 1 + e / 2 * 8)',
+    search: '(a.causal && column > known + row + e / 2 * 8)',
+    replace: '(a.causal && column > known + row + 1 + e / 2 * 8)',
     ...operation('bf16 attention rows=2 time=67 heads=1 headDim=8 causal=true'),
   },
   {
@@ -119,8 +120,8 @@ export const gpuMutants = [
   {
     name: 'the gradient of a token that fills several segments loses parts',
     file: 'native/ops/embedding/cuda.cu',
-    search: 'storeVector(entering, sum);',
-    replace: 'storeVector(leaving, sum);',
+    search: 'storeVector(entered ? entering : ',
+    replace: 'storeVector(entered ? leaving : ',
     ...operation('fp16 embedding rows=1 time=1025 vocabSize=2 nEmbd=264'),
   },
   {
@@ -136,5 +137,12 @@ export const gpuMutants = [
     search: 'call.beta = c.accumulate[0] ? 1.0f : 0.0f;',
     replace: 'call.beta = 0.0f;',
     ...curve('fp32', 4),
+  },
+  {
+    name: 'a query sees the key after its own where a prompt comes in pieces',
+    file: 'native/ops/attention/sm80_forward.cuh',
+    search: 'column > known + row + e / 2 * 8',
+    replace: 'column > known + (known > 0) + row + e / 2 * 8',
+    ...sampling('prompts of several pages, heads of 40 in bf16'),
   },
 ];

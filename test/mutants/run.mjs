@@ -141,7 +141,8 @@ function prepareBuild() {
     if (single === text) stop('cmake/TesseraeCuda.cmake no longer lists its chips as expected.');
     writeFileSync(file, single);
   }
-  mutants.forEach(requirePlace);
+  // Those of the GPU too: no other run of continuous integration would tell that their places are gone.
+  [...cpuMutants, ...gpuMutants].forEach(requirePlace);
   const configured = ['build.ninja', 'Makefile'].some((file) =>
     existsSync(path.join(copy, buildFolder, file)),
   );

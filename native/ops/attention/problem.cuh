@@ -15,6 +15,10 @@ inline constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 
 // Element (b, t, which, h, d) of qkv stands at ((b T + t) 3 + which) width + h Dp + d, width = H Dp; the
 // same in dqkv. y and dy: (b T + t) width + h Dp + d. lse and delta (B, H, T).
+//
+// Where there is a cache, the keys are its: query t of row b has the position known[b] + t, and position p of
+// keys and values stands at p / kPagePositions pageStride + (b kPagePositions + p % kPagePositions) width + h
+// Dp.
 struct AttentionArguments {
   const void* qkv;
   void* y;
@@ -29,6 +33,9 @@ struct AttentionArguments {
   int32_t batch, time, heads, head;  // head: Dp
   float scale, dropout;
   bool causal;
+  const void *keys, *values;  // of the cache
+  const int32_t* known;       // (B)
+  int64_t pageStride;         // elements
 };
 
 // Positions of row b that hold tokens.

@@ -1,5 +1,5 @@
-// defines: loadRows, storeRows, keptOfRows, keptOfColumns, launchForward16, launchBackward16,
-// dispatchHead
+// defines: loadRows, storeRows, keptOfRows, keptOfColumns, launchForward16, launchCachedForward16,
+// launchBackward16, dispatchHead
 // What the tensor-core kernels of attention share. For .cu files only.
 #pragma once
 
@@ -79,9 +79,12 @@ void dispatchHead(int head, F&& f) {
   f(std::integral_constant<int, 256>{});
 }
 
-// Instantiated in forward_<type>.cu, backward_<type>.cu and, for rows with documents, in documents_….cu.
+// Instantiated in forward_<type>.cu, backward_<type>.cu and, for rows with documents, in documents_….cu;
+// those that read a cache in ops/cached_attention.
 template <class T, bool kDocuments>
 void launchForward16(const AttentionArguments& a, cudaStream_t stream);
+template <class T>
+void launchCachedForward16(const AttentionArguments& a, cudaStream_t stream);
 template <class T, bool kDocuments>
 void launchBackward16(const AttentionArguments& a, cudaStream_t stream);
 

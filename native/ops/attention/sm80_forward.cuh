@@ -4,14 +4,16 @@
 #pragma once
 
 #include "ops/attention/sm80.cuh"
+#include "ops/sampling.h"
 
 namespace tesserae {
 
 namespace {
 
 // A block has 64 kRowTiles queries, a warp 16 kRowTiles of them; kKeys keys at a time, the next ones being
-// loaded meanwhile. qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T)
-template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout, bool kDocuments>
+// loaded meanwhile. qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T). kCached: keys and values are
+// those of a cache, into which the new ones have been put; the mask is causal.
+template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout, bool kDocuments, bool kCached>
 __global__ void __launch_bounds__(kAttentionThreads,
                                   kDocuments && !kDropout && kHead >= 64 && kHead <= 96 ? 3 : 0)
     attentionForward(AttentionArguments a, int tiles) {
@@ -26,11 +28,14 @@ __global__ void __launch_bounds__(kAttentionThreads,
   const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kQueries;
   const int warpRow = warp * 16 * kRowTiles, warpFirst = first + warpRow;
   const int length = lengthOf(a, b);
+  // The position of query 0, and one past that of the last key.
+  const int known = kCached ? a.known[b] : 0, keyEnd = known + length;
   const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
   const int stride = 3 * a.heads * a.head;
   const T* qkv = static_cast<const T*>(a.qkv);
   const T *keyRows = qkv + headOffset(a, b, h, 1), *valueRows = qkv + headOffset(a, b, h, 2);
-  const Span seen = othersOf(a, starts, first, kQueries, length, false);
+  const Span seen = kCached ? Span{0, min(known + first + kQueries, keyEnd)}
+                            : othersOf(a, starts, first, kQueries, length, false);
   const int start = seen.first / kKeys, blocks = first >= length ? start : (seen.end + kKeys - 1) / kKeys;
   __shared__ WarpDocuments documents[kDocuments ? kWarps : 1];  // visible after the first barrier
   if constexpr (kDocuments)
@@ -40,6 +45,17 @@ __global__ void __launch_bounds__(kAttentionThreads,
 
   const auto load = [&](int block) {
     T* stage = keyTiles + block % 2 * 2 * kKeyTile;
+    if constexpr (kCached) {
+      static_assert(kPagePositions % kKeys == 0);  // a block of keys is within a page
+      const int key = block * kKeys, width = a.heads * a.head;
+      const int64_t from = key / kPagePositions * a.pageStride +
+                           (static_cast<int64_t>(b) * kPagePositions + key % kPagePositions) * width +
+                           h * a.head;
+      loadRows<kKeys, kHead>(stage, static_cast<const T*>(a.keys) + from, width, 0, keyEnd - key, a.head);
+      loadRows<kKeys, kHead>(stage + kKeyTile, static_cast<const T*>(a.values) + from, width, 0, keyEnd - key,
+                             a.head);
+      return;
+    }
     loadRows<kKeys, kHead>(stage, keyRows, stride, block * kKeys, length, a.head);
     loadRows<kKeys, kHead>(stage + kKeyTile, valueRows, stride, block * kKeys, length, a.head);
   };
@@ -64,7 +80,7 @@ __global__ void __launch_bounds__(kAttentionThreads,
     const int key = block * kKeys;
     const T *keys = keyTiles + block % 2 * 2 * kKeyTile, *values = keys + kKeyTile;
     const bool beyond =  // all of the warp's queries
-        warpFirst >= length || (a.causal && key > warpFirst + 16 * kRowTiles - 1) ||
+        warpFirst >= length || (a.causal && key > known + warpFirst + 16 * kRowTiles - 1) ||
         (kDocuments && documents[warp].isUnmet(key, key + kKeys));
     if (!beyond) {
       float scores[kRowTiles][kKeys / 8][4] = {};
@@ -87,7 +103,7 @@ __global__ void __launch_bounds__(kAttentionThreads,
         }
       }
       const bool mixed = kDocuments && documents[warp].isMixed(key, key + kKeys);
-      const bool masked = key + kKeys > length || (a.causal && key + kKeys - 1 > warpFirst) || mixed;
+      const bool masked = key + kKeys > keyEnd || (a.causal && key + kKeys - 1 > known + warpFirst) || mixed;
       uint32_t fragmentP[kRowTiles][kKeys / 16][4];
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
@@ -98,7 +114,7 @@ __global__ void __launch_bounds__(kAttentionThreads,
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
               const int column = key + n * 8 + 2 * t + e % 2;
-              if (column >= length || (a.causal && column > row + e / 2 * 8) ||
+              if (column >= keyEnd || (a.causal && column > known + row + e / 2 * 8) ||
                   (mixed && starts[column] != starts[min(row + e / 2 * 8, length - 1)]))
                 scores[i][n][e] = -INFINITY;
             }
@@ -198,14 +214,14 @@ __global__ void __launch_bounds__(kAttentionThreads,
                                           warpFirst, a.time, a.head, 0);
 }
 
-template <class T, int kHead, bool kDropout, bool kDocuments>
+template <class T, int kHead, bool kDropout, bool kDocuments, bool kCached = false>
 void launchForwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   // Two row tiles a warp use each fragment of K and V twice; larger heads need the registers.
   constexpr int kRowTiles = kHead <= 64 ? 2 : 1;
   constexpr int kKeys = kHead > 128 ? 16 : 32;
   constexpr int kQueries = 16 * kRowTiles * kWarps;
   constexpr int kBytes = (kQueries + 4 * kKeys) * (kHead + 8) * static_cast<int>(sizeof(T));
-  const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout, kDocuments>;
+  const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout, kDocuments, kCached>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const int tiles = (a.time + kQueries - 1) / kQueries;
   const unsigned blocks = static_cast<unsigned>(static_cast<int64_t>(a.batch) * a.heads * tiles);
@@ -221,6 +237,13 @@ void launchForward16(const AttentionArguments& a, cudaStream_t stream) {
     constexpr int kHead = decltype(constant)::value;
     if (a.dropout > 0) return launchForwardKernel<T, kHead, true, kDocuments>(a, stream);
     launchForwardKernel<T, kHead, false, kDocuments>(a, stream);
+  });
+}
+
+template <class T>
+void launchCachedForward16(const AttentionArguments& a, cudaStream_t stream) {
+  dispatchHead(a.head, [&](auto constant) {
+    launchForwardKernel<T, decltype(constant)::value, false, false, true>(a, stream);
   });
 }
 

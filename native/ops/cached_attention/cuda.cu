@@ -1,6 +1,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "ops/attention/sm80.cuh"
 #include "ops/attributes.h"
 #include "ops/cuda_dependent_launch.cuh"
 #include "ops/cuda_support.cuh"
@@ -16,65 +17,81 @@ constexpr int kAhead = 4;                     // keys of a group in flight
 static_assert(kPagePositions % kAhead == 0);  // none of its runs crosses a page
 
 struct Shape {
-  int64_t time, heads, width;     // width: of a head, physical
+  int32_t time, heads, width;     // width: of a head, physical
   int64_t pageStride, rowStride;  // elements of the cache from one page, one row to the next
 };
+
+// Elements 2 i and 2 i + 1. Taken apart by hand where it is bf16: nvcc 13 spends a register on each element.
+template <class T>
+__device__ __forceinline__ float2 pairOf(const Packed<T>& packed, int i) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    const uint32_t word = reinterpret_cast<const uint32_t*>(&packed)[i];
+    return {__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u)};
+  } else {
+    return {toFloat(packed.v[2 * i]), toFloat(packed.v[2 * i + 1])};
+  }
+}
 
 // A block for each (row, head, query). kLanes threads, a power of two, form a group that takes every
 // (groups)-th run of kAhead keys with an online softmax (Milakov & Gimelshein 2018); each holds eight
 // elements of the query and of its group's output. At the end the groups' outputs are weighed in their order.
-// Keys of new positions are read from qkv: the block of a position's own query puts them into the cache,
-// whenever it runs.
-template <class T, int kLanes>
-__global__ void __launch_bounds__(kThreads)
+// kOne: one query a row, whose key and value the block puts into the cache before it reads that; else the
+// block of a position's own query puts them there, whenever it runs, and new positions are read from qkv.
+template <class T, int kLanes, bool kOne>
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 2 ? 3 : 2)
     attentionKernel(const T* qkv, T* keys, T* values, const int32_t* start, const int32_t* lengths, T* y,
                     Shape s, float scale) {
   constexpr int kGroups = kThreads / kLanes;
   __shared__ float outputs[kGroups][kLanes * kVector];
   __shared__ float maxima[kGroups], totals[kGroups], weights[kGroups];
-  const int64_t t = blockIdx.x % s.time, head = blockIdx.x / s.time % s.heads,
-                b = blockIdx.x / s.time / s.heads;
-  const int64_t row = s.heads * s.width;
-  T* out = y + (b * s.time + t) * row + head * s.width;
+  const int time = kOne ? 1 : s.time;
+  const int t = static_cast<int>(blockIdx.x) % time, head = static_cast<int>(blockIdx.x) / time % s.heads,
+            b = static_cast<int>(blockIdx.x) / time / s.heads;
+  const int row = s.heads * s.width, inRow = head * s.width;  // elements
+  T* out = y + (static_cast<int64_t>(b) * time + t) * row + inRow;
   releaseSuccessor();
   awaitPredecessor();
   if (t >= lengths[b]) {
-    for (int64_t d = threadIdx.x; d < s.width; d += kThreads) out[d] = fromFloat<T>(0.0f);
+    for (int d = threadIdx.x; d < s.width; d += kThreads) out[d] = fromFloat<T>(0.0f);
     return;
   }
-  const int64_t known = start[b], visible = known + t + 1;
+  const int known = start[b], visible = known + t + 1;
   const int group = threadIdx.x / kLanes, lane = threadIdx.x % kLanes;
-  const int64_t column = lane * kVector;
+  const int column = lane * kVector;
   const bool holds = column < s.width;  // lanes beyond the width of a head only take part in exchanges
-  const int64_t inHead = head * s.width + column, cache = b * s.rowStride + inHead;
-  const int64_t fresh = b * s.time - known;  // plus a new position: its row of qkv
+  // This lane's part of position 0 in the cache, and in qkv of the query's own position.
+  const int64_t cache = b * s.rowStride + inRow + column;
+  const T* packed = qkv + (static_cast<int64_t>(b) * time + t) * 3 * row + inRow + column;
   if (group == 0 && holds) {
-    const int64_t position = visible - 1;
+    const int position = visible - 1;
     const int64_t to = position / kPagePositions * s.pageStride + position % kPagePositions * row + cache;
-    const T* packed = qkv + (fresh + position) * 3 * row + inHead;
     storePacked(keys + to, loadPacked(packed + row));
     storePacked(values + to, loadPacked(packed + 2 * row));
   }
+  if constexpr (kOne) __syncthreads();
 
   float query[kVector] = {}, sum[kVector] = {};
   if (holds) {
-    loadVector(qkv + (b * s.time + t) * 3 * row + head * s.width + column, query);
+    loadVector(packed, query);
 #pragma unroll
     for (int i = 0; i < kVector; ++i) query[i] *= scale;
   }
   float maximum = -INFINITY, total = 0;
   // All groups of a warp make the same number of rounds: lanes exchange under a full mask.
-  for (int64_t round = 0; round < visible; round += kGroups * kAhead) {
-    const int64_t first = round + group * kAhead;
+  for (int round = 0; round < visible; round += kGroups * kAhead) {
+    const int first = round + group * kAhead;
     const int64_t run = first / kPagePositions * s.pageStride + first % kPagePositions * row + cache;
     Packed<T> key[kAhead], value[kAhead];
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
       if (!holds || first + j >= visible) continue;
-      const bool isNew = first + j >= known;
-      const T* packed = qkv + (fresh + first + j) * 3 * row + inHead;
-      key[j] = loadPacked(isNew ? packed + row : keys + run + j * row);
-      value[j] = loadPacked(isNew ? packed + 2 * row : values + run + j * row);
+      const T *fromKey = keys + run + j * row, *fromValue = values + run + j * row;
+      if (!kOne && first + j >= known) {
+        fromKey = packed + static_cast<int64_t>(3 * (first + j - visible + 1) + 1) * row;
+        fromValue = fromKey + row;
+      }
+      key[j] = loadPacked(fromKey);
+      value[j] = loadPacked(fromValue);
     }
     float score[kAhead];
     float largest = maximum;
@@ -83,7 +100,11 @@ __global__ void __launch_bounds__(kThreads)
       float dot = 0;
       if (holds && first + j < visible) {
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) dot += query[i] * toFloat(key[j].v[i]);
+        for (int i = 0; i < kVector / 2; ++i) {
+          const float2 pair = pairOf(key[j], i);
+          dot += query[2 * i] * pair.x;
+          dot += query[2 * i + 1] * pair.y;
+        }
       }
 #pragma unroll
       for (int offset = kLanes / 2; offset > 0; offset /= 2) dot += __shfl_xor_sync(0xffffffffu, dot, offset);
@@ -103,7 +124,11 @@ __global__ void __launch_bounds__(kThreads)
       total += weight;
       if (holds) {
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) sum[i] += weight * toFloat(value[j].v[i]);
+        for (int i = 0; i < kVector / 2; ++i) {
+          const float2 pair = pairOf(value[j], i);
+          sum[2 * i] += weight * pair.x;
+          sum[2 * i + 1] += weight * pair.y;
+        }
       }
     }
   }
@@ -123,7 +148,7 @@ __global__ void __launch_bounds__(kThreads)
     totals[threadIdx.x] *= weight;
   }
   __syncthreads();
-  const int64_t d = threadIdx.x;  // kThreads is at least the width of a head
+  const int d = threadIdx.x;  // kThreads is at least the width of a head
   if (d >= s.width) return;
   float numerator = 0, denominator = 0;
 #pragma unroll
@@ -132,6 +157,52 @@ __global__ void __launch_bounds__(kThreads)
     denominator += totals[g];
   }
   out[d] = fromFloat<T>(numerator / denominator);
+}
+
+// Keys and values of new positions into the cache: a thread for each vector of either, (B, T, 2, H, D→Dp).
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    appendKernel(const T* qkv, T* keys, T* values, const int32_t* start, const int32_t* lengths, Shape s,
+                 int64_t vectors) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  releaseSuccessor();
+  awaitPredecessor();
+  if (index >= vectors) return;
+  const int row = s.heads * s.width;
+  const int64_t column = index % (row / kVector) * kVector;
+  const int64_t which = index / (row / kVector) % 2, position = index / (row / kVector) / 2;
+  const int64_t t = position % s.time, b = position / s.time;
+  if (t >= lengths[b]) return;
+  const int64_t at = start[b] + t;
+  const int64_t to =
+      at / kPagePositions * s.pageStride + b * s.rowStride + at % kPagePositions * row + column;
+  storePacked((which == 0 ? keys : values) + to, loadPacked(qkv + (position * 3 + 1 + which) * row + column));
+}
+
+// Many new positions: tiles of queries and keys on the tensor cores, after the new keys are in the cache. A
+// position's result depends neither on how many come with it nor on how many were there before.
+template <class T>
+void readPrompt(const KernelContext& c, const Shape& s, T* keys, T* values, float scale) {
+  const TensorView &qkv = c.inputs[0], &start = c.inputs[2], &lengths = c.inputs[3];
+  const int64_t batch = qkv.factors[0].physical, vectors = batch * s.time * 2 * (s.heads * s.width / kVector);
+  launchDependent("cached_attention", appendKernel<T>,
+                  dim3(static_cast<unsigned>(divideUp(vectors, kThreads))), kThreads, cudaStream(c),
+                  static_cast<const T*>(qkv.data), keys, values, start.i32(), lengths.i32(), s, vectors);
+  AttentionArguments a{};
+  a.qkv = qkv.data;
+  a.y = c.outputs[0].data;
+  a.lengths = lengths.i32();
+  a.batch = static_cast<int32_t>(batch);
+  a.time = static_cast<int32_t>(s.time);
+  a.heads = static_cast<int32_t>(s.heads);
+  a.head = static_cast<int32_t>(s.width);
+  a.scale = scale;
+  a.causal = true;
+  a.keys = keys;
+  a.values = values;
+  a.known = start.i32();
+  a.pageStride = s.pageStride;
+  launchCachedForward16<T>(a, cudaStream(c));
 }
 
 // Calls f(lanes) with a constant: the threads that hold a head's features.
@@ -155,7 +226,8 @@ void cachedAttention(const KernelContext& c) {
   const int64_t batch = qkv.factors[0].physical, time = qkv.factors[1].physical;
   const int64_t heads = qkv.factors[3].physical, width = qkv.factors[4].physical;
   const int64_t rowStride = kPagePositions * heads * width, kindStride = batch * rowStride;
-  const Shape s{time, heads, width, cache.factors[1].physical * 2 * kindStride, rowStride};
+  const Shape s{static_cast<int32_t>(time), static_cast<int32_t>(heads), static_cast<int32_t>(width),
+                cache.factors[1].physical * 2 * kindStride, rowStride};
   const int64_t layer = c.attributes->integer("layer", 0) * 2 * kindStride;
   const float scale = static_cast<float>(
       c.attributes->number("scale", 1 / std::sqrt(static_cast<double>(qkv.factors[4].logical))));
@@ -163,8 +235,16 @@ void cachedAttention(const KernelContext& c) {
     using T = typename decltype(tag)::Type;
     dispatchLanes(width, [&](auto lanes) {
       T* keys = static_cast<T*>(cache.data) + layer;
-      launchDependent(name, attentionKernel<T, decltype(lanes)::value>,
-                      dim3(static_cast<unsigned>(batch * heads * time)), kThreads, cudaStream(c),
+      if constexpr (!std::is_same_v<T, float>) {
+        if (time > 1) return readPrompt(c, s, keys, keys + kindStride, scale);
+      }
+      const int64_t blocks = batch * heads * time;
+      constexpr int kLanes = decltype(lanes)::value;
+      auto kernel = attentionKernel<T, kLanes, true>;
+      if constexpr (std::is_same_v<T, float>) {
+        if (time > 1) kernel = attentionKernel<T, kLanes, false>;
+      }
+      launchDependent(name, kernel, dim3(static_cast<unsigned>(blocks)), kThreads, cudaStream(c),
                       static_cast<const T*>(qkv.data), keys, keys + kindStride, start.i32(), lengths.i32(),
                       static_cast<T*>(y.data), s, scale);
     });

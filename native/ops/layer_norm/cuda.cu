@@ -1,6 +1,7 @@
 #include <type_traits>
 
 #include "ops/attributes.h"
+#include "ops/cuda_dependent_launch.cuh"
 #include "ops/cuda_mma.cuh"
 #include "ops/cuda_support.cuh"
 #include "ops/layer_norm/plan.h"
@@ -14,6 +15,7 @@ constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 // Dynamic shared memory that, beside a kernel's own, needs no leave of the driver.
 constexpr int kMostCopiedBytes = 47 << 10;
+constexpr int64_t kFewRows = 256;  // as sampling has them
 constexpr int kStages = 3;  // rows of a block of the backward kernel, one in work and the others on their way
 
 // A row belongs to kLanes threads, a warp or a whole block, and stays in their registers: kVectors vectors of
@@ -25,8 +27,9 @@ __device__ __forceinline__ float rowSum(float x, float* shared) {
 }
 
 // y = (s - mean) * rstd * weight + bias, s = x + residual. Statistics of s before it is rounded. y may be x,
-// sum may be x or residual: a thread reads its elements before it stores them.
-template <class T, int kLanes, int kVectors>
+// sum may be x or residual: a thread reads its elements before it stores them. kFew: the kernel is over
+// before the memory is busy, so it may start early and has weight and bias before it needs them.
+template <class T, int kLanes, int kVectors, bool kFew>
 __global__ void __launch_bounds__(kThreads)
     forwardKernel(const T* x, const float* weight, const float* bias, const T* residual, T* y, T* sum,
                   float* mean, float* rstd, int64_t rows, int32_t columns, int32_t logical, float epsilon) {
@@ -35,6 +38,19 @@ __global__ void __launch_bounds__(kThreads)
   if (row >= rows) return;  // a whole warp, where rows are a warp's
   const int lane = threadIdx.x % kLanes;
   const int64_t offset = row * columns;
+  float w[kVectors][kVector], b[kVectors][kVector] = {};
+  const auto loadWeights = [&](int k) {
+    const int32_t column = (k * kLanes + lane) * kVector;
+    if (column >= columns) return;
+    loadVector(weight + column, w[k]);
+    if (bias) loadVector(bias + column, b[k]);
+  };
+  if constexpr (kFew) {
+    releaseSuccessor();
+#pragma unroll
+    for (int k = 0; k < kVectors; ++k) loadWeights(k);
+  }
+  awaitPredecessor();
   float v[kVectors][kVector];
   float total = 0;
 #pragma unroll
@@ -82,15 +98,9 @@ __global__ void __launch_bounds__(kThreads)
     const int32_t column = (k * kLanes + lane) * kVector;
     if (column >= columns) continue;
     // weight and bias are zero in padding lanes, so y is too.
-    float w[kVector];
-    loadVector(weight + column, w);
+    if constexpr (!kFew) loadWeights(k);
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) v[k][i] = (v[k][i] - m) * r * w[i];
-    if (bias) {
-      loadVector(bias + column, w);
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) v[k][i] += w[i];
-    }
+    for (int i = 0; i < kVector; ++i) v[k][i] = (v[k][i] - m) * r * w[k][i] + b[k][i];
     storeVector(y + offset + column, v[k]);
   }
   if (lane == 0) {
@@ -258,14 +268,16 @@ void layerNorm(const KernelContext& c) {
     dispatchWidth(x.columns, residual.data != nullptr, [&](auto lanes, auto vectors) {
       constexpr int kLanes = decltype(lanes)::value, kVectors = decltype(vectors)::value;
       const unsigned blocks = static_cast<unsigned>(divideUp(x.rows, kThreads / kLanes));
-      forwardKernel<T, kLanes, kVectors><<<blocks, kThreads, 0, cudaStream(c)>>>(
-          static_cast<const T*>(x.data), weight.f32(), bias.f32(), static_cast<const T*>(residual.data),
-          static_cast<T*>(y.data), static_cast<T*>(sum.data), mean.f32(), rstd.f32(), x.rows,
-          static_cast<int32_t>(x.columns), static_cast<int32_t>(x.logicalColumns),
-          static_cast<float>(c.attributes->number("epsilon")));
+      constexpr bool kSmall = kVectors <= 4;  // registers for weight and bias too
+      const auto kernel = kSmall && x.rows <= kFewRows ? forwardKernel<T, kLanes, kVectors, kSmall>
+                                                       : forwardKernel<T, kLanes, kVectors, false>;
+      launchDependent(
+          "layer_norm", kernel, dim3(blocks), kThreads, cudaStream(c), static_cast<const T*>(x.data),
+          weight.f32(), bias.f32(), static_cast<const T*>(residual.data), static_cast<T*>(y.data),
+          static_cast<T*>(sum.data), mean.f32(), rstd.f32(), x.rows, static_cast<int32_t>(x.columns),
+          static_cast<int32_t>(x.logicalColumns), static_cast<float>(c.attributes->number("epsilon")));
     });
   });
-  cudaCheckLaunch("layer_norm");
 }
 
 void layerNormBackward(const KernelContext& c) {

@@ -164,7 +164,7 @@ void launch(CUstream_st* stream, const FewRows& p) {
     if (wide) return launchTiles<T, Out, 1, 4, 3>(stream, p);
     return deep ? launchTiles<T, Out, 1, 1, 6>(stream, p) : launchTiles<T, Out, 1, 1, 3>(stream, p);
   }
-  if (p.rows <= 32) return launchTiles<T, Out, 2, 2, 3>(stream, p);
+  if (!wide) return deep ? launchTiles<T, Out, 1, 2, 6>(stream, p) : launchTiles<T, Out, 1, 2, 3>(stream, p);
   launchTiles<T, Out, 4, 2, 3>(stream, p);
 }
 

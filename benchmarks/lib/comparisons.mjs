@@ -1,0 +1,35 @@
+// What the README shows of the results: suites in which tesserae stands beside a peer, in their order and words.
+
+/** Suite, what it does, its name in the README's table and, where that leans on the row above, in a picture. */
+const rows = [
+  ['gpt2_step', 'training', 'GPT-2 124M, T = 1024, batch 32, bf16, one H100'],
+  ['gpt2_step_fp16', 'training', 'the same in fp16', 'GPT-2 124M, T = 1024, batch 32, fp16, one H100'],
+  ['deep_step', 'training', '22 layers of 544 (17 heads), T = 200, batch 128, bf16, one H100'],
+  ['deep_step_fp16', 'training', 'the same in fp16', '22 layers of 544, T = 200, batch 128, fp16, one H100'],
+  ['cpu_step', 'training', 'the demo’s model, T = 128, batch 32, fp32, two CPU threads'],
+  ['sampling', 'sampling', 'batch 1', 'GPT-2 124M, batch 1, bf16, one H100'],
+  ['sampling_64', 'sampling', 'batch 64', 'GPT-2 124M, batch 64, bf16, one H100'],
+];
+
+/**
+ * @returns {{ kind: 'training' | 'sampling', name: string, title: string, own: number, peer: number, ratio: number }[]} tokens/s of
+ * tesserae and of the best peer in the same run.
+ */
+export function comparisons(results) {
+  return rows.map(([suite, kind, name, title = name]) => {
+    const result = results.find((one) => one.suite === suite);
+    if (!result) throw new Error(`benchmarks/results.jsonl has no result of the suite ${suite}`);
+    const speed = (isOwn) =>
+      Math.max(
+        ...result.rows.filter((row) => (row.name === 'tesserae') === isOwn).map(({ median }) => median),
+      );
+    const [own, peer] = [speed(true), speed(false)];
+    return { kind, name, title, own, peer, ratio: own / peer };
+  });
+}
+
+/** 525781 → `526 k`, 72717 → `72.7 k`, 2469 → `2,469`. */
+export const shortCount = (value) =>
+  value < 1e4
+    ? Math.round(value).toLocaleString('en-US')
+    : `${(value / 1000).toFixed(value < 1e5 ? 1 : 0)} k`;

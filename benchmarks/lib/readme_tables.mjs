@@ -1,0 +1,33 @@
+// The README's tables of figures, between the marks that surround them there.
+import { comparisons, shortCount } from './comparisons.mjs';
+
+const heads = {
+  training: ['training step', 'tesserae', 'PyTorch 2.11, the better of eager and compile'],
+  sampling: [
+    'sampling, GPT-2 124M, prompt 16, 256 new tokens, bf16, one H100',
+    'tesserae',
+    'transformers 5.17, static cache, compiled',
+  ],
+};
+
+function table(kind, all) {
+  const lines = all
+    .filter((one) => one.kind === kind)
+    .map(
+      ({ name, own, peer, ratio }) =>
+        `| ${name} | ${shortCount(own)} tokens/s | ${shortCount(peer)} tokens/s | ${ratio.toFixed(2)} × |`,
+    );
+  return [`| ${heads[kind].join(' | ')} | |`, '| --- | ---: | ---: | ---: |', ...lines].join('\n');
+}
+
+/** The README with tables of these results. */
+export function withTables(readme, results) {
+  const all = comparisons(results);
+  return Object.keys(heads).reduce((text, kind) => {
+    const [begin, end] = [`<!-- figures: ${kind} -->`, '<!-- end of figures -->'];
+    const from = text.indexOf(begin);
+    const to = text.indexOf(end, from);
+    if (from < 0 || to < 0) throw new Error(`README.md has no '${begin}' … '${end}'`);
+    return `${text.slice(0, from + begin.length)}\n\n${table(kind, all)}\n\n${text.slice(to)}`;
+  }, readme);
+}
