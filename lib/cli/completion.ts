@@ -1,7 +1,21 @@
-import type { Command, Option } from 'commander';
+import { Argument, Command, type Option } from 'commander';
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
+
+export const completionCommand = (root: Command): Command =>
+  new Command('completion')
+    .summary('print a script that completes this command line')
+    .description('Prints a script that completes commands, options and their choices in a shell.')
+    .addArgument(new Argument('<shell>', 'where it will run').choices(SHELLS))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ source <(tesserae completion bash)                        # in ~/.bashrc; zsh likewise
+  $ tesserae completion fish > ~/.config/fish/completions/tesserae.fish`,
+    )
+    .action((shell: Shell) => void process.stdout.write(completion(shell, root)));
 
 /** `tesserae completion`: a script that completes commands, options and their choices; elsewhere the shell offers files. */
 export function completion(shell: Shell, root: Command): string {

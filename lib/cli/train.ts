@@ -1,13 +1,13 @@
+import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
 import { identityOf } from '../data/tokenizers';
 import type { TokenData } from '../data/worker_dataset';
 import { TesseraeError } from '../errors';
-import type { Device } from '../models/device';
 import { Model, type ModelOptions } from '../models/model';
-import type { Precision } from '../native';
 import { formatCount, formatDuration } from '../report/format';
 import { RunReport } from '../report/run_report';
 import { Sampler } from '../sampling/sampler';
@@ -17,16 +17,77 @@ import { Trainer } from '../training/trainer';
 import { readTrainableRun, type RunConfig, type SamplingConfig } from './config';
 import { openData } from './data';
 import { Interrupt } from './interrupt';
+import {
+  deviceOption,
+  integer,
+  jsonOption,
+  modelOptions,
+  positive,
+  precisionOption,
+  threadsOption,
+  type ComputeOptions,
+  type Done,
+} from './options';
 import { profile } from './profile';
 import { safeFor, shownPath } from './terminal';
 
+interface TrainOptions extends ComputeOptions {
+  maxSteps?: number;
+  batchSize?: number;
+  learningRate?: number;
+  seed?: number;
+  outputDir?: string;
+  reportTo?: string[];
+  profile?: true;
+  json?: true;
+}
+
+export const trainCommand = (done: Done): Command =>
+  new Command('train')
+    .summary('train a model')
+    .description(
+      'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
+        'its outputDir. Ctrl-C, SIGTERM and SIGUSR1 stop after the current step and save; the same command goes on from ' +
+        'there, as it does after a crash.',
+    )
+    .argument('<config>', 'JSON file with model, data and training')
+    .option('--max-steps <n>', 'optimizer steps, instead of training.maxSteps', integer(1))
+    .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
+    .option('--learning-rate <rate>', 'instead of training.learningRate', positive)
+    .option('--seed <n>', 'instead of training.seed', integer(0))
+    .option('--output-dir <folder>', 'instead of training.outputDir')
+    .addOption(new Option('--report-to <sink...>', 'instead of training.reportTo').choices(['tensorboard']))
+    .addOption(deviceOption())
+    .addOption(threadsOption())
+    .addOption(precisionOption())
+    .option(
+      '--profile',
+      'measure some steps, operation by operation, instead of training; leaves profile.svg',
+    )
+    .addOption(jsonOption('events as JSON lines on standard output, or the profile as JSON'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae train config.json
+  $ tesserae train config.json --max-steps 50 --output-dir runs/trial
+  $ tesserae train config.json --profile`,
+    )
+    .action(async (file: string, options: TrainOptions) => {
+      const { device, threads, precision, profile, json, outputDir, ...rest } = options;
+      const overrides = {
+        ...rest,
+        ...(outputDir === undefined ? {} : { outputDir: path.resolve(outputDir) }),
+      };
+      const where = modelOptions({ device, threads, precision });
+      done(await train(file, { overrides, where, json: json ?? false, profile: profile ?? false }));
+    });
+
 /** What the command line says beside the configuration. */
-export interface TrainCommand {
+interface TrainCommand {
   /** Values of `training` that take the place of the file's. */
   readonly overrides: Readonly<Record<string, unknown>>;
-  readonly device: string;
-  readonly threads?: number;
-  readonly precision?: Precision;
+  readonly where: ModelOptions;
   readonly json: boolean;
   /** Measure some steps instead of training. */
   readonly profile: boolean;
@@ -36,7 +97,7 @@ export interface TrainCommand {
  * `tesserae train`: trains a model, and leaves metrics, a loss curve and a checkpoint; goes on from the latest
  * checkpoint that is in the run's folder. With `--profile`, measures some steps and leaves a picture. Gives the exit code.
  */
-export async function train(file: string, command: TrainCommand): Promise<number> {
+async function train(file: string, command: TrainCommand): Promise<number> {
   // Before there is something to save, a signal ends the process as if nobody had listened.
   let stop = (): void => process.exit(interrupt.exitCode);
   let hide = (): void => undefined;
@@ -46,12 +107,7 @@ export async function train(file: string, command: TrainCommand): Promise<number
   );
   const run = await readTrainableRun(file, command.overrides);
   await using data = await openData(run.data, run.model);
-  using model = await modelOf(run, data, {
-    device: command.device as Device,
-    seed: run.training.seed ?? 0,
-    ...(command.threads === undefined ? {} : { threads: command.threads }),
-    ...(command.precision === undefined ? {} : { precision: command.precision }),
-  });
+  using model = await modelOf(run, data, { ...command.where, seed: run.training.seed ?? 0 });
   if (command.profile) {
     if (!command.json) process.stderr.write(`${describe(model, data)}\n`);
     await profile(model, data.train, { training: run.training, json: command.json });

@@ -1,7 +1,8 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { main, parseBytes } from '../../../lib/cli/main';
+import { main } from '../../../lib/cli/main';
+import { bytes } from '../../../lib/cli/options';
 
 let output: { out: string; err: string };
 beforeEach(() => {
@@ -21,10 +22,10 @@ it.each<[string, number]>([
   ['16GB', 16e9],
   ['512MiB', 512 * 2 ** 20],
   ['1000', 1000],
-])('parseBytes(%s)', (text, bytes) => expect(parseBytes(text)).toBe(bytes));
+])('bytes(%s)', (text, expected) => expect(bytes(text)).toBe(expected));
 
-it.each(['', 'GiB', '-1GiB', '5 parsecs', '0', '1e99GiB'])('parseBytes refuses %j', (text) => {
-  expect(() => parseBytes(text)).toThrow('such as 24GiB');
+it.each(['', 'GiB', '-1GiB', '5 parsecs', '0', '1e99GiB'])('bytes refuses %j', (text) => {
+  expect(() => bytes(text)).toThrow('such as 24GiB');
 });
 
 it.each([
