@@ -6,6 +6,7 @@ import { TesseraeError } from '../errors';
 import { averageCommand } from './average';
 import { completionCommand } from './completion';
 import { doctorCommand } from './doctor';
+import { evalCommand } from './eval';
 import type { Done } from './options';
 import { planCommand } from './plan';
 import { prepareCommand } from './prepare';
@@ -20,6 +21,7 @@ const WRONG_USAGE = 2;
 /** In the order in which help lists them. */
 const COMMANDS: readonly ((done: Done) => Command)[] = [
   trainCommand,
+  evalCommand,
   sampleCommand,
   prepareCommand,
   averageCommand,
@@ -44,6 +46,7 @@ function program(done: Done, output: OutputConfiguration): Command {
       `
 Examples:
   $ tesserae train config.json           train the model that config.json describes
+  $ tesserae eval config.json            measure its loss on what was kept for validation
   $ tesserae sample runs/config          let the trained model write
   $ tesserae prepare book.txt --output data/book   make token files, for texts of any size
   $ tesserae average runs/config runs/mean --last 5

@@ -19,7 +19,7 @@ import {
   type TokenFormat,
 } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
-import { ByteProgress } from '../report/byte_progress';
+import { AmountProgress, bytesText } from '../report/amount_progress';
 import { formatCount, formatDuration, formatSeconds } from '../report/format';
 import { Interrupt } from './interrupt';
 import { fraction, integer, jsonOption, type Done } from './options';
@@ -96,7 +96,7 @@ export async function prepare(inputs: readonly string[], command: PrepareCommand
   const folder = path.resolve(output);
   const inputNames = inputs.map((input) => path.relative(folder, path.resolve(input)));
   await checkReplaceable(folder, inputNames);
-  const progress = new ByteProgress();
+  const progress = new AmountProgress(bytesText);
   const started = performance.now();
   using interrupt = new Interrupt(
     () => undefined,

@@ -76,7 +76,7 @@ async function sample(folder: string, options: SampleOptions): Promise<number> {
     trainingStarts,
     allowAnyStart,
   });
-  if (interactive) return converse(sampler, given, json ? writeJson : writeText);
+  if (interactive) return await converse(sampler, given, json ? writeJson : writeText);
   using interrupt = new Interrupt(() => undefined);
   await (json ? writeJson : writeText)(sampler, prompt ?? '', { ...given, signal: interrupt.signal });
   return interrupt.exitCode;

@@ -1,12 +1,9 @@
 import path from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
-import { identityOf } from '../data/tokenizers';
 import type { TokenData } from '../data/worker_dataset';
-import { TesseraeError } from '../errors';
 import { Model, type ModelOptions } from '../models/model';
 import { formatCount, formatDuration } from '../report/format';
 import { RunReport } from '../report/run_report';
@@ -15,7 +12,7 @@ import type { TrainResult } from '../training/events';
 import type { ResumeResult } from '../training/resume';
 import { Trainer } from '../training/trainer';
 import { readTrainableRun, type RunConfig, type SamplingConfig } from './config';
-import { openData } from './data';
+import { openData, requireSameTokens } from './data';
 import { Interrupt } from './interrupt';
 import {
   deviceOption,
@@ -106,7 +103,7 @@ async function train(file: string, command: TrainCommand): Promise<number> {
     () => hide(),
   );
   const run = await readTrainableRun(file, command.overrides);
-  await using data = await openData(run.data, run.model);
+  await using data = await openData(run.data, run.model, run.initFrom);
   using model = await modelOf(run, data, { ...command.where, seed: run.training.seed ?? 0 });
   if (command.profile) {
     if (!command.json) process.stderr.write(`${describe(model, data)}\n`);
@@ -160,24 +157,18 @@ async function train(file: string, command: TrainCommand): Promise<number> {
 /** A new model, or that of the checkpoint to start from, to which the data's tokens have to mean something. */
 async function modelOf(
   run: RunConfig,
-  { tokenizer, vocabSize }: Pick<TokenData, 'tokenizer' | 'vocabSize'>,
+  data: Pick<TokenData, 'tokenizer' | 'vocabSize'>,
   options: ModelOptions,
 ): Promise<Model> {
   if (run.initFrom === undefined) return Model.create(run.model, options);
   const { model, tokenizer: own } = await loadModel(run.initFrom, options);
-  const known = model.config.vocabSize;
-  // Ids that nobody's tokenizer made can only be told by their range, which opening the data has checked.
-  if (tokenizer === undefined) return model;
-  if (own ? isDeepStrictEqual(identityOf(own), identityOf(tokenizer)) : known === vocabSize) return model;
-  model.dispose();
-  const theirs = own ? `the '${own.name}' tokenizer` : `a vocabulary of ${known}`;
-  const other = own?.name === tokenizer.name ? 'another' : 'the';
-  throw new TesseraeError(
-    'ERR_CONFIG',
-    `initFrom '${run.initFrom}' has ${theirs}, but the data is read with ${other} '${tokenizer.name}' tokenizer, of ` +
-      `${vocabSize} tokens: their ids mean other things`,
-    { details: { path: 'initFrom' } },
-  );
+  try {
+    requireSameTokens(`initFrom '${run.initFrom}'`, { model, tokenizer: own }, data);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  return model;
 }
 
 /** Damage is told on standard error whatever else is: a disk that loses bits should not go unnoticed. */
