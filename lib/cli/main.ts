@@ -7,6 +7,7 @@ import { averageCommand } from './average';
 import { completionCommand } from './completion';
 import { doctorCommand } from './doctor';
 import { evalCommand } from './eval';
+import { exportCommand } from './export';
 import type { Done } from './options';
 import { planCommand } from './plan';
 import { prepareCommand } from './prepare';
@@ -25,6 +26,7 @@ const COMMANDS: readonly ((done: Done) => Command)[] = [
   sampleCommand,
   prepareCommand,
   averageCommand,
+  exportCommand,
   planCommand,
   scheduleCommand,
   doctorCommand,
@@ -51,6 +53,8 @@ Examples:
   $ tesserae prepare book.txt --output data/book   make token files, for texts of any size
   $ tesserae average runs/config runs/mean --last 5
                                          average the last checkpoints of a run
+  $ tesserae export runs/config published --dtype bf16
+                                         write it for transformers
   $ tesserae plan config.json            see what a step costs before running it
   $ tesserae schedule config.json        see the learning rate of every step before running it
 
