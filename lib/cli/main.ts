@@ -32,8 +32,8 @@ const COMMANDS: readonly ((done: Done) => Command)[] = [
   doctorCommand,
 ];
 
-/** @param output - where it writes, if not to the standard streams. */
-function program(done: Done, output: OutputConfiguration): Command {
+/** The whole command line. `done` is told the exit code; `output` is where it writes, if not to the standard streams. */
+export function program(done: Done, output: OutputConfiguration = {}): Command {
   const { version } = JSON.parse(readFileSync(path.resolve(__dirname, '../../package.json'), 'utf8')) as {
     version: string;
   };
