@@ -38,13 +38,12 @@ export async function openData(data: DataRun, model: ResolvedModelConfig, from?:
   }
   if (opened.vocabSize <= model.vocabSize) return opened;
   await opened.close();
-  const less = `${model.vocabSize} is less than the ${opened.vocabSize} of the token files`;
   throw new TesseraeError(
     'ERR_CONFIG',
     from === undefined
-      ? `model.vocabSize ${less}: leave it out`
-      : `the vocabulary of '${from}' ${less}, whose ids mean nothing to it: tokenise the text with the tokenizer of that ` +
-          'checkpoint',
+      ? `model.vocabSize ${model.vocabSize} is less than the ${opened.vocabSize} of the token files: leave it out`
+      : `the token files have a vocabulary of ${opened.vocabSize}, but the model of '${from}' one of ${model.vocabSize}: make ` +
+          'them with the tokenizer of that checkpoint',
     { details: { path: from === undefined ? 'model.vocabSize' : 'initFrom' } },
   );
 }

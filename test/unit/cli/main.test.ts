@@ -114,6 +114,24 @@ describe('schedule', () => {
     expect(await readFile(svg, 'utf8')).toMatch(/^<svg .*>rise<.*>fall</s);
   });
 
+  it('prints phases and rates as JSON', async () => {
+    const config = await configOf({
+      maxSteps: 4,
+      learningRate: 0.5,
+      warmupSteps: 2,
+      lrScheduler: 'constant',
+    });
+    expect(await main(['schedule', config, '--json'])).toBe(0);
+    expect(JSON.parse(output.out)).toEqual({
+      type: 'schedule',
+      phases: [
+        { name: 'warmup', start: 0, end: 2 },
+        { name: 'constant', start: 2, end: 4 },
+      ],
+      rates: [0.25, 0.5, 0.5, 0.5],
+    });
+  });
+
   it.each([
     [{ maxSteps: 100, minLearningRate: -1 }, /training\.minLearningRate must be a number from 0/],
     [{ maxSteps: 100, warmupSteps: 200 }, /warmupSteps 200 is more than maxSteps 100/],
