@@ -13,6 +13,7 @@ import { checkFits } from '../training/dataset_fit';
 import { evaluateModel } from '../training/evaluation';
 import { readTrainableRun, type DataRun } from './config';
 import { openData, requireSameTokens } from './data';
+import { Interrupt } from './interrupt';
 import {
   deviceOption,
   integer,
@@ -90,6 +91,10 @@ async function evaluate(name: string, files: readonly string[], options: EvalOpt
       : await openFiles(files, loaded);
   const { dataset, tokens: all, bytes } = data;
   const progress = new AmountProgress(tokensText);
+  using interrupt = new Interrupt(() => {
+    progress.stop();
+    process.exit(interrupt.exitCode);
+  });
   const total = Math.min(all, maxBatches * rows * dataset.blockSize);
   const onBatch = (batch: DatasetBatch, tokens: number): void => {
     bytes?.add(targetsOf(batch, model.config.ignoreIndex));
@@ -200,11 +205,13 @@ async function openText(
       `the checkpoint in '${directory}' names no tokenizer, which a text needs: evaluate on .bin or .jsonl files`,
       { details: { directory } },
     );
+  const { nPositions: blockSize } = model.config;
+  checkFits({ blockSize, tokenizer, predictsNext: true }, model);
   const texts: Uint8Array[] = [];
   for (const file of files) texts.push(await readText(file));
   const ids = tokenizer.encode(Buffer.concat(texts).toString('utf8'));
   return {
-    dataset: new TokenWindows(ids, model.config.nPositions),
+    dataset: new TokenWindows(ids, blockSize),
     tokens: ids.length,
     bytes: new ByteCount(tokenizer),
     [Symbol.asyncDispose]: () => Promise.resolve(),

@@ -10,31 +10,13 @@ import {
   type PrepareOptions,
 } from '../data/prepare/prepare';
 import { TRAIN_FILE } from '../data/tokens';
-import {
-  readDescription,
-  TOKEN_DTYPES,
-  TOKEN_FORMATS,
-  type TokenDescription,
-  type TokenDtype,
-  type TokenFormat,
-} from '../data/tokens/format';
+import { readDescription, TOKEN_DTYPES, TOKEN_FORMATS, type TokenDescription } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
 import { AmountProgress, bytesText } from '../report/amount_progress';
 import { formatCount, formatDuration, formatSeconds } from '../report/format';
 import { Interrupt } from './interrupt';
 import { fraction, integer, jsonOption, type Done } from './options';
 import { shownPath } from './terminal';
-
-interface ParsedOptions {
-  output: string;
-  tokenizer: string;
-  format: TokenFormat;
-  dtype?: TokenDtype;
-  validationFraction: number;
-  textKey: string;
-  workers?: number;
-  json?: true;
-}
 
 export const prepareCommand = (done: Done): Command =>
   new Command('prepare')
@@ -74,7 +56,7 @@ Examples:
   $ tesserae prepare book.txt --output data/book
   $ tesserae prepare corpus/ more.jsonl --output data/corpus --tokenizer gpt2/tokenizer.json`,
     )
-    .action(async (inputs: string[], { json, ...options }: ParsedOptions) =>
+    .action(async (inputs: string[], { json, ...options }: Omit<PrepareCommand, 'json'> & { json?: true }) =>
       done(await prepare(inputs, { ...options, json: json ?? false })),
     );
 

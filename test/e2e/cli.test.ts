@@ -368,6 +368,18 @@ describe('mistakes', () => {
       1,
       /^error ERR_DEVICE: the CPU computes in fp32/,
     ],
+    [
+      'a file as outputDir',
+      ['train', 'run.json', '--output-dir', 'book.txt'],
+      1,
+      /^error ERR_CHECKPOINT: .*there is a file where a folder should be: remove it, or write elsewhere\n$/,
+    ],
+    [
+      'an outputDir where no folder can be made',
+      ['train', 'run.json', '--output-dir', '/proc/run'],
+      1,
+      /^error ERR_CONFIG: outputDir '\/proc\/run' can't be written: ENOENT.*\n$/,
+    ],
     ['a device that is none', ['train', 'run.json', '--device', 'tpu'], 1, /^error ERR_CONFIG: device 'tpu'/],
   ])('%s', (_what, args, expected, message) => {
     const { code, out, err } = tesserae(...args);

@@ -27,6 +27,7 @@ beforeAll(async () => {
   await saveModel(models.bytes, at('bytes'), { tokenizer: bytes });
   await saveModel(models.words, at('words'), { tokenizer: words });
   await saveModel(models.bytes, at('silent'));
+  await saveModel(await tinyModel({ vocabSize: 256, isEncoder: true }), at('encoder'), { tokenizer: bytes });
   await writeFile(at('text.txt'), TEXT);
 });
 afterAll(async () => {
@@ -166,6 +167,7 @@ describe('mistakes', () => {
     ['an empty text', 'bytes', ['empty.txt'], /ERR_DATA: .*is empty/],
     ['no text', 'bytes', ['binary.txt'], /ERR_DATA: .*NUL byte/],
     ['two kinds', 'bytes', ['text.txt', 'some.jsonl'], /ERR_DATA: there are texts and sequences/],
+    ['an encoder', 'encoder', ['text.txt'], /ERR_CONFIG: .*which this model sees/],
     ['no tokenizer', 'silent', ['text.txt'], /ERR_CHECKPOINT: .*names no tokenizer.*\.jsonl/],
   ])('%s', async (_what, model, files, message) => {
     const { code, out, err } = await evaluate(model, ...files.map((name) => at(name)));
