@@ -188,12 +188,12 @@ describe('converse', () => {
   it('Ctrl-C stops the text under way, then leaves', async () => {
     const aborted: boolean[] = [];
     let keyboard: PassThrough | undefined;
-    const slow: Answer = async (_sampler, _prompt, { signal }) => {
+    const slow: Answer = async (_sampler, prompt, { signal }) => {
       const stopped = once(signal, 'abort');
       keyboard?.write('\u0003');
       await stopped;
       aborted.push(signal.aborted);
-      setImmediate(() => keyboard?.write('\u0003'));
+      setImmediate(() => keyboard?.write(prompt === 'one' ? 'two\n' : '\u0003'));
     };
     const { code, answered } = await conversation(
       true,
@@ -203,7 +203,7 @@ describe('converse', () => {
       },
       slow,
     );
-    expect({ code, answered, aborted }).toEqual({ code: 0, answered: ['one'], aborted: [true] });
+    expect({ code, answered, aborted }).toEqual({ code: 0, answered: ['one', 'two'], aborted: [true, true] });
   });
 
   it('Ctrl-D leaves', async () => {
