@@ -162,6 +162,9 @@ async function openPart(
   };
 }
 
+/** Larger texts take long to tokenise, and no string holds twice as much. */
+const MOST_TEXT = 2 ** 28;
+
 type Kind = 'folders' | 'token files' | 'sequences' | 'texts';
 
 /** Files, by their names; all of them are of one kind. */
@@ -208,7 +211,19 @@ async function openText(
   const { nPositions: blockSize } = model.config;
   checkFits({ blockSize, tokenizer, predictsNext: true }, model);
   const texts: Uint8Array[] = [];
-  for (const file of files) texts.push(await readText(file));
+  let bytes = 0;
+  for (const file of files) {
+    // A file that is not there is readText's to tell of.
+    bytes += (await stat(file).catch(() => ({ size: 0 }))).size;
+    if (bytes > MOST_TEXT)
+      throw new TesseraeError(
+        'ERR_DATA',
+        `the texts up to '${file}' have ${bytes} bytes, more than the ${MOST_TEXT} that are read at once: make token files ` +
+          'with tesserae prepare, and evaluate on those',
+        { details: { path: file, bytes } },
+      );
+    texts.push(await readText(file));
+  }
   const ids = tokenizer.encode(Buffer.concat(texts).toString('utf8'));
   return {
     dataset: new TokenWindows(ids, blockSize),

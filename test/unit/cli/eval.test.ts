@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { saveModel } from '../../../lib/checkpoint/checkpoint';
@@ -157,6 +157,8 @@ describe('mistakes', () => {
     await mkdir(at('none'));
     await writeFile(at('one.txt'), 'x');
     await writeFile(at('empty.txt'), '');
+    await writeFile(at('huge.txt'), '');
+    await truncate(at('huge.txt'), 2 ** 28 + 1);
     await writeFile(at('binary.txt'), Buffer.from([1, 0, 2]));
   });
 
@@ -165,6 +167,7 @@ describe('mistakes', () => {
     ['no such text', 'bytes', ['no.txt'], /ERR_DATA: the text file '.*no\.txt' does not exist/],
     ['a text of one token', 'bytes', ['one.txt'], /ERR_DATA: the evaluation has no target/],
     ['an empty text', 'bytes', ['empty.txt'], /ERR_DATA: .*is empty/],
+    ['a text that is too large', 'bytes', ['huge.txt'], /ERR_DATA: .*268435457 bytes.*tesserae prepare/],
     ['no text', 'bytes', ['binary.txt'], /ERR_DATA: .*NUL byte/],
     ['two kinds', 'bytes', ['text.txt', 'some.jsonl'], /ERR_DATA: there are texts and sequences/],
     ['an encoder', 'encoder', ['text.txt'], /ERR_CONFIG: .*which this model sees/],
