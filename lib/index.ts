@@ -45,6 +45,7 @@ export {
   type SaveOptions,
 } from './checkpoint/checkpoint';
 export { listCheckpoints, type CheckpointInfo } from './checkpoint/run_folder';
+export type { StoredDtype } from './checkpoint/floats';
 export { averageCheckpoints, type AveragedCheckpoints } from './checkpoint/averaging';
 export type { GenerateOptions, MaskedSequence, TokenTypes } from './sampling/options';
 export { Sampler, type Generation, type Prompt, type SamplerOptions } from './sampling/sampler';
