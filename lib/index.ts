@@ -91,5 +91,5 @@ export { planTraining, type PlanOptions } from './training/planning';
 export type { SchedulePhase } from './training/schedules';
 export type { ResumeResult } from './training/resume';
 export { Trainer, type TrainerOptions } from './training/trainer';
-export type { Finding as DoctorFinding } from './cli/doctor';
+export type { Finding as DoctorFinding } from './cli/finding';
 export type { RunConfiguration, RunData, RunSampling } from './cli/run_configuration';

@@ -7,6 +7,7 @@ import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import { system as nativeSystem, type SystemInfo } from '../native';
 import { formatBytes, formatSeconds } from '../report/format';
+import type { Finding } from './finding';
 import { jsonOption, type Done } from './options';
 import type { SelfTestResult } from './self_test';
 
@@ -25,18 +26,6 @@ Example:
   $ tesserae doctor`,
     )
     .action(async ({ json }: { json?: true }) => done(await doctor({ json: json ?? false })));
-
-/** What the doctor found out about one thing. */
-export interface Finding {
-  /** `note`: works, but could be better or is not there; `problem`: something does not work. */
-  readonly status: 'ok' | 'note' | 'problem';
-  /** What was looked at, such as 'cuda:0'. */
-  readonly subject: string;
-  /** What was found; of a problem, its cause. */
-  readonly text: string;
-  /** What makes it right or better. */
-  readonly command?: string;
-}
 
 /** What the doctor looks at; tests give their own. */
 export interface Machine {

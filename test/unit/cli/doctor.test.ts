@@ -1,5 +1,6 @@
 import { TesseraeError } from '../../../lib/errors';
-import { doctor, examine, type Finding, type Machine } from '../../../lib/cli/doctor';
+import { doctor, examine, type Machine } from '../../../lib/cli/doctor';
+import type { Finding } from '../../../lib/cli/finding';
 import type { SelfTestResult } from '../../../lib/cli/self_test';
 import type { SystemInfo } from '../../../lib/native';
 
