@@ -34,6 +34,7 @@ export {
   type LoadOptions,
   type SaveOptions,
 } from './checkpoint/checkpoint';
+export type { StoredDtype } from './checkpoint/floats';
 export { averageCheckpoints, type AveragedCheckpoints } from './checkpoint/averaging';
 export type { GenerateOptions, MaskedSequence, TokenTypes } from './sampling/options';
 export { Sampler, type Generation, type Prompt, type SamplerOptions } from './sampling/sampler';

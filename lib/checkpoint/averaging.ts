@@ -9,9 +9,7 @@ import { writeText } from './durable_file';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
 import { goodCheckpoints } from './run_folder';
 import { readSafetensors, writeSafetensors, type SafetensorsFile, type TensorSource } from './safetensors';
-
-/** A tokenizer beside the weights, as Hugging Face has it. */
-const TOKENIZER = 'tokenizer.json';
+import { TOKENIZER_FILES } from './tokenizer_files';
 
 /** What is averaged, and what came of it. */
 export interface AveragedCheckpoints {
@@ -51,11 +49,12 @@ export async function averageCheckpoints(
   try {
     for (const directory of checkpoints) files.push(await readSafetensors(path.join(directory, WEIGHTS)));
     const tensors = means(files, checkpoints);
-    const tokenizer = path.join(first, TOKENIZER);
-    await writeDirectory(output, [CONFIG, WEIGHTS, TOKENIZER], async (temporary) => {
+    await writeDirectory(output, [CONFIG, WEIGHTS, ...TOKENIZER_FILES], async (temporary) => {
       await writeSafetensors(path.join(temporary, WEIGHTS), tensors);
-      if (existsSync(tokenizer))
-        await writeText(path.join(temporary, TOKENIZER), await readFile(tokenizer, 'utf8'));
+      for (const name of TOKENIZER_FILES) {
+        const file = path.join(first, name);
+        if (existsSync(file)) await writeText(path.join(temporary, name), await readFile(file, 'utf8'));
+      }
       await writeText(path.join(temporary, CONFIG), configText(config));
     });
   } finally {

@@ -12,8 +12,10 @@ import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
 import { messageOf } from './files';
+import { STORED_DTYPES, type StoredDtype } from './floats';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
 import { writeSafetensors } from './safetensors';
+import { TOKENIZER_FILES, tokenizerFiles } from './tokenizer_files';
 import { TRAINER_STATE } from './trainer_state';
 import { isFile, openWeights, WEIGHTS, weightsFile } from './weight_files';
 import { findWeights, loadWeights, weightSources } from './weights';
@@ -30,7 +32,7 @@ export const CHECKPOINT_FILES: readonly string[] = [
   WEIGHTS,
   EMA_WEIGHTS,
   OPTIMIZER,
-  TOKENIZER_JSON,
+  ...TOKENIZER_FILES,
   TRAINER_STATE,
   MANIFEST,
 ];
@@ -41,7 +43,14 @@ export interface SaveOptions {
   readonly tokenizer?: Tokenizer;
   /** Optimizer steps that the model was trained for. */
   readonly step?: number;
+  /** How the sequences that it was trained on begin. */
+  readonly trainingStarts?: SequenceStarts;
+  /** What the weights are stored as, rounded to nearest. Default 'f32', which keeps every bit. */
+  readonly dtype?: StoredDtype;
 }
+
+/** All that saveModel writes. */
+const SAVED_FILES: readonly string[] = [CONFIG, WEIGHTS, ...TOKENIZER_FILES];
 
 /** Which weights are loaded, and where to. */
 export interface LoadOptions extends ModelOptions {
@@ -64,21 +73,36 @@ export interface LoadedModel {
 
 /**
  * Saves a model as a folder of `config.json` and `model.safetensors`, with Hugging Face's names and layouts: its GPT-2
- * loads it, where it computes the same function. The folder is complete or not there at all; an earlier checkpoint of
- * that name is replaced.
+ * loads it, where it computes the same function. A tokenizer is saved beside it, with what transformers reads of it. The
+ * folder is complete or not there at all; one that saveModel wrote is replaced, a trainer's checkpoint is not.
  *
- * @throws TesseraeError `ERR_CHECKPOINT` when it can't be written, `ERR_BUSY` while the model is at work.
+ * @throws TesseraeError `ERR_CHECKPOINT` when it can't be written, or `dtype` can't hold a weight, which is named;
+ * `ERR_CONFIG` for another `dtype`, `ERR_BUSY` while the model is at work.
+ *
+ * @example
+ * await saveModel(model, 'published', { tokenizer, dtype: 'bf16' });
  */
 export async function saveModel(model: Model, directory: string, options: SaveOptions = {}): Promise<void> {
-  const { tokenizer, step } = options;
-  const config = configText({
-    model: model.config,
-    ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
-    ...(step === undefined ? {} : { step }),
-  });
-  await writeDirectory(directory, CHECKPOINT_FILES, async (temporary) => {
-    await writeSafetensors(path.join(temporary, WEIGHTS), weightSources(model));
-    if (tokenizer?.json !== undefined) await writeText(path.join(temporary, TOKENIZER_JSON), tokenizer.json);
+  const { tokenizer, step, trainingStarts, dtype = 'f32' } = options;
+  if (!STORED_DTYPES.includes(dtype))
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `dtype must be one of ${STORED_DTYPES.map((one) => `'${one}'`).join(', ')}, not ${show(dtype)}`,
+      { details: { path: 'dtype' } },
+    );
+  const config = configText(
+    {
+      model: model.config,
+      ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
+      ...(step === undefined ? {} : { step }),
+      ...(trainingStarts ? { trainingStarts } : {}),
+    },
+    dtype,
+  );
+  await writeDirectory(directory, SAVED_FILES, async (temporary) => {
+    await writeSafetensors(path.join(temporary, WEIGHTS), weightSources(model), dtype);
+    for (const [name, text] of tokenizer ? tokenizerFiles(tokenizer, model.config) : [])
+      await writeText(path.join(temporary, name), text);
     await writeText(path.join(temporary, CONFIG), config);
   });
 }

@@ -5,6 +5,7 @@ import type { ResolvedModelConfig } from '../models/families';
 import { fromHuggingFace, toHuggingFace, type GPT2Config } from '../models/gpt2_config';
 import { show } from '../models/validation';
 import { files, messageOf } from './files';
+import type { StoredDtype } from './floats';
 
 /** What a checkpoint's config.json says. */
 export interface CheckpointConfig {
@@ -17,8 +18,22 @@ export interface CheckpointConfig {
   readonly trainingStarts?: SequenceStarts;
 }
 
-/** The text of config.json: Hugging Face's keys, and a block of ours for what it has no name for. */
-export function configText({ model, tokenizer, step, trainingStarts }: CheckpointConfig): string {
+/** PyTorch's names of dtypes. */
+const TORCH_DTYPES: Readonly<Record<StoredDtype, string>> = {
+  f32: 'float32',
+  f16: 'float16',
+  bf16: 'bfloat16',
+};
+
+/**
+ * The text of config.json: Hugging Face's keys, and a block of ours for what it has no name for.
+ *
+ * @param dtype - what the weights are stored as.
+ */
+export function configText(
+  { model, tokenizer, step, trainingStarts }: CheckpointConfig,
+  dtype: StoredDtype = 'f32',
+): string {
   const { type: _type, ...settings } = model;
   const { tesserae, ...config } = toHuggingFace(settings);
   const block = {
@@ -28,7 +43,7 @@ export function configText({ model, tokenizer, step, trainingStarts }: Checkpoin
     ...(step === undefined ? {} : { step }),
     ...(trainingStarts === undefined ? {} : { trainingStarts }),
   };
-  return `${JSON.stringify({ ...config, tesserae: block }, null, 2)}\n`;
+  return `${JSON.stringify({ ...config, torch_dtype: TORCH_DTYPES[dtype], tesserae: block }, null, 2)}\n`;
 }
 
 /** @throws TesseraeError `ERR_CHECKPOINT` for a file that can't be read, `ERR_CONFIG` for settings that can't be used. */

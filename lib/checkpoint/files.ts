@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
+import { makeFolder } from '../report/make_folder';
 
 /** What checkpoints ask of an open file. */
 export type OpenFile = Pick<FileHandle, 'read' | 'write' | 'sync' | 'close'>;
@@ -8,7 +9,7 @@ export type OpenFile = Pick<FileHandle, 'read' | 'write' | 'sync' | 'close'>;
 /** The operations that checkpoints are written and verified with: one place, so that a test can make each of them fail. */
 export const files = {
   open: (name: string, flags: 'r' | 'wx'): Promise<OpenFile> => open(name, flags),
-  mkdir: (name: string): Promise<unknown> => mkdir(name, { recursive: true }),
+  mkdir: makeFolder,
   readdir: (name: string): Promise<string[]> => readdir(name),
   readText,
   rename,
@@ -53,6 +54,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   EPERM: 'let this user write there, or write elsewhere',
   EROFS: 'the disk is read-only: write elsewhere',
   EIO: 'the disk reports an error: check it, and write to another one',
+  ENOTDIR: 'there is a file where a folder should be: remove it, or write elsewhere',
+  EEXIST: 'there is a file where a folder should be: remove it, or write elsewhere',
   EMFILE: 'the process has too many files open: raise its limit (ulimit -n)',
 };
 

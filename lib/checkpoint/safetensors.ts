@@ -4,7 +4,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
 import { writeDurably, type WrittenFile } from './durable_file';
 import { messageOf } from './files';
-import { FLOATS } from './floats';
+import { FLOATS, narrowed, STORED_BYTES, type StoredDtype } from './floats';
 import {
   damaged,
   headerLength,
@@ -62,18 +62,20 @@ export async function readSafetensors(file: string): Promise<SafetensorsFile> {
 }
 
 /**
- * Writes tensors as F32, sorted by name, and waits until they are on the disk.
+ * Writes tensors, sorted by name, and waits until they are on the disk.
  *
- * @param metadata - texts of `__metadata__`.
+ * @param dtype - what they are rounded to.
+ * @throws TesseraeError `ERR_CHECKPOINT` for a value beyond the largest of the dtype, which names its tensor, and when the
+ * file can't be written.
  */
 export async function writeSafetensors(
   file: string,
   tensors: readonly TensorSource[],
-  metadata: Readonly<Record<string, string>> = { format: 'pt' },
+  dtype: StoredDtype = 'f32',
 ): Promise<WrittenFile> {
   const sorted = [...tensors].sort((a, b) => (a.name < b.name ? -1 : 1));
   return writeDurably(file, async (append) => {
-    await append(headerBytes(sorted, metadata));
+    await append(headerBytes(sorted, dtype));
     for (const { name, shape, read } of sorted) {
       const values = await read();
       if (values.length !== elements(shape))
@@ -81,18 +83,27 @@ export async function writeSafetensors(
           'ERR_INTERNAL',
           `'${name}' has ${values.length} values, not ${elements(shape)}`,
         );
-      await append(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+      const stored = narrowed(values, dtype);
+      if ('overflow' in stored)
+        throw new TesseraeError(
+          'ERR_CHECKPOINT',
+          `'${name}' has ${values[stored.overflow]} at index ${stored.overflow}, which ${dtype} can't hold: write f32` +
+            `${dtype === 'f16' ? ' or bf16' : ''}`,
+          { details: { tensor: name, index: stored.overflow } },
+        );
+      await append(stored.bytes);
     }
   });
 }
 
-function headerBytes(sorted: readonly TensorSource[], metadata: Readonly<Record<string, string>>): Buffer {
-  const root = new Map<string, unknown>([['__metadata__', metadata]]);
+function headerBytes(sorted: readonly TensorSource[], dtype: StoredDtype): Buffer {
+  // transformers loads no file that does not say what library it is for.
+  const root = new Map<string, unknown>([['__metadata__', { format: 'pt' }]]);
   let offset = 0;
   for (const { name, shape } of sorted) {
     if (root.has(name)) throw new TesseraeError('ERR_INTERNAL', `the tensor '${name}' is there twice`);
-    const end = offset + elements(shape) * 4;
-    root.set(name, { dtype: 'F32', shape, data_offsets: [offset, end] });
+    const end = offset + elements(shape) * STORED_BYTES[dtype];
+    root.set(name, { dtype: dtype.toUpperCase(), shape, data_offsets: [offset, end] });
     offset = end;
   }
   // Entries one by one: an object could not hold every name.
@@ -106,7 +117,7 @@ function headerBytes(sorted: readonly TensorSource[], metadata: Readonly<Record<
   return bytes;
 }
 
-/** Bytes that tensors have in a file. */
+/** Bytes that tensors have in a file, as f32. */
 export const bytesOf = (tensors: readonly Pick<TensorSource, 'shape'>[]): number =>
   tensors.reduce((sum, { shape }) => sum + elements(shape) * 4, 0);
 

@@ -7,10 +7,10 @@ export type StrictJson = null | boolean | number | string | StrictJson[] | Map<s
 /** What is wrong, and where, in characters. */
 export class JsonError extends Error {
   constructor(
-    message: string,
+    readonly why: string,
     readonly position: number,
   ) {
-    super(`${message} at character ${position}`);
+    super(`${why} at character ${position}`);
   }
 }
 

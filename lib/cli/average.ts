@@ -1,17 +1,44 @@
+import { Command } from 'commander';
 import { averageCheckpoints } from '../checkpoint/averaging';
+import { integer, jsonOption, type Done } from './options';
 import { shownPath } from './terminal';
 
+export const averageCommand = (done: Done): Command =>
+  new Command('average')
+    .summary('average the weights of several checkpoints')
+    .description(
+      'Writes a model whose weights are the mean of those of the last checkpoints of a run, or of the checkpoints named. ' +
+        'It can be sampled and loaded, not resumed.',
+    )
+    .argument('<folders...>', 'a run, or two checkpoints and more; the last folder is the one to write')
+    .option('--last <n>', 'how many checkpoints of the run, from the newest', integer(2))
+    .addOption(jsonOption('what was averaged as JSON'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae average runs/config runs/mean --last 5
+  $ tesserae average runs/config/checkpoint-900 runs/config/checkpoint-1000 runs/mean`,
+    )
+    .action(async (folders: string[], options: { last?: number; json?: true }, command: Command) => {
+      const output = folders.at(-1);
+      if (folders.length < 2 || output === undefined)
+        command.error('error: give what to average and, last, the folder to write');
+      done(await average({ sources: folders.slice(0, -1), output, ...options }));
+    });
+
 /** What the command line says. */
-export interface AverageCommand {
+interface AverageOptions {
   /** Folder of a run, or checkpoints. */
   readonly sources: readonly string[];
   readonly output: string;
   /** How many checkpoints of a run. */
   readonly last?: number;
+  readonly json?: true;
 }
 
 /** `tesserae average`: writes the mean of several checkpoints as a model. Gives the exit code. */
-export async function average({ sources, output, last }: AverageCommand): Promise<number> {
+async function average({ sources, output, last, json }: AverageOptions): Promise<number> {
   const [run] = sources;
   const isRun = sources.length === 1 && run !== undefined;
   const { directory, checkpoints, damaged } = await averageCheckpoints(
@@ -20,6 +47,10 @@ export async function average({ sources, output, last }: AverageCommand): Promis
     last === undefined ? {} : { last },
   );
   for (const { message } of damaged) process.stderr.write(`${message}: an earlier checkpoint is used\n`);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ type: 'average', folder: directory, checkpoints })}\n`);
+    return 0;
+  }
   for (const checkpoint of checkpoints) process.stdout.write(`averaged  ${shownPath(checkpoint)}\n`);
   process.stdout.write(`written   ${shownPath(directory)}\n`);
   return 0;

@@ -1,7 +1,21 @@
-import type { Command, Option } from 'commander';
+import { Argument, Command, type Option } from 'commander';
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
+
+export const completionCommand = (root: Command): Command =>
+  new Command('completion')
+    .summary('print a script that completes this command line')
+    .description('Prints a script that completes commands, options and their choices in a shell.')
+    .addArgument(new Argument('<shell>', 'where it will run').choices(SHELLS))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ source <(tesserae completion bash)                        # in ~/.bashrc; zsh likewise
+  $ tesserae completion fish > ~/.config/fish/completions/tesserae.fish`,
+    )
+    .action((shell: Shell) => void process.stdout.write(completion(shell, root)));
 
 /** `tesserae completion`: a script that completes commands, options and their choices; elsewhere the shell offers files. */
 export function completion(shell: Shell, root: Command): string {
@@ -37,16 +51,16 @@ function bash(name: string, commands: readonly CommandWords[]): string {
     ({ name: command, options, choices }) =>
       `    ${command}) options='${options.flatMap(flags).join(' ')}'; values='${choices.join(' ')}' ;;`,
   );
-  const withChoices = new Map(
-    commands
-      .flatMap(({ options }) => options)
-      .flatMap((option) =>
-        option.argChoices ? flags(option).map((flag) => [flag, option.argChoices] as const) : [],
+  const values = commands.flatMap(({ name: command, options }) =>
+    options.flatMap((option) =>
+      flags(option).flatMap((flag) =>
+        option.argChoices
+          ? [
+              `    '${command} ${flag}') COMPREPLY=($(compgen -W '${option.argChoices.join(' ')}' -- "$current")); return ;;`,
+            ]
+          : [],
       ),
-  );
-  const values = [...withChoices].map(
-    ([flag, choices]) =>
-      `    ${flag}) COMPREPLY=($(compgen -W '${(choices ?? []).join(' ')}' -- "$current")); return ;;`,
+    ),
   );
   return `_${name}() {
   local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD-1]}" options='' values=''
@@ -55,7 +69,7 @@ function bash(name: string, commands: readonly CommandWords[]): string {
     COMPREPLY=($(compgen -W '${commands.map((command) => command.name).join(' ')}' -- "$current"))
     return
   fi
-  case "$previous" in
+  case "\${COMP_WORDS[1]} $previous" in
 ${values.join('\n')}
   esac
   case "\${COMP_WORDS[1]}" in

@@ -2,11 +2,29 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { Command } from 'commander';
 import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import { system as nativeSystem, type SystemInfo } from '../native';
 import { formatBytes, formatSeconds } from '../report/format';
+import { jsonOption, type Done } from './options';
 import type { SelfTestResult } from './self_test';
+
+export const doctorCommand = (done: Done): Command =>
+  new Command('doctor')
+    .summary('tell what works on this machine, and what to do about the rest')
+    .description(
+      'Looks at Node.js, the system, the addon, the NVIDIA driver, GPUs and libraries, and trains a tiny model on each ' +
+        'device in a process of its own. Of each problem it tells one cause and one command.',
+    )
+    .addOption(jsonOption('findings as JSON lines'))
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tesserae doctor`,
+    )
+    .action(async ({ json }: { json?: true }) => done(await doctor({ json: json ?? false })));
 
 /** What the doctor found out about one thing. */
 export interface Finding {

@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import { JsonError, parseStrictJson } from '../checkpoint/strict_json';
 import { TesseraeError } from '../errors';
 
 /** Larger files are no configurations. */
@@ -7,7 +8,8 @@ const MOST_BYTES = 4 * 1024 * 1024;
 /**
  * Reads a JSON file.
  *
- * @throws TesseraeError `ERR_CONFIG` for a file that can't be read, and for a syntax error with its line and column.
+ * @throws TesseraeError `ERR_CONFIG` for a file that can't be read, and, with its line and column, for a syntax error, a
+ * name that is there twice and an integer beyond 2^53.
  */
 export async function readJson(file: string): Promise<unknown> {
   // Not readFile: a device or a pipe may have no end.
@@ -31,17 +33,28 @@ export async function readJson(file: string): Promise<unknown> {
       { details: { file } },
     );
   const content = text.replace(/^\uFEFF/, '');
-  try {
-    return JSON.parse(content) as unknown;
-  } catch (cause) {
-    const { offset, why } = syntaxError(content);
+  const refuse = ({ offset, why }: { offset: number; why: string }, cause: unknown): TesseraeError => {
     const before = content.slice(0, offset).split('\n');
     const [line, column] = [before.length, (before.at(-1) ?? '').length + 1];
-    throw new TesseraeError('ERR_CONFIG', `${file}:${line}:${column}: ${why}`, {
+    return new TesseraeError('ERR_CONFIG', `${file}:${line}:${column}: ${why}`, {
       details: { file, line, column },
       cause,
     });
+  };
+  let json: unknown;
+  try {
+    json = JSON.parse(content) as unknown;
+  } catch (cause) {
+    throw refuse(syntaxError(content), cause);
   }
+  try {
+    // JSON.parse would keep the last of two equal names, and round large integers.
+    parseStrictJson(content);
+  } catch (cause) {
+    if (cause instanceof JsonError) throw refuse({ offset: cause.position, why: cause.why }, cause);
+    throw cause;
+  }
+  return json;
 }
 
 type Kind = '{' | '}' | '[' | ']' | ',' | ':' | 'text' | 'literal';

@@ -1,36 +1,58 @@
+import { Command } from 'commander';
 import { buildGraph } from '../models/families';
 import { plan as planGraph, type Precision } from '../native';
 import { planText, type Plan } from '../report/plan_table';
 import { resolveTrainingArguments } from '../training/arguments';
 import { planSettings } from '../training/planning';
 import { readRunConfig } from './config';
+import { bytes, integer, jsonOption, precisionOption, type Done } from './options';
 
-/** What the command line says. */
-export interface PlanCommand {
-  readonly chip?: string;
-  readonly precision?: Precision;
-  readonly batchSize?: number;
+interface PlanOptions {
+  chip?: string;
+  precision?: Precision;
+  batchSize?: number;
   /** Bytes for which the largest batch is sought. */
-  readonly memory?: number;
-  readonly all: boolean;
-  readonly json: boolean;
+  memory?: number;
+  all?: true;
+  json?: true;
 }
 
+export const planCommand = (done: Done): Command =>
+  new Command('plan')
+    .summary('tell what a training step costs, without running it')
+    .description(
+      'Prints the operations of a training step with shapes, traffic and roofline time, its memory by owner, what was ' +
+        'padded, and the largest batch that fits. Nothing is allocated; the chip need not be there.',
+    )
+    .argument('<config>', 'JSON file; only its model is needed')
+    .option('--chip <name>', 'the chip to plan for, such as h100, a100 or cpu')
+    .addOption(precisionOption())
+    .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
+    .option('--memory <size>', "memory for the largest batch, such as 24GiB (default: the chip's)", bytes)
+    .option('--all', 'list every call with its inputs, instead of one row for repeated blocks')
+    .addOption(jsonOption('the plan as JSON'))
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tesserae plan config.json --chip h100 --precision bf16 --memory 24GiB`,
+    )
+    .action(async (file: string, options: PlanOptions) => done(await plan(file, options)));
+
 /** `tesserae plan`: tells what a training step would do, without doing it. Gives the exit code. */
-export async function plan(file: string, command: PlanCommand): Promise<number> {
+async function plan(file: string, options: PlanOptions): Promise<number> {
+  const { chip, precision, batchSize, memory, all = false, json = false } = options;
   const { model, training } = await readRunConfig(file);
   const graph = buildGraph(model);
   const result = planGraph(graph, {
-    rows: command.batchSize ?? training?.batchSize ?? 8,
+    rows: batchSize ?? training?.batchSize ?? 8,
     time: model.nPositions,
     gradientAccumulationSteps: training?.gradientAccumulationSteps ?? 1,
     ...(training === undefined ? {} : planSettings(resolveTrainingArguments(training, 'training'), graph)),
-    ...(command.chip === undefined ? {} : { chip: command.chip }),
-    ...(command.precision === undefined ? {} : { precision: command.precision }),
-    ...(command.memory === undefined ? {} : { memory: command.memory }),
+    ...(chip === undefined ? {} : { chip }),
+    ...(precision === undefined ? {} : { precision }),
+    ...(memory === undefined ? {} : { memory }),
   });
-  process.stdout.write(
-    command.json ? `${JSON.stringify(result, null, 2)}\n` : planText(result as Plan, { all: command.all }),
-  );
+  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : planText(result as Plan, { all }));
   return 0;
 }

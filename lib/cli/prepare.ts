@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { writeDirectory } from '../checkpoint/atomic_directory';
 import {
@@ -9,12 +10,55 @@ import {
   type PrepareOptions,
 } from '../data/prepare/prepare';
 import { TRAIN_FILE } from '../data/tokens';
-import { readDescription, type TokenDescription } from '../data/tokens/format';
+import { readDescription, TOKEN_DTYPES, TOKEN_FORMATS, type TokenDescription } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
-import { ByteProgress } from '../report/byte_progress';
+import { AmountProgress, bytesText } from '../report/amount_progress';
 import { formatCount, formatDuration, formatSeconds } from '../report/format';
 import { Interrupt } from './interrupt';
+import { fraction, integer, jsonOption, type Done } from './options';
 import { shownPath } from './terminal';
+
+export const prepareCommand = (done: Done): Command =>
+  new Command('prepare')
+    .summary('turn texts into token files')
+    .description(
+      'Tokenises text files (.txt, .text, .md), JSON lines (.jsonl, .ndjson; a document a line) and folders of them into ' +
+        "a folder with train.bin and val.bin, which a configuration's data.tokens names. The tokenizer's end-of-text token, " +
+        'where it has one, follows each document. The folder is there as a whole or not at all; it is replaced only by ' +
+        'what is made of the same inputs.',
+    )
+    .argument('<inputs...>', 'text files, files of JSON lines, and folders')
+    .requiredOption('--output <folder>', 'the folder to make')
+    .option('--tokenizer <byte or file>', 'byte, or a tokenizer.json', 'byte')
+    .addOption(
+      new Option('--format <layout>', "nanoGPT's layout, ids alone, or llm.c's, with a header")
+        .choices(TOKEN_FORMATS)
+        .default('nanogpt'),
+    )
+    .addOption(
+      new Option('--dtype <type>', 'how an id is stored (default: uint16 where the vocabulary fits)').choices(
+        TOKEN_DTYPES,
+      ),
+    )
+    .option(
+      '--validation-fraction <share>',
+      'share of the texts, from their end, that is kept for validation',
+      fraction,
+      0.1,
+    )
+    .option('--text-key <name>', 'where JSON lines have their text', 'text')
+    .option('--workers <n>', 'threads (default: one a processor); they do not change the result', integer(1))
+    .addOption(jsonOption('what was made as JSON'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae prepare book.txt --output data/book
+  $ tesserae prepare corpus/ more.jsonl --output data/corpus --tokenizer gpt2/tokenizer.json`,
+    )
+    .action(async (inputs: string[], { json, ...options }: Omit<PrepareCommand, 'json'> & { json?: true }) =>
+      done(await prepare(inputs, { ...options, json: json ?? false })),
+    );
 
 /** What the command line says. */
 export interface PrepareCommand extends Pick<
@@ -34,7 +78,7 @@ export async function prepare(inputs: readonly string[], command: PrepareCommand
   const folder = path.resolve(output);
   const inputNames = inputs.map((input) => path.relative(folder, path.resolve(input)));
   await checkReplaceable(folder, inputNames);
-  const progress = new ByteProgress();
+  const progress = new AmountProgress(bytesText);
   const started = performance.now();
   using interrupt = new Interrupt(
     () => undefined,

@@ -1,9 +1,10 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
 import { devices, plan as planGraph } from '../native';
+import { makeFolder } from '../report/make_folder';
 import type { Plan } from '../report/plan_table';
 import { makeProfile, type OperationTiming, type Profile } from '../report/profile';
 import { profileSvg } from '../report/profile_svg';
@@ -32,7 +33,7 @@ export async function profile(
 ): Promise<void> {
   const { outputDir, ...args } = run.training;
   const measured = await profileTraining(model, train, args);
-  await mkdir(outputDir, { recursive: true });
+  await makeFolder(outputDir);
   const picture = path.join(outputDir, 'profile.svg');
   const title = `${path.basename(outputDir)}: a training step on ${measured.device}, ${measured.precision}`;
   await writeFile(picture, profileSvg(measured, { title }));

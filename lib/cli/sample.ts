@@ -1,45 +1,129 @@
+import { Command } from 'commander';
 import { loadModel } from '../checkpoint/checkpoint';
+import { IdTokenizer } from '../data/id_tokenizer';
 import { TesseraeError } from '../errors';
-import type { Device } from '../models/device';
-import type { GenerateOptions } from '../sampling/options';
-import { Sampler } from '../sampling/sampler';
+import type { Model } from '../models/model';
+import { Sampler, type Generation } from '../sampling/sampler';
+import { converse, type Answer } from './interactive';
 import { Interrupt } from './interrupt';
+import {
+  deviceOption,
+  jsonOption,
+  modelOptions,
+  precisionOption,
+  threadsOption,
+  weightsOption,
+  type ComputeOptions,
+  type Done,
+} from './options';
+import { samplingOptions, withDefaults, type SamplingOptions } from './sampling_options';
 import { safeFor } from './terminal';
 
-/** What the command line says. */
-export interface SampleCommand extends Pick<
-  GenerateOptions,
-  'maxNewTokens' | 'temperature' | 'seed' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty' | 'stop'
-> {
-  readonly prompt: string;
+interface SampleOptions extends SamplingOptions, ComputeOptions {
+  readonly prompt?: string;
+  readonly interactive?: true;
+  readonly allowAnyStart?: true;
   readonly weights: 'trained' | 'ema';
-  readonly device: string;
-  readonly threads?: number;
+  readonly json?: true;
+}
+
+export function sampleCommand(done: Done): Command {
+  const command = new Command('sample')
+    .summary('continue a text with a trained model')
+    .description(
+      'Continues a text with a trained model; prints it as it comes. Of a model whose checkpoint names no tokenizer, ' +
+        'prompts and results are token ids with spaces between them.',
+    )
+    .argument('<folder>', 'outputDir of a run (its newest checkpoint is used), or a checkpoint')
+    .option('--prompt <text>', 'text to continue (default: what training began with, or a new line)')
+    .option('--interactive', 'continue each line that is typed, or that comes from a pipe')
+    .option('--allow-any-start', 'take prompts that begin otherwise than training did');
+  for (const option of samplingOptions()) command.addOption(option);
+  return command
+    .addOption(weightsOption())
+    .addOption(deviceOption())
+    .addOption(threadsOption())
+    .addOption(precisionOption())
+    .addOption(jsonOption('a JSON line for each text'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae sample runs/config --prompt "Call me" --max-new-tokens 400
+  $ tesserae sample runs/config --prompt "Call me" --top-p 0.9 --stop "."
+  $ tesserae sample runs/config --interactive
+  $ tesserae sample runs/config --interactive --json < prompts.txt > texts.jsonl`,
+    )
+    .action(async (folder: string, options: SampleOptions) => {
+      if (options.logprobs !== undefined && !options.json)
+        command.error("error: option '--logprobs <n>' needs --json, which shows them");
+      if (options.prompt !== undefined && options.interactive)
+        command.error(
+          "error: option '--prompt <text>' does not go with --interactive, which asks for prompts",
+        );
+      done(await sample(folder, options));
+    });
 }
 
 /** `tesserae sample`: continues a text with a trained model. Gives the exit code. */
-export async function sample(folder: string, command: SampleCommand): Promise<number> {
-  const { prompt, weights, device, threads, ...options } = command;
-  const { model, tokenizer } = await loadModel(folder, {
-    device: device as Device,
-    weights,
-    ...(threads === undefined ? {} : { threads }),
-  });
+async function sample(folder: string, options: SampleOptions): Promise<number> {
+  const { prompt, interactive, allowAnyStart, weights, device, threads, precision, json, ...given } = options;
+  const where = modelOptions({ device, threads, precision });
+  const { model, tokenizer, trainingStarts } = await loadModel(folder, { ...where, weights });
   using _model = model;
+  requireNoTypes(model);
+  const sampler = new Sampler(model, tokenizer ?? new IdTokenizer(model.config.vocabSize), {
+    trainingStarts,
+    allowAnyStart,
+  });
+  if (interactive) return await converse(sampler, given, json ? writeJson : writeText);
   using interrupt = new Interrupt(() => undefined);
-  if (!tokenizer)
-    throw new TesseraeError(
-      'ERR_CHECKPOINT',
-      `the checkpoint in ${folder} names no tokenizer, which text needs`,
-      {
-        details: { path: folder },
-      },
-    );
-  process.stdout.write(prompt);
-  for await (const { text } of new Sampler(model, tokenizer).stream(prompt, options)) {
-    if (interrupt.requested) break;
-    process.stdout.write(safeFor(process.stdout, text));
-  }
-  process.stdout.write('\n');
+  await (json ? writeJson : writeText)(sampler, prompt ?? '', { ...given, signal: interrupt.signal });
   return interrupt.exitCode;
+}
+
+/** As text, as it comes; several texts with a line between them. */
+const writeText: Answer = async (sampler, prompt, { signal, ...options }) => {
+  const given = { ...withDefaults(options), signal };
+  const write = (text: string): void => void process.stdout.write(safeFor(process.stdout, text));
+  if ((given.numBeams ?? 1) > 1 || (given.numReturnSequences ?? 1) > 1) {
+    const texts = await sampler.generate([prompt], given);
+    write(texts.map(({ text }) => `${prompt}${text}\n`).join('---------------\n'));
+    return;
+  }
+  const stream = sampler.stream(prompt, given);
+  // What is wrong with the prompt is said before it is repeated.
+  let next = await stream.next();
+  write(prompt);
+  for (; !next.done; next = await stream.next()) write(next.value.text);
+  write('\n');
+};
+
+const writeJson: Answer = async (sampler, prompt, { signal, ...options }) => {
+  const texts = await sampler.generate([prompt], { ...withDefaults(options), signal });
+  for (const one of texts) process.stdout.write(`${JSON.stringify(record(prompt, one))}\n`);
+};
+
+const record = (
+  prompt: string,
+  { text, tokens, finishReason, logprobs, topLogprobs }: Generation,
+): object => ({
+  type: 'sample',
+  prompt,
+  text,
+  tokens: Array.from(tokens),
+  finishReason,
+  ...(logprobs ? { logprobs: Array.from(logprobs) } : {}),
+  ...(topLogprobs ? { topLogprobs } : {}),
+});
+
+function requireNoTypes({ config }: Model): void {
+  const [setting] = (['nTypes', 'nStypes'] as const).filter((name) => config[name] > 0);
+  if (setting === undefined) return;
+  throw new TesseraeError(
+    'ERR_CONFIG',
+    `the model has ${setting} ${config[setting]}, and its checkpoint does not say which type a token has: sample it from ` +
+      'TypeScript, with sampler.generate(prompt, { types: { byToken: […] } })',
+    { details: { path: setting } },
+  );
 }

@@ -1,13 +1,38 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { Command } from 'commander';
 import { TesseraeError } from '../errors';
 import { scheduleSvg, scheduleText } from '../report/schedule_plot';
 import { scheduleOf } from '../training/arguments';
 import { readRunConfig } from './config';
+import { jsonOption, type Done } from './options';
 import { shownPath } from './terminal';
 
+interface ScheduleOptions {
+  svg?: string;
+  json?: true;
+}
+
+export const scheduleCommand = (done: Done): Command =>
+  new Command('schedule')
+    .summary('show the learning rate of every step, without running it')
+    .description(
+      'Prints the phases of the learning rate that the training section asks for, with their steps and rates, and draws ' +
+        'them. A rate that is negative or not finite is an error.',
+    )
+    .argument('<config>', 'JSON file with training')
+    .option('--svg <file>', 'draw the schedule to this file')
+    .addOption(jsonOption('phases and the rate of every step as JSON'))
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ tesserae schedule config.json --svg schedule.svg`,
+    )
+    .action(async (file: string, options: ScheduleOptions) => done(await schedule(file, options)));
+
 /** `tesserae schedule`: prints the phases of a run's learning rate, and draws it to `svg`. Gives the exit code. */
-export async function schedule(file: string, { svg }: { readonly svg?: string }): Promise<number> {
+async function schedule(file: string, { svg, json }: ScheduleOptions): Promise<number> {
   const { training } = await readRunConfig(file);
   if (!training)
     throw new TesseraeError(
@@ -16,10 +41,16 @@ export async function schedule(file: string, { svg }: { readonly svg?: string })
       { details: { file, path: 'training' } },
     );
   const planned = scheduleOf(training);
+  if (svg !== undefined) {
+    const name = path.basename(file).replace(/\.json$/, '');
+    await writeFile(svg, scheduleSvg(planned, { title: `${name}: learning rate` }));
+  }
+  if (json) {
+    const { phases, rates } = planned;
+    process.stdout.write(`${JSON.stringify({ type: 'schedule', phases, rates: Array.from(rates) })}\n`);
+    return 0;
+  }
   process.stdout.write(`${scheduleText(planned)}\n`);
-  if (svg === undefined) return 0;
-  const name = path.basename(file).replace(/\.json$/, '');
-  await writeFile(svg, scheduleSvg(planned, { title: `${name}: learning rate` }));
-  process.stdout.write(`\npicture  ${shownPath(svg)}\n`);
+  if (svg !== undefined) process.stdout.write(`\npicture  ${shownPath(svg)}\n`);
   return 0;
 }

@@ -1,13 +1,10 @@
-import { isDeepStrictEqual } from 'node:util';
+import path from 'node:path';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
-import { identityOf } from '../data/tokenizers';
 import type { TokenData } from '../data/worker_dataset';
-import { TesseraeError } from '../errors';
-import type { Device } from '../models/device';
 import { Model, type ModelOptions } from '../models/model';
-import type { Precision } from '../native';
 import { formatCount, formatDuration } from '../report/format';
 import { RunReport } from '../report/run_report';
 import { Sampler } from '../sampling/sampler';
@@ -15,18 +12,79 @@ import type { TrainResult } from '../training/events';
 import type { ResumeResult } from '../training/resume';
 import { Trainer } from '../training/trainer';
 import { readTrainableRun, type RunConfig, type SamplingConfig } from './config';
-import { openData } from './data';
+import { openData, requireSameTokens } from './data';
 import { Interrupt } from './interrupt';
+import {
+  deviceOption,
+  integer,
+  jsonOption,
+  modelOptions,
+  positive,
+  precisionOption,
+  threadsOption,
+  type ComputeOptions,
+  type Done,
+} from './options';
 import { profile } from './profile';
 import { safeFor, shownPath } from './terminal';
 
+interface TrainOptions extends ComputeOptions {
+  maxSteps?: number;
+  batchSize?: number;
+  learningRate?: number;
+  seed?: number;
+  outputDir?: string;
+  reportTo?: string[];
+  profile?: true;
+  json?: true;
+}
+
+export const trainCommand = (done: Done): Command =>
+  new Command('train')
+    .summary('train a model')
+    .description(
+      'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
+        'its outputDir. Ctrl-C, SIGTERM and SIGUSR1 stop after the current step and save; the same command goes on from ' +
+        'there, as it does after a crash.',
+    )
+    .argument('<config>', 'JSON file with model, data and training')
+    .option('--max-steps <n>', 'optimizer steps, instead of training.maxSteps', integer(1))
+    .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
+    .option('--learning-rate <rate>', 'instead of training.learningRate', positive)
+    .option('--seed <n>', 'instead of training.seed', integer(0))
+    .option('--output-dir <folder>', 'instead of training.outputDir')
+    .addOption(new Option('--report-to <sink...>', 'instead of training.reportTo').choices(['tensorboard']))
+    .addOption(deviceOption())
+    .addOption(threadsOption())
+    .addOption(precisionOption())
+    .option(
+      '--profile',
+      'measure some steps, operation by operation, instead of training; leaves profile.svg',
+    )
+    .addOption(jsonOption('events as JSON lines on standard output, or the profile as JSON'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae train config.json
+  $ tesserae train config.json --max-steps 50 --output-dir runs/trial
+  $ tesserae train config.json --profile`,
+    )
+    .action(async (file: string, options: TrainOptions) => {
+      const { device, threads, precision, profile, json, outputDir, ...rest } = options;
+      const overrides = {
+        ...rest,
+        ...(outputDir === undefined ? {} : { outputDir: path.resolve(outputDir) }),
+      };
+      const where = modelOptions({ device, threads, precision });
+      done(await train(file, { overrides, where, json: json ?? false, profile: profile ?? false }));
+    });
+
 /** What the command line says beside the configuration. */
-export interface TrainCommand {
+interface TrainCommand {
   /** Values of `training` that take the place of the file's. */
   readonly overrides: Readonly<Record<string, unknown>>;
-  readonly device: string;
-  readonly threads?: number;
-  readonly precision?: Precision;
+  readonly where: ModelOptions;
   readonly json: boolean;
   /** Measure some steps instead of training. */
   readonly profile: boolean;
@@ -36,7 +94,7 @@ export interface TrainCommand {
  * `tesserae train`: trains a model, and leaves metrics, a loss curve and a checkpoint; goes on from the latest
  * checkpoint that is in the run's folder. With `--profile`, measures some steps and leaves a picture. Gives the exit code.
  */
-export async function train(file: string, command: TrainCommand): Promise<number> {
+async function train(file: string, command: TrainCommand): Promise<number> {
   // Before there is something to save, a signal ends the process as if nobody had listened.
   let stop = (): void => process.exit(interrupt.exitCode);
   let hide = (): void => undefined;
@@ -45,13 +103,8 @@ export async function train(file: string, command: TrainCommand): Promise<number
     () => hide(),
   );
   const run = await readTrainableRun(file, command.overrides);
-  await using data = await openData(run.data, run.model);
-  using model = await modelOf(run, data, {
-    device: command.device as Device,
-    seed: run.training.seed ?? 0,
-    ...(command.threads === undefined ? {} : { threads: command.threads }),
-    ...(command.precision === undefined ? {} : { precision: command.precision }),
-  });
+  await using data = await openData(run.data, run.model, run.initFrom);
+  using model = await modelOf(run, data, { ...command.where, seed: run.training.seed ?? 0 });
   if (command.profile) {
     if (!command.json) process.stderr.write(`${describe(model, data)}\n`);
     await profile(model, data.train, { training: run.training, json: command.json });
@@ -104,24 +157,18 @@ export async function train(file: string, command: TrainCommand): Promise<number
 /** A new model, or that of the checkpoint to start from, to which the data's tokens have to mean something. */
 async function modelOf(
   run: RunConfig,
-  { tokenizer, vocabSize }: Pick<TokenData, 'tokenizer' | 'vocabSize'>,
+  data: Pick<TokenData, 'tokenizer' | 'vocabSize'>,
   options: ModelOptions,
 ): Promise<Model> {
   if (run.initFrom === undefined) return Model.create(run.model, options);
   const { model, tokenizer: own } = await loadModel(run.initFrom, options);
-  const known = model.config.vocabSize;
-  // Ids that nobody's tokenizer made can only be told by their range, which opening the data has checked.
-  if (tokenizer === undefined) return model;
-  if (own ? isDeepStrictEqual(identityOf(own), identityOf(tokenizer)) : known === vocabSize) return model;
-  model.dispose();
-  const theirs = own ? `the '${own.name}' tokenizer` : `a vocabulary of ${known}`;
-  const other = own?.name === tokenizer.name ? 'another' : 'the';
-  throw new TesseraeError(
-    'ERR_CONFIG',
-    `initFrom '${run.initFrom}' has ${theirs}, but the data is read with ${other} '${tokenizer.name}' tokenizer, of ` +
-      `${vocabSize} tokens: their ids mean other things`,
-    { details: { path: 'initFrom' } },
-  );
+  try {
+    requireSameTokens(`initFrom '${run.initFrom}'`, { model, tokenizer: own }, data);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  return model;
 }
 
 /** Damage is told on standard error whatever else is: a disk that loses bits should not go unnoticed. */

@@ -69,7 +69,12 @@ export class TextSource {
   }
 }
 
-async function readText(path: string): Promise<Uint8Array> {
+/**
+ * The bytes of a UTF-8 text file.
+ *
+ * @throws TesseraeError `ERR_DATA` for a file that is missing, empty or not text.
+ */
+export async function readText(path: string): Promise<Uint8Array> {
   let file: FileHandle;
   try {
     file = await open(path, 'r');

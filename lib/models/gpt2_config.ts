@@ -343,27 +343,36 @@ export function fromHuggingFace(json: unknown): { config: GPT2Config; rest: Reco
   return { config: resolveGPT2Config(options, ''), rest: Object.fromEntries(rest) };
 }
 
+/** The setting because of which Hugging Face's GPT-2 can't compute a model, such as `positions none`; undefined if it can. */
+export function whatIsOwn(config: GPT2Config): string | undefined {
+  const portable: Partial<GPT2Config> = {
+    ...{
+      isCausal: true,
+      isEncoder: false,
+      nTypes: 0,
+      nStypes: 0,
+      positions: 'learned',
+      normalization: 'pre',
+    },
+    headDim: config.nEmbd / config.nHead,
+  };
+  const own = OWN.find((key) => portable[key] !== undefined && portable[key] !== config[key]);
+  return own && `${own} ${String(config[own])}`;
+}
+
 /**
  * The Hugging Face config.json of a model. Where Hugging Face's GPT-2 computes the same function, `model_type` is 'gpt2';
  * a model that uses more (types, post norm, other positions, an encoder) gets a type of its own, so that nothing loads
  * it as something else. What Hugging Face has no name for stands under `tesserae.model`.
  */
 export function toHuggingFace(config: GPT2Config): Record<string, unknown> & { tesserae: { model: object } } {
-  const portable =
-    config.isCausal &&
-    !config.isEncoder &&
-    config.nTypes === 0 &&
-    config.nStypes === 0 &&
-    config.positions === 'learned' &&
-    config.normalization === 'pre' &&
-    config.headDim * config.nHead === config.nEmbd;
+  const portable = whatIsOwn(config) === undefined;
   return {
     ...(portable ? { architectures: ['GPT2LMHeadModel'] } : {}),
     model_type: portable ? 'gpt2' : OWN_MODEL_TYPE,
     ...Object.fromEntries(
       Object.entries(HUGGING_FACE).map(([ours, theirs]) => [theirs, config[ours as 'nEmbd']]),
     ),
-    torch_dtype: 'float32',
     tesserae: { model: Object.fromEntries(OWN.map((key) => [key, config[key]])) },
   };
 }

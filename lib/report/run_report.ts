@@ -1,8 +1,9 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import pc, { isColorSupported } from 'picocolors';
 import { TesseraeError } from '../errors';
 import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
+import { makeFolder } from './make_folder';
 import { MetricsFile, type MetricsRecord } from './metrics_file';
 import { TrainingProgress, type ProgressState } from './progress';
 
@@ -70,7 +71,7 @@ export class RunReport {
   static async create(options: RunReportOptions): Promise<RunReport> {
     const { directory, resumed } = options;
     const name = path.join(directory, 'metrics.jsonl');
-    const { file, kept } = await mkdir(directory, { recursive: true })
+    const { file, kept } = await makeFolder(directory)
       .then(async () =>
         resumed ? MetricsFile.resume(name, resumed.step) : { file: await MetricsFile.create(name), kept: [] },
       )

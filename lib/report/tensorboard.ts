@@ -1,6 +1,7 @@
-import { mkdir, open, type FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { makeFolder } from './make_folder';
 
 /** What TensorBoard shows of an event of a trainer, by tag; the tags are those of Hugging Face's Trainer. */
 export function scalarsOf(event: {
@@ -53,7 +54,7 @@ export class EventFile {
    * the folder, so that a run that is resumed has no step twice.
    */
   static async create(directory: string, step: number): Promise<EventFile> {
-    await mkdir(directory, { recursive: true });
+    await makeFolder(directory);
     const seconds = String(Math.floor(Date.now() / 1000)).padStart(10, '0');
     const name = path.join(
       directory,

@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import type { SequenceStarts } from '../data/dataset';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
@@ -24,12 +25,12 @@ export interface Generation {
 
 export interface SamplerOptions {
   /**
-   * Tokens with which the sequences of training began, where it was recorded: prompts must begin with one of them.
-   * Default: any may.
+   * How the sequences of training began, as `loadModel` returns it: prompts must begin with one of its first tokens, and
+   * an empty prompt becomes the only one. Default: a prompt may begin with any token.
    */
-  readonly startTokens?: readonly number[];
+  readonly trainingStarts?: SequenceStarts | undefined;
   /** Takes prompts that begin otherwise than training did. Default false. */
-  readonly allowAnyStart?: boolean;
+  readonly allowAnyStart?: boolean | undefined;
 }
 
 /**
@@ -68,7 +69,8 @@ export class Sampler {
   /**
    * Continues a prompt, or a list of prompts side by side.
    *
-   * @param prompt - text or token ids; an empty one becomes the tokenizer's start token (bytes: a newline).
+   * @param prompt - text or token ids; an empty one becomes the only first token of `trainingStarts`, or else the
+   * tokenizer's start token (bytes: a newline).
    * @returns of a list: the sequences of the first prompt, then those of the next, numReturnSequences each.
    * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DATA` for a prompt that can't be read or when no token is
    * allowed, `ERR_OUT_OF_MEMORY`, `ERR_BUSY` while the model is at work, `ERR_DISPOSED` after its `dispose()`.
@@ -161,6 +163,7 @@ export class Sampler {
 
   private promptTokens(prompt: Prompt): number[] {
     const tokens = Array.from(typeof prompt === 'string' ? this.tokenizer.encode(prompt) : prompt);
+    if (tokens.length === 0) tokens.push(this.startToken());
     const { vocabSize } = this.model.config;
     const wrong = tokens.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
     if (wrong >= 0)
@@ -169,27 +172,45 @@ export class Sampler {
         `token ${wrong} of the prompt is ${String(tokens[wrong])}: ids are integers from 0 to ${vocabSize - 1}`,
         { details: { position: wrong } },
       );
-    if (tokens.length === 0) tokens.push(this.startToken());
-    const { startTokens, allowAnyStart = false } = this.options;
-    const [first = -1] = tokens;
-    if (startTokens !== undefined && !allowAnyStart && !startTokens.includes(first))
-      throw new TesseraeError(
-        'ERR_DATA',
-        `the prompt begins with token ${first}, but sequences of training began with ${startTokens.slice(0, 8).join(', ')}` +
-          `${startTokens.length > 8 ? ', …' : ''}: begin with one of these, or set allowAnyStart`,
-        { details: { token: first } },
-      );
+    this.checkStart(tokens[0] ?? -1);
     return tokens;
   }
 
+  /** The first tokens of training's sequences, the most frequent first; undefined where any may begin one. */
+  private get firstTokens(): readonly number[] | undefined {
+    const { firstTokens = 'any' } = this.options.trainingStarts ?? {};
+    return firstTokens === 'any' ? undefined : firstTokens.map(({ token }) => token);
+  }
+
+  private checkStart(first: number): void {
+    const { firstTokens } = this;
+    if (!firstTokens || this.options.allowAnyStart || firstTokens.includes(first)) return;
+    throw new TesseraeError(
+      'ERR_DATA',
+      `the prompt begins with token ${this.shown(first)}, but sequences of training began with ` +
+        `${firstTokens.map((token) => this.shown(token)).join(', ')}: begin with ` +
+        `${firstTokens.length === 1 ? 'it' : 'one of these'}, or set allowAnyStart`,
+      { details: { token: first, firstTokens } },
+    );
+  }
+
+  /** A token with its text, where it has one: `10 ("\n")`. */
+  private shown(token: number): string {
+    const text = token < this.tokenizer.vocabSize ? this.tokenizer.decode([token]) : '';
+    return /^\uFFFD?$/.test(text) || text === String(token)
+      ? String(token)
+      : `${token} (${JSON.stringify(text)})`;
+  }
+
   private startToken(): number {
-    const { startToken } = this.tokenizer;
-    if (startToken === undefined)
-      throw new TesseraeError(
-        'ERR_DATA',
-        `the prompt is empty, and the '${this.tokenizer.name}' tokenizer has no start token: give at least one token`,
-      );
-    return startToken;
+    const { firstTokens } = this;
+    const [only] = firstTokens?.length === 1 ? firstTokens : [];
+    const token = only ?? this.tokenizer.startToken;
+    if (token !== undefined) return token;
+    throw new TesseraeError(
+      'ERR_DATA',
+      `the prompt is empty, and the '${this.tokenizer.name}' tokenizer has no start token: give at least one token`,
+    );
   }
 }
 

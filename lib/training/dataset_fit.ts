@@ -3,7 +3,15 @@ import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
 
 /** @throws TesseraeError `ERR_CONFIG` for a dataset that the model can't learn from. */
-export function checkFits({ blockSize, tokenizer, predictsNext, ids }: Dataset, model: Model): void {
+export function checkFits(
+  {
+    blockSize,
+    tokenizer,
+    predictsNext,
+    ids,
+  }: Pick<Dataset, 'blockSize' | 'tokenizer' | 'predictsNext' | 'ids'>,
+  model: Model,
+): void {
   const { nPositions, vocabSize, isCausal } = model.config;
   if (ids) checkIds(ids, model);
   if (predictsNext && !isCausal)

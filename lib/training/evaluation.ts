@@ -1,8 +1,18 @@
 import { TesseraeError } from '../errors';
-import type { Dataset } from '../data/dataset';
+import type { Dataset, DatasetBatch } from '../data/dataset';
 import { packBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import type { EvaluationResult } from './events';
+
+/** How a dataset is evaluated. */
+export interface EvaluationOptions {
+  /** Rows of a batch. */
+  readonly rows: number;
+  /** Batches at most. */
+  readonly batches: number;
+  /** Told of each batch once it is evaluated, with the targets of all of them so far. */
+  readonly onBatch?: (batch: DatasetBatch, tokens: number) => void;
+}
 
 /**
  * The mean loss of a target over a fixed set of rows, without dropout and label smoothing.
@@ -11,8 +21,8 @@ import type { EvaluationResult } from './events';
  */
 export async function evaluateModel(
   model: Model,
-  dataset: Dataset,
-  options: { rows: number; batches: number },
+  dataset: Pick<Dataset, 'blockSize' | 'evaluationBatches'>,
+  options: EvaluationOptions,
 ): Promise<EvaluationResult> {
   const standard = { rows: options.rows, time: dataset.blockSize };
   let lossSum = 0;
@@ -28,6 +38,7 @@ export async function evaluateModel(
       throw new TesseraeError('ERR_INTERNAL', "an evaluation returned no 'loss' of two numbers");
     lossSum += sum;
     tokens += valid;
+    options.onBatch?.(batch, tokens);
   }
   if (tokens === 0)
     throw new TesseraeError(

@@ -60,7 +60,7 @@ export interface TrainResult {
   readonly reason: 'maxSteps' | 'stopped';
   /** Steps of the trainer so far. */
   readonly step: number;
-  /** Mean loss of the steps of the last `step` event, in nats; NaN when no step was run. */
+  /** Mean loss of the steps of the last `step` event, perhaps of the run before, in nats; NaN before the first step. */
   readonly loss: number;
   /** The last evaluation, when there was one. */
   readonly evaluation?: EvaluationResult;

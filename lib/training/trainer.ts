@@ -161,7 +161,7 @@ export class Trainer {
     this.working = 'step';
     const number = this.steps + ++this.stepsUnderWay;
     try {
-      const done = await this.apply(isList(batches) ? batches : [batches], number);
+      const done = await this.apply(listOf(batches), number);
       const { lossSum, validTargets, gradNorm, learningRate, applied } = done;
       return {
         step: number,
@@ -329,7 +329,8 @@ export class Trainer {
       maxSteps,
     });
     const speed = new Throughput();
-    let loss = NaN;
+    // That of the last report, for a run that has nothing left to do.
+    let loss = this.interval.lossSum / this.interval.validTargets;
     let evaluation: EvaluationResult | undefined;
     const { outputDir, reportTo } = this.arguments;
     const warning = this.isLast() ? undefined : await this.saving.prepare(this.steps);
@@ -463,8 +464,14 @@ export class Trainer {
   }
 }
 
-function isList(batches: TrainingBatch | readonly TrainingBatch[]): batches is readonly TrainingBatch[] {
-  return Array.isArray(batches);
+/** What `step()` was given: JavaScript may give anything. */
+function listOf(batches: unknown): readonly TrainingBatch[] {
+  const list: readonly unknown[] = Array.isArray(batches) ? batches : [batches];
+  if (list.every((batch) => typeof batch === 'object' && batch !== null)) return list as TrainingBatch[];
+  throw new TesseraeError(
+    'ERR_DATA',
+    'step() needs a batch such as { tokens: [[1, 2, 3]] }, or an array of them',
+  );
 }
 
 function busy(call: string, running: string): TesseraeError {

@@ -259,7 +259,42 @@ describe('train --profile', () => {
   });
 });
 
+describe('eval', () => {
+  it("measures on the run's own validation data what training measured there", () => {
+    const metrics = records(readFileSync(path.join(folder, 'runs', 'run', 'metrics.jsonl'), 'utf8'));
+    const trained = metrics.filter(({ type }) => type === 'evaluate').at(-1);
+    const { code, out, err } = tesserae(
+      ...['eval', config, '--json', '--device', 'cpu', '--batch-size', '4', '--max-batches', '2'],
+    );
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(JSON.parse(out)).toMatchObject({
+      type: 'eval',
+      checkpoint: path.join(folder, 'runs', 'run', 'checkpoint-5'),
+      loss: trained?.['loss'],
+      tokens: trained?.['tokens'],
+    });
+  });
+});
+
+describe('export', () => {
+  it('writes a folder that is sampled as the run is', () => {
+    expect(tesserae('export', 'runs/run', 'published')).toMatchObject({ code: 0, err: '' });
+    const text = (of: string): string => tesserae('sample', of, '--seed', '5').out;
+    expect(text('published')).toBe(text('runs/run'));
+  });
+});
+
 describe('sample', () => {
+  it('continues each line of a pipe', () => {
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [PROGRAM, 'sample', 'runs/run', '--interactive', '--json', '--max-new-tokens', '4', '--device', 'cpu'],
+      { encoding: 'utf8', env: ENVIRONMENT, cwd: folder, input: 'the cat\nthe dog' },
+    );
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(records(stdout)).toMatchObject([{ prompt: 'the cat' }, { prompt: 'the dog' }]);
+  });
+
   it('continues the prompt, the same way for the same seed', () => {
     const ask = (seed: string): string => {
       const { code, out, err } = tesserae(
@@ -332,6 +367,18 @@ describe('mistakes', () => {
       ['train', 'run.json', '--device', 'cpu', '--precision', 'bf16'],
       1,
       /^error ERR_DEVICE: the CPU computes in fp32/,
+    ],
+    [
+      'a file as outputDir',
+      ['train', 'run.json', '--output-dir', 'book.txt'],
+      1,
+      /^error ERR_CHECKPOINT: .*there is a file where a folder should be: remove it, or write elsewhere\n$/,
+    ],
+    [
+      'an outputDir where no folder can be made',
+      ['train', 'run.json', '--output-dir', '/proc/run'],
+      1,
+      /^error ERR_CONFIG: outputDir '\/proc\/run' can't be written: ENOENT.*\n$/,
     ],
     ['a device that is none', ['train', 'run.json', '--device', 'tpu'], 1, /^error ERR_CONFIG: device 'tpu'/],
   ])('%s', (_what, args, expected, message) => {

@@ -142,6 +142,14 @@ describe('tesserae average', () => {
     return [code, text(out), text(err)];
   };
 
+  it('says as JSON what it averaged', async () => {
+    await three();
+    const [code, out] = await run(at('a'), at('b'), at('mean'), '--json');
+    expect(code).toBe(0);
+    const checkpoints = [at('a'), at('b')];
+    expect(JSON.parse(out ?? '')).toEqual({ type: 'average', folder: at('mean'), checkpoints });
+  });
+
   it('averages checkpoints', async () => {
     await three();
     const [code, out] = await run(at('a'), at('b'), at('mean'));

@@ -64,7 +64,11 @@ describe('saveModel and loadModel', () => {
   it("write Hugging Face's names, layout and configuration", async () => {
     await saveModel(await tinyModel(), at('saved'), { tokenizer: new ByteTokenizer(), step: 7 });
     expect(await readdir(folder)).toEqual(['saved']);
-    expect(await readdir(at('saved'))).toEqual(['config.json', 'model.safetensors']);
+    expect((await readdir(at('saved'))).sort()).toEqual([
+      'config.json',
+      'generation_config.json',
+      'model.safetensors',
+    ]);
     const config = JSON.parse(await readFile(at('saved', 'config.json'), 'utf8')) as Record<string, unknown>;
     expect(config).toMatchObject({
       model_type: 'gpt2',
@@ -97,6 +101,52 @@ describe('saveModel and loadModel', () => {
     expect(result.tokenizer?.name).toBe('byte');
   });
 
+  it.each([
+    ['f16', 'F16', 'float16', 2 ** -11, 2 ** -25],
+    ['bf16', 'BF16', 'bfloat16', 2 ** -8, 0],
+  ] as const)(
+    'keep weights within half a unit in the last place of %s',
+    async (dtype, stored, torch, ulp, least) => {
+      const model = await tinyModel();
+      await saveModel(model, at('saved'), { dtype });
+      const file = await readSafetensors(at('saved', 'model.safetensors'));
+      await file.close();
+      for (const { dtype: one, shape, bytes } of file.tensors.values())
+        expect([one, bytes]).toEqual([stored, 2 * shape.reduce((a, b) => a * b, 1)]);
+      expect(JSON.parse(await readFile(at('saved', 'config.json'), 'utf8'))).toMatchObject({
+        torch_dtype: torch,
+      });
+      const { model: narrow } = await load(at('saved'));
+      for (const { name } of model.graph.parameters) {
+        const [wide, read] = await Promise.all(
+          [model, narrow].map((one) => one.native.readTensor('parameter', name, 'file')),
+        );
+        // Half an ulp is this share of a value; of a half that is subnormal it is 2^-25.
+        wide?.forEach((value, i) =>
+          expect(Math.abs((read?.[i] ?? NaN) - value)).toBeLessThanOrEqual(
+            Math.max(Math.abs(value) * ulp, least),
+          ),
+        );
+      }
+    },
+  );
+
+  it('refuse a weight that f16 can not hold, and leave nothing behind', async () => {
+    const model = await tinyModel();
+    const name = 'transformer.h.0.ln_1.weight';
+    await model.native.writeTensor('parameter', name, new Float32Array(16).fill(1).fill(65520, 3, 4), 'file');
+    const { message } = await failureOf('ERR_CHECKPOINT', () =>
+      saveModel(model, at('saved'), { dtype: 'f16' }),
+    );
+    expect(message).toMatch(
+      /'transformer\.h\.0\.ln_1\.weight' has 65520 at index 3, which f16 can't hold: write f32 or bf16/,
+    );
+    expect(await readdir(folder)).toEqual([]);
+    const other = 'fp16' as 'f16';
+    const wrong = await failureOf('ERR_CONFIG', () => saveModel(model, at('saved'), { dtype: other }));
+    expect(wrong.message).toMatch(/dtype must be one of 'f32', 'f16', 'bf16', not 'fp16'/);
+  });
+
   it('replace an earlier checkpoint, and nothing else', async () => {
     const model = await tinyModel();
     await mkdir(at('empty'));
@@ -106,6 +156,9 @@ describe('saveModel and loadModel', () => {
     await writeFile(at('saved', 'notes.txt'), 'mine');
     const { message } = await failureOf('ERR_CHECKPOINT', () => saveModel(model, at('saved')));
     expect(message).toMatch(/holds 'notes.txt'/);
+    await rm(at('saved', 'notes.txt'));
+    await writeFile(at('saved', 'optimizer.safetensors'), 'moments');
+    await failureOf('ERR_CHECKPOINT', () => saveModel(model, at('saved')));
     await writeFile(at('file'), '');
     await failureOf('ERR_CHECKPOINT', () => saveModel(model, at('file')));
     expect((await readdir(folder)).sort()).toEqual(['deep', 'empty', 'file', 'saved']);

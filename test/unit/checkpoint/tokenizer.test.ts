@@ -36,6 +36,22 @@ describe('a checkpoint made with a tokenizer.json', () => {
     await saveModel(model, at, { ...(loaded.tokenizer ? { tokenizer: loaded.tokenizer } : {}) });
   });
 
+  it("has what transformers' AutoTokenizer and generate read", async () => {
+    const at = path.join(folder, 'published');
+    await saveModel(model, at, { tokenizer });
+    const read = async (name: string): Promise<unknown> =>
+      JSON.parse(await readFile(path.join(at, name), 'utf8'));
+    expect(await read('tokenizer_config.json')).toEqual({
+      tokenizer_class: 'PreTrainedTokenizerFast',
+      bos_token: '<|endoftext|>',
+      eos_token: '<|endoftext|>',
+      clean_up_tokenization_spaces: false,
+      model_max_length: 8,
+    });
+    const end = tokenizer.vocabSize - 1;
+    expect(await read('generation_config.json')).toEqual({ bos_token_id: end, eos_token_id: end });
+  });
+
   it('is loaded with a tokenizer.json that nothing names, as those of other libraries', async () => {
     const at = path.join(folder, 'unnamed');
     await saveModel(model, at);

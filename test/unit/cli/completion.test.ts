@@ -12,6 +12,7 @@ root
 root
   .command('show')
   .summary('show')
+  .addOption(new Option('--colour <name>', 'of the walls').choices(['blue']))
   .addArgument(new Argument('<what>').choices(['floor', 'wall']));
 
 /** What bash offers for the last of these words. */
@@ -40,6 +41,8 @@ it.each<[string[], string[]]>([
     ['red', 'white'],
   ],
   [['tile', 'show', 'w'], ['wall']],
+  // Options of the same name may take other values.
+  [['tile', 'show', '--colour', ''], ['blue']],
   // The shell then offers files.
   [['tile', 'lay', ''], []],
   [['tile', 'unknown', '-'], []],

@@ -1,7 +1,8 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { main, parseBytes } from '../../../lib/cli/main';
+import { main } from '../../../lib/cli/main';
+import { bytes } from '../../../lib/cli/options';
 
 let output: { out: string; err: string };
 beforeEach(() => {
@@ -21,10 +22,10 @@ it.each<[string, number]>([
   ['16GB', 16e9],
   ['512MiB', 512 * 2 ** 20],
   ['1000', 1000],
-])('parseBytes(%s)', (text, bytes) => expect(parseBytes(text)).toBe(bytes));
+])('bytes(%s)', (text, expected) => expect(bytes(text)).toBe(expected));
 
-it.each(['', 'GiB', '-1GiB', '5 parsecs', '0', '1e99GiB'])('parseBytes refuses %j', (text) => {
-  expect(() => parseBytes(text)).toThrow('such as 24GiB');
+it.each(['', 'GiB', '-1GiB', '5 parsecs', '0', '1e99GiB'])('bytes refuses %j', (text) => {
+  expect(() => bytes(text)).toThrow('such as 24GiB');
 });
 
 it.each([
@@ -111,6 +112,24 @@ describe('schedule', () => {
     expect(output.out).toMatch(/^fall +31 – 100 +0\.09995 +4e-7$/m);
     expect(output.out).toContain('schedule.svg');
     expect(await readFile(svg, 'utf8')).toMatch(/^<svg .*>rise<.*>fall</s);
+  });
+
+  it('prints phases and rates as JSON', async () => {
+    const config = await configOf({
+      maxSteps: 4,
+      learningRate: 0.5,
+      warmupSteps: 2,
+      lrScheduler: 'constant',
+    });
+    expect(await main(['schedule', config, '--json'])).toBe(0);
+    expect(JSON.parse(output.out)).toEqual({
+      type: 'schedule',
+      phases: [
+        { name: 'warmup', start: 0, end: 2 },
+        { name: 'constant', start: 2, end: 4 },
+      ],
+      rates: [0.25, 0.5, 0.5, 0.5],
+    });
   });
 
   it.each([

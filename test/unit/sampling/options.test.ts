@@ -1,4 +1,5 @@
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
+import type { SequenceStarts } from '../../../lib/data/dataset';
 import type { ModelConfig } from '../../../lib/models/families';
 import type { GenerateOptions, MaskedSequence } from '../../../lib/sampling/options';
 import { Sampler, type SamplerOptions } from '../../../lib/sampling/sampler';
@@ -193,14 +194,45 @@ describe('types', () => {
   });
 });
 
-it('a prompt begins as training did, unless any start is allowed', async () => {
-  const strict = await sampler({}, { startTokens: [10, 65] });
-  const { message } = await failureOf('ERR_DATA', () => strict.generate('b'));
-  expect(message).toMatch(/token 98.*began with 10, 65.*allowAnyStart/);
-  expect((await strict.generate('Ab', { maxNewTokens: 1 })).tokens).toHaveLength(1);
-  expect((await strict.generate('', { maxNewTokens: 1 })).tokens).toHaveLength(1);
-  const lenient = new Sampler(strict.model, strict.tokenizer, { startTokens: [10], allowAnyStart: true });
-  expect((await lenient.generate('b', { maxNewTokens: 1 })).tokens).toHaveLength(1);
+describe('how training began', () => {
+  const starts = (...tokens: number[]): SequenceStarts => ({
+    firstTokens: tokens.map((token) => ({ token, count: 3 })),
+    promptTokens: { least: 1, most: 1 },
+  });
+
+  it('is how a prompt begins, unless any start is allowed', async () => {
+    const trainingStarts = starts(65, 10);
+    const strict = await sampler({}, { trainingStarts });
+    const { message, details } = await failureOf('ERR_DATA', () => strict.generate('b'));
+    expect(message).toMatch(/token 98 \("b"\), .*began with 65 \("A"\), 10 \("\\n"\): .*allowAnyStart/);
+    expect(details).toEqual({ token: 98, firstTokens: [65, 10] });
+    expect((await strict.generate('Ab', { maxNewTokens: 1 })).tokens).toHaveLength(1);
+    const lenient = new Sampler(strict.model, strict.tokenizer, { trainingStarts, allowAnyStart: true });
+    expect((await lenient.generate('b', { maxNewTokens: 1 })).tokens).toHaveLength(1);
+  });
+
+  it('is what an empty prompt becomes, where there is one way', async () => {
+    const one = await sampler({}, { trainingStarts: starts(65) });
+    const draw = async (prompt: string): Promise<number[]> => [
+      ...(await one.generate(prompt, { maxNewTokens: 8, seed: 1 })).tokens,
+    ];
+    expect(await draw('')).toEqual(await draw('A'));
+    const two = new Sampler(one.model, one.tokenizer, { trainingStarts: starts(65, 66) });
+    expect((await failureOf('ERR_DATA', () => two.generate(''))).message).toMatch(/begins with token 10/);
+  });
+
+  it('may be any, or not recorded', async () => {
+    const any = await sampler({}, { trainingStarts: { ...starts(), firstTokens: 'any' } });
+    expect((await any.generate('b', { maxNewTokens: 1 })).tokens).toHaveLength(1);
+    const unknown = new Sampler(any.model, any.tokenizer, { trainingStarts: undefined });
+    expect((await unknown.generate('', { maxNewTokens: 1 })).tokens).toHaveLength(1);
+  });
+
+  it('of a file that lies is no reason to crash', async () => {
+    const lying = await sampler({}, { trainingStarts: starts(100_000) });
+    expect((await failureOf('ERR_DATA', () => lying.generate('b'))).message).toMatch(/began with 100000:/);
+    expect((await failureOf('ERR_DATA', () => lying.generate(''))).message).toMatch(/100000.*0 to 255/);
+  });
 });
 
 it('log-probabilities come with tokens, streamed or not', async () => {

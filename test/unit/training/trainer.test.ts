@@ -130,7 +130,7 @@ describe('Trainer', () => {
     expect(one.globalStep).toBe(2);
     expect((await one.train()).loss).toBe(wholeLoss);
     expect(one.globalStep).toBe(6);
-    expect(await one.train()).toMatchObject({ reason: 'maxSteps', step: 6, loss: NaN });
+    expect(await one.train()).toMatchObject({ reason: 'maxSteps', step: 6, loss: wholeLoss });
   });
 
   it('ends as after the last step when a callback says stop', async () => {
@@ -482,6 +482,7 @@ describe('Trainer.step', () => {
   it('refuses what the model can not read, and goes on working', async () => {
     const one = new Trainer(await tinyModel(), { arguments: ARGUMENTS });
     await failureOf('ERR_DATA', () => one.step([]));
+    await failureOf('ERR_DATA', () => one.step(undefined as never));
     await failureOf('ERR_DATA', () => one.step({ tokens: [] }));
     await failureOf('ERR_DATA', () => one.step({ tokens: [[1, 32]] }));
     await failureOf('ERR_DATA', () => one.step({ tokens: [[1, -1]] }));

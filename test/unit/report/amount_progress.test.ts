@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import { ByteProgress, byteProgressText } from '../../../lib/report/byte_progress';
+import { AmountProgress, bytesText, tokensText } from '../../../lib/report/amount_progress';
 
 const GiB = 2 ** 30;
 
@@ -8,13 +8,18 @@ it.each([
   [2 * GiB, 2 * GiB, 100, '2 GiB of 2 GiB · 20.5 MiB/s · 0s left'],
   [0, GiB, 1, '0 B of 1 GiB · 0 B/s · - left'],
 ])('tells of %p bytes of %p after %p seconds', (done, total, seconds, text) => {
-  expect(byteProgressText(done, total, seconds)).toBe(text);
+  expect(bytesText(done, total, seconds)).toBe(text);
+});
+
+it('tells of tokens', () => {
+  expect(tokensText(12_000, 20_000, 3)).toBe('12 k of 20 k tokens · 4 k tokens/s · 2s left');
 });
 
 it('is quiet where there is no terminal, and draws and removes a bar where there is one', () => {
   const shown = (isTTY: boolean): string => {
     const stream = Object.assign(new PassThrough(), { isTTY, columns: 100, cursorTo: () => true });
-    const progress = new ByteProgress(
+    const progress = new AmountProgress(
+      bytesText,
       Object.assign(stream, { clearLine: () => true, moveCursor: () => true }),
     );
     progress.update(1, 2);

@@ -1,0 +1,245 @@
+import { stat } from 'node:fs/promises';
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { findCheckpoint, loadModel, type LoadedModel } from '../checkpoint/checkpoint';
+import { ByteCount } from '../data/byte_count';
+import type { Dataset, DatasetBatch } from '../data/dataset';
+import { readText } from '../data/text_source';
+import { TokenWindows } from '../data/token_windows';
+import { TesseraeError } from '../errors';
+import { AmountProgress, tokensText } from '../report/amount_progress';
+import { formatCount } from '../report/format';
+import { checkFits } from '../training/dataset_fit';
+import { evaluateModel } from '../training/evaluation';
+import { readTrainableRun, type DataRun } from './config';
+import { openData, requireSameTokens } from './data';
+import { Interrupt } from './interrupt';
+import {
+  deviceOption,
+  integer,
+  jsonOption,
+  modelOptions,
+  precisionOption,
+  threadsOption,
+  weightsOption,
+  type ComputeOptions,
+  type Done,
+} from './options';
+import { shownPath } from './terminal';
+
+interface EvalOptions extends ComputeOptions {
+  readonly batchSize: number;
+  readonly maxBatches?: number;
+  readonly weights: 'trained' | 'ema';
+  readonly json?: true;
+}
+
+export const evalCommand = (done: Done): Command =>
+  new Command('eval')
+    .summary('measure how well a trained model predicts a text')
+    .description(
+      'Prints the mean loss of a token, perplexity and, where the bytes of the text are known, bits per byte. Of a ' +
+        "configuration the newest checkpoint of its run is evaluated on the run's own validation data, else what the files " +
+        'are is told by their names: .bin or a folder of tesserae prepare, of which its val.bin is taken: token files; ' +
+        '.jsonl: sequences; any other: a text, all of it.',
+    )
+    .argument(
+      '<model>',
+      'outputDir of a run (its newest checkpoint is used), a checkpoint, or a configuration',
+    )
+    .argument('[data...]', 'what to evaluate on, if not the validation data of the configuration')
+    .option('--batch-size <n>', 'rows that are evaluated at a time', integer(1), 8)
+    .option('--max-batches <n>', 'evaluate on so many batches at most (default: on everything)', integer(1))
+    .addOption(weightsOption())
+    .addOption(deviceOption())
+    .addOption(threadsOption())
+    .addOption(precisionOption())
+    .addOption(jsonOption('the result as JSON'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae eval config.json
+  $ tesserae eval runs/config letters.txt
+  $ tesserae eval runs/config/checkpoint-1000 data/book --weights ema --json`,
+    )
+    .action(async (model: string, data: string[], options: EvalOptions, command: Command) => {
+      if (data.length === 0 && !model.endsWith('.json'))
+        command.error('error: give what to evaluate on, or a configuration, which names its validation data');
+      done(await evaluate(model, data, options));
+    });
+
+/** What is evaluated on. */
+interface Evaluated extends AsyncDisposable {
+  readonly dataset: Pick<Dataset, 'blockSize' | 'evaluationBatches'>;
+  /** Tokens of the dataset. */
+  readonly tokens: number;
+  /** Of the text behind the tokens; undefined where there is none. */
+  readonly bytes: ByteCount | undefined;
+}
+
+/** `tesserae eval`: measures a checkpoint's loss. Gives the exit code. */
+async function evaluate(name: string, files: readonly string[], options: EvalOptions): Promise<number> {
+  const { batchSize: rows, maxBatches = Infinity, weights, json } = options;
+  const run = name.endsWith('.json') ? await readTrainableRun(name, {}) : undefined;
+  const directory = await findCheckpoint(run?.training.outputDir ?? name);
+  const loaded = await loadModel(directory, { ...modelOptions(options), weights });
+  using model = loaded.model;
+  await using data =
+    run && files.length === 0
+      ? await openPart('validation', run.data, loaded)
+      : await openFiles(files, loaded);
+  const { dataset, tokens: all, bytes } = data;
+  const progress = new AmountProgress(tokensText);
+  using interrupt = new Interrupt(() => {
+    progress.stop();
+    process.exit(interrupt.exitCode);
+  });
+  const total = Math.min(all, maxBatches * rows * dataset.blockSize);
+  const onBatch = (batch: DatasetBatch, tokens: number): void => {
+    bytes?.add(targetsOf(batch, model.config.ignoreIndex));
+    progress.update(Math.min(tokens, total), total);
+  };
+  const started = performance.now();
+  const result = await evaluateModel(model, dataset, { rows, batches: maxBatches, onBatch }).finally(() =>
+    progress.stop(),
+  );
+  const seconds = (performance.now() - started) / 1000;
+  const { loss, perplexity, tokens } = result;
+  const counted = bytes?.end() ?? 0;
+  // Nats of all targets, as bits, over the bytes that they stand for.
+  const bitsPerByte = counted > 0 ? (loss * tokens) / (Math.LN2 * counted) : undefined;
+  if (json) {
+    const record = {
+      type: 'eval',
+      checkpoint: directory,
+      weights,
+      loss,
+      perplexity,
+      bitsPerByte,
+      tokens,
+      seconds,
+    };
+    process.stdout.write(`${JSON.stringify(record)}\n`);
+    return 0;
+  }
+  const lines: [string, string][] = [
+    ['evaluated', `${shownPath(directory)}, ${formatCount(tokens)} tokens`],
+    ['loss', `${loss.toFixed(4)} nats per token`],
+    ['perplexity', perplexity.toPrecision(5)],
+    ...(bitsPerByte === undefined ? [] : [['bits/byte', bitsPerByte.toFixed(4)] as [string, string]]),
+  ];
+  process.stdout.write(lines.map(([label, value]) => `${pc.dim(label.padEnd(12))}${value}\n`).join(''));
+  return 0;
+}
+
+/** A part of what a run's configuration could train on: all of `train` where nothing is kept for validation. */
+async function openPart(
+  part: 'train' | 'validation',
+  run: DataRun,
+  { model, tokenizer, directory }: LoadedModel,
+): Promise<Evaluated> {
+  const data = await openData(run, model.config, directory);
+  const { [part]: dataset, sizes } = data;
+  try {
+    if (!dataset)
+      throw new TesseraeError(
+        'ERR_DATA',
+        'nothing is kept for validation: name the files to evaluate on, one by one',
+        { details: { path: 'validation' } },
+      );
+    requireSameTokens(`the checkpoint '${directory}'`, { model, tokenizer }, data);
+    checkFits(dataset, model);
+  } catch (error) {
+    await data.close();
+    throw error;
+  }
+  return {
+    dataset,
+    tokens: sizes[part],
+    bytes: data.tokenizer && new ByteCount(data.tokenizer),
+    [Symbol.asyncDispose]: () => data.close(),
+  };
+}
+
+/** Larger texts take long to tokenise, and no string holds twice as much. */
+const MOST_TEXT = 2 ** 28;
+
+type Kind = 'folders' | 'token files' | 'sequences' | 'texts';
+
+/** Files, by their names; all of them are of one kind. */
+async function openFiles(files: readonly string[], loaded: LoadedModel): Promise<Evaluated> {
+  const [kind, other] = new Set(await Promise.all(files.map(kindOf)));
+  if (other !== undefined)
+    throw new TesseraeError(
+      'ERR_DATA',
+      `there are ${kind ?? ''} and ${other} to evaluate on: give one kind at a time`,
+    );
+  switch (kind) {
+    case 'folders':
+      return openPart('validation', { tokens: files }, loaded);
+    case 'token files':
+      return openPart('train', { tokens: files, validationFraction: 0 }, loaded);
+    case 'sequences':
+      return openPart('train', { sequences: files, validationFraction: 0 }, loaded);
+    default:
+      return openText(files, loaded);
+  }
+}
+
+async function kindOf(file: string): Promise<Kind> {
+  const isFolder = await stat(file).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (isFolder) return 'folders';
+  if (file.endsWith('.bin')) return 'token files';
+  return /\.(jsonl|ndjson)$/.test(file) ? 'sequences' : 'texts';
+}
+
+/** Texts that follow one another, in the tokens of the checkpoint. */
+async function openText(
+  files: readonly string[],
+  { model, tokenizer, directory }: LoadedModel,
+): Promise<Evaluated> {
+  if (!tokenizer)
+    throw new TesseraeError(
+      'ERR_CHECKPOINT',
+      `the checkpoint in '${directory}' names no tokenizer, which a text needs: evaluate on .bin or .jsonl files`,
+      { details: { directory } },
+    );
+  const { nPositions: blockSize } = model.config;
+  checkFits({ blockSize, tokenizer, predictsNext: true }, model);
+  const texts: Uint8Array[] = [];
+  let bytes = 0;
+  for (const file of files) {
+    // A file that is not there is readText's to tell of.
+    bytes += (await stat(file).catch(() => ({ size: 0 }))).size;
+    if (bytes > MOST_TEXT)
+      throw new TesseraeError(
+        'ERR_DATA',
+        `the texts up to '${file}' have ${bytes} bytes, more than the ${MOST_TEXT} that are read at once: make token files ` +
+          'with tesserae prepare, and evaluate on those',
+        { details: { path: file, bytes } },
+      );
+    texts.push(await readText(file));
+  }
+  const ids = tokenizer.encode(Buffer.concat(texts).toString('utf8'));
+  return {
+    dataset: new TokenWindows(ids, blockSize),
+    tokens: ids.length,
+    bytes: new ByteCount(tokenizer),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** Targets that are evaluated, in order. */
+function* targetsOf({ targets, lengths, rows = 1 }: DatasetBatch, ignoreIndex: number): Generator<number> {
+  if (!(targets instanceof Int32Array)) return;
+  const width = targets.length / rows;
+  for (let row = 0; row < rows; row++)
+    for (let i = 0; i < (lengths?.[row] ?? width); i++) {
+      const target = targets[row * width + i] ?? ignoreIndex;
+      if (target !== ignoreIndex) yield target;
+    }
+}

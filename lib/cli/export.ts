@@ -1,0 +1,69 @@
+import path from 'node:path';
+import { Command, Option } from 'commander';
+import { findCheckpoint, loadModel, saveModel } from '../checkpoint/checkpoint';
+import { STORED_DTYPES, type StoredDtype } from '../checkpoint/floats';
+import { TesseraeError } from '../errors';
+import { whatIsOwn } from '../models/gpt2_config';
+import { withoutUndefined } from '../models/validation';
+import { jsonOption, weightsOption, type Done } from './options';
+import { shownPath } from './terminal';
+
+interface ExportOptions {
+  readonly dtype: StoredDtype;
+  readonly weights: 'trained' | 'ema';
+  readonly json?: true;
+}
+
+export const exportCommand = (done: Done): Command =>
+  new Command('export')
+    .summary('write a trained model for transformers')
+    .description(
+      "Writes a checkpoint as a folder that Hugging Face's transformers loads: config.json, model.safetensors and, where " +
+        'the model has a tokenizer.json, what AutoTokenizer reads. An earlier export of that name is replaced, nothing else.',
+    )
+    .argument('<folder>', 'outputDir of a run (its newest checkpoint is used), or a checkpoint')
+    .argument('<output>', 'the folder to write')
+    .addOption(
+      new Option('--dtype <type>', 'what weights are rounded to').choices(STORED_DTYPES).default('f32'),
+    )
+    .addOption(weightsOption())
+    .addOption(jsonOption('what was written as JSON'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tesserae export runs/config published
+  $ tesserae export runs/config published --dtype bf16 --weights ema`,
+    )
+    .action(async (folder: string, output: string, options: ExportOptions) =>
+      done(await exportModel(folder, output, options)),
+    );
+
+/** `tesserae export`: writes a checkpoint as transformers reads it. Gives the exit code. */
+async function exportModel(
+  folder: string,
+  output: string,
+  { dtype, weights, json }: ExportOptions,
+): Promise<number> {
+  const checkpoint = await findCheckpoint(folder);
+  if (path.resolve(checkpoint) === path.resolve(output))
+    throw new TesseraeError('ERR_CONFIG', `'${output}' is the checkpoint itself: give another folder`, {
+      details: { path: 'output' },
+    });
+  const { model, directory, ...saved } = await loadModel(checkpoint, { device: 'cpu', weights });
+  using _model = model;
+  const own = whatIsOwn(model.config);
+  if (own !== undefined)
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `transformers has no model with ${own}: load the checkpoint with loadModel of tesserae`,
+      { details: { path: own.split(' ')[0] } },
+    );
+  await saveModel(model, output, { ...withoutUndefined(saved), dtype });
+  process.stdout.write(
+    json
+      ? `${JSON.stringify({ type: 'export', checkpoint: directory, weights, folder: output, dtype })}\n`
+      : `exported  ${shownPath(directory)}, ${weights} weights\nwritten   ${shownPath(output)}, ${dtype}\n`,
+  );
+  return 0;
+}

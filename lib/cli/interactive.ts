@@ -1,0 +1,103 @@
+import { createInterface } from 'node:readline';
+import { InvalidArgumentError } from 'commander';
+import pc from 'picocolors';
+import { TesseraeError } from '../errors';
+import type { Sampler } from '../sampling/sampler';
+import { Interrupt } from './interrupt';
+import { parseSetting, samplingOptions, withDefaults, type SamplingOptions } from './sampling_options';
+import { errorLine } from './terminal';
+
+/** Answers one prompt on standard output. */
+export type Answer = (
+  sampler: Sampler,
+  prompt: string,
+  options: SamplingOptions & { readonly signal: AbortSignal },
+) => Promise<void>;
+
+/** Where lines come from, and where what helps a person goes. */
+export interface Terminal {
+  readonly input: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly output: NodeJS.WritableStream & { readonly isTTY?: boolean };
+}
+
+const HELP = `Each line is a prompt that is continued, but for:
+  /set <option> <value>   such as /set temperature 0.5
+  /help                   this text
+  /quit                   leaves, as Ctrl-D does
+Ctrl-C stops the text under way, and leaves where there is none.`;
+
+/**
+ * `tesserae sample --interactive`: answers each line. Between a person and a terminal there are a prompt and commands; of
+ * a pipe each line is taken as it is, and the first that can't be answered ends it. Gives the exit code.
+ */
+export async function converse(
+  sampler: Sampler,
+  options: SamplingOptions,
+  answer: Answer,
+  { input, output }: Terminal = { input: process.stdin, output: process.stderr },
+): Promise<number> {
+  if (input.isTTY && output.isTTY) return talk(sampler, options, answer, { input, output });
+  const lines = createInterface({ input, crlfDelay: Infinity });
+  using interrupt = new Interrupt(() => lines.close());
+  for await (const line of lines) {
+    if (interrupt.requested) break;
+    await answer(sampler, line, { ...options, signal: interrupt.signal });
+  }
+  return interrupt.exitCode;
+}
+
+async function talk(
+  sampler: Sampler,
+  given: SamplingOptions,
+  answer: Answer,
+  { input, output }: Terminal,
+): Promise<number> {
+  let options = given;
+  let underWay: AbortController | undefined;
+  let left = false;
+  const lines = createInterface({ input, output, terminal: true, prompt: pc.dim('> ') });
+  const write = (text: string): void => void output.write(`${text}\n`);
+  const leave = (): void => lines.close();
+  lines.on('SIGINT', () => {
+    if (!underWay || underWay.signal.aborted) leave();
+    else underWay.abort();
+  });
+  lines.on('close', () => {
+    left = true;
+    underWay?.abort();
+  });
+  const obey = (line: string): void => {
+    const [, command, rest = ''] = /^\/(\w*)\s*(.*)$/.exec(line) ?? [];
+    if (command === 'quit') leave();
+    else if (command === 'set') options = { ...options, ...parseSetting(rest) };
+    else write(`${HELP}\n${settings(options)}`);
+  };
+  write(pc.dim('Each line is continued; /help tells more, Ctrl-D leaves.'));
+  lines.prompt();
+  for await (const line of lines) {
+    underWay = new AbortController();
+    try {
+      if (line.startsWith('/')) obey(line);
+      else await answer(sampler, line, { ...options, signal: underWay.signal });
+    } catch (error) {
+      if (error instanceof InvalidArgumentError) write(error.message);
+      else if (error instanceof TesseraeError) write(errorLine(error));
+      else throw error;
+    }
+    underWay = undefined;
+    if (left) break;
+    lines.prompt();
+  }
+  return 0;
+}
+
+/** Every option with its value, where it has one. */
+function settings(options: SamplingOptions): string {
+  const values = withDefaults(options) as Readonly<Record<string, unknown>>;
+  return samplingOptions()
+    .map((option) => {
+      const value = values[option.attributeName()];
+      return `  ${option.name()}${value === undefined ? '' : ` ${JSON.stringify(value)}`}`;
+    })
+    .join('\n');
+}

@@ -1,0 +1,32 @@
+import { TesseraeError } from '../errors';
+import type { TokenDecoder, Tokenizer } from './tokenizer';
+
+/** Token ids written as numbers, with spaces or commas between them: for models of sequences that are no text. */
+export class IdTokenizer implements Tokenizer {
+  readonly name = 'ids';
+
+  constructor(readonly vocabSize: number) {}
+
+  /** @throws TesseraeError `ERR_DATA` for anything but ids of the vocabulary. */
+  encode(text: string): Int32Array {
+    const words = text.split(/[\s,]+/).filter((word) => word !== '');
+    return Int32Array.from(words, (word) => this.checked(/^\d+$/.test(word) ? Number(word) : NaN, word));
+  }
+
+  decode(ids: ArrayLike<number>): string {
+    return Array.from(ids, (id) => String(this.checked(id))).join(' ');
+  }
+
+  /** Each id comes with a space before it, so that what is generated continues a prompt. */
+  decoder(): TokenDecoder {
+    return { push: (id) => ` ${this.checked(id)}`, end: () => '' };
+  }
+
+  private checked(id: number, word = String(id)): number {
+    if (Number.isInteger(id) && id >= 0 && id < this.vocabSize) return id;
+    throw new TesseraeError(
+      'ERR_DATA',
+      `'${word.slice(0, 40)}' is no token id: ids are integers from 0 to ${this.vocabSize - 1}`,
+    );
+  }
+}

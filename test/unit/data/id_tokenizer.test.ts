@@ -1,0 +1,22 @@
+import { IdTokenizer } from '../../../lib/data/id_tokenizer';
+import { failureOf } from '../support/errors';
+
+const tokenizer = new IdTokenizer(32);
+
+it('reads ids between spaces and commas, and writes them with spaces', () => {
+  expect([...tokenizer.encode(' 1, 17\n4,31 ')]).toEqual([1, 17, 4, 31]);
+  expect([...tokenizer.encode('')]).toEqual([]);
+  expect(tokenizer.decode([1, 17, 4])).toBe('1 17 4');
+  const decoder = tokenizer.decoder();
+  expect([decoder.push(1), decoder.push(17), decoder.end()]).toEqual([' 1', ' 17', '']);
+});
+
+it.each(['32', '-1', '1.5', '1e1', 'the', '1;2', '9'.repeat(60)])('refuses %j', async (text) => {
+  const { message } = await failureOf('ERR_DATA', () => tokenizer.encode(`3 ${text}`));
+  expect(message).toContain(`'${text.slice(0, 40)}' is no token id: ids are integers from 0 to 31`);
+});
+
+it('refuses ids beyond the vocabulary', async () => {
+  await failureOf('ERR_DATA', () => tokenizer.decode([32]));
+  await failureOf('ERR_DATA', () => tokenizer.decoder().push(-1));
+});
