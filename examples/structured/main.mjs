@@ -41,7 +41,7 @@ const sampler = new Sampler(model, tokenizer);
 /** @param {import('tesserae').GenerateOptions} options */
 async function sample(options) {
   const positions = { types: { byPosition: types }, subtypes: { byPosition: subtypes } };
-  const common = { maxNewTokens: LENGTH - 1, eosTokenId: END, numReturnSequences: 200, seed: 1 };
+  const common = { maxNewTokens: LENGTH - 1, eosTokenId: END, numReturnSequences: 200 };
   const made = await sampler.generate(['START'], { ...common, ...positions, ...options });
   return made.map(({ tokens }) => parsePlan([...tokenizer.encode('START'), ...tokens]));
 }
@@ -52,13 +52,15 @@ const tiled = (samples) => samples.filter((plan) => plan && tiles(plan)).length 
 
 const names = ['parse', 'parse, masked', 'tile', 'tile, masked'];
 const line = (/** @type {readonly unknown[]} */ cells) =>
-  cells.map((cell) => `${cell}`.padStart(13)).join(' ');
+  cells.map((cell) => `${cell}`.padStart(14)).join(' ');
 console.log(`\n${line(['temperature', ...names])}`);
 /** @type {import('./draw.mjs').Row[]} */
 const rows = [];
 for (const temperature of [0.5, 0.8, 1, 1.3, 1.6]) {
-  const without = await sample({ temperature });
-  const masked = await sample({ temperature, allowedTokens, tokenMask });
+  // The same seeds with and without: where no mask steps in, the same plans.
+  const seed = rows.length * 1000;
+  const without = await sample({ temperature, seed });
+  const masked = await sample({ temperature, seed, allowedTokens, tokenMask });
   const rates = [parsed(without), parsed(masked), tiled(without), tiled(masked)];
   rows.push({ temperature, without, masked, rates });
   console.log(line([temperature, ...rates.map((rate) => `${(100 * rate).toFixed(1)} %`)]));
