@@ -27,28 +27,23 @@ async function main() {
   const blockSize = Math.min(model.config.nPositions, 256);
   const newText = await open(newPath, { blockSize });
   const oldText = oldPath === undefined ? undefined : await open(oldPath, { blockSize });
+  const steps = { maxSteps, batchSize: 16, warmupSteps: Math.floor(maxSteps / 10) };
   const tell = async (/** @type {string} */ name, /** @type {Model} */ one) => {
     const losses = [];
-    for (const text of oldText ? [newText, oldText] : [newText]) {
-      const measured = new Trainer(one, {
-        arguments: { maxSteps, batchSize: 16 },
-        evaluation: text.validation,
-      });
-      losses.push((await measured.evaluate()).loss.toFixed(3));
-    }
+    for (const { validation: evaluation } of oldText ? [newText, oldText] : [newText])
+      losses.push((await new Trainer(one, { arguments: steps, evaluation }).evaluate()).loss.toFixed(3));
     console.log([name.padEnd(12), ...losses].join('  '));
   };
 
-  // 3. Fine-tuning: a lower rate than the model was trained with, after a warmup, and a tenth of it for the embeddings,
+  // 3. Fine-tuning: a lower rate than the model was trained with, after a warmup, and a lower one still for the embeddings,
   // which both texts need. GPT-2 was trained for long, and takes far smaller steps.
-  const rate = { learningRate: given ? 1e-4 : 2e-3, warmupSteps: Math.floor(maxSteps / 10) };
-  const parameterGroups = [{ match: 'transformer.w*e.weight', learningRateScale: 0.1 }];
+  const learningRate = given ? 1e-4 : 2e-3;
+  const parameterGroups = [{ match: 'transformer.w*e.weight', learningRateScale: 0.3 }];
   const trainer = new Trainer(model, {
     train: newText.train,
     evaluation: newText.validation,
-    arguments: { maxSteps, batchSize: 16, ...rate, parameterGroups, evalSteps: 50, outputDir: directory },
+    arguments: { ...steps, learningRate, parameterGroups, evalSteps: 50, outputDir: directory },
   });
-
   console.log(`loss on the  new${oldText ? '    old' : ''} text`);
   await tell('before', model);
   const report = await RunReport.create({ directory, maxSteps, title: 'Fine-tuning', follow: trainer });
@@ -59,19 +54,12 @@ async function main() {
   // 4. What was that good for? The same steps from weights that know nothing.
   if (!given) {
     const fresh = await Model.create(model.config, { seed: 1 });
-    const args = {
-      ...trainer.arguments,
-      learningRate: 3e-3,
-      parameterGroups: [],
-      outputDir: 'runs/finetune/fresh',
-    };
-    await new Trainer(fresh, { arguments: args, train: newText.train }).train();
+    await new Trainer(fresh, { arguments: { ...steps, learningRate: 3e-3 }, train: newText.train }).train();
     await tell('from nothing', fresh);
     fresh.dispose();
   }
-  console.log(
-    `\nmodel       ${directory}   (npx tesserae sample ${directory})\nloss curve  ${report.lossCurvePath}`,
-  );
+  console.log(`\nmodel       ${directory}   (npx tesserae sample ${directory})`);
+  console.log(`loss curve  ${report.lossCurvePath}`);
   await newText.close();
   await oldText?.close();
   model.dispose();
