@@ -1,7 +1,9 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import {
   allowedTokens,
   END,
@@ -27,18 +29,21 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
+const environment = (steps: number) => ({
+  ...process.env,
+  NO_COLOR: '1',
+  TESSERAE_DEMO_STEPS: String(steps),
+});
+
 /** Runs a program in the folder. */
-function node(program: string, args: readonly string[], environment: Record<string, string> = {}) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
-    encoding: 'utf8',
-    cwd: folder,
-    env: { ...process.env, NO_COLOR: '1', ...environment },
-  });
+function node(program: string, args: readonly string[], steps = 1) {
+  const options = { encoding: 'utf8', cwd: folder, env: environment(steps) } as const;
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], options);
   return { code: status, out: stdout, err: stderr };
 }
 
-const run = (name: string, steps: number, ...args: string[]) =>
-  node(path.join(EXAMPLES, name, 'main.mjs'), args, { TESSERAE_DEMO_STEPS: String(steps) });
+const programOf = (name: string): string => path.join(EXAMPLES, name, 'main.mjs');
+const run = (name: string, steps: number, ...args: string[]) => node(programOf(name), args, steps);
 
 const written = (...names: string[]): string => readFileSync(path.join(folder, 'runs', ...names), 'utf8');
 
@@ -64,8 +69,8 @@ const failure = (code: string, words: RegExp) => ({
 });
 
 describe('text', () => {
-  it('trains on a text of your own, measures, writes and goes on', () => {
-    const first = run('text', 12, 'own.txt');
+  it('trains on a text of your own, measures and writes; goes on where Ctrl-C stopped it', async () => {
+    const first = run('text', 20, 'own.txt');
     expect(first).toMatchObject({ code: 0 });
     const [, nats, bits] = /validation loss +([\d.]+) nats or ([\d.]+) bits a byte/.exec(first.out) ?? [];
     // Both are rounded to three decimals.
@@ -76,10 +81,24 @@ describe('text', () => {
     expect([Math.log(256), ...counted]).toEqual([Math.log(256), ...counted].sort((a, b) => b - a));
     expect(first.out.split('\n---\n')).toHaveLength(3);
     expect(faultOf(written('text', 'loss.svg'))).toBeUndefined();
-    expect(existsSync(path.join(folder, 'runs/text/checkpoint-12/manifest.json'))).toBe(true);
+    expect(existsSync(path.join(folder, 'runs/text/checkpoint-20/manifest.json'))).toBe(true);
 
-    const resumed = run('text', 12, 'own.txt', '--resume');
+    rmSync(path.join(folder, 'runs'), { recursive: true });
+    const args = [programOf('text'), 'own.txt'];
+    const stopped = spawn(process.execPath, args, { stdio: 'ignore', cwd: folder, env: environment(20) });
+    const ended = once(stopped, 'exit');
+    const metrics = path.join(folder, 'runs/text/metrics.jsonl');
+    while (
+      stopped.exitCode === null &&
+      !(existsSync(metrics) && readFileSync(metrics, 'utf8').includes('"step":10'))
+    )
+      await setTimeout(20);
+    stopped.kill('SIGINT');
+    expect(await ended).toEqual([0, null]);
+    expect(existsSync(path.join(folder, 'runs/text/checkpoint-20'))).toBe(false);
+    const resumed = run('text', 20, 'own.txt', '--resume');
     expect(resumed).toMatchObject({ code: 0 });
+    // Bit for bit what a run without interruption gives.
     expect(resumed.out).toContain(`validation loss          ${nats} nats`);
   });
 
