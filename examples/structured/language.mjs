@@ -43,23 +43,24 @@ export const tokensOf = (rooms) => [
 ];
 
 /**
- * The rooms of a plan, or undefined for tokens that are none: each room needs a kind and four numbers, and has to lie in
- * the house.
+ * The rooms of a plan, or undefined for tokens that are none: a plan has one to eight rooms, and each a kind and four numbers
+ * that lie in the house.
  *
  * @param {readonly number[]} tokens
  * @returns {Room[] | undefined}
  */
 export function parsePlan(tokens) {
   const inner = tokens.slice(1, -1);
-  const whole = tokens[0] === START && tokens.at(-1) === END && inner.length > 0 && inner.length % 5 === 0;
-  const rooms = Array.from({ length: inner.length / 5 }, (_, i) => {
+  const whole = tokens[0] === START && tokens.at(-1) === END && inner.length % 5 === 0;
+  const count = inner.length / 5;
+  const rooms = Array.from({ length: count }, (_, i) => {
     const [kind = 0, ...box] = inner.slice(5 * i, 5 * i + 5);
     const [x = -1, y = -1, width = 0, height = 0] = box.map((token) => token - FIRST_NUMBER);
     return { kind: KINDS[kind - 2] ?? '', x, y, width, height };
   });
   const lies = (/** @type {Room} */ { kind, x, y, width, height }) =>
     kind !== '' && Math.min(x, y, width - 1, height - 1) >= 0 && x + width <= WIDTH && y + height <= HEIGHT;
-  return whole && rooms.every(lies) ? rooms : undefined;
+  return whole && count >= 1 && count <= MOST_ROOMS && rooms.every(lies) ? rooms : undefined;
 }
 
 /** @param {number} from @param {number} to - tokens of the numbers from one to the other. */
