@@ -124,7 +124,10 @@ function step(name, action) {
 
 function* steps(folder) {
   yield ['a copy of the tree', () => copyTree(folder)];
-  yield ['setup: npm run build && npm run build:native', () => run('npm run build && npm run build:native', folder)];
+  yield [
+    'setup: npm run build && npm run build:native',
+    () => run('npm run build && npm run build:native', folder),
+  ];
   for (const page of pages) {
     for (const block of blocksOf(page)) {
       const { language, info, body } = block;
@@ -136,7 +139,8 @@ function* steps(folder) {
 }
 
 const [given] = process.argv.slice(2);
-const folder = given === undefined ? mkdtempSync(path.join(tmpdir(), 'tesserae-tutorials-')) : path.resolve(given);
+const folder =
+  given === undefined ? mkdtempSync(path.join(tmpdir(), 'tesserae-tutorials-')) : path.resolve(given);
 mkdirSync(folder, { recursive: true });
 try {
   for (const [name, action] of steps(folder)) if (!step(name, action)) break;
