@@ -22,8 +22,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const root = path.resolve(import.meta.dirname, '../..');
-// The second goes on from the first.
-const pages = ['docs/tutorials/adding_a_model.md', 'docs/tutorials/adding_an_operation.md'];
+// Each goes on from the one before it.
+const pages = ['adding_a_model', 'adding_an_operation', 'adding_a_cuda_kernel'].map(
+  (name) => `docs/tutorials/${name}.md`,
+);
 
 // What a build or a run leaves behind: in a copy without git, nothing else tells it from sources.
 const isMade = (name) => /^(node_modules|dist|prebuilds|runs|coverage|\.git|build.*)$/.test(name);
