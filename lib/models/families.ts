@@ -7,10 +7,10 @@ import type { GPT2Config, GPT2Options } from './gpt2_config';
 import { nearestName, type Synonyms } from './validation';
 
 /** A model as one writes it: `type` names the family, the rest are its settings, all with defaults. */
-export type ModelConfig = { readonly type: 'gpt2' } & GPT2Options;
+export type ModelConfig = { /** The family. */ readonly type: 'gpt2' } & GPT2Options;
 
 /** A model with every setting filled in. */
-export type ResolvedModelConfig = { readonly type: 'gpt2' } & GPT2Config;
+export type ResolvedModelConfig = { /** The family. */ readonly type: 'gpt2' } & GPT2Config;
 
 type Of<Config, Type> = Omit<Extract<Config, { readonly type: Type }>, 'type'>;
 
