@@ -1,8 +1,7 @@
 import type { SequenceStarts } from '../data/dataset';
 import { startsSchema } from '../data/sequences/starts';
 import { TesseraeError } from '../errors';
-import type { ResolvedModelConfig } from '../models/families';
-import { fromHuggingFace, toHuggingFace, type GPT2Config } from '../models/gpt2_config';
+import { modelFromFile, modelToFile, type ResolvedModelConfig } from '../models/families';
 import { show } from '../models/validation';
 import { files, messageOf } from './files';
 import type { StoredDtype } from './floats';
@@ -34,8 +33,7 @@ export function configText(
   { model, tokenizer, step, trainingStarts }: CheckpointConfig,
   dtype: StoredDtype = 'f32',
 ): string {
-  const { type: _type, ...settings } = model;
-  const { tesserae, ...config } = toHuggingFace(settings);
+  const { tesserae, ...config } = modelToFile(model);
   const block = {
     version: 1,
     ...tesserae,
@@ -56,7 +54,7 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
   } catch (cause) {
     throw refuse(`cannot be read: ${messageOf(cause)}`, cause);
   }
-  const config = settings(json, file);
+  const model = modelOf(json, file);
   const { version, tokenizer, step, trainingStarts } = ((json as { tesserae?: unknown }).tesserae ??
     {}) as Record<string, unknown>;
   if (version !== undefined && version !== 1)
@@ -69,16 +67,16 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
   const starts = startsSchema.optional().safeParse(trainingStarts);
   if (!starts.success) throw refuse('has trainingStarts that are not valid: remove them');
   return {
-    model: { type: 'gpt2', ...config },
+    model,
     ...(tokenizer === undefined ? {} : { tokenizer }),
     ...(step === undefined ? {} : { step: step as number }),
     ...(starts.data === undefined ? {} : { trainingStarts: starts.data }),
   };
 }
 
-function settings(json: unknown, file: string): GPT2Config {
+function modelOf(json: unknown, file: string): ResolvedModelConfig {
   try {
-    return fromHuggingFace(json).config;
+    return modelFromFile(json);
   } catch (error) {
     if (!(error instanceof TesseraeError)) throw error;
     const { code, message, details } = error;

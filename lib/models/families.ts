@@ -1,15 +1,10 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
-import { gpt2 } from './gpt2';
-import {
-  gpt2Schema,
-  gpt2Synonyms,
-  resolveGPT2Config,
-  type GPT2Config,
-  type GPT2Options,
-} from './gpt2_config';
-import { nearestName } from './validation';
+import type { BaseConfig, ConfigForm, Family } from './family';
+import { gpt2Family } from './gpt2';
+import type { GPT2Config, GPT2Options } from './gpt2_config';
+import { nearestName, type Synonyms } from './validation';
 
 /** A model as one writes it: `type` names the family, the rest are its settings, all with defaults. */
 export type ModelConfig = {
@@ -23,15 +18,35 @@ export type ResolvedModelConfig = {
   readonly type: 'gpt2';
 } & GPT2Config;
 
-const FAMILIES = ['gpt2'] as const satisfies readonly ModelConfig['type'][];
+type Of<Config, Type> = Omit<Extract<Config, { readonly type: Type }>, 'type'>;
+
+const FAMILIES: {
+  readonly [Type in ModelConfig['type']]: Family<Of<ModelConfig, Type>, Of<ResolvedModelConfig, Type>>;
+} = {
+  gpt2: gpt2Family,
+};
+
+/** The families by the `type` of their configurations. */
+const families: ReadonlyMap<string, Family<object, BaseConfig>> = new Map(Object.entries(FAMILIES));
+
+function family(type: string): Family<object, BaseConfig> {
+  const found = families.get(type);
+  if (!found) throw new TesseraeError('ERR_INTERNAL', `there is no model family '${type}'`);
+  return found;
+}
+
+const members = [...families].map(([type, { schema }]) =>
+  schema.extend({ type: z.literal(type).describe('The model family') }),
+);
+const anyMember: z.ZodType = z.discriminatedUnion('type', members as [(typeof members)[number]]);
 
 /** Validates a ModelConfig inside a larger configuration. */
-export const modelSchema = z.discriminatedUnion('type', [
-  gpt2Schema.extend({ type: z.literal('gpt2').describe('The model family') }),
-]);
+export const modelSchema = anyMember as z.ZodType<ModelConfig>;
 
 /** Other libraries' names of the settings of any family. */
-export const modelSynonyms = gpt2Synonyms;
+export const modelSynonyms: Synonyms = Object.fromEntries(
+  [...families.values()].flatMap(({ synonyms }) => Object.entries(synonyms)),
+);
 
 /**
  * Checks a model's settings and fills in the defaults.
@@ -44,17 +59,14 @@ export function resolveModelConfig(config: ModelConfig, at = ''): ResolvedModelC
   const given: unknown = config;
   const type = typeof given === 'object' && given !== null && 'type' in given ? given.type : undefined;
   const { type: _type, ...options } = config ?? {};
-  switch (type) {
-    case 'gpt2':
-      return { type, ...resolveGPT2Config(options, at) };
-    default: {
-      const path = at === '' ? 'type' : `${at}.type`;
-      const meant = typeof type === 'string' ? nearestName(type, FAMILIES) : undefined;
-      const hint = meant === undefined ? `one of ${FAMILIES.join(', ')}` : `did you mean '${meant}'?`;
-      const shown = type === undefined ? 'is missing' : `${JSON.stringify(type)} is not a model family`;
-      throw new TesseraeError('ERR_CONFIG', `${path} ${shown}: ${hint}`, { details: { path } });
-    }
-  }
+  if (typeof type === 'string' && families.has(type))
+    return { type, ...family(type).resolve(options, at) } as ResolvedModelConfig;
+  const path = at === '' ? 'type' : `${at}.type`;
+  const known = [...families.keys()];
+  const meant = typeof type === 'string' ? nearestName(type, known) : undefined;
+  const hint = meant === undefined ? `one of ${known.join(', ')}` : `did you mean '${meant}'?`;
+  const shown = type === undefined ? 'is missing' : `${JSON.stringify(type)} is not a model family`;
+  throw new TesseraeError('ERR_CONFIG', `${path} ${shown}: ${hint}`, { details: { path } });
 }
 
 /**
@@ -63,9 +75,43 @@ export function resolveModelConfig(config: ModelConfig, at = ''): ResolvedModelC
  * @throws TesseraeError `ERR_CONFIG` as resolveModelConfig does.
  */
 export function buildGraph(config: ModelConfig): Graph {
-  const { type, ...options } = resolveModelConfig(config);
-  switch (type) {
-    case 'gpt2':
-      return gpt2(options);
-  }
+  const { type, ...settings } = resolveModelConfig(config);
+  return family(type).graph(settings);
+}
+
+const formOf = (type: string): ConfigForm<object> => {
+  const own = family(type);
+  const modelType = `tesserae_${type}`;
+  return (
+    own.configForm ?? {
+      modelTypes: [modelType],
+      write: (settings) => ({ model_type: modelType, tesserae: { model: settings } }),
+      read: (json) => own.resolve((json as ConfigFile).tesserae?.model as object, 'tesserae.model'),
+    }
+  );
+};
+
+/** A config.json as far as it is known before its family is. */
+interface ConfigFile {
+  readonly model_type?: unknown;
+  readonly tesserae?: { readonly model?: unknown };
+}
+
+/** What a checkpoint's config.json says of a model; what Hugging Face has no name for stands under `tesserae.model`. */
+export function modelToFile(config: ResolvedModelConfig): ReturnType<ConfigForm<object>['write']> {
+  const { type, ...settings } = config;
+  return formOf(type).write(settings);
+}
+
+/**
+ * The model that a config.json describes: one that modelToFile wrote, or Hugging Face's.
+ *
+ * @throws TesseraeError `ERR_CONFIG` for a `model_type` that is no family's and for settings that can't be used.
+ */
+export function modelFromFile(json: unknown): ResolvedModelConfig {
+  const modelType = (json as ConfigFile | null)?.model_type;
+  const reads = (type: string): boolean => formOf(type).modelTypes.some((one) => one === modelType);
+  // GPT-2 refuses what it doesn't know, and older files of it have no model_type.
+  const type = [...families.keys()].find(reads) ?? 'gpt2';
+  return { type, ...formOf(type).read(json) } as ResolvedModelConfig;
 }

@@ -1,7 +1,17 @@
 import { BATCH, TIME, type Graph } from '../graph/graph';
 import { count, GraphBuilder, head, normal, ones, sinusoidal, vocabulary } from '../graph/builder';
 import { width, zeros, type Value } from '../graph/builder';
-import { resolveGPT2Config, type GPT2Options } from './gpt2_config';
+import type { Family } from './family';
+import {
+  fromHuggingFace,
+  GPT2_MODEL_TYPES,
+  gpt2Schema,
+  gpt2Synonyms,
+  resolveGPT2Config,
+  toHuggingFace,
+  type GPT2Config,
+  type GPT2Options,
+} from './gpt2_config';
 
 /**
  * GPT-2 (Radford et al. 2019) as a Graph: token, type and position embeddings, nLayer blocks of attention and MLP with
@@ -93,3 +103,16 @@ export function gpt2(options: GPT2Options): Graph {
   const loss = g.node('cross_entropy', 'loss', { logits, targets }, { ignoreIndex: c.ignoreIndex });
   return g.build({ loss, logits, logProbs });
 }
+
+/** GPT-2 as a model family. */
+export const gpt2Family: Family<GPT2Options, GPT2Config> = {
+  schema: gpt2Schema,
+  synonyms: gpt2Synonyms,
+  resolve: resolveGPT2Config,
+  graph: gpt2,
+  configForm: {
+    modelTypes: GPT2_MODEL_TYPES,
+    write: toHuggingFace,
+    read: (json) => fromHuggingFace(json).config,
+  },
+};

@@ -294,6 +294,7 @@ const REFUSED: Readonly<Record<string, unknown>> = {
 
 /** `model_type` of a model that Hugging Face's GPT-2 can't compute, so that nothing loads it as one. */
 const OWN_MODEL_TYPE = 'tesserae_gpt2';
+export const GPT2_MODEL_TYPES: readonly string[] = ['gpt2', OWN_MODEL_TYPE];
 
 /**
  * Reads a Hugging Face config.json of a GPT-2.
@@ -316,7 +317,7 @@ export function fromHuggingFace(json: unknown): { config: GPT2Config; rest: Reco
   };
 
   const modelType = rest.get('model_type') ?? 'gpt2';
-  if (modelType !== 'gpt2' && modelType !== OWN_MODEL_TYPE)
+  if (typeof modelType !== 'string' || !GPT2_MODEL_TYPES.includes(modelType))
     refuse('model_type', `must be 'gpt2', not ${show(modelType)}`);
   for (const [key, value] of Object.entries(REFUSED))
     if (rest.get(key) === value) refuse(key, `${String(value)} is a variant of GPT-2 that is not supported`);

@@ -131,6 +131,7 @@ function describeSchema(schema: z.ZodType): string | undefined {
   if (schema instanceof z.ZodNumber) return describeNumber(schema);
   if (schema instanceof z.ZodString) return schema.minLength === null ? 'text' : 'text that is not empty';
   if (schema instanceof z.ZodBoolean) return 'true or false';
+  if (schema instanceof z.ZodLiteral && schema.values.size === 1) return show(schema.value);
   if (schema instanceof z.ZodArray) {
     const inner = describeSchema(schema.unwrap() as z.ZodType);
     return inner === undefined ? 'an array' : `an array of ${inner}`;

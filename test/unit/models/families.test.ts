@@ -1,5 +1,11 @@
 import { BATCH, TIME } from '../../../lib/graph/graph';
-import { buildGraph, resolveModelConfig, type ModelConfig } from '../../../lib/models/families';
+import {
+  buildGraph,
+  modelFromFile,
+  modelToFile,
+  resolveModelConfig,
+  type ModelConfig,
+} from '../../../lib/models/families';
 
 const tiny = { type: 'gpt2', vocabSize: 65, nPositions: 16, nEmbd: 24, nLayer: 2, nHead: 3 } as const;
 
@@ -92,8 +98,29 @@ describe('resolveModelConfig', () => {
     [null, 'model.type is missing'],
     [{ type: 'gpt-2' }, 'model.type "gpt-2" is not a model family: did you mean \'gpt2\'?'],
     [{ type: 'bert' }, 'model.type "bert" is not a model family: one of gpt2'],
+    [{ type: 'constructor' }, 'model.type "constructor" is not a model family'],
     [{ type: 'gpt2', nLayers: 1 }, 'model.nLayers is unknown: did you mean nLayer?'],
   ])('refuses %j', (config, message) => {
     expect(() => resolveModelConfig(config as ModelConfig, 'model')).toThrow(message);
+  });
+});
+
+describe('config.json', () => {
+  it.each<ModelConfig>([tiny, { ...tiny, normalization: 'post' }])('gives a model back: %j', (config) => {
+    const resolved = resolveModelConfig(config);
+    expect(modelFromFile(JSON.parse(JSON.stringify(modelToFile(resolved))))).toEqual(resolved);
+  });
+
+  it('is a GPT-2 where it does not say', () => {
+    expect(modelFromFile({ n_layer: 3 })).toMatchObject({ type: 'gpt2', nLayer: 3 });
+  });
+
+  it.each<[unknown, string]>([
+    [{ model_type: 'llama' }, "model_type must be 'gpt2', not 'llama'"],
+    [{ model_type: { toString: 1 } }, "model_type must be 'gpt2', not an object"],
+    [null, 'must hold an object'],
+    ['gpt2', 'must hold an object'],
+  ])('is refused: %j', (json, message) => {
+    expect(() => modelFromFile(json)).toThrow(message);
   });
 });

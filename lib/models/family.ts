@@ -1,0 +1,60 @@
+import type { z } from 'zod';
+import type { Graph } from '../graph/graph';
+import type { Synonyms } from './validation';
+
+/** What the rest of the library reads of a model's configuration, so that every family has it. */
+export interface BaseConfig {
+  /** Token ids lie in [0, vocabSize). */
+  readonly vocabSize: number;
+  /** The longest sequence, in tokens. */
+  readonly nPositions: number;
+  /** Token that starts a text, or null. */
+  readonly bosTokenId: number | null;
+  /** Token that ends a text, or null. */
+  readonly eosTokenId: number | null;
+  /** Whether targets are given for each position instead of being the next tokens. */
+  readonly isEncoder: boolean;
+  /** Whether a position sees only itself and earlier ones. */
+  readonly isCausal: boolean;
+  /** Number of token types (input `types`); 0: the model has no such input. */
+  readonly nTypes: number;
+  /** Number of token subtypes (input `subtypes`); 0: the model has no such input. */
+  readonly nStypes: number;
+  /** A target with this value has no loss and no gradient. */
+  readonly ignoreIndex: number;
+}
+
+/** How the configurations of a family stand in a checkpoint's config.json. */
+export interface ConfigForm<Config> {
+  /** Each `model_type` that is read as this family. */
+  readonly modelTypes: readonly string[];
+  /** The file's keys; what Hugging Face has no name for stands under `tesserae.model`. */
+  write(config: Config): Record<string, unknown> & { readonly tesserae: { readonly model: object } };
+  /** @throws TesseraeError `ERR_CONFIG` for a file that asks for something else. */
+  read(json: unknown): Config;
+}
+
+/**
+ * A model family: all that the library must know of it. `Options` are its settings as one writes them, `Config` the same
+ * with every default filled in.
+ */
+export interface Family<Options, Config extends BaseConfig> {
+  /** Its settings, strict, without `type`: validates a configuration file and becomes a part of the JSON Schema. */
+  readonly schema: z.ZodObject;
+  /** Other libraries' names of its settings → ours, for messages. */
+  readonly synonyms: Synonyms;
+  /**
+   * Checks the settings and fills in every default.
+   *
+   * @param at - where the settings stand in a larger configuration, for messages.
+   * @throws TesseraeError `ERR_CONFIG` with `details.path`.
+   */
+  resolve(options: Options, at: string): Config;
+  /** What the model computes. */
+  graph(config: Config): Graph;
+  /**
+   * For a family that Hugging Face has too. Default: `model_type` is `tesserae_<type>`, so that nothing loads the model as
+   * something else, and all settings stand under `tesserae.model`.
+   */
+  readonly configForm?: ConfigForm<Config>;
+}
