@@ -1,9 +1,7 @@
 import { Command } from 'commander';
-import { buildGraph } from '../models/families';
-import { plan as planGraph, type Precision } from '../native';
-import { planText, type Plan } from '../report/plan_table';
-import { resolveTrainingArguments } from '../training/arguments';
-import { planSettings } from '../training/planning';
+import type { Precision } from '../native';
+import { planText } from '../report/plan_table';
+import { planStep, stepArguments } from '../training/planning';
 import { readRunConfig } from './config';
 import { bytes, integer, jsonOption, precisionOption, type Done } from './options';
 
@@ -41,18 +39,10 @@ Example:
 
 /** `tesserae plan`: tells what a training step would do, without doing it. Gives the exit code. */
 async function plan(file: string, options: PlanOptions): Promise<number> {
-  const { chip, precision, batchSize, memory, all = false, json = false } = options;
+  const { batchSize, all = false, json = false, ...request } = options;
   const { model, training } = await readRunConfig(file);
-  const graph = buildGraph(model);
-  const result = planGraph(graph, {
-    rows: batchSize ?? training?.batchSize ?? 8,
-    time: model.nPositions,
-    gradientAccumulationSteps: training?.gradientAccumulationSteps ?? 1,
-    ...(training === undefined ? {} : planSettings(resolveTrainingArguments(training, 'training'), graph)),
-    ...(chip === undefined ? {} : { chip }),
-    ...(precision === undefined ? {} : { precision }),
-    ...(memory === undefined ? {} : { memory }),
-  });
-  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : planText(result as Plan, { all }));
+  const args = stepArguments({ ...training, ...(batchSize === undefined ? {} : { batchSize }) }, 'training');
+  const result = planStep(model, args, request);
+  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : planText(result, { all }));
   return 0;
 }

@@ -1,6 +1,11 @@
 import { z } from 'zod';
 import type { Graph } from '../graph/graph';
-import { buildGraph, resolveModelConfig, type ModelConfig } from '../models/families';
+import {
+  buildGraph,
+  resolveModelConfig,
+  type ModelConfig,
+  type ResolvedModelConfig,
+} from '../models/families';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import { plan, type PlanRequest, type Precision } from '../native';
 import type { Plan } from '../report/plan_table';
@@ -51,15 +56,29 @@ const schema = z.strictObject({
 export function planTraining(model: ModelConfig, options: PlanOptions = {}): Plan {
   const { arguments: given = {}, ...rest } = options;
   const request = withoutUndefined(parseConfig(schema, rest));
-  const args = resolveTrainingArguments({ maxSteps: 1, ...given }, 'arguments');
-  const config = resolveModelConfig(model);
-  const graph = buildGraph(config);
+  return planStep(resolveModelConfig(model), stepArguments(given, 'arguments'), request);
+}
+
+/** Training arguments for which a step is planned: how many steps there are does not matter. */
+export function stepArguments(given: Partial<TrainingArguments>, at: string): ResolvedTrainingArguments {
+  return resolveTrainingArguments({ maxSteps: 1, ...given }, at);
+}
+
+/** The plan of a step of a model, with arguments that are checked. */
+export function planStep(
+  model: ResolvedModelConfig,
+  args: ResolvedTrainingArguments,
+  request: Pick<PlanRequest, 'chip' | 'precision' | 'memory'>,
+): Plan {
+  const graph = buildGraph(model);
+  const { batchSize: rows, gradientAccumulationSteps } = args;
+  const settings = planSettings(args, graph);
   return plan(graph, {
     ...request,
-    rows: args.batchSize,
-    time: config.nPositions,
-    gradientAccumulationSteps: args.gradientAccumulationSteps,
-    ...planSettings(args, graph),
+    rows,
+    time: model.nPositions,
+    gradientAccumulationSteps,
+    ...settings,
   }) as Plan;
 }
 
