@@ -37,7 +37,7 @@ await report.close();
 
 // 3. Samples at several temperatures, with and without masks: how many are plans, and in how many the rooms fill the house
 // and do not overlap, which no mask asks for.
-const sampler = new Sampler(model, tokenizer);
+const sampler = new Sampler(model, tokenizer, { trainingStarts: data.starts });
 /** @param {import('tesserae').GenerateOptions} options */
 async function sample(options) {
   const positions = { types: { byPosition: types }, subtypes: { byPosition: subtypes } };

@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { findCheckpoint, loadModel, saveModel } from '../checkpoint/checkpoint';
 import { STORED_DTYPES, type StoredDtype } from '../checkpoint/floats';
 import { TesseraeError } from '../errors';
-import { whatIsOwn } from '../models/gpt2_config';
+import { whatIsOwn } from '../models/families';
 import { withoutUndefined } from '../models/validation';
 import { jsonOption, weightsOption, type Done } from './options';
 import { shownPath } from './terminal';

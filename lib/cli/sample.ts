@@ -1,6 +1,5 @@
 import { Command } from 'commander';
 import { loadModel } from '../checkpoint/checkpoint';
-import { IdTokenizer } from '../data/id_tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
 import { Sampler, type Generation } from '../sampling/sampler';
@@ -72,7 +71,7 @@ async function sample(folder: string, options: SampleOptions): Promise<number> {
   const { model, tokenizer, trainingStarts } = await loadModel(folder, { ...where, weights });
   using _model = model;
   requireNoTypes(model);
-  const sampler = new Sampler(model, tokenizer ?? new IdTokenizer(model.config.vocabSize), {
+  const sampler = new Sampler(model, tokenizer, {
     trainingStarts,
     allowAnyStart,
   });

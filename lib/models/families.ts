@@ -87,6 +87,7 @@ const formOf = (type: string): ConfigForm<object> => {
       modelTypes: [modelType],
       write: (settings) => ({ model_type: modelType, tesserae: { model: settings } }),
       read: (json) => own.resolve((json as ConfigFile).tesserae?.model as object, 'tesserae.model'),
+      whatIsOwn: () => `type ${type}`,
     }
   );
 };
@@ -101,6 +102,11 @@ interface ConfigFile {
 export function modelToFile(config: ResolvedModelConfig): ReturnType<ConfigForm<object>['write']> {
   const { type, ...settings } = config;
   return formOf(type).write(settings);
+}
+
+/** The setting because of which Hugging Face can't compute a model, such as `positions none`; undefined if it can. */
+export function whatIsOwn({ type, ...settings }: ResolvedModelConfig): string | undefined {
+  return formOf(type).whatIsOwn(settings);
 }
 
 /**

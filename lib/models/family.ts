@@ -32,6 +32,8 @@ export interface ConfigForm<Config> {
   write(config: Config): Record<string, unknown> & { readonly tesserae: { readonly model: object } };
   /** @throws TesseraeError `ERR_CONFIG` for a file that asks for something else. */
   read(json: unknown): Config;
+  /** The setting because of which Hugging Face can't compute a model, such as `positions none`; undefined if it can. */
+  whatIsOwn(config: Config): string | undefined;
 }
 
 /**

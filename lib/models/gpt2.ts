@@ -9,6 +9,7 @@ import {
   gpt2Synonyms,
   resolveGPT2Config,
   toHuggingFace,
+  whatIsOwn,
   type GPT2Config,
   type GPT2Options,
 } from './gpt2_config';
@@ -114,5 +115,6 @@ export const gpt2Family: Family<GPT2Options, GPT2Config> = {
     modelTypes: GPT2_MODEL_TYPES,
     write: toHuggingFace,
     read: (json) => fromHuggingFace(json).config,
+    whatIsOwn,
   },
 };

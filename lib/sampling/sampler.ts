@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { SequenceStarts } from '../data/dataset';
+import { IdTokenizer } from '../data/id_tokenizer';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
@@ -49,29 +50,35 @@ export interface SamplerOptions {
  * for await (const { text } of sampler.stream('Call me')) process.stdout.write(text);
  */
 export class Sampler {
+  /** How prompts become token ids, and generated ids a text. */
+  readonly tokenizer: Tokenizer;
+
   /**
    * Makes a sampler; nothing is computed before it generates.
    *
+   * @param tokenizer - the one that the model was trained with. Default: texts are token ids with spaces between them, for
+   * models of sequences that are no text.
    * @param options - what prompts have to be.
    * @throws TesseraeError `ERR_CONFIG` for a model that can't continue a text with this tokenizer.
    */
   constructor(
     /** What generates; not disposed with the sampler. */
     readonly model: Model,
-    /** Turns prompts into tokens and tokens into text. */
-    readonly tokenizer: Tokenizer,
+    tokenizer?: Tokenizer,
     private readonly options: SamplerOptions = {},
   ) {
     const { isEncoder, vocabSize } = model.config;
+    this.tokenizer = tokenizer ?? new IdTokenizer(vocabSize);
     const refuse = (path: string, message: string): never => {
       throw new TesseraeError('ERR_CONFIG', message, { details: { path } });
     };
     if (isEncoder)
       refuse('isEncoder', 'an encoder (isEncoder) does not predict next tokens: use model.logits()');
-    if (tokenizer.vocabSize !== vocabSize)
+    const { name, vocabSize: known } = this.tokenizer;
+    if (known !== vocabSize)
       refuse(
         'vocabSize',
-        `the '${tokenizer.name}' tokenizer has ${tokenizer.vocabSize} tokens, but the model's vocabSize is ${vocabSize}: ` +
+        `the '${name}' tokenizer has ${known} tokens, but the model's vocabSize is ${vocabSize}: ` +
           `use the tokenizer that the model was trained with`,
       );
   }

@@ -41,8 +41,8 @@ function walk(folder, isLeftOut = () => false) {
 function sources() {
   const git = spawnSync('git', ['ls-files', '-coz', '--exclude-standard'], { cwd: root, encoding: 'utf8' });
   const names = git.status === 0 ? git.stdout.split('\0') : walk(root, isMade);
-  // node_modules may be a link, which .gitignore does not mean; a file may be gone that git still knows.
-  return names.filter((name) => name !== '' && name !== 'node_modules' && existsSync(path.join(root, name)));
+  // A file may be gone that git still knows.
+  return names.filter((name) => name !== '' && existsSync(path.join(root, name)));
 }
 
 // Leaves files that are alike as they are: builds go by their times.

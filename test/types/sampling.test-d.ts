@@ -54,8 +54,8 @@ export async function aCheckpointMayHaveNoTokenizer(): Promise<void> {
   const loaded = await loadModel('runs/book', { weights: 'ema' });
   expectTypeOf(loaded).toEqualTypeOf<LoadedModel>();
   expectTypeOf(loaded.tokenizer).toEqualTypeOf<Tokenizer | undefined>();
-  // @ts-expect-error it may be undefined
-  new Sampler(loaded.model, loaded.tokenizer);
+  const sampler = new Sampler(loaded.model, loaded.tokenizer);
+  expectTypeOf(sampler.tokenizer).toEqualTypeOf<Tokenizer>();
   // @ts-expect-error no such weights
   await loadModel('runs/book', { weights: 'best' });
 }

@@ -174,6 +174,17 @@ describe('Sampler', () => {
     expect(message).toMatch(/no start token/);
   });
 
+  it('takes and gives token ids as text without a tokenizer', async () => {
+    const { model } = await sampler();
+    const one = new Sampler(model);
+    const options = { maxNewTokens: 3, temperature: 0 };
+    const made = await one.generate('7 250', options);
+    expect(made.text).toBe([...made.tokens].map((id) => ` ${id}`).join(''));
+    expect((await one.generate([7, 250], options)).tokens).toEqual(made.tokens);
+    await failureOf('ERR_DATA', () => one.generate('7 256'));
+    await failureOf('ERR_DATA', () => one.generate('seven'));
+  });
+
   it('refuses models that do not continue texts', async () => {
     const { message } = await failureOf('ERR_CONFIG', () => sampler({ vocabSize: 257 }));
     expect(message).toMatch(/256 tokens.*vocabSize is 257/);
