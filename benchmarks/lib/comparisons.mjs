@@ -7,8 +7,19 @@ const rows = [
   ['deep_step', 'training', '22 layers of 544 (17 heads), T = 200, batch 128, bf16, one H100'],
   ['deep_step_fp16', 'training', 'the same in fp16', '22 layers of 544, T = 200, batch 128, fp16, one H100'],
   ['cpu_step', 'training', 'the demo’s model, T = 128, batch 32, fp32, two CPU threads'],
-  ['sampling', 'sampling', 'batch 1', 'GPT-2 124M, batch 1, bf16, one H100'],
-  ['sampling_64', 'sampling', 'batch 64', 'GPT-2 124M, batch 64, bf16, one H100'],
+  ['sampling', 'sampling', 'batch 1, prompt 16, 256 new tokens', 'GPT-2 124M, batch 1, bf16, one H100'],
+  [
+    'sampling_64',
+    'sampling',
+    'batch 64, prompts of 16, 256 new tokens',
+    'GPT-2 124M, batch 64, bf16, one H100',
+  ],
+  [
+    'sampling_long',
+    'sampling',
+    'batch 16, prompts of 900, 100 new tokens',
+    'GPT-2 124M, batch 16, prompts of 900, bf16, one H100',
+  ],
 ];
 
 /**
