@@ -38,11 +38,12 @@ export async function aModelIsMadeOfATypedConfiguration(): Promise<void> {
 }
 
 export function theFamilyTellsModelsApart(config: ModelConfig, resolved: ResolvedModelConfig): void {
-  expectTypeOf(config.type).toEqualTypeOf<'gpt2'>();
+  expectTypeOf<'gpt2'>().toExtend<typeof config.type>();
+  expectTypeOf<string>().not.toExtend<typeof config.type>();
   expectTypeOf<Omit<Extract<ModelConfig, { type: 'gpt2' }>, 'type'>>().toEqualTypeOf<
     Omit<GPT2Options, never>
   >();
-  expectTypeOf(resolved.nInner).toEqualTypeOf<number>();
+  if (resolved.type === 'gpt2') expectTypeOf(resolved.nInner).toEqualTypeOf<number>();
   expectTypeOf(resolved.bosTokenId).toEqualTypeOf<number | null>();
   expectTypeOf<ResolvedModelConfig>().toExtend<ModelConfig>();
   expectTypeOf<ModelConfig>().not.toExtend<ResolvedModelConfig>();
