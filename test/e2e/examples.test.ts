@@ -193,6 +193,7 @@ describe('finetune', () => {
     expect(faultOf(written('finetune', 'tuned', 'loss.svg'))).toBeUndefined();
     expect(readdirSync(path.join(folder, 'runs/finetune/pretrained')).sort()).toEqual([
       'config.json',
+      'generation_config.json',
       'model.safetensors',
     ]);
 
