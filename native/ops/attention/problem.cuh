@@ -1,6 +1,6 @@
-// defines: AttentionArguments, lengthOf, startsOf, Span, othersOf, WarpDocuments, documentsOf, headOffset,
-// DropoutStream, dropoutStream, kLog2E
-// What the CUDA kernels of attention read of a call. For .cu files only.
+// defines: AttentionArguments, CachedAttentionArguments, lengthOf, startsOf, Span, othersOf, WarpDocuments,
+// documentsOf, headOffset, DropoutStream, dropoutStream, kLog2E What the CUDA kernels of attention read of a
+// call. For .cu files only.
 #pragma once
 
 #include <cfloat>
@@ -33,9 +33,15 @@ struct AttentionArguments {
   int32_t batch, time, heads, head;  // head: Dp
   float scale, dropout;
   bool causal;
-  const void *keys, *values;  // of the cache
-  const int32_t* known;       // (B)
-  int64_t pageStride;         // elements
+};
+
+// Of a call whose keys are those of a cache: query t of row b has the position known[b] + t, and position p
+// of keys and values stands at p / kPagePositions pageStride + (b kPagePositions + p % kPagePositions) width
+// + h Dp. A type of its own: four more parameters cost kernels that have no register to spare a spill.
+struct CachedAttentionArguments : AttentionArguments {
+  const void *keys, *values;
+  const int32_t* known;  // (B)
+  int64_t pageStride;    // elements
 };
 
 // Positions of row b that hold tokens.

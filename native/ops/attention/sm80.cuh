@@ -84,7 +84,7 @@ void dispatchHead(int head, F&& f) {
 template <class T, bool kDocuments>
 void launchForward16(const AttentionArguments& a, cudaStream_t stream);
 template <class T>
-void launchCachedForward16(const AttentionArguments& a, cudaStream_t stream);
+void launchCachedForward16(const CachedAttentionArguments& a, cudaStream_t stream);
 template <class T, bool kDocuments>
 void launchBackward16(const AttentionArguments& a, cudaStream_t stream);
 

@@ -16,7 +16,7 @@ namespace {
 template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout, bool kDocuments, bool kCached>
 __global__ void __launch_bounds__(kAttentionThreads,
                                   kDocuments && !kDropout && kHead >= 64 && kHead <= 96 ? 3 : 0)
-    attentionForward(AttentionArguments a, int tiles) {
+    attentionForward(std::conditional_t<kCached, CachedAttentionArguments, AttentionArguments> a, int tiles) {
   constexpr int kStride = kHead + 8, kQueries = 16 * kRowTiles * kWarps, kKeyTile = kKeys * kStride;
   constexpr int kSteps = kHead > 96 ? 2 : kHead / 16;  // unrolled as far as registers allow
   extern __shared__ __align__(16) char shared[];
@@ -29,7 +29,9 @@ __global__ void __launch_bounds__(kAttentionThreads,
   const int warpRow = warp * 16 * kRowTiles, warpFirst = first + warpRow;
   const int length = lengthOf(a, b);
   // The position of query 0, and one past that of the last key.
-  const int known = kCached ? a.known[b] : 0, keyEnd = known + length;
+  int known = 0;
+  if constexpr (kCached) known = a.known[b];
+  const int keyEnd = known + length;
   const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
   const int stride = 3 * a.heads * a.head;
   const T* qkv = static_cast<const T*>(a.qkv);
@@ -214,8 +216,8 @@ __global__ void __launch_bounds__(kAttentionThreads,
                                           warpFirst, a.time, a.head, 0);
 }
 
-template <class T, int kHead, bool kDropout, bool kDocuments, bool kCached = false>
-void launchForwardKernel(const AttentionArguments& a, cudaStream_t stream) {
+template <class T, int kHead, bool kDropout, bool kDocuments, bool kCached = false, class Arguments>
+void launchForwardKernel(const Arguments& a, cudaStream_t stream) {
   // Two row tiles a warp use each fragment of K and V twice; larger heads need the registers.
   constexpr int kRowTiles = kHead <= 64 ? 2 : 1;
   constexpr int kKeys = kHead > 128 ? 16 : 32;
@@ -241,7 +243,7 @@ void launchForward16(const AttentionArguments& a, cudaStream_t stream) {
 }
 
 template <class T>
-void launchCachedForward16(const AttentionArguments& a, cudaStream_t stream) {
+void launchCachedForward16(const CachedAttentionArguments& a, cudaStream_t stream) {
   dispatchHead(a.head, [&](auto constant) {
     launchForwardKernel<T, decltype(constant)::value, false, false, true>(a, stream);
   });

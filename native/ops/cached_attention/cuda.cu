@@ -188,7 +188,7 @@ void readPrompt(const KernelContext& c, const Shape& s, T* keys, T* values, floa
   launchDependent("cached_attention", appendKernel<T>,
                   dim3(static_cast<unsigned>(divideUp(vectors, kThreads))), kThreads, cudaStream(c),
                   static_cast<const T*>(qkv.data), keys, values, start.i32(), lengths.i32(), s, vectors);
-  AttentionArguments a{};
+  CachedAttentionArguments a{};
   a.qkv = qkv.data;
   a.y = c.outputs[0].data;
   a.lengths = lengths.i32();

@@ -1,3 +1,3 @@
 #include "ops/attention/sm80_forward.cuh"
 
-template void tesserae::launchCachedForward16<__half>(const AttentionArguments&, cudaStream_t);
+template void tesserae::launchCachedForward16<__half>(const CachedAttentionArguments&, cudaStream_t);
