@@ -213,7 +213,7 @@ function addon(): Addon {
     throw new TesseraeError(
       'ERR_NATIVE_LOAD',
       `the native addon could not be loaded on ${process.platform}-${process.arch} with Node ${process.versions.node}: ` +
-        `${cause instanceof Error ? cause.message : String(cause)}. tesserae runs on Linux x64 with glibc 2.34 or newer; ` +
+        `${(cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').replace(/[ .]*$/, '')}. tesserae runs on Linux x64 with glibc 2.34 or newer; ` +
         `in a clone, run ./setup.sh to build it.`,
       { cause },
     );

@@ -24,6 +24,8 @@ Examples:
       const output = folders.at(-1);
       if (folders.length < 2 || output === undefined)
         command.error('error: give what to average and, last, the folder to write');
+      if (folders.length === 2 && options.last === undefined)
+        command.error('error: of one run say how many checkpoints, such as --last 5');
       done(await average({ sources: folders.slice(0, -1), output, ...options }));
     });
 

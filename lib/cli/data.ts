@@ -77,7 +77,11 @@ export function requireSameTokens(
   throw new TesseraeError(
     'ERR_CONFIG',
     `${name} has ${theirs}, but the data is read with ${other} '${tokenizer.name}' tokenizer, of ` +
-      `${vocabSize} tokens: their ids mean other things`,
+      `${vocabSize} tokens: their ids mean other things` +
+      (own?.json === undefined
+        ? ''
+        : ". Make token files with 'tesserae prepare <texts> --tokenizer <the checkpoint>/tokenizer.json', and give them as " +
+          'data.tokens'),
     { details: { path: 'initFrom' } },
   );
 }

@@ -199,14 +199,14 @@ async function tested(machine: Machine, device: string): Promise<Finding> {
       status: 'problem',
       subject,
       text: `a tiny model does not learn (${arithmetic}, ${losses}): the arithmetic is wrong there`,
-      command: device === 'cpu' ? 'npm rebuild tesserae' : 'nvidia-smi -q -d ECC,PAGE_RETIREMENT',
+      command: device === 'cpu' ? 'npm install --force tesserae' : 'nvidia-smi -q -d ECC,PAGE_RETIREMENT',
     };
   } catch (error) {
     return {
       status: 'problem',
       subject,
       text: error instanceof Error ? error.message : String(error),
-      command: device === 'cpu' ? 'npm rebuild tesserae' : 'nvidia-smi',
+      command: device === 'cpu' ? 'npm install --force tesserae' : 'nvidia-smi',
     };
   }
 }

@@ -64,8 +64,10 @@ Examples:
   $ tesserae eval runs/config/checkpoint-1000 data/book --weights ema --json`,
     )
     .action(async (model: string, data: string[], options: EvalOptions, command: Command) => {
-      if (data.length === 0 && !model.endsWith('.json'))
+      if (data.length === 0 && !model.endsWith('.json')) {
+        await findCheckpoint(model);
         command.error('error: give what to evaluate on, or a configuration, which names its validation data');
+      }
       done(await evaluate(model, data, options));
     });
 

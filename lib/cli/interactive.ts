@@ -20,7 +20,7 @@ export interface Terminal {
   readonly output: NodeJS.WritableStream & { readonly isTTY?: boolean };
 }
 
-const HELP = `Each line is a prompt that is continued, but for:
+const HELP = `Each line is a prompt that is continued, but for those that begin with /:
   /set <option> <value>   such as /set temperature 0.5
   /help                   this text
   /quit                   leaves, as Ctrl-D does
@@ -70,6 +70,7 @@ async function talk(
     const [, command, rest = ''] = /^\/(\w*)\s*(.*)$/.exec(line) ?? [];
     if (command === 'quit') leave();
     else if (command === 'set') options = { ...options, ...parseSetting(rest) };
+    else if (command !== 'help') write(`/${command ?? ''} is no command: /help lists them`);
     else write(`${HELP}\n${settings(options)}`);
   };
   write(pc.dim('Each line is continued; /help tells more, Ctrl-D leaves.'));

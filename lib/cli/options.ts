@@ -89,6 +89,8 @@ const UNITS: Readonly<Record<string, number>> = {
   kib: 2 ** 10,
   mib: 2 ** 20,
   gib: 2 ** 30,
+  tb: 1e12,
+  tib: 2 ** 40,
 };
 
 /** Bytes of a text such as `24GiB`. */

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Command } from 'commander';
+import { messageOf } from '../checkpoint/files';
 import { TesseraeError } from '../errors';
 import { scheduleSvg, scheduleText } from '../report/schedule_plot';
 import { scheduleOf } from '../training/arguments';
@@ -20,7 +21,7 @@ export const scheduleCommand = (done: Done): Command =>
       'Prints the phases of the learning rate that the training section asks for, with their steps and rates, and draws ' +
         'them. A rate that is negative or not finite is an error.',
     )
-    .argument('<config>', 'JSON file with training')
+    .argument('<config>', 'configuration of a run, with training')
     .option('--svg <file>', 'draw the schedule to this file')
     .addOption(jsonOption('phases and the rate of every step as JSON'))
     .addHelpText(
@@ -43,7 +44,14 @@ async function schedule(file: string, { svg, json }: ScheduleOptions): Promise<n
   const planned = scheduleOf(training);
   if (svg !== undefined) {
     const name = path.basename(file).replace(/\.json$/, '');
-    await writeFile(svg, scheduleSvg(planned, { title: `${name}: learning rate` }));
+    await writeFile(svg, scheduleSvg(planned, { title: `${name}: learning rate` })).catch(
+      (cause: unknown) => {
+        throw new TesseraeError('ERR_CONFIG', `the picture can't be written: ${messageOf(cause)}`, {
+          details: { path: svg },
+          cause,
+        });
+      },
+    );
   }
   if (json) {
     const { phases, rates } = planned;

@@ -274,9 +274,13 @@ function parse(json: string, file: string): Contents {
     const type = Array.isArray(model.vocab) ? 'Unigram' : model.merges === undefined ? 'WordPiece' : 'BPE';
     return { ...contents, model: { ...model, type: model.type ?? type } };
   } catch (cause) {
-    throw unusable(file, cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause), cause);
+    throw unusable(file, cause instanceof z.ZodError ? issueOf(cause) : messageOf(cause), cause);
   }
 }
+
+/** The first of what is wrong. */
+const issueOf = ({ issues: [first] }: z.ZodError): string =>
+  first === undefined ? 'it is not valid' : `${first.path.join('.') || 'it'}: ${first.message}`;
 
 /** Every token with its id, which no other has. */
 function vocabularyOf({ model, added_tokens }: Contents, file: string): Map<string, number> {

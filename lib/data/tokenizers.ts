@@ -1,4 +1,5 @@
 import { TesseraeError } from '../errors';
+import { nearestName } from '../models/validation';
 import { ByteTokenizer } from './byte_tokenizer';
 import { JsonTokenizer, TOKENIZER_JSON } from './json_tokenizer';
 import type { Tokenizer } from './tokenizer';
@@ -22,8 +23,18 @@ export async function tokenizerNamed(name: string, file: string): Promise<Tokeni
  *
  * @throws TesseraeError `ERR_DATA` when that file can't be read or used.
  */
-export const openTokenizer = async (given: string): Promise<Tokenizer> =>
-  given === 'byte' ? new ByteTokenizer() : JsonTokenizer.fromFile(given);
+export async function openTokenizer(given: string): Promise<Tokenizer> {
+  if (given === 'byte') return new ByteTokenizer();
+  try {
+    return await JsonTokenizer.fromFile(given);
+  } catch (error) {
+    if (!(error instanceof TesseraeError) || nearestName(given, ['byte']) === undefined) throw error;
+    throw new TesseraeError('ERR_DATA', `there is no tokenizer '${given}': did you mean byte?`, {
+      details: { path: given },
+      cause: error,
+    });
+  }
+}
 
 /** What is known of the tokenizer that made a file. */
 export interface TokenizerIdentity {

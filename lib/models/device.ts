@@ -1,5 +1,5 @@
 import { TesseraeError } from '../errors';
-import { devices } from '../native';
+import { devices, system } from '../native';
 
 /** Where a model lives: `auto` takes the first GPU, or the CPU when there is none. */
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
@@ -15,7 +15,11 @@ export interface PickedDevice {
  *
  * @throws TesseraeError `ERR_CONFIG` for a name that is no device's; `ERR_DEVICE` for one that is not there.
  */
-export function pickDevice(wanted: string, available: typeof devices = devices): PickedDevice {
+export function pickDevice(
+  wanted: string,
+  available: typeof devices = devices,
+  hasCuda: () => boolean = () => system().cuda,
+): PickedDevice {
   if (!/^(auto|cpu|cuda(:\d{1,4})?)$/.test(wanted))
     throw new TesseraeError(
       'ERR_CONFIG',
@@ -29,7 +33,9 @@ export function pickDevice(wanted: string, available: typeof devices = devices):
   const reason =
     gpus.length > 0
       ? `this machine's GPUs are ${gpus.map(({ name }) => name).join(', ')}`
-      : 'this build found no CUDA device of sm_80 or newer on this machine';
+      : hasCuda()
+        ? 'this machine has no CUDA device of sm_80 or newer that its driver shows (tesserae doctor tells more)'
+        : 'this build has no CUDA (where nvcc 13 is: TESSERAE_CUDA=1 npm run build:native)';
   if (wanted === 'auto') return { device: 'cpu', fallbackReason: reason };
   throw new TesseraeError(
     'ERR_DEVICE',

@@ -212,7 +212,7 @@ export class Sampler {
       'ERR_DATA',
       `the prompt begins with token ${this.shown(first)}, but sequences of training began with ` +
         `${firstTokens.map((token) => this.shown(token)).join(', ')}: begin with ` +
-        `${firstTokens.length === 1 ? 'it' : 'one of these'}, or set allowAnyStart`,
+        `${firstTokens.length === 1 ? 'it' : 'one of these'}, or set allowAnyStart (--allow-any-start)`,
       { details: { token: first, firstTokens } },
     );
   }

@@ -149,7 +149,9 @@ it('token files: a whole one, or the val.bin of a folder', async () => {
   expect((await resultOf('bytes', path.join(name, 'train.bin'))).tokens).toBeGreaterThan(500);
   const other = await evaluate('words', name);
   expect(other.code).toBe(1);
-  expect(other.err).toMatch(/has the 'tokenizer\.json' tokenizer, but the data is read with the 'byte'/);
+  expect(other.err).toMatch(
+    /has the 'tokenizer\.json' tokenizer, but the data is read with the 'byte'.*tesserae prepare/,
+  );
 });
 
 describe('mistakes', () => {
@@ -164,6 +166,7 @@ describe('mistakes', () => {
 
   it.each<[string, string, string[], RegExp]>([
     ['no checkpoint', 'none', ['text.txt'], /ERR_CHECKPOINT: .* holds no checkpoint/],
+    ['neither a checkpoint nor data', 'none', [], /ERR_CHECKPOINT: .* holds no checkpoint/],
     ['no such text', 'bytes', ['no.txt'], /ERR_DATA: the text file '.*no\.txt' does not exist/],
     ['a text of one token', 'bytes', ['one.txt'], /ERR_DATA: the evaluation has no target/],
     ['an empty text', 'bytes', ['empty.txt'], /ERR_DATA: .*is empty/],

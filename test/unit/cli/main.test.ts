@@ -114,6 +114,12 @@ describe('schedule', () => {
     expect(await readFile(svg, 'utf8')).toMatch(/^<svg .*>rise<.*>fall</s);
   });
 
+  it('says where a picture can not be written', async () => {
+    const config = await configOf({ maxSteps: 100 });
+    expect(await main(['schedule', config, '--svg', path.join(folder, 'none', 'schedule.svg')])).toBe(1);
+    expect(output.err).toMatch(/ERR_CONFIG.*the picture can't be written: ENOENT.*none/);
+  });
+
   it('prints phases and rates as JSON', async () => {
     const config = await configOf({
       maxSteps: 4,

@@ -8,9 +8,10 @@ const two = () => [cpu, gpu('cuda:0'), gpu('cuda:1')];
 
 describe('pickDevice', () => {
   it('takes the CPU with a reason when auto finds no GPU', () => {
-    const { device, fallbackReason } = pickDevice('auto', without);
+    const { device, fallbackReason } = pickDevice('auto', without, () => true);
     expect(device).toBe('cpu');
     expect(fallbackReason).toMatch(/no CUDA device/);
+    expect(pickDevice('auto', without, () => false).fallbackReason).toMatch(/this build has no CUDA/);
   });
 
   it('takes the GPU that is asked for', () => {
@@ -21,7 +22,7 @@ describe('pickDevice', () => {
   });
 
   it('refuses a GPU that is not there and says why', async () => {
-    expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda', without))).message).toMatch(
+    expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda', without, () => true))).message).toMatch(
       /no CUDA device/,
     );
     expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda:2', two))).message).toMatch(

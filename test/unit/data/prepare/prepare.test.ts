@@ -193,6 +193,7 @@ describe('prepareTokens', () => {
     ],
     ['a line in another encoding', () => input('n.jsonl', latin1), /line 1 \(offset 0\), is not JSON/],
     ['a tokenizer that is none', () => input('o.txt', 'a'), /is not a tokenizer/, { tokenizer: __filename }],
+    ['a typo', () => input('o.txt', 'a'), /'bytes': did you mean byte/, { tokenizer: 'bytes' }],
   ])('refuses %s', async (_what, make, message, options = {}) => {
     const name = await make();
     const { message: told } = await failureOf('ERR_DATA', () => prepared([name], options));
