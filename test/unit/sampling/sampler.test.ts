@@ -122,6 +122,11 @@ describe('Sampler', () => {
       [{ maxNewTokens: 0 }, 'maxNewTokens', /from 1/],
       [{ temperature: -1 }, 'temperature', /-1/],
       [{ seed: 0.5 }, 'seed', /0.5/],
+      [
+        { seed: 2 ** 53 },
+        'seed',
+        /^seed must be an integer from 0 to 9007199254740991, not 9007199254740992$/,
+      ],
       [{ stop: '' }, 'stop', /stop/],
       [{ maxTokens: 3 }, 'maxTokens', /did you mean maxNewTokens/],
       [{ n: 2 }, 'n', /did you mean numReturnSequences/],
