@@ -160,8 +160,15 @@ export class Sampler {
   }
 
   private generationOfBeam({ tokens, finishReason }: Beam): Generation {
-    const shown = finishReason === 'length' ? tokens : tokens.slice(0, -1);
-    return { text: this.tokenizer.decode(shown), tokens: Int32Array.from(tokens), finishReason };
+    const silent = finishReason === 'eos' || finishReason === 'stop';
+    // Not by decode(): what continues a prompt may begin otherwise than a text does.
+    const decoder = this.tokenizer.decoder();
+    const text = (silent ? tokens.slice(0, -1) : tokens).map((token) => decoder.push(token)).join('');
+    return {
+      text: finishReason === 'abort' ? text : text + decoder.end(),
+      tokens: Int32Array.from(tokens),
+      finishReason,
+    };
   }
 
   private requireOne({ numReturnSequences }: ResolvedOptions): void {
