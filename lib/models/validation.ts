@@ -46,7 +46,7 @@ export function parseConfig<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const found = result.error.issues;
+  const found = distinct(result.error.issues);
   const issues = found
     .slice(0, MOST_ISSUES)
     .flatMap((issue) => explain(issue, schema, value, at, synonyms))
@@ -79,6 +79,19 @@ export function withoutUndefined<T extends object>(value: T): Defined<T> {
 }
 
 type Path = readonly PropertyKey[];
+
+/** One issue for all that would be told in the same words: of a number, each bound that it breaks is one. */
+function distinct(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
+  const told = new Set<string>();
+  return issues.filter((issue) => {
+    const kind =
+      issue.code === 'custom' ? issue.message : issue.code === 'unrecognized_keys' ? issue.code : '';
+    const key = JSON.stringify([join('', issue.path), kind]);
+    if (told.has(key)) return false;
+    told.add(key);
+    return true;
+  });
+}
 
 function explain(
   issue: z.core.$ZodIssue,
@@ -115,20 +128,21 @@ function unknownKey(key: string, parent: string, keys: readonly string[], synony
 /** What a field may be, in words. */
 function allowed(schema: z.ZodType, issue: z.core.$ZodIssue, root: unknown): string {
   const field = schemaAt(schema, issue.path, root);
-  const words = field && describeSchema(field);
+  const words = field && describeSchema(field, valueAt(root, issue.path));
   if (words !== undefined) return words;
   if (issue.code === 'invalid_type') return `a value of type ${issue.expected}`;
   return issue.message;
 }
 
-function describeSchema(schema: z.ZodType): string | undefined {
+/** @param value - what was given instead. */
+function describeSchema(schema: z.ZodType, value?: unknown): string | undefined {
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault)
-    return describeSchema(schema.unwrap() as z.ZodType);
+    return describeSchema(schema.unwrap() as z.ZodType, value);
   if (schema instanceof z.ZodNullable) {
-    const inner = describeSchema(schema.unwrap() as z.ZodType);
+    const inner = describeSchema(schema.unwrap() as z.ZodType, value);
     return inner === undefined ? undefined : `${inner} or null`;
   }
-  if (schema instanceof z.ZodNumber) return describeNumber(schema);
+  if (schema instanceof z.ZodNumber) return describeNumber(schema, value);
   if (schema instanceof z.ZodString) return schema.minLength === null ? 'text' : 'text that is not empty';
   if (schema instanceof z.ZodBoolean) return 'true or false';
   if (schema instanceof z.ZodLiteral && schema.values.size === 1) return show(schema.value);
@@ -139,7 +153,7 @@ function describeSchema(schema: z.ZodType): string | undefined {
   if (schema instanceof z.ZodObject) return 'an object';
   if (schema instanceof z.ZodDiscriminatedUnion) return 'an object';
   if (schema instanceof z.ZodUnion) {
-    const parts = schema.options.map((option) => describeSchema(option as z.ZodType));
+    const parts = schema.options.map((option) => describeSchema(option as z.ZodType, value));
     return parts.every((part) => part !== undefined) ? parts.join(' or ') : undefined;
   }
   const choices = choicesOf(schema);
@@ -147,11 +161,13 @@ function describeSchema(schema: z.ZodType): string | undefined {
   return choices.length === 1 ? show(choices[0]) : `one of ${choices.map(show).join(', ')}`;
 }
 
-function describeNumber(schema: z.ZodNumber): string {
+function describeNumber(schema: z.ZodNumber, value: unknown): string {
   const kind = schema.isInt ? 'an integer' : 'a number';
   const { minValue: low, maxValue: high } = schema;
+  // All integers end at the largest that is exact: told only to those who went beyond it.
+  const beyond = typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER;
   const bounded = (bound: number | null): bound is number =>
-    bound !== null && Number.isFinite(bound) && Math.abs(bound) < Number.MAX_SAFE_INTEGER;
+    bound !== null && Number.isFinite(bound) && (beyond || Math.abs(bound) < Number.MAX_SAFE_INTEGER);
   const strict = (bound: number): boolean => !z.safeParse(schema, bound).success;
   if (bounded(low) && bounded(high)) {
     if (!strict(low) && !strict(high)) return `${kind} from ${low} to ${high}`;

@@ -2,6 +2,7 @@ import type { Model } from '../models/model';
 import { TesseraeError } from '../errors';
 import { prefill } from './draw';
 import type { ResolvedOptions } from './options';
+import type { FinishReason } from './sequence';
 import type { Visit } from '../native';
 
 /** A way to go on from one prompt. */
@@ -15,13 +16,16 @@ interface Hypothesis {
 /** A hypothesis that has ended: its score is logprob / length ^ lengthPenalty. */
 export interface Beam extends Hypothesis {
   readonly score: number;
-  readonly finishReason: 'eos' | 'stop' | 'length';
+  readonly finishReason: FinishReason;
 }
 
 interface Candidate extends Hypothesis {
   readonly parent: number;
   readonly token: number;
 }
+
+/** What there is when a search is aborted before it begins. */
+const NOTHING: Beam = { tokens: [], logprob: 0, score: 0, finishReason: 'abort' };
 
 /** A score that no beam that has begun comes near. */
 const NEVER = -1e9;
@@ -31,6 +35,7 @@ const NEVER = -1e9;
  * end are kept by score. All rows take the same number of steps.
  *
  * @param prompts - at least one token each.
+ * @param isAborted - asked before the first step and after each.
  * @returns of each prompt its best numReturnSequences, the best first.
  * @throws TesseraeError `ERR_CONFIG` where a prompt and its new tokens are more than nPositions.
  */
@@ -50,6 +55,7 @@ export async function beamSearch(
         `nPositions ${nPositions}`,
       { details: { path: 'maxNewTokens' } },
     );
+  if (isAborted()) return prompts.map(() => Array<Beam>(numReturnSequences).fill(NOTHING));
   const searches = prompts.map(() => new Search(options));
   const rows = prompts.length * numBeams;
   const session = await model.native.createSession({
@@ -139,7 +145,7 @@ class Search {
       .map((beam): Beam => ({
         ...beam,
         score: this.score(beam.logprob, beam.tokens.length),
-        finishReason: 'length',
+        finishReason: beam.tokens.length === this.options.maxNewTokens ? 'length' : 'abort',
       }));
     const all = this.ended.length >= count ? this.ended : [...this.ended, ...rest].sort(byScore);
     return all.slice(0, count);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { parseConfig } from '../models/validation';
+import { parseConfig, show } from '../models/validation';
 
 /** A sequence whose next token is about to be chosen, as `tokenMask` sees it. */
 export interface MaskedSequence {
@@ -150,13 +150,22 @@ export interface ResolvedOptions extends Omit<z.output<typeof schema>, 'eosToken
   readonly subtypes?: TokenTypes;
 }
 
+/** @throws TesseraeError `ERR_CONFIG` unless options are an object. */
+export function requireObject(options: unknown): void {
+  if (typeof options === 'object' && options !== null && !Array.isArray(options)) return;
+  throw new TesseraeError('ERR_CONFIG', `options must be an object, not ${show(options)}`, {
+    details: { path: 'options' },
+  });
+}
+
 /** @throws TesseraeError `ERR_CONFIG` that names the option, its value and what is allowed. */
 export function resolveOptions(
-  options: Omit<GenerateOptions, 'signal'>,
+  options: GenerateOptions,
   model: { readonly vocabSize: number; readonly nTypes: number; readonly nStypes: number },
 ): ResolvedOptions {
   const { vocabSize } = model;
-  const { logitBias, forcedTokens, allowedTokens, tokenMask, types, subtypes, ...rest } = options;
+  requireObject(options);
+  const { signal: _, logitBias, forcedTokens, allowedTokens, tokenMask, types, subtypes, ...rest } = options;
   const { eosTokenId, stop, ...given } = parseConfig(schema, rest, { synonyms });
   const eosTokens = typeof eosTokenId === 'number' ? [eosTokenId] : eosTokenId;
   const refuse = (path: string, message: string): never => {
@@ -216,14 +225,14 @@ export function resolveOptions(
 
 /** What beam search, which goes by the model's own probabilities, does not take. */
 function checkBeams(
-  options: Omit<GenerateOptions, 'signal'>,
+  options: GenerateOptions,
   beams: Pick<ResolvedOptions, 'numBeams' | 'numReturnSequences' | 'eosTokens' | 'stopTokens'>,
   refuse: (path: string, message: string) => never,
 ): void {
   const { numBeams, numReturnSequences, eosTokens, stopTokens } = beams;
   const taken = new Set<string>([
     ...['maxNewTokens', 'eosTokenId', 'stopTokens', 'numReturnSequences', 'numBeams', 'lengthPenalty'],
-    ...['earlyStopping', 'seed'],
+    ...['earlyStopping', 'seed', 'signal'],
   ]);
   for (const [name, value] of Object.entries(options))
     if (value !== undefined && !taken.has(name))
@@ -257,11 +266,30 @@ function typesOf(
     return refuse(
       `${name} are missing: the model has ${setting}, so every token needs one, by its id or position`,
     );
-  const given = 'byToken' in rule ? rule.byToken : rule.byPosition;
+  const given = typesIn(rule);
+  if (!given) return refuse(`${name} must be { byToken: […] } or { byPosition: […] }, not ${showRule(rule)}`);
   const wrong = Array.from(given).findIndex((type) => !Number.isInteger(type) || type < 0 || type >= count);
   if (wrong >= 0)
     refuse(`${name}[${wrong}] is ${String(given[wrong])}: it must be an integer from 0 to ${count - 1}`);
   if ('byToken' in rule && given.length !== vocabSize)
     refuse(`${name}.byToken has ${given.length} entries: it must have one for each of ${vocabSize} tokens`);
   return { [name]: rule };
+}
+
+/** The list of a rule; undefined unless it has just one, under a name that is known. */
+function typesIn(rule: unknown): ArrayLike<number> | undefined {
+  if (typeof rule !== 'object' || rule === null) return undefined;
+  const [[key, list] = [], ...more] = Object.entries(rule);
+  const known = more.length === 0 && (key === 'byToken' || key === 'byPosition');
+  return known && isArrayLike(list) ? (list as ArrayLike<number>) : undefined;
+}
+
+const showRule = (rule: unknown): string =>
+  typeof rule === 'object' && rule !== null ? `{ ${Object.keys(rule).join(', ')} }` : show(rule);
+
+/** Whether it is a list, of whatever. */
+export function isArrayLike(value: unknown): value is ArrayLike<unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const { length } = value as { readonly length?: unknown };
+  return typeof length === 'number' && Number.isInteger(length) && length >= 0;
 }

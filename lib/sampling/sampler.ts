@@ -1,12 +1,21 @@
 import { randomInt } from 'node:crypto';
+import { z } from 'zod';
 import type { SequenceStarts } from '../data/dataset';
 import { IdTokenizer } from '../data/id_tokenizer';
+import { startsSchema } from '../data/sequences/starts';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
+import { parseConfig, show } from '../models/validation';
 import { beamSearch, type Beam } from './beam';
 import { draw } from './draw';
-import { resolveOptions, type GenerateOptions, type ResolvedOptions } from './options';
+import {
+  isArrayLike,
+  requireObject,
+  resolveOptions,
+  type GenerateOptions,
+  type ResolvedOptions,
+} from './options';
 import { Sequence, type FinishReason, type GeneratedToken, type TokenLogprob } from './sequence';
 
 /** Text, or its token ids. */
@@ -37,6 +46,11 @@ export interface SamplerOptions {
   readonly allowAnyStart?: boolean | undefined;
 }
 
+const optionsSchema = z.strictObject({
+  trainingStarts: startsSchema.optional(),
+  allowAnyStart: z.boolean().optional(),
+});
+
 /**
  * Generates text with a causal model. The model's context is nPositions tokens: when it is full, generation goes on from
  * the last half of it.
@@ -59,7 +73,7 @@ export class Sampler {
    * @param tokenizer - the one that the model was trained with. Default: texts are token ids with spaces between them, for
    * models of sequences that are no text.
    * @param options - what prompts have to be.
-   * @throws TesseraeError `ERR_CONFIG` for a model that can't continue a text with this tokenizer.
+   * @throws TesseraeError `ERR_CONFIG` for a model that can't continue a text with this tokenizer, and for a wrong option.
    */
   constructor(
     /** What generates; not disposed with the sampler. */
@@ -67,6 +81,8 @@ export class Sampler {
     tokenizer?: Tokenizer,
     private readonly options: SamplerOptions = {},
   ) {
+    requireObject(options);
+    parseConfig(optionsSchema, options);
     const { isEncoder, vocabSize } = model.config;
     this.tokenizer = tokenizer ?? new IdTokenizer(vocabSize);
     const refuse = (path: string, message: string): never => {
@@ -84,38 +100,40 @@ export class Sampler {
   }
 
   /**
-   * Continues a prompt, or a list of prompts side by side.
-   *
-   * @param prompt - text or token ids; an empty one becomes the only first token of `trainingStarts`, or else the
-   * tokenizer's start token (bytes: a newline).
-   * @returns of a list: the sequences of the first prompt, then those of the next, numReturnSequences each.
-   * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DATA` for a prompt that can't be read or when no token is
-   * allowed, `ERR_OUT_OF_MEMORY`, `ERR_BUSY` while the model is at work, `ERR_DISPOSED` after its `dispose()`.
-   */
-  async generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
-  /**
    * Continues a list of prompts side by side.
    *
+   * @param prompts - an empty array is a list of no prompts, whatever its type: a prompt of no tokens is `''`.
    * @returns the sequences of the first prompt, then those of the next, numReturnSequences each.
    * @throws TesseraeError as for one prompt.
    */
   async generate(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Generation[]>;
+  /**
+   * Continues a prompt.
+   *
+   * @param prompt - text or token ids; an empty one (`''`) becomes the only first token of `trainingStarts`, or else the
+   * tokenizer's start token (bytes: a newline).
+   * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DATA` for a prompt that can't be read or when no token is
+   * allowed, `ERR_OUT_OF_MEMORY`, `ERR_BUSY` while the model is at work, `ERR_DISPOSED` after its `dispose()`.
+   */
+  async generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
   async generate(
     prompt: Prompt | readonly Prompt[],
     options: GenerateOptions = {},
   ): Promise<Generation | Generation[]> {
-    const { signal, ...rest } = options;
-    const resolved = resolveOptions(rest, this.model.config);
+    const resolved = resolveOptions(options, this.model.config);
+    const { signal } = options;
     const several = isList(prompt);
+    if (several && prompt.length === 0) return [];
     if (!several) this.requireOne(resolved);
     if (resolved.numBeams > 1) {
-      const prompts = (several ? prompt : [prompt]).map((one) => this.promptTokens(one));
+      const prompts = several ? this.tokensOfEach(prompt) : [this.promptTokens(prompt)];
       const beams = await beamSearch(this.model, prompts, resolved, () => signal?.aborted === true);
       const made = beams.flat().map((beam) => this.generationOfBeam(beam));
       const [best] = made;
       return several || !best ? made : best;
     }
-    const sequences = this.sequences(several ? prompt : [prompt], resolved);
+    const prompts = several ? this.tokensOfEach(prompt) : [this.promptTokens(prompt)];
+    const sequences = this.sequences(prompts, resolved);
     if (!signal?.aborted) {
       for await (const _ of draw(this.model, sequences, resolved)) if (signal?.aborted) break;
     }
@@ -133,8 +151,8 @@ export class Sampler {
     prompt: Prompt,
     options: GenerateOptions = {},
   ): AsyncGenerator<GeneratedToken, FinishReason, void> {
-    const { signal, ...rest } = options;
-    const resolved = resolveOptions(rest, this.model.config);
+    const resolved = resolveOptions(options, this.model.config);
+    const { signal } = options;
     this.requireOne(resolved);
     if (resolved.numBeams > 1)
       throw new TesseraeError(
@@ -144,7 +162,7 @@ export class Sampler {
           details: { path: 'numBeams' },
         },
       );
-    const sequences = this.sequences([prompt], resolved);
+    const sequences = this.sequences([this.promptTokens(prompt)], resolved);
     const [sequence] = sequences;
     if (signal?.aborted || !sequence) return 'abort';
     let shown = 0;
@@ -160,8 +178,15 @@ export class Sampler {
   }
 
   private generationOfBeam({ tokens, finishReason }: Beam): Generation {
-    const shown = finishReason === 'length' ? tokens : tokens.slice(0, -1);
-    return { text: this.tokenizer.decode(shown), tokens: Int32Array.from(tokens), finishReason };
+    const silent = finishReason === 'eos' || finishReason === 'stop';
+    // Not by decode(): what continues a prompt may begin otherwise than a text does.
+    const decoder = this.tokenizer.decoder();
+    const text = (silent ? tokens.slice(0, -1) : tokens).map((token) => decoder.push(token)).join('');
+    return {
+      text: finishReason === 'abort' ? text : text + decoder.end(),
+      tokens: Int32Array.from(tokens),
+      finishReason,
+    };
   }
 
   private requireOne({ numReturnSequences }: ResolvedOptions): void {
@@ -173,18 +198,26 @@ export class Sampler {
       );
   }
 
-  private sequences(prompts: readonly Prompt[], options: ResolvedOptions): Sequence[] {
+  private sequences(prompts: readonly (readonly number[])[], options: ResolvedOptions): Sequence[] {
     const seed = options.seed ?? randomInt(2 ** 48 - 1);
-    return prompts.flatMap((prompt, index) => {
-      const tokens = this.promptTokens(prompt);
-      return Array.from({ length: options.numReturnSequences }, (_, i) => {
+    return prompts.flatMap((tokens, index) =>
+      Array.from({ length: options.numReturnSequences }, (_, i) => {
         const own = (seed + i) % Number.MAX_SAFE_INTEGER;
         return new Sequence(index, i, [...tokens], own, this.tokenizer.decoder(), options.stop);
-      });
-    });
+      }),
+    );
   }
 
-  private promptTokens(prompt: Prompt): number[] {
+  private tokensOfEach(prompts: readonly Prompt[]): number[][] {
+    return Array.from(prompts, (prompt, i) => this.promptTokens(prompt, `prompts[${i}]`));
+  }
+
+  private promptTokens(prompt: Prompt, name = 'the prompt'): number[] {
+    if (typeof prompt !== 'string' && !isArrayLike(prompt))
+      throw new TesseraeError(
+        'ERR_DATA',
+        `${name} is ${show(prompt)}: it must be text or an array of token ids`,
+      );
     const tokens = Array.from(typeof prompt === 'string' ? this.tokenizer.encode(prompt) : prompt);
     if (tokens.length === 0) tokens.push(this.startToken());
     const { vocabSize } = this.model.config;
@@ -192,7 +225,7 @@ export class Sampler {
     if (wrong >= 0)
       throw new TesseraeError(
         'ERR_DATA',
-        `token ${wrong} of the prompt is ${String(tokens[wrong])}: ids are integers from 0 to ${vocabSize - 1}`,
+        `token ${wrong} of ${name} is ${show(tokens[wrong])}: ids are integers from 0 to ${vocabSize - 1}`,
         { details: { position: wrong } },
       );
     this.checkStart(tokens[0] ?? -1);
@@ -237,9 +270,9 @@ export class Sampler {
   }
 }
 
-/** Whether it is a list of prompts; an array of numbers is one prompt. */
+/** Whether it is a list of prompts; an array of numbers is one prompt, and an empty array a list of none. */
 function isList(prompt: Prompt | readonly Prompt[]): prompt is readonly Prompt[] {
-  return Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] !== 'number';
+  return Array.isArray(prompt) && typeof prompt[0] !== 'number';
 }
 
 function generationOf({ generated, finishReason }: Sequence, { logprobs }: ResolvedOptions): Generation {

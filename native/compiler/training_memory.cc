@@ -73,8 +73,14 @@ int64_t largestRows(const Graph& graph, const Layout& layout, const Program& mic
   const auto fits = [&](int64_t rows) {
     ProgramRequest request = micro.request;
     request.rows = rows;
-    const Program program = compile(graph, layout, micro.precision, micro.device, threads, request);
-    return totalBytes(trainingMemory(layout, program, update)) <= available;
+    try {
+      const Program program = compile(graph, layout, micro.precision, micro.device, threads, request);
+      return totalBytes(trainingMemory(layout, program, update)) <= available;
+    } catch (const Error& error) {
+      // A tensor of too many elements, though memory might hold the rest: no batch either.
+      if (error.code != ErrorCode::OutOfMemory) throw;
+      return false;
+    }
   };
   if (!fits(1)) return 0;
   int64_t low = 1, high = 2;  // by bisection: memory grows with the rows

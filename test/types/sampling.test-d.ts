@@ -16,6 +16,7 @@ export async function onePromptGivesOneTextAndSeveralGiveSeveral(sampler: Sample
   expectTypeOf(sampler.generate(Int32Array.of(1, 2))).toEqualTypeOf<Promise<Generation>>();
   expectTypeOf(sampler.generate([1, 2])).toEqualTypeOf<Promise<Generation>>();
   expectTypeOf(sampler.generate(['Call me', [1, 2]])).toEqualTypeOf<Promise<Generation[]>>();
+  expectTypeOf(sampler.generate([])).toEqualTypeOf<Promise<Generation[]>>();
   const { text, tokens, logprobs, finishReason } = await sampler.generate('Call me', { seed: 1 });
   expectTypeOf(text).toEqualTypeOf<string>();
   expectTypeOf(tokens).toEqualTypeOf<Int32Array>();

@@ -50,6 +50,15 @@ it.each(['cpu', 'h100'])('adds up the same for the total and for the largest bat
     expect(() => plan({ chip, memory: wrong })).toThrow(/plan.memory is/);
 });
 
+it('finds the largest batch of a small model, though some that memory would hold can not be compiled', () => {
+  const small = buildGraph(resolveModelConfig({ type: 'gpt2', nLayer: 2, nEmbd: 64, nHead: 2 }));
+  const { rows } = (planGraph(small, { rows: 8, time: 1024, chip: 'h100' }) as Plan).largestBatch;
+  expect(rows).toBeGreaterThan(1000);
+  const at = (batch: number): unknown => planGraph(small, { rows: batch, time: 1024, chip: 'h100' });
+  expect(at(rows)).toMatchObject({ rows });
+  expect(() => at(2 * rows)).toThrow();
+});
+
 it.each([
   [{ type: 'sgd', momentum: 0, nesterov: false, weightDecay: 0 }, 0],
   [{ type: 'sgd', momentum: 0.9, nesterov: true, weightDecay: 0 }, 1],

@@ -108,6 +108,32 @@ describe('beam search', () => {
     }
   });
 
+  it('gives the texts that drawing gives for the same tokens', async () => {
+    const { model } = await sampler();
+    const ids = new Sampler(model);
+    const { tokens, text } = await ids.generate('3 4', { numBeams: 3, maxNewTokens: 4 });
+    expect(text).toBe([...tokens].map((id) => ` ${id}`).join(''));
+  });
+
+  it('returns what there is when it is aborted', async () => {
+    const one = await sampler();
+    const beams = { numBeams: 3, numReturnSequences: 2, maxNewTokens: 8 } as const;
+    const early = await one.generate(['a', 'b'], { ...beams, signal: AbortSignal.abort() });
+    expect(early).toEqual(Array(4).fill({ text: '', tokens: new Int32Array(), finishReason: 'abort' }));
+    // Aborted while it runs: heard after so many questions.
+    let asked = 0;
+    const signal = {
+      get aborted() {
+        return ++asked > 3;
+      },
+    } as AbortSignal;
+    for (const { tokens, text, finishReason } of await one.generate(['a'], { ...beams, signal })) {
+      expect(finishReason).toBe('abort');
+      expect(tokens).toHaveLength(3);
+      expect(text).toBe(letters.decode(tokens));
+    }
+  });
+
   it('stops early when it is told to', async () => {
     const one = await sampler();
     const options = { numBeams: 2, maxNewTokens: 12, eosTokenId: [3, 4], earlyStopping: true } as const;

@@ -48,9 +48,8 @@ describe('several sequences', () => {
       expect([...tokens]).toEqual([...free[i]!.tokens.subarray(0, end < 0 ? 30 : end + 1)]);
       if (end >= 0) expect(text).toBe(one.tokenizer.decode(tokens.subarray(0, -1)));
     }
-    expect(await one.generate([] as string[], { seed: 1, maxNewTokens: 3 })).toMatchObject({
-      finishReason: 'length',
-    });
+    for (const options of [{}, { numBeams: 2, maxNewTokens: 3 }, { numReturnSequences: 2 }])
+      expect(await one.generate([], options)).toEqual([]);
   });
 
   it('are what there is when they are aborted', async () => {
@@ -181,6 +180,12 @@ describe('types', () => {
     };
     const refused: [GenerateOptions, RegExp][] = [
       [{}, /types are missing.*nTypes/],
+      ...[{}, null, 5, { byToken: 5 }, { byTokens: [1] }, { ...good.types, ...good.subtypes }].map(
+        (types): [GenerateOptions, RegExp] => [
+          { ...good, types: types as never },
+          /types must be \{ byToken: \[…\] \} or \{ byPosition: \[…\] \}, not/,
+        ],
+      ),
       [{ ...good, types: { byToken: [1] } }, /1 entries.*256/],
       [{ ...good, types: { byToken: Array<number>(256).fill(3) } }, /types\[0\] is 3.*0 to 2/],
       [{ ...good, subtypes: { byPosition: [1, 2, 5] } }, /subtypes\[2\] is 5/],
@@ -226,6 +231,22 @@ describe('how training began', () => {
     expect((await any.generate('b', { maxNewTokens: 1 })).tokens).toHaveLength(1);
     const unknown = new Sampler(any.model, any.tokenizer, { trainingStarts: undefined });
     expect((await unknown.generate('', { maxNewTokens: 1 })).tokens).toHaveLength(1);
+  });
+
+  it('is told by options with these names alone', async () => {
+    const misspelt: object = { allowAnyStarts: true };
+    const { message, details } = await failureOf('ERR_CONFIG', () => sampler({}, misspelt));
+    expect(message).toBe('allowAnyStarts is unknown: did you mean allowAnyStart?');
+    expect(details).toMatchObject({ path: 'allowAnyStarts' });
+    const wrong: [unknown, RegExp][] = [
+      [null, /options must be an object, not null/],
+      [{ allowAnyStart: 1 }, /allowAnyStart must be true or false, not 1/],
+      [{ trainingStarts: 5 }, /trainingStarts must be an object, not 5/],
+    ];
+    for (const [options, what] of wrong) {
+      const failure = await failureOf('ERR_CONFIG', () => sampler({}, options as SamplerOptions));
+      expect(failure.message).toMatch(what);
+    }
   });
 
   it('of a file that lies is no reason to crash', async () => {

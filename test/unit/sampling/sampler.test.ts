@@ -84,7 +84,9 @@ describe('Sampler', () => {
       ...(await one.generate(prompt, { maxNewTokens: 5, seed: 1 })).tokens,
     ];
     expect(await draw('')).toEqual(await draw('\n'));
-    expect(await draw([])).toEqual(await draw(Int32Array.of(10)));
+    expect(await draw(new Int32Array())).toEqual(await draw(Int32Array.of(10)));
+    const { value } = await one.stream([], { temperature: 0 }).next();
+    expect(value).toMatchObject({ token: (await greedy(one.model, [10], 1))[0] });
   });
 
   it('ends before a stop text', async () => {
@@ -122,6 +124,11 @@ describe('Sampler', () => {
       [{ maxNewTokens: 0 }, 'maxNewTokens', /from 1/],
       [{ temperature: -1 }, 'temperature', /-1/],
       [{ seed: 0.5 }, 'seed', /0.5/],
+      [
+        { seed: 2 ** 53 },
+        'seed',
+        /^seed must be an integer from 0 to 9007199254740991, not 9007199254740992$/,
+      ],
       [{ stop: '' }, 'stop', /stop/],
       [{ maxTokens: 3 }, 'maxTokens', /did you mean maxNewTokens/],
       [{ n: 2 }, 'n', /did you mean numReturnSequences/],
@@ -159,6 +166,33 @@ describe('Sampler', () => {
     }
     await failureOf('ERR_DATA', () => one.generate([256]));
     await failureOf('ERR_DATA', () => one.generate([1.5]));
+  });
+
+  it('refuses prompts that are neither text nor token ids, and options that are no object', async () => {
+    const one = await sampler();
+    const wrong: [unknown, string][] = [
+      [5, 'the prompt is 5'],
+      [{}, 'the prompt is an object'],
+      [undefined, 'the prompt is undefined'],
+      [null, 'the prompt is null'],
+      [[5n], 'prompts[0] is a bigint'],
+      [['a', 5], 'prompts[1] is 5'],
+      [['a', [97, 'b']], "token 1 of prompts[1] is 'b'"],
+      [BigInt64Array.of(5n), 'token 0 of the prompt is a bigint'],
+    ];
+    for (const [prompt, what] of wrong)
+      for (const numBeams of [1, 2]) {
+        const { message } = await failureOf('ERR_DATA', () =>
+          one.generate(prompt as string, { numBeams, maxNewTokens: 2 }),
+        );
+        expect(message).toContain(what);
+      }
+    await failureOf('ERR_DATA', () => one.stream(5 as never).next());
+    for (const options of [null, 5, 'fast', []]) {
+      const failure = await failureOf('ERR_CONFIG', () => one.generate('a', options as never));
+      expect(failure.message).toMatch(/^options must be an object, not /);
+      await failureOf('ERR_CONFIG', () => one.stream('a', options as never).next());
+    }
   });
 
   it('refuses an empty prompt when the tokenizer has no start token', async () => {
