@@ -201,7 +201,7 @@ async function fileOf(weights: unknown, directory: string): Promise<string> {
  * @throws TesseraeError `ERR_CHECKPOINT` when there is none.
  */
 export async function findCheckpoint(directory: string): Promise<string> {
-  if (await checkpointWeights(directory)) return directory;
+  if (await isCheckpoint(directory)) return directory;
   const names = await readdir(directory).catch(() => []);
   const found: { candidate: string; written: number; step: number }[] = [];
   for (const name of names) {
@@ -228,6 +228,11 @@ export async function findCheckpoint(directory: string): Promise<string> {
 
 /** Weights in formats of other libraries; those of PyTorch's own can run code when they are read. */
 const OTHER_WEIGHTS = /\.(bin|pt|pth|ckpt|h5|msgpack|onnx|gguf)$/;
+
+/** Whether a folder is itself a checkpoint: it holds a model. */
+export async function isCheckpoint(directory: string): Promise<boolean> {
+  return (await checkpointWeights(directory)) !== undefined;
+}
 
 /** The file of the weights of a checkpoint, or undefined for a folder that is none. */
 async function checkpointWeights(directory: string): Promise<string | undefined> {

@@ -1,14 +1,14 @@
 import { constants } from 'node:os';
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGUSR1'] as const;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP'] as const;
 type Signal = (typeof SIGNALS)[number];
 
 /** The exit code of a program that a signal ended, as shells tell it: 128 and the signal's number. */
 const codeOf = (signal: Signal): number => 128 + constants.signals[signal];
 
 /**
- * Signals that ask the command to come to an end: SIGINT (Ctrl-C), SIGTERM (schedulers, containers) and SIGUSR1 (a
- * scheduler's warning ahead of the end). A second SIGINT ends the process at once; schedulers may repeat the others.
+ * Signals that ask the command to come to an end: SIGINT (Ctrl-C), SIGTERM (schedulers, containers), SIGUSR1 (a
+ * scheduler's warning ahead of the end) and SIGHUP (the terminal was closed). A second SIGINT ends the process at once; schedulers may repeat the others.
  */
 export class Interrupt {
   private readonly controller = new AbortController();

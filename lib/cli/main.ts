@@ -66,7 +66,8 @@ The smallest config.json:
   }
 Every setting, for editors: "$schema": "./node_modules/tesserae/dist/config.schema.json"
 
-Exit codes: 0 done, 1 failed, 2 wrong usage; stopped by a signal, saved: 130 SIGINT, 143 SIGTERM, 138 SIGUSR1.`,
+Exit codes: 0 done, 1 failed, 2 wrong usage; stopped by a signal, saved: 130 SIGINT, 143 SIGTERM, 138 SIGUSR1,
+129 SIGHUP (its terminal was closed).`,
     );
 
   for (const command of [...COMMANDS.map((make) => make(done)), completionCommand(root)])
@@ -86,11 +87,13 @@ export async function main(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const usage = error instanceof CommanderError;
     // Commander has told of wrong usage itself.
-    if (json) process.stderr.write(`${errorJson(usage ? usageError(error) : error)}\n`);
-    else if (!usage) process.stderr.write(`${errorLine(error)}\n`);
+    if (json || !usage) tell(usage ? usageError(error) : error, json);
     return usage ? WRONG_USAGE : FAILED;
   }
 }
+
+const tell = (error: unknown, json: boolean): void =>
+  void process.stderr.write(`${json ? errorJson(error) : errorLine(error)}\n`);
 
 const usageError = ({ message }: CommanderError): TesseraeError =>
   new TesseraeError('ERR_CONFIG', message.replace(/^error: /, ''));
@@ -105,10 +108,33 @@ function errorJson(error: unknown): string {
   });
 }
 
+/**
+ * Says what becomes of a command whose output can't be written. Training goes on without it, since metrics.jsonl has all that
+ * it would tell; any other command has nothing left to do.
+ */
+function watchOutput(args: readonly string[]): void {
+  const trains = args[0] === 'train' && !args.includes('--profile');
+  let failed = false;
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // A reader that has seen enough, such as head, closes the pipe; of a terminal that was closed the system says EIO.
+    const hasNoReader = error.code === 'EPIPE' || (error.code === 'EIO' && process.stdout.isTTY);
+    if (!hasNoReader && !failed) {
+      failed = true;
+      const goesOn = trains ? '; training goes on, and tells the same in metrics.jsonl' : '';
+      const message = `standard output can't be written: ${error.message}${goesOn}`;
+      tell(new TesseraeError('ERR_CONFIG', message, { cause: error }), args.includes('--json'));
+    }
+    if (!trains) process.exit(hasNoReader ? 0 : FAILED);
+  });
+  // The result does not depend on what is shown there.
+  process.stderr.on('error', () => undefined);
+  process.on('exit', (code) => {
+    if (failed && code === 0) process.exitCode = FAILED;
+  });
+}
+
 if (require.main === module) {
-  // A reader that has seen enough, such as head, closes the pipe.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
-    process.exit(error.code === 'EPIPE' ? 0 : FAILED),
-  );
-  void main(process.argv.slice(2)).then((code) => (process.exitCode = code));
+  const args = process.argv.slice(2);
+  watchOutput(args);
+  void main(args).then((code) => (process.exitCode = code));
 }

@@ -73,6 +73,12 @@ export function positive(text: string): number {
   return value;
 }
 
+/** Reads the name of a folder. */
+export function folderName(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It must name a folder.');
+  return text;
+}
+
 /** Reads a share in [0, 0.9]. */
 export function fraction(text: string): number {
   const value = positive(text);

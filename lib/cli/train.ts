@@ -1,9 +1,10 @@
 import path from 'node:path';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
-import { loadModel } from '../checkpoint/checkpoint';
+import { isCheckpoint, loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
 import type { TokenData } from '../data/worker_dataset';
+import { TesseraeError } from '../errors';
 import { Model, type ModelOptions } from '../models/model';
 import { formatCount, formatDuration } from '../report/format';
 import { RunReport } from '../report/run_report';
@@ -16,6 +17,7 @@ import { openData, requireSameTokens } from './data';
 import { Interrupt } from './interrupt';
 import {
   deviceOption,
+  folderName,
   integer,
   jsonOption,
   modelOptions,
@@ -26,6 +28,7 @@ import {
   type Done,
 } from './options';
 import { profile } from './profile';
+import { lockRun } from './run_lock';
 import { safeFor, shownPath } from './terminal';
 
 interface TrainOptions extends ComputeOptions {
@@ -44,7 +47,7 @@ export const trainCommand = (done: Done): Command =>
     .summary('train a model')
     .description(
       'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
-        'its outputDir. Ctrl-C, SIGTERM and SIGUSR1 stop after the current step and save; the same command goes on from ' +
+        'its outputDir. Ctrl-C, SIGTERM, SIGUSR1 and a closed terminal (SIGHUP) stop after the current step and save; the same command goes on from ' +
         'there, as it does after a crash.',
     )
     .argument('<config>', 'JSON file with model, data and training')
@@ -52,7 +55,7 @@ export const trainCommand = (done: Done): Command =>
     .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
     .option('--learning-rate <rate>', 'instead of training.learningRate', positive)
     .option('--seed <n>', 'instead of training.seed', integer(0))
-    .option('--output-dir <folder>', 'instead of training.outputDir')
+    .option('--output-dir <folder>', 'instead of training.outputDir', folderName)
     .addOption(new Option('--report-to <sink...>', 'instead of training.reportTo').choices(['tensorboard']))
     .addOption(deviceOption())
     .addOption(threadsOption())
@@ -116,6 +119,14 @@ async function train(file: string, command: TrainCommand): Promise<number> {
     evaluation: data.validation,
   });
   const { outputDir: directory, maxSteps } = run.training;
+  if (await isCheckpoint(directory))
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `outputDir '${shownPath(directory)}' is a model: what is trained there would not be found beside it. Give another ` +
+        '--output-dir',
+      { details: { path: 'training.outputDir' } },
+    );
+  using _lock = await lockRun(directory);
   await removeLeftovers(directory); // a checkpoint may be among them, moved aside when a crash came
   const resumed = (await hasCheckpoints(directory)) ? await trainer.resume() : undefined;
   const report = await RunReport.create({
@@ -143,7 +154,7 @@ async function train(file: string, command: TrainCommand): Promise<number> {
     await report.close();
   }
   if (!command.json) {
-    process.stdout.write(`\n${report.lossCurve()}\n\n${summary(result, report)}`);
+    process.stdout.write(`\n${report.lossCurve()}\n\n${summary(result, report, resumed)}`);
     if (run.training.earlyStopping && result?.reason === 'stopped' && !interrupt.requested)
       process.stdout.write(`${pc.dim('stopped'.padEnd(12))}early: the validation loss no longer fell\n`);
     const { tokenizer } = data;
@@ -202,9 +213,22 @@ function describe(model: Model, { sizes, tokenizer, validation }: TokenData): st
   ].join('\n');
 }
 
-function summary(result: TrainResult | undefined, report: RunReport): string {
+function summary(
+  result: TrainResult | undefined,
+  report: RunReport,
+  resumed: ResumeResult | undefined,
+): string {
   const lines: [string, string][] = [];
-  if (result) {
+  if (result && resumed?.step === result.step && result.reason === 'maxSteps') {
+    const checkpoint = shownPath(resumed.path);
+    lines.push(
+      ['complete', `all ${result.step} steps were done before`],
+      [
+        'to do more',
+        `a configuration with "initFrom": "${checkpoint}" trains its model on, in another outputDir`,
+      ],
+    );
+  } else if (result) {
     const { step, tokens, seconds, evaluation } = result;
     lines.push(['trained', `${step} steps, ${formatCount(tokens)} tokens in ${formatDuration(seconds)}`]);
     if (evaluation) lines.push(['validation', `loss ${evaluation.loss.toFixed(4)} nats per token`]);

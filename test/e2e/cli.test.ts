@@ -177,6 +177,52 @@ describe('train, once more', () => {
       'end 4',
     ]);
     expect(steps()).toEqual(before);
+    const told = again();
+    expect({ code, out: told.out }).toMatchObject({ code: 0 });
+    expect(told.out).toMatch(/complete +all 4 steps were done before\n/);
+    expect(told.out).toMatch(/to do more +.*"initFrom": "runs\/more\/checkpoint-4".*\n/);
+    expect(told.out).not.toContain('trained ');
+  });
+
+  it('refuses a folder that is a model, which eval and sample would go on finding', () => {
+    expect(tesserae('average', 'runs/more', 'runs/mean', '--last', '2')).toMatchObject({ code: 0 });
+    const { code, err } = again('--output-dir', 'runs/mean');
+    expect(code).toBe(1);
+    expect(err).toMatch(/^error ERR_CONFIG: outputDir 'runs\/mean' is a model: .*--output-dir\n$/);
+    expect(readdirSync(path.join(folder, 'runs', 'mean')).sort()).toEqual([
+      'config.json',
+      'model.safetensors',
+    ]);
+  });
+
+  it('refuses a folder in which another process trains, until that ends, however it does', async () => {
+    const args = [
+      'train',
+      'more.json',
+      '--json',
+      '--device',
+      'cpu',
+      '--threads',
+      '1',
+      '--output-dir',
+      'shared',
+    ];
+    const first = spawn(process.execPath, [PROGRAM, ...args, '--max-steps', '1000000'], {
+      ...{ env: ENVIRONMENT, cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] },
+    });
+    await once(first.stdout, 'data');
+    first.stdout.resume();
+    const { code, err } = again('--output-dir', 'shared');
+    first.kill('SIGKILL');
+    await once(first, 'close');
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringMatching(
+        /^error ERR_CONFIG: outputDir 'shared' is where another process is training now: .*\n$/,
+      ) as string,
+    });
+    rmSync(path.join(folder, 'shared'), { recursive: true });
+    expect(again('--output-dir', 'shared')).toMatchObject({ code: 0 });
   });
 
   it('says that a checkpoint is damaged, and takes the one before', () => {
@@ -360,6 +406,12 @@ describe('mistakes', () => {
       /^error ERR_CONFIG: none\.json could not be read: there is no such file\n$/,
     ],
     ['an unknown command', ['trian'], 2, /unknown command 'trian'/],
+    [
+      'an outputDir without a name',
+      ['train', 'run.json', '--output-dir', ''],
+      2,
+      /It must name a folder\.\n/,
+    ],
     ['an unknown option', ['train', 'run.json', '--steps'], 2, /unknown option '--steps'/],
     ['a device that is not there', ['train', 'run.json', '--device', 'cuda:77'], 1, /^error ERR_DEVICE: /],
     [

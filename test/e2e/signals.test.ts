@@ -36,7 +36,7 @@ async function signalled(
   return { code, events: records(out), err };
 }
 
-it.each(['SIGINT', 'SIGTERM', 'SIGUSR1'] as const)(
+it.each(['SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP'] as const)(
   '%s saves and stops; the same command goes on bit by bit',
   async (signal) => {
     const output = signal.toLowerCase();

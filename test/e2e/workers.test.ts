@@ -76,6 +76,25 @@ it('workers that are terminated in the middle of a step leave the others alone',
   expect(result).toBe(true);
 });
 
+it('workers that alone have the addon are terminated in the middle of a step, one after the other', () => {
+  const ended = run(`
+    const { Worker } = require('node:worker_threads');
+    const work = (delay) => new Promise((resolve, reject) => {
+      const thread = new Worker(${worker(`
+        const one = await trainer(64, 1_000_000);
+        parentPort.postMessage('ready');
+        for (;;) await one.step(batch);`)}, { eval: true });
+      thread.on('message', () => setTimeout(() => thread.terminate(), delay)).on('error', reject).on('exit', resolve);
+    });
+    let ended = 0;
+    for (let i = 0; i < 20; i++) {
+      await work(5 + (i * 7) % 40);
+      ended++;
+    }
+    console.log(JSON.stringify(ended));`);
+  expect(ended).toBe(20);
+});
+
 it('fifty workers that load, train and end, one after the other, leave no memory behind', () => {
   const megabytes = run(
     `
