@@ -174,6 +174,10 @@ describe('structured', () => {
       expect(faultOf(picture)).toBeUndefined();
     expect(samples.match(/<g /g)).toHaveLength(60);
   });
+
+  it('says what is wrong in one line', () => {
+    expect(run('structured', -3)).toMatchObject(failure('ERR_CONFIG', /maxSteps .* not -3/));
+  });
 });
 
 describe('finetune', () => {
