@@ -47,8 +47,8 @@ export const trainCommand = (done: Done): Command =>
     .summary('train a model')
     .description(
       'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
-        'its outputDir. Ctrl-C, SIGTERM, SIGUSR1 and a closed terminal (SIGHUP) stop after the current step and save; the same command goes on from ' +
-        'there, as it does after a crash.',
+        'its outputDir. Ctrl-C, SIGTERM, SIGUSR1 and a closed terminal (SIGHUP) stop after the current step and save; the ' +
+        'same command goes on from there, as it does after a crash.',
     )
     .argument('<config>', 'JSON file with model, data and training')
     .option('--max-steps <n>', 'optimizer steps, instead of training.maxSteps', integer(1))

@@ -125,14 +125,13 @@ export class Sampler {
     const several = isList(prompt);
     if (several && prompt.length === 0) return [];
     if (!several) this.requireOne(resolved);
+    const prompts = several ? this.tokensOfEach(prompt) : [this.promptTokens(prompt)];
     if (resolved.numBeams > 1) {
-      const prompts = several ? this.tokensOfEach(prompt) : [this.promptTokens(prompt)];
       const beams = await beamSearch(this.model, prompts, resolved, () => signal?.aborted === true);
       const made = beams.flat().map((beam) => this.generationOfBeam(beam));
       const [best] = made;
       return several || !best ? made : best;
     }
-    const prompts = several ? this.tokensOfEach(prompt) : [this.promptTokens(prompt)];
     const sequences = this.sequences(prompts, resolved);
     if (!signal?.aborted) {
       for await (const _ of draw(this.model, sequences, resolved)) if (signal?.aborted) break;

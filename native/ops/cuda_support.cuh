@@ -1,8 +1,9 @@
 // defines: cudaCheckLaunch, cudaStream, divideUp, toFloat, fromFloat, Packed, loadPacked, storePacked,
 // loadVector, storeVector, kVector, exponential2, exponential, reciprocal, clampKeepingNaN, warpSum, warpMax,
-// blockSum, blockMax, TypeTag, dispatchActivationType, requireVectors, requireTypes, residentBlocks What the
-// kernels of cuda.cu files share. Reductions add in an order that depends on the launch's shape alone:
-// results repeat bit for bit on a chip.
+// blockSum, blockMax, TypeTag, dispatchActivationType, requireVectors, requireTypes, residentBlocks
+//
+// What the kernels of cuda.cu files share. Reductions add in an order that depends on the launch's shape
+// alone: results repeat bit for bit on a chip.
 #pragma once
 
 #include <cuda_bf16.h>

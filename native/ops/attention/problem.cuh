@@ -1,6 +1,7 @@
 // defines: AttentionArguments, CachedAttentionArguments, lengthOf, startsOf, Span, othersOf, WarpDocuments,
-// documentsOf, headOffset, DropoutStream, dropoutStream, kLog2E What the CUDA kernels of attention read of a
-// call. For .cu files only.
+// documentsOf, headOffset, DropoutStream, dropoutStream, kLog2E
+//
+// What the CUDA kernels of attention read of a call. For .cu files only.
 #pragma once
 
 #include <cfloat>
@@ -15,10 +16,6 @@ inline constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 
 // Element (b, t, which, h, d) of qkv stands at ((b T + t) 3 + which) width + h Dp + d, width = H Dp; the
 // same in dqkv. y and dy: (b T + t) width + h Dp + d. lse and delta (B, H, T).
-//
-// Where there is a cache, the keys are its: query t of row b has the position known[b] + t, and position p of
-// keys and values stands at p / kPagePositions pageStride + (b kPagePositions + p % kPagePositions) width + h
-// Dp.
 struct AttentionArguments {
   const void* qkv;
   void* y;
