@@ -3,9 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Command } from 'commander';
-import pc from 'picocolors';
 import { TesseraeError } from '../errors';
 import { system as nativeSystem, type SystemInfo } from '../native';
+import { colorsFor } from '../report/colors';
 import { formatBytes, formatSeconds } from '../report/format';
 import type { Finding } from './finding';
 import { jsonOption, type Done } from './options';
@@ -226,12 +226,13 @@ export async function doctor({ json }: { json: boolean }, machine: Machine = thi
 }
 
 function lineOf({ status, subject, text, command }: Finding): string {
+  const { bold, green, red, yellow } = colorsFor(process.stdout);
   const mark = {
-    ok: pc.green('ok'.padEnd(8)),
-    note: pc.yellow('note'.padEnd(8)),
-    problem: pc.red('problem'.padEnd(8)),
+    ok: green('ok'.padEnd(8)),
+    note: yellow('note'.padEnd(8)),
+    problem: red('problem'.padEnd(8)),
   };
-  const remedy = command === undefined ? '' : `${' '.repeat(22)}${pc.bold(command)}\n`;
+  const remedy = command === undefined ? '' : `${' '.repeat(22)}${bold(command)}\n`;
   return `${mark[status]} ${subject.padEnd(12)} ${text}\n${remedy}`;
 }
 

@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
-import pc from 'picocolors';
 import { findCheckpoint, loadModel, type LoadedModel } from '../checkpoint/checkpoint';
 import { ByteCount } from '../data/byte_count';
 import type { Dataset, DatasetBatch } from '../data/dataset';
@@ -25,7 +24,7 @@ import {
   type ComputeOptions,
   type Done,
 } from './options';
-import { shownPath } from './terminal';
+import { labelled, shownPath } from './terminal';
 
 interface EvalOptions extends ComputeOptions {
   readonly batchSize: number;
@@ -131,7 +130,7 @@ async function evaluate(name: string, files: readonly string[], options: EvalOpt
     ['perplexity', perplexity.toPrecision(5)],
     ...(bitsPerByte === undefined ? [] : [['bits/byte', bitsPerByte.toFixed(4)] as [string, string]]),
   ];
-  process.stdout.write(lines.map(([label, value]) => `${pc.dim(label.padEnd(12))}${value}\n`).join(''));
+  process.stdout.write(labelled(lines));
   return 0;
 }
 

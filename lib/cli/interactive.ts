@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { InvalidArgumentError } from 'commander';
-import pc from 'picocolors';
 import { TesseraeError } from '../errors';
+import { colorsFor } from '../report/colors';
 import type { Sampler } from '../sampling/sampler';
 import { Interrupt } from './interrupt';
 import { parseSetting, samplingOptions, withDefaults, type SamplingOptions } from './sampling_options';
@@ -55,7 +55,8 @@ async function talk(
   let options = given;
   let underWay: AbortController | undefined;
   let left = false;
-  const lines = createInterface({ input, output, terminal: true, prompt: pc.dim('> ') });
+  const { dim } = colorsFor(output);
+  const lines = createInterface({ input, output, terminal: true, prompt: dim('> ') });
   const write = (text: string): void => void output.write(`${text}\n`);
   const leave = (): void => lines.close();
   lines.on('SIGINT', () => {
@@ -73,7 +74,7 @@ async function talk(
     else if (command !== 'help') write(`/${command ?? ''} is no command: /help lists them`);
     else write(`${HELP}\n${settings(options)}`);
   };
-  write(pc.dim('Each line is continued; /help tells more, Ctrl-D leaves.'));
+  write(dim('Each line is continued; /help tells more, Ctrl-D leaves.'));
   lines.prompt();
   for await (const line of lines) {
     underWay = new AbortController();

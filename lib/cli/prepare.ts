@@ -1,7 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { Command, Option } from 'commander';
-import pc from 'picocolors';
 import { writeDirectory } from '../checkpoint/atomic_directory';
 import {
   PREPARED_FILES,
@@ -16,7 +15,7 @@ import { AmountProgress, bytesText } from '../report/amount_progress';
 import { formatCount, formatDuration, formatSeconds } from '../report/format';
 import { Interrupt } from './interrupt';
 import { fraction, integer, jsonOption, type Done } from './options';
-import { shownPath } from './terminal';
+import { labelled, shownPath } from './terminal';
 
 export const prepareCommand = (done: Done): Command =>
   new Command('prepare')
@@ -153,5 +152,5 @@ function tell(
       `${dtype}, ${format} layout, ${tokenizer?.name ?? 'unknown'} tokenizer, vocabulary of ${vocabSize}`,
     ],
   ];
-  process.stdout.write(lines.map(([name, value]) => `${pc.dim(name.padEnd(12))}${value}\n`).join(''));
+  process.stdout.write(labelled(lines));
 }

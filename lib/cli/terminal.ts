@@ -1,6 +1,6 @@
 import path from 'node:path';
-import pc from 'picocolors';
 import { TesseraeError } from '../errors';
+import { colorsFor } from '../report/colors';
 
 /**
  * Text of a model as it may be written to `stream`: a terminal gets no control characters but tab and line feed, since
@@ -16,10 +16,17 @@ export function shownPath(file: string): string {
   return relative.startsWith('..') ? path.resolve(file) : relative || '.';
 }
 
-/** An error as the command line tells it. */
+/** What a command tells on standard output at its end: a line for each of `lines`, the labels in a column. */
+export function labelled(lines: readonly (readonly [label: string, value: string])[]): string {
+  const { dim } = colorsFor(process.stdout);
+  return lines.map(([label, value]) => `${dim(label.padEnd(12))}${value}\n`).join('');
+}
+
+/** An error as the command line tells it on standard error. */
 export function errorLine(error: unknown): string {
-  if (error instanceof TesseraeError) return `${pc.red('error')} ${error.code}: ${error.message}`;
-  if (!(error instanceof Error)) return `${pc.red('error')} ${String(error)}`;
+  const label = colorsFor(process.stderr).red('error');
+  if (error instanceof TesseraeError) return `${label} ${error.code}: ${error.message}`;
+  if (!(error instanceof Error)) return `${label} ${String(error)}`;
   // The system's own errors say what is wrong; anything else is a mistake that a report needs the stack of.
-  return `${pc.red('error')} ${'syscall' in error ? error.message : (error.stack ?? error.message)}`;
+  return `${label} ${'syscall' in error ? error.message : (error.stack ?? error.message)}`;
 }

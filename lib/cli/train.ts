@@ -1,11 +1,11 @@
 import path from 'node:path';
 import { Command, Option } from 'commander';
-import pc from 'picocolors';
 import { isCheckpoint, loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
 import type { TokenData } from '../data/worker_dataset';
 import { TesseraeError } from '../errors';
 import { Model, type ModelOptions } from '../models/model';
+import { colorsFor } from '../report/colors';
 import { formatCount, formatDuration } from '../report/format';
 import { RunReport } from '../report/run_report';
 import { Sampler } from '../sampling/sampler';
@@ -29,7 +29,7 @@ import {
 } from './options';
 import { profile } from './profile';
 import { lockRun } from './run_lock';
-import { safeFor, shownPath } from './terminal';
+import { labelled, safeFor, shownPath } from './terminal';
 
 interface TrainOptions extends ComputeOptions {
   maxSteps?: number;
@@ -156,7 +156,7 @@ async function train(file: string, command: TrainCommand): Promise<number> {
   if (!command.json) {
     process.stdout.write(`\n${report.lossCurve()}\n\n${summary(result, report, resumed)}`);
     if (run.training.earlyStopping && result?.reason === 'stopped' && !interrupt.requested)
-      process.stdout.write(`${pc.dim('stopped'.padEnd(12))}early: the validation loss no longer fell\n`);
+      process.stdout.write(labelled([['stopped', 'early: the validation loss no longer fell']]));
     const { tokenizer } = data;
     // Without the tokenizer of the model's vocabulary there is no text to show.
     if (!interrupt.requested && tokenizer?.vocabSize === model.config.vocabSize)
@@ -188,8 +188,9 @@ function tellResumed(
   report: RunReport,
   json: boolean,
 ): void {
+  const { red } = colorsFor(process.stderr);
   const notes = [
-    ...damaged.map(({ message }) => `${pc.red('damaged')} ${message}: an earlier checkpoint is used`),
+    ...damaged.map(({ message }) => `${red('damaged')} ${message}: an earlier checkpoint is used`),
     ...(differences.length > 0
       ? [`not bit by bit what one run would give, because ${differences.join(', ')}`]
       : []),
@@ -207,7 +208,7 @@ function describe(model: Model, { sizes, tokenizer, validation }: TokenData): st
       : model.device;
   const kept = validation ? `, ${formatCount(sizes.validation)} for validation` : '';
   return [
-    `${pc.bold(config.type)} · ${formatCount(model.parameterCount)} parameters · ${device} · ${precision}`,
+    `${colorsFor(process.stderr).bold(config.type)} · ${formatCount(model.parameterCount)} parameters · ${device} · ${precision}`,
     ...(fallbackReason === undefined ? [] : [`on the CPU because ${fallbackReason}`]),
     `data · ${formatCount(sizes.train)} tokens to train on${kept}${tokenizer ? ` · ${tokenizer.name} tokenizer` : ''}`,
   ].join('\n');
@@ -235,13 +236,13 @@ function summary(
   }
   lines.push(['loss curve', shownPath(report.lossCurvePath)], ['metrics', shownPath(report.metricsPath)]);
   if (result?.checkpoint !== undefined) lines.push(['checkpoint', shownPath(result.checkpoint)]);
-  return lines.map(([name, value]) => `${pc.dim(name.padEnd(12))}${value}\n`).join('');
+  return labelled(lines);
 }
 
 async function showSample(sampler: Sampler, config: SamplingConfig, interrupt: Interrupt): Promise<void> {
   if (config.maxNewTokens === 0) return;
   const { prompt, ...options } = config;
-  process.stdout.write(`${pc.dim('sample')}\n${prompt}`);
+  process.stdout.write(`${colorsFor(process.stdout).dim('sample')}\n${prompt}`);
   for await (const { text } of sampler.stream(prompt, options)) {
     if (interrupt.requested) break;
     process.stdout.write(safeFor(process.stdout, text));

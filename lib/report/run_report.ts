@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import pc, { isColorSupported } from 'picocolors';
 import { TesseraeError } from '../errors';
+import { colorsFor } from './colors';
 import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
 import { makeFolder } from './make_folder';
 import { MetricsFile, type MetricsRecord } from './metrics_file';
@@ -160,7 +160,7 @@ export class RunReport {
       this.validation.push({ step: event.step, loss: event.loss });
       this.log(`step ${event.step} · validation loss ${event.loss.toFixed(4)}`);
     } else if (event.type === 'warning') {
-      const text = `${pc.red('warning')} ${event.message}`;
+      const text = `${colorsFor(process.stderr).red('warning')} ${event.message}`;
       // Told whether progress is shown or not.
       if (this.progress) this.log(text);
       else process.stderr.write(`${text}\n`);
@@ -189,7 +189,10 @@ export class RunReport {
   /** The loss curve for a terminal; empty while there is none. */
   lossCurve(): string {
     const width = Math.min(process.stdout.columns || 80, 120);
-    return lossCurveTerminal(this.training, this.validation, { width, color: isColorSupported });
+    return lossCurveTerminal(this.training, this.validation, {
+      width,
+      color: colorsFor(process.stdout).isColorSupported,
+    });
   }
 }
 

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const PROGRAM = path.resolve(__dirname, '../../dist/cli/main.js');
-const ENVIRONMENT = { ...process.env, NO_COLOR: '1' };
 
 let folder: string;
 let config: string;
@@ -41,7 +40,7 @@ function write(name: string, content: unknown): string {
 function tesserae(...args: string[]): { code: number | null; out: string; err: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, ...args], {
     encoding: 'utf8',
-    env: ENVIRONMENT,
+    env: process.env,
     cwd: folder,
   });
   return { code: status, out: stdout, err: stderr };
@@ -123,7 +122,7 @@ describe('train', () => {
     const child = spawn(
       process.execPath,
       [PROGRAM, 'train', config, '--json', '--max-steps', '100000', '--output-dir', 'stopped'],
-      { env: ENVIRONMENT, cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] },
+      { env: process.env, cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] },
     );
     let out = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -208,7 +207,7 @@ describe('train, once more', () => {
       'shared',
     ];
     const first = spawn(process.execPath, [PROGRAM, ...args, '--max-steps', '1000000'], {
-      ...{ env: ENVIRONMENT, cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] },
+      ...{ env: process.env, cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] },
     });
     await once(first.stdout, 'data');
     first.stdout.resume();
@@ -335,7 +334,7 @@ describe('sample', () => {
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
       [PROGRAM, 'sample', 'runs/run', '--interactive', '--json', '--max-new-tokens', '4', '--device', 'cpu'],
-      { encoding: 'utf8', env: ENVIRONMENT, cwd: folder, input: 'the cat\nthe dog' },
+      { encoding: 'utf8', env: process.env, cwd: folder, input: 'the cat\nthe dog' },
     );
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(records(stdout)).toMatchObject([{ prompt: 'the cat' }, { prompt: 'the dog' }]);

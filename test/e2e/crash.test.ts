@@ -21,7 +21,11 @@ async function killed(
   since: 'start' | 'first line',
   delay: number,
 ): Promise<{ events: Event[]; err: string; done: boolean }> {
-  const child = spawn(process.execPath, command(output), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, command(output), {
+    cwd: folder,
+    env: process.env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let [out, err] = ['', ''];
   const kill = (): void => void setTimeout(() => child.kill('SIGKILL'), delay);
   if (since === 'start') kill();
@@ -69,6 +73,7 @@ it(
       expect(
         spawnSync(process.execPath, args, {
           cwd: folder,
+          env: process.env,
           encoding: 'utf8',
           stdio: ['ignore', 'ignore', 'pipe'],
         }),

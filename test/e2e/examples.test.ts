@@ -31,7 +31,6 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const environment = (steps: number) => ({
   ...process.env,
-  NO_COLOR: '1',
   TESSERAE_DEMO_STEPS: String(steps),
 });
 

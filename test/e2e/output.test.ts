@@ -64,7 +64,7 @@ const onFullDisk = (...args: string[]): { status: number | null; stderr: string 
     cwd: folder,
     encoding: 'utf8',
     stdio: ['ignore', full, 'pipe'],
-    env: { ...process.env, NO_COLOR: '1' },
+    env: process.env,
   });
   closeSync(full);
   return { status, stderr };

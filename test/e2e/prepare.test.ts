@@ -19,7 +19,12 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const run = (...args: string[]): SpawnSyncReturns<string> =>
-  spawnSync(process.execPath, [PROGRAM, ...args], { cwd: folder, encoding: 'utf8', timeout: 60_000 });
+  spawnSync(process.execPath, [PROGRAM, ...args], {
+    cwd: folder,
+    env: process.env,
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
 
 it('prepares, trains, resumes and samples with a tokenizer.json', () => {
   const prepared = run('prepare', 'book.txt', '--output', 'book', '--tokenizer', 'tokenizer.json');
@@ -63,7 +68,11 @@ it('leaves nothing behind when it is interrupted', async () => {
     'The quick brown fox, and the lazy dog: a tale.\n'.repeat(600_000),
   );
   const args = ['prepare', 'large.txt', '--output', 'large', '--tokenizer', 'tokenizer.json'];
-  const child = spawn(process.execPath, [PROGRAM, ...args], { cwd: folder, stdio: 'ignore' });
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
+    cwd: folder,
+    env: process.env,
+    stdio: 'ignore',
+  });
   const exited = once(child, 'exit');
   while (!readdirSync(folder).some((name) => name.startsWith('large.tmp')))
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -89,7 +89,7 @@ const train = (output: string, fails: string): { code: number | null; out: Event
   const { status, stdout, stderr } = spawnSync(process.execPath, ['-r', fullDisk, ...command(output)], {
     cwd: folder,
     encoding: 'utf8',
-    env: { ...process.env, NO_COLOR: '1', FULL_DISK_FOR: fails },
+    env: { ...process.env, FULL_DISK_FOR: fails },
   });
   return { code: status, out: records(stdout), err: stderr };
 };

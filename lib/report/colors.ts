@@ -1,0 +1,13 @@
+import { createColors } from 'picocolors';
+
+/**
+ * Colours for what is written to `stream`: a terminal gets them, a file or a pipe only where FORCE_COLOR asks for
+ * them; NO_COLOR takes them from both.
+ */
+export function colorsFor(stream: { readonly isTTY?: boolean }): ReturnType<typeof createColors> {
+  const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
+  const forced = FORCE_COLOR !== undefined && FORCE_COLOR !== '0';
+  return createColors(
+    !NO_COLOR && (forced || (stream.isTTY === true && TERM !== 'dumb' && FORCE_COLOR !== '0')),
+  );
+}
