@@ -90,6 +90,7 @@ export type { LrScheduleFunction, LrSchedulerKwargs, LrSchedulerType } from './t
 export { planTraining, type PlanOptions } from './training/planning';
 export type { SchedulePhase } from './training/schedules';
 export type { ResumeResult } from './training/resume';
-export { Trainer, type TrainerOptions } from './training/trainer';
+export { Trainer } from './training/trainer';
+export type { TrainerOptions } from './training/trainer_options';
 export type { Finding as DoctorFinding } from './cli/finding';
 export type { RunConfiguration, RunData, RunSampling } from './cli/run_configuration';

@@ -1,7 +1,10 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import { filePath } from '../models/argument_schemas';
+import { parseConfig } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
 import { CONFIG, findCheckpoint, WEIGHTS } from './checkpoint';
 import { configText, readConfig, type CheckpointConfig } from './config_file';
@@ -21,6 +24,9 @@ export interface AveragedCheckpoints {
   readonly damaged: readonly TesseraeError[];
 }
 
+const sourceSchema = z.union([filePath, z.array(filePath)]);
+const optionsSchema = z.strictObject({ last: z.int().min(2).optional() });
+
 /**
  * Writes a model whose weights are the arithmetic mean of those of several checkpoints, added in fp64 (Vaswani et al. 2017,
  * section 6.1, averaged their last 5 or 20). Name, step and tokenizer are those of the first; optimizer states are not
@@ -38,8 +44,11 @@ export interface AveragedCheckpoints {
 export async function averageCheckpoints(
   source: string | readonly string[],
   output: string,
-  { last }: { readonly last?: number } = {},
+  options: { readonly last?: number } = {},
 ): Promise<AveragedCheckpoints> {
+  parseConfig(sourceSchema, source, { at: 'source' });
+  parseConfig(filePath, output, { at: 'output' });
+  const { last } = parseConfig(optionsSchema, options);
   const { checkpoints, damaged } = await chosen(source, last);
   const first = checkpoints[0] ?? '';
   const config = await readConfig(path.join(first, CONFIG));
@@ -85,11 +94,8 @@ async function chosen(
     if (twice !== undefined) refuse('source', `has '${twice}' twice: name each checkpoint once`);
     return { checkpoints, damaged: [] };
   }
-  if (last === undefined || !Number.isSafeInteger(last) || last < 2)
-    return refuse(
-      'last',
-      `must be an integer of at least 2, not ${String(last)}: how many checkpoints of the run`,
-    );
+  if (last === undefined)
+    return refuse('last', 'must be an integer of at least 2: it says how many checkpoints of the run');
   const { directories, damaged } = await goodCheckpoints(source, last);
   if (directories.length < last)
     throw new TesseraeError(

@@ -1,13 +1,16 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { z } from 'zod';
 import { TOKENIZER_JSON } from '../data/json_tokenizer';
 import type { SequenceStarts } from '../data/dataset';
-import type { Tokenizer } from '../data/tokenizer';
+import { startsSchema } from '../data/sequences/starts';
+import { aTokenizer, type Tokenizer } from '../data/tokenizer';
 import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { TesseraeError } from '../errors';
 import { buildGraph } from '../models/families';
-import { Model, type ModelOptions } from '../models/model';
-import { show } from '../models/validation';
+import { filePath } from '../models/argument_schemas';
+import { aModel, Model, modelOptionsSchema, type ModelOptions } from '../models/model';
+import { parseConfig, withoutUndefined } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
@@ -49,6 +52,13 @@ export interface SaveOptions {
   readonly dtype?: StoredDtype;
 }
 
+const saveSchema = z.strictObject({
+  tokenizer: aTokenizer.optional(),
+  step: z.int().min(0).optional(),
+  trainingStarts: startsSchema.optional(),
+  dtype: z.enum(STORED_DTYPES).default('f32'),
+});
+
 /** All that saveModel writes. */
 const SAVED_FILES: readonly string[] = [CONFIG, WEIGHTS, ...TOKENIZER_FILES];
 
@@ -57,6 +67,8 @@ export interface LoadOptions extends ModelOptions {
   /** Those that were trained, or their moving average (`emaDecay`). Default 'trained'. */
   readonly weights?: 'trained' | 'ema';
 }
+
+const loadSchema = modelOptionsSchema.extend({ weights: z.enum(['trained', 'ema']).default('trained') });
 
 /** What a checkpoint holds. */
 export interface LoadedModel {
@@ -86,13 +98,9 @@ export interface LoadedModel {
  * await saveModel(model, 'published', { tokenizer, dtype: 'bf16' });
  */
 export async function saveModel(model: Model, directory: string, options: SaveOptions = {}): Promise<void> {
-  const { tokenizer, step, trainingStarts, dtype = 'f32' } = options;
-  if (!STORED_DTYPES.includes(dtype))
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `dtype must be one of ${STORED_DTYPES.map((one) => `'${one}'`).join(', ')}, not ${show(dtype)}`,
-      { details: { path: 'dtype' } },
-    );
+  parseConfig(aModel, model, { at: 'model' });
+  parseConfig(filePath, directory, { at: 'directory' });
+  const { tokenizer, step, trainingStarts, dtype } = parseConfig(saveSchema, options);
   const config = configText(
     {
       model: model.config,
@@ -122,10 +130,8 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
  * @example
  * const { model, tokenizer } = await loadModel('runs/book');
  */
-export async function loadModel(
-  directory: string,
-  { weights = 'trained', ...options }: LoadOptions = {},
-): Promise<LoadedModel> {
+export async function loadModel(directory: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  const { weights, ...where } = parseConfig(loadSchema, options);
   const found = await findCheckpoint(directory);
   const name = await fileOf(weights, found);
   if (await isFile(path.join(found, MANIFEST))) {
@@ -143,7 +149,7 @@ export async function loadModel(
   try {
     // Before memory is taken for what config.json merely says.
     findWeights(buildGraph(config.model), file, name);
-    const model = await Model.create(config.model, options);
+    const model = await Model.create(config.model, withoutUndefined(where) as ModelOptions);
     try {
       await loadWeights(model, file, name);
     } catch (error) {
@@ -177,12 +183,8 @@ async function savedTokenizer(directory: string, name: string | undefined): Prom
   return tokenizer ?? refuse(`'${directory}' needs the tokenizer '${wanted}'; this release has ${names}`);
 }
 
-async function fileOf(weights: unknown, directory: string): Promise<string> {
+async function fileOf(weights: 'trained' | 'ema', directory: string): Promise<string> {
   if (weights === 'trained') return (await weightsFile(directory)) ?? path.join(directory, WEIGHTS);
-  if (weights !== 'ema')
-    throw new TesseraeError('ERR_CONFIG', `weights must be 'trained' or 'ema', not ${show(weights)}`, {
-      details: { path: 'weights' },
-    });
   const file = path.join(directory, EMA_WEIGHTS);
   if (await isFile(file)) return file;
   throw new TesseraeError(
@@ -201,6 +203,7 @@ async function fileOf(weights: unknown, directory: string): Promise<string> {
  * @throws TesseraeError `ERR_CHECKPOINT` when there is none.
  */
 export async function findCheckpoint(directory: string): Promise<string> {
+  parseConfig(filePath, directory, { at: 'directory' });
   if (await isCheckpoint(directory)) return directory;
   const names = await readdir(directory).catch(() => []);
   const found: { candidate: string; written: number; step: number }[] = [];

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { TesseraeError } from '../errors';
+import { filePath } from '../models/argument_schemas';
+import { parseConfig } from '../models/validation';
 import { formatBytes } from '../report/format';
 import { writeText } from './durable_file';
 import { fileError, files, syncDirectory, systemCode } from './files';
@@ -102,6 +104,7 @@ export interface CheckpointInfo {
  * const [best] = whole.sort((a, b) => (a.evaluationLoss ?? Infinity) - (b.evaluationLoss ?? Infinity));
  */
 export async function listCheckpoints(run: string): Promise<CheckpointInfo[]> {
+  parseConfig(filePath, run, { at: 'run' });
   const found: CheckpointInfo[] = [];
   for (const candidate of await candidates(run)) found.push(await infoOf(candidate));
   return found;

@@ -239,7 +239,10 @@ async function resolveRun(
   folder: string,
   overrides: Record<string, unknown>,
 ): Promise<RunConfig> {
-  const given = parseConfig(runSchema, withTraining(json, overrides), { synonyms: SYNONYMS });
+  const given = parseConfig(runSchema, withTraining(json, overrides), {
+    whole: 'the configuration',
+    synonyms: SYNONYMS,
+  });
   const { training } = given;
   const absolute = (name: string): string => path.resolve(folder, name);
   return {

@@ -56,7 +56,11 @@ export const samplingOptions = (): Option[] => [
   option('--presence-penalty <number>', 'the same, if they were generated at all; 0: none', number),
   noRepeatNgramSize(),
   option('--suppress-tokens <id...>', 'tokens that never come', integers(0)),
-  option('--eos-token-id <id...>', 'tokens that end the text', integers(0)),
+  option(
+    '--eos-token-id <id...>',
+    'tokens that end the text (default: that which ends a document, where the tokenizer has one)',
+    integers(0),
+  ),
   option('--stop-tokens <id...>', 'the same, told apart in finishReason', integers(0)),
   new Option('--stop <text...>', 'texts at which to end'),
   option('--num-return-sequences <n>', 'texts of each prompt', integer(1)),

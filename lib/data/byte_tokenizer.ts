@@ -1,5 +1,5 @@
 import { TesseraeError } from '../errors';
-import type { TokenDecoder, Tokenizer } from './tokenizer';
+import { requireIds, requireText, type TokenDecoder, type Tokenizer } from './tokenizer';
 
 /**
  * One token a byte of UTF-8: 256 tokens, nothing to train, every text representable. A newline is its start token.
@@ -15,6 +15,7 @@ export class ByteTokenizer implements Tokenizer {
 
   /** The bytes of the text, 0 to 255; a lone surrogate becomes those of U+FFFD. */
   encode(text: string): Int32Array {
+    requireText(text);
     return Int32Array.from(Buffer.from(text, 'utf8'));
   }
 
@@ -24,6 +25,7 @@ export class ByteTokenizer implements Tokenizer {
    * @throws TesseraeError `ERR_DATA` for an id outside 0 to 255.
    */
   decode(ids: ArrayLike<number>): string {
+    requireIds(ids);
     const decoder = this.decoder();
     const pieces = Array.from(ids, (id) => decoder.push(id));
     return pieces.join('') + decoder.end();

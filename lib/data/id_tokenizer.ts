@@ -1,5 +1,5 @@
 import { TesseraeError } from '../errors';
-import type { TokenDecoder, Tokenizer } from './tokenizer';
+import { requireIds, requireText, type TokenDecoder, type Tokenizer } from './tokenizer';
 
 /** Token ids written as numbers, with spaces or commas between them: for models of sequences that are no text. */
 export class IdTokenizer implements Tokenizer {
@@ -9,11 +9,13 @@ export class IdTokenizer implements Tokenizer {
 
   /** @throws TesseraeError `ERR_DATA` for anything but ids of the vocabulary. */
   encode(text: string): Int32Array {
+    requireText(text);
     const words = text.split(/[\s,]+/).filter((word) => word !== '');
     return Int32Array.from(words, (word) => this.checked(/^\d+$/.test(word) ? Number(word) : NaN, word));
   }
 
   decode(ids: ArrayLike<number>): string {
+    requireIds(ids);
     return Array.from(ids, (id) => String(this.checked(id))).join(' ');
   }
 

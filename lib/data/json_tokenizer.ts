@@ -3,7 +3,9 @@ import { open } from 'node:fs/promises';
 import { Tokenizer as Untyped } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import type { TokenDecoder, Tokenizer } from './tokenizer';
+import { filePath } from '../models/argument_schemas';
+import { parseConfig } from '../models/validation';
+import { requireIds, requireText, type TokenDecoder, type Tokenizer } from './tokenizer';
 
 /** What is used of the package: its typings name files without their endings, so that Node's resolution finds none. */
 interface HuggingFace {
@@ -84,6 +86,7 @@ export class JsonTokenizer implements Tokenizer {
     readonly json: string,
     file = TOKENIZER_JSON,
   ) {
+    parseConfig(z.string(), json, { at: 'json' });
     const contents = parse(json, file);
     const vocabulary = vocabularyOf(contents, file);
     checkMerges(contents, vocabulary, file);
@@ -118,6 +121,7 @@ export class JsonTokenizer implements Tokenizer {
    * @throws TesseraeError `ERR_DATA` for a file that can't be read, and as the constructor does.
    */
   static async fromFile(file: string): Promise<JsonTokenizer> {
+    parseConfig(filePath, file, { at: 'file' });
     let text: string;
     try {
       const handle = await open(file, 'r');
@@ -142,6 +146,7 @@ export class JsonTokenizer implements Tokenizer {
    * @throws TesseraeError `ERR_DATA` for a character that the vocabulary has no token for.
    */
   encode(text: string): Int32Array {
+    requireText(text);
     if (text === '') return new Int32Array();
     let ids: readonly (number | undefined)[];
     try {
@@ -163,6 +168,7 @@ export class JsonTokenizer implements Tokenizer {
   }
 
   decode(ids: ArrayLike<number>): string {
+    requireIds(ids);
     if (this.bytes) {
       const decoder = this.decoder();
       const pieces = Array.from(ids, (one) => decoder.push(one));

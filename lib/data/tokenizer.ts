@@ -1,3 +1,7 @@
+import { TesseraeError } from '../errors';
+import { hasFunctions, isArrayLike, taken } from '../models/argument_schemas';
+import { show } from '../models/validation';
+
 /** Turns token ids into text piece by piece. */
 export interface TokenDecoder {
   /** The text that `id` completes: whole characters only, so it may be empty. */
@@ -28,4 +32,23 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>): string;
   /** A decoder of one sequence, token by token. */
   decoder(): TokenDecoder;
+}
+
+/** Takes a tokenizer. */
+export const aTokenizer = taken<Tokenizer>(
+  (value) =>
+    hasFunctions(value, ['encode', 'decode', 'decoder']) && Number.isInteger((value as Tokenizer).vocabSize),
+  'a tokenizer, such as new ByteTokenizer()',
+);
+
+/** @throws TesseraeError `ERR_DATA` unless it is what a tokenizer encodes. */
+export function requireText(text: unknown): void {
+  if (typeof text === 'string') return;
+  throw new TesseraeError('ERR_DATA', `the text to encode must be a string, not ${show(text)}`);
+}
+
+/** @throws TesseraeError `ERR_DATA` unless it is what a tokenizer decodes. */
+export function requireIds(ids: unknown): void {
+  if (isArrayLike(ids)) return;
+  throw new TesseraeError('ERR_DATA', `the token ids to decode must be an array, not ${show(ids)}`);
 }

@@ -2,9 +2,10 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import { aFunction } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { TOKENIZER_JSON } from './json_tokenizer';
-import type { Tokenizer } from './tokenizer';
+import { aTokenizer, type Tokenizer } from './tokenizer';
 import {
   checkSameTokenizer,
   identityOf,
@@ -54,6 +55,8 @@ const optionsSchema = z.strictObject({
   dtype: z.enum(TOKEN_DTYPES).optional(),
   vocabSize: z.int().min(1).max(MOST_VOCABULARY).optional(),
   verify: z.boolean().default(false),
+  tokenizer: aTokenizer.optional(),
+  onProgress: aFunction<NonNullable<OpenTokensOptions['onProgress']>>().optional(),
 });
 
 /**
@@ -89,8 +92,15 @@ export async function openTokens(
         details: { path: 'paths' },
       },
     );
-  const { tokenizer: given, onProgress, ...plain } = options;
-  const { blockSize, verify, dtype, vocabSize, ...parts } = parseConfig(optionsSchema, plain);
+  const {
+    tokenizer: given,
+    onProgress,
+    blockSize,
+    verify,
+    dtype,
+    vocabSize,
+    ...parts
+  } = parseConfig(optionsSchema, options);
   const files = await tokenFiles(list as string[], parts);
   const client = new WorkerClient();
   try {

@@ -152,7 +152,11 @@ export const gpt2Synonyms = {
  * `details.remedies`: the nearest `nEmbd` and `nHead` that work, and the `headDim` to run it as it is.
  */
 export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Config {
-  const given = parseConfig(gpt2Schema, options, { at, synonyms: gpt2Synonyms });
+  const given = parseConfig(gpt2Schema, options, {
+    at,
+    whole: 'the configuration',
+    synonyms: gpt2Synonyms,
+  });
   const refuse = (
     field: keyof GPT2Options,
     message: string,

@@ -2,10 +2,12 @@
  * Turns rows of token ids into the arrays that a program takes: checked, padded to its capacity, targets shifted.
  */
 import { types } from 'node:util';
+import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Batch, Capacity } from '../native';
 import { Capacities } from './capacities';
+import { parseConfig } from './validation';
 
 export type { Capacity };
 
@@ -50,6 +52,25 @@ export interface TrainingBatch extends ExtraInputs {
   readonly rows?: number;
 }
 
+const extraFields = { types: z.unknown().optional(), subtypes: z.unknown().optional() };
+
+/** The fields of ExtraInputs, whatever is in them. */
+export const extraInputsSchema = z.strictObject(extraFields);
+
+/** Those of a batch. */
+const batchSchema = z.strictObject({
+  ...extraFields,
+  tokens: z.unknown().optional(),
+  targets: z.unknown().optional(),
+  lengths: z.unknown().optional(),
+  documentStarts: z.unknown().optional(),
+  rows: z.unknown().optional(),
+  capacity: z.unknown().optional(),
+});
+
+/** What other libraries call these fields. */
+const batchSynonyms = { inputIds: 'tokens', labels: 'targets', tokenTypeIds: 'types' };
+
 /** What packing must know of a model. */
 export interface InputContract {
   readonly graph: Graph;
@@ -70,13 +91,15 @@ export interface PackedBatch {
  * @param options.capacity - the program's, or those to choose from; default: the batch's rows, and its longest row
  * rounded up to a multiple of 32, at most nPositions. That of the result has `documents` if this or the batch has.
  * @throws TesseraeError `ERR_DATA` for an empty batch or row, a row that is too long, ids that are not integers, inputs
- * that are missing or that the model does not have, document starts that do not ascend from 0; `ERR_SHAPE` for inputs that do not fit the tokens.
+ * that are missing or that the model does not have, document starts that do not ascend from 0; `ERR_SHAPE` for inputs that do
+ * not fit the tokens; `ERR_CONFIG` for a field that batches don't have.
  */
 export function packBatch(
   model: InputContract,
   batch: TrainingBatch,
   options: { targets: boolean; capacity?: Capacity | Capacities },
 ): PackedBatch {
+  parseConfig(batchSchema, batch, { whole: 'the batch', synonyms: batchSynonyms });
   const tokens = tokenRows(batch, model.config.nPositions);
   const lengths = tokens.map((row) => row.length);
   const longest = lengths.reduce((a, b) => Math.max(a, b), 0);

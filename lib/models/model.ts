@@ -3,9 +3,10 @@ import { TesseraeError } from '../errors';
 import { NativeModel, type Precision } from '../native';
 import type { Graph } from '../graph/graph';
 import { Capacities } from './capacities';
+import { taken } from './argument_schemas';
 import { pickDevice, type Device } from './device';
 import { buildGraph, resolveModelConfig, type ModelConfig, type ResolvedModelConfig } from './families';
-import { packBatch, type ExtraInputs, type TokenRows } from './inputs';
+import { extraInputsSchema, packBatch, type ExtraInputs, type TokenRows } from './inputs';
 import { parseConfig } from './validation';
 
 /** How a model is made. */
@@ -28,7 +29,8 @@ export interface FloatTensor {
   readonly data: Float32Array;
 }
 
-const optionsSchema = z.strictObject({
+/** Validates ModelOptions. */
+export const modelOptionsSchema = z.strictObject({
   device: z.string().default('auto'),
   precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']).optional(),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
@@ -86,7 +88,7 @@ export class Model {
    */
   static async create(config: ModelConfig, options: ModelOptions = {}): Promise<Model> {
     const resolved = resolveModelConfig(config);
-    const given = parseConfig(optionsSchema, options);
+    const given = parseConfig(modelOptionsSchema, options);
     const { device, fallbackReason } = pickDevice(given.device);
     const graph = buildGraph(resolved);
     const native = await NativeModel.create(graph, {
@@ -114,8 +116,8 @@ export class Model {
    * @param tokens - B rows of equal length T, or one row as an Int32Array; T at most nPositions.
    * @param extra - types and subtypes, for a model that has them.
    * @returns shape [B, T, vocabSize].
-   * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for tokens that the model can't read, `ERR_BUSY` while the model is
-   * at work, `ERR_DISPOSED` after `dispose()`.
+   * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for tokens that the model can't read, `ERR_CONFIG` for any other extra,
+   * `ERR_BUSY` while the model is at work, `ERR_DISPOSED` after `dispose()`.
    */
   async logits(tokens: TokenRows, extra: ExtraInputs = {}): Promise<FloatTensor> {
     return this.forward('logits', tokens, extra);
@@ -144,7 +146,7 @@ export class Model {
   ): Promise<FloatTensor> {
     const { capacity, inputs, lengths } = packBatch(
       this,
-      { tokens, ...extra },
+      { tokens, ...(parseConfig(extraInputsSchema, extra) as ExtraInputs) },
       { targets: false, capacity: this.capacities },
     );
     const time = lengths[0] ?? 0;
@@ -164,6 +166,9 @@ export class Model {
     return { shape, data: cutRows(data, lengths.length, capacity.time * vocabSize, time * vocabSize) };
   }
 }
+
+/** Takes a Model. */
+export const aModel = taken<Model>((value) => value instanceof Model, 'a Model');
 
 /** The first `wanted` values of every `stride`, for so many rows. */
 function cutRows(data: Float32Array, rows: number, stride: number, wanted: number): Float32Array {

@@ -35,21 +35,23 @@ export function nearestName(
 /**
  * Validates a configuration and fills in its defaults.
  *
- * @param at - where the value stands in a larger configuration, such as `model`; it starts every path.
+ * @param at - where the value stands in a larger configuration, such as `model`; it starts every path. Of an argument that
+ * stands alone: its name.
+ * @param whole - what messages call the value where `at` is empty.
  * @throws TesseraeError `ERR_CONFIG` that says, of the first ten wrong fields, each one's value and what is allowed;
  * `details.path` is the first one's path and `details.issues` has the ten.
  */
 export function parseConfig<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
-  { at = '', synonyms = {} }: { at?: string; synonyms?: Synonyms } = {},
+  { at = '', whole = 'options', synonyms = {} }: { at?: string; whole?: string; synonyms?: Synonyms } = {},
 ): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const found = distinct(result.error.issues);
   const issues = found
     .slice(0, MOST_ISSUES)
-    .flatMap((issue) => explain(issue, schema, value, at, synonyms))
+    .flatMap((issue) => explain(issue, schema, value, { at, whole, synonyms }))
     .slice(0, MOST_ISSUES);
   const all = found.reduce(
     (sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1),
@@ -97,8 +99,7 @@ function explain(
   issue: z.core.$ZodIssue,
   schema: z.ZodType,
   root: unknown,
-  at: string,
-  synonyms: Synonyms,
+  { at, whole, synonyms }: { at: string; whole: string; synonyms: Synonyms },
 ): ConfigIssue[] {
   const path = join(at, issue.path);
   const value = valueAt(root, issue.path);
@@ -106,7 +107,7 @@ function explain(
     return issue.keys
       .slice(0, MOST_ISSUES)
       .map((key) => unknownKey(key, path, keysOf(schemaAt(schema, issue.path, root), value), synonyms));
-  const where = path === '' ? 'the configuration' : path;
+  const where = path === '' ? whole : path;
   if (value === undefined && issue.code !== 'custom')
     return [{ path, message: `${where} is missing: it must be ${allowed(schema, issue, root)}` }];
   // A refinement's message says everything by itself.

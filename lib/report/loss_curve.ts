@@ -1,6 +1,9 @@
 import asciichart from 'asciichart';
 import { scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
+import { z } from 'zod';
+import { taken } from '../models/argument_schemas';
+import { parseConfig } from '../models/validation';
 import { createColors } from 'picocolors';
 import { svgDocument } from './svg';
 
@@ -18,6 +21,24 @@ const MARGIN = { top: 48, right: 24, bottom: 52, left: 64 } as const;
 const TRAINING = '#1f77b4';
 const VALIDATION = '#ff7f0e';
 
+const svgSchema = z.strictObject({ title: z.string() });
+const terminalSchema = z.strictObject({
+  width: z.int().min(1).max(10_000).default(80),
+  height: z.int().min(1).max(1000).default(12),
+  color: z.boolean().default(true),
+});
+/** Losses that aren't finite are left out when the curve is drawn. */
+const pointsSchema = taken<readonly LossPoint[]>(
+  (value) =>
+    Array.isArray(value) && value.every((point) => typeof (point as LossPoint | null)?.step === 'number'),
+  'an array of { step, loss }',
+);
+
+function checkPoints(points: unknown, validation: unknown): void {
+  parseConfig(pointsSchema, points, { at: 'points' });
+  parseConfig(pointsSchema, validation, { at: 'validation' });
+}
+
 /** More points than this can't be told apart in the picture: neighbours are averaged. */
 const MOST_POINTS = 600;
 
@@ -29,6 +50,7 @@ const MOST_POINTS = 600;
  * @param validation - the validation loss likewise; may be empty.
  * @param options - `title` stands above the picture.
  * @returns an SVG document of 800 by 450 units.
+ * @throws TesseraeError `ERR_CONFIG` for what are no points, and for a wrong option.
  *
  * @example
  * const lines = await readMetrics('runs/book/metrics.jsonl');
@@ -38,8 +60,10 @@ const MOST_POINTS = 600;
 export function lossCurveSvg(
   points: readonly LossPoint[],
   validation: readonly LossPoint[],
-  { title }: { title: string },
+  options: { title: string },
 ): string {
+  checkPoints(points, validation);
+  const { title } = parseConfig(svgSchema, options);
   const training = thin(finite(points), MOST_POINTS);
   const evaluations = finite(validation);
   const all = [...training, ...evaluations];
@@ -94,9 +118,9 @@ export function lossCurveSvg(
 
 /** How a curve is drawn in a terminal. */
 export interface TerminalOptions {
-  /** Columns to use, labels included. Default 80. */
+  /** Columns to use, labels included, 1 to 10,000. Default 80. */
   readonly width?: number;
-  /** Rows of the chart. Default 12. */
+  /** Rows of the chart, 1 to 1000. Default 12. */
   readonly height?: number;
   /** Whether to use colours; without them the validation loss is left out. Default true. */
   readonly color?: boolean;
@@ -109,12 +133,15 @@ export interface TerminalOptions {
  * @param validation - the validation loss likewise; may be empty.
  * @param options - how it is drawn.
  * @returns lines of text; empty when there are not two steps to draw.
+ * @throws TesseraeError `ERR_CONFIG` for what are no points, and for a wrong option.
  */
 export function lossCurveTerminal(
   points: readonly LossPoint[],
   validation: readonly LossPoint[],
-  { width = 80, height = 12, color = true }: TerminalOptions = {},
+  options: TerminalOptions = {},
 ): string {
+  checkPoints(points, validation);
+  const { width, height, color } = parseConfig(terminalSchema, options);
   const training = finite(points);
   const evaluations = finite(validation);
   const first = training[0];

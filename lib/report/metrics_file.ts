@@ -1,4 +1,7 @@
 import { open, readFile, rename, writeFile, type FileHandle } from 'node:fs/promises';
+import { z } from 'zod';
+import { anObject, filePath } from '../models/argument_schemas';
+import { parseConfig } from '../models/validation';
 
 /** What a line may hold; keys in camelCase become snake_case in the file, and numbers that aren't finite null. */
 export type MetricsRecord = Readonly<Record<string, string | number | boolean | null | undefined>>;
@@ -24,9 +27,10 @@ export class MetricsFile {
   /**
    * Creates the file, empty, or empties the one that is there.
    *
-   * @throws the file system's error where it can't be written.
+   * @throws the file system's error where it can't be written; TesseraeError `ERR_CONFIG` for a wrong argument.
    */
   static async create(path: string): Promise<MetricsFile> {
+    parseConfig(filePath, path, { at: 'path' });
     return new MetricsFile(path, await open(path, 'w'));
   }
 
@@ -36,6 +40,7 @@ export class MetricsFile {
    *
    * @param step - the step of the checkpoint: lines of later ones go.
    * @returns the file, and the lines that were kept, with the keys that the file has.
+   * @throws as `create` does.
    */
   static async resume(
     path: string,
@@ -46,6 +51,8 @@ export class MetricsFile {
     /** What the lines that were kept hold. */
     kept: MetricsRecord[];
   }> {
+    parseConfig(filePath, path, { at: 'path' });
+    parseConfig(z.int().min(0), step, { at: 'step' });
     const kept = (await textOf(path))
       .split('\n')
       .map(parsedLine)
@@ -60,6 +67,7 @@ export class MetricsFile {
 
   /** Appends one line; returns at once. A failure to write is thrown by `close()`. */
   write(record: MetricsRecord): void {
+    parseConfig(anObject(), record, { at: 'record' });
     const line = metricsLine(record);
     this.pending = this.pending
       .then(async () => {

@@ -1,6 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import { anObject, filePath } from '../models/argument_schemas';
+import { parseConfig } from '../models/validation';
 import { colorsFor } from './colors';
 import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
 import { makeFolder } from './make_folder';
@@ -43,6 +46,18 @@ export type ReportedEvent =
       /** Steps of it. */
       readonly step: number;
     };
+
+const optionsSchema = z.strictObject({
+  directory: filePath,
+  maxSteps: z.int().min(1),
+  title: z.string().optional(),
+  progress: z.boolean().optional(),
+  resumed: z.looseObject({ step: z.int().min(0), path: filePath }).optional(),
+  follow: anObject<{ readonly globalStep: number }>().optional(),
+});
+
+/** What tells an event from anything else. */
+const eventSchema = z.looseObject({ type: z.string(), step: z.int().min(0) });
 
 const REFRESH_MILLISECONDS = 100;
 
@@ -103,10 +118,10 @@ export class RunReport {
   /**
    * Makes the folder, and starts metrics.jsonl anew or continues it.
    *
-   * @throws TesseraeError `ERR_CONFIG` when the folder can't be written.
+   * @throws TesseraeError `ERR_CONFIG` for a wrong option, and when the folder can't be written.
    */
   static async create(options: RunReportOptions): Promise<RunReport> {
-    const { directory, resumed } = options;
+    const { directory, resumed } = parseConfig(optionsSchema, options);
     const name = path.join(directory, 'metrics.jsonl');
     const { file, kept } = await makeFolder(directory)
       .then(async () =>
@@ -150,8 +165,13 @@ export class RunReport {
       this.metrics.write({ type: 'save', ...resumed });
   }
 
-  /** Takes in an event; returns at once. */
+  /**
+   * Takes in an event; returns at once.
+   *
+   * @throws TesseraeError `ERR_CONFIG` for what is no event.
+   */
   add(event: ReportedEvent): void {
+    parseConfig(eventSchema, event, { at: 'event' });
     this.metrics.write(plainValues(event));
     if (event.type === 'step') {
       this.training.push({ step: event.step, loss: event.loss });

@@ -1,6 +1,9 @@
 import { scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
+import { z } from 'zod';
+import { isArrayLike, taken } from '../models/argument_schemas';
 import { checkLearningRate } from '../models/learning_rates';
+import { parseConfig } from '../models/validation';
 import { escapeXml, svgDocument } from './svg';
 import { textTable } from './table';
 
@@ -25,6 +28,12 @@ export interface ScheduleSvgOptions {
   readonly title: string;
 }
 
+const scheduleSchema = z.strictObject({
+  rates: taken<ArrayLike<number>>(isArrayLike, 'an array of rates'),
+  phases: z.array(z.looseObject({ name: z.string(), start: z.number(), end: z.number() })),
+});
+const optionsSchema = z.strictObject({ title: z.string() });
+
 const WIDTH = 800;
 const HEIGHT = 360;
 const MARGIN = { top: 66, right: 24, bottom: 52, left: 72 } as const;
@@ -41,9 +50,11 @@ const COLUMNS = 700;
  * @param schedule - what to draw; `scheduleOf` gives it.
  * @param options - its title.
  * @returns an SVG document of 800 by 360 units.
- * @throws TesseraeError `ERR_CONFIG` for a rate that is negative or not finite, with its step.
+ * @throws TesseraeError `ERR_CONFIG` for a rate that is negative or not finite, with its step, and for a wrong option.
  */
-export function scheduleSvg({ rates, phases }: PlottedSchedule, { title }: ScheduleSvgOptions): string {
+export function scheduleSvg(schedule: PlottedSchedule, options: ScheduleSvgOptions): string {
+  const { rates, phases } = parseConfig(scheduleSchema, schedule, { whole: 'schedule' });
+  const { title } = parseConfig(optionsSchema, options);
   let highest = 0;
   for (let i = 0; i < rates.length; i++) {
     const rate = rates[i];

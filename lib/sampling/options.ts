@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import { abortSignal, aFunction, isArrayLike, taken } from '../models/argument_schemas';
 import { parseConfig, show } from '../models/validation';
 
 /** A sequence whose next token is about to be chosen, as `tokenMask` sees it. */
@@ -66,7 +67,10 @@ export interface GenerateOptions {
   readonly types?: TokenTypes;
   /** For a model with nStypes, which needs it: subtypes in [0, nStypes). */
   readonly subtypes?: TokenTypes;
-  /** Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. */
+  /**
+   * Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. Default: the
+   * tokenizer's token that ends a document, where it has one; `[]`: none.
+   */
   readonly eosTokenId?: number | readonly number[];
   /** Likewise tokens that end it with finishReason 'stop'. */
   readonly stopTokens?: readonly number[];
@@ -106,6 +110,8 @@ const MOST_LIKELIEST = 128;
 
 const token = z.int().min(0);
 
+const aMap = <T>() => taken<ReadonlyMap<number, T>>((value) => value instanceof Map, 'a Map');
+
 const schema = z.strictObject({
   maxNewTokens: z.int().min(1).max(10_000_000).default(256),
   minNewTokens: z.int().min(0).max(10_000_000).default(0),
@@ -118,7 +124,7 @@ const schema = z.strictObject({
   presencePenalty: z.number().min(-100).max(100).default(0),
   noRepeatNgramSize: z.int().min(0).max(1_000_000).default(0),
   suppressTokens: z.array(token).default([]),
-  eosTokenId: z.union([token, z.array(token)]).default([]),
+  eosTokenId: z.union([token, z.array(token)]).optional(),
   stopTokens: z.array(token).default([]),
   stop: z.union([z.string().min(1), z.array(z.string().min(1))]).default([]),
   numReturnSequences: z.int().min(1).max(65_535).default(1),
@@ -127,6 +133,14 @@ const schema = z.strictObject({
   earlyStopping: z.union([z.boolean(), z.literal('never')]).default(false),
   logprobs: z.union([z.boolean(), z.int().min(0).max(20)]).default(false),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+  signal: abortSignal.optional(),
+  tokenMask: aFunction<NonNullable<GenerateOptions['tokenMask']>>().optional(),
+  logitBias: aMap<number>().default(new Map()),
+  forcedTokens: aMap<number>().default(new Map()),
+  allowedTokens: aMap<readonly number[]>().default(new Map()),
+  // Checked with what the model has of them.
+  types: z.custom<TokenTypes>().optional(),
+  subtypes: z.custom<TokenTypes>().optional(),
 });
 
 const synonyms = {
@@ -139,34 +153,40 @@ const synonyms = {
 };
 
 /** Options with their defaults, checked for a vocabulary. */
-export interface ResolvedOptions extends Omit<z.output<typeof schema>, 'eosTokenId' | 'stop'> {
+export interface ResolvedOptions extends Omit<
+  z.output<typeof schema>,
+  'eosTokenId' | 'stop' | 'forcedTokens' | 'allowedTokens' | 'types' | 'subtypes'
+> {
   readonly eosTokens: readonly number[];
   readonly stop: readonly string[];
-  readonly logitBias: ReadonlyMap<number, number>;
   /** By position; forced tokens are sets of one. */
   readonly allowedTokens: ReadonlyMap<number, readonly number[]>;
-  readonly tokenMask?: NonNullable<GenerateOptions['tokenMask']>;
   readonly types?: TokenTypes;
   readonly subtypes?: TokenTypes;
 }
 
-/** @throws TesseraeError `ERR_CONFIG` unless options are an object. */
-export function requireObject(options: unknown): void {
-  if (typeof options === 'object' && options !== null && !Array.isArray(options)) return;
-  throw new TesseraeError('ERR_CONFIG', `options must be an object, not ${show(options)}`, {
-    details: { path: 'options' },
-  });
-}
-
-/** @throws TesseraeError `ERR_CONFIG` that names the option, its value and what is allowed. */
+/**
+ * Checks the options and fills in their defaults.
+ *
+ * @param endOfText - the token that ends a document, where there is one.
+ * @throws TesseraeError `ERR_CONFIG` that names the option, its value and what is allowed.
+ */
 export function resolveOptions(
   options: GenerateOptions,
   model: { readonly vocabSize: number; readonly nTypes: number; readonly nStypes: number },
+  endOfText?: number,
 ): ResolvedOptions {
   const { vocabSize } = model;
-  requireObject(options);
-  const { signal: _, logitBias, forcedTokens, allowedTokens, tokenMask, types, subtypes, ...rest } = options;
-  const { eosTokenId, stop, ...given } = parseConfig(schema, rest, { synonyms });
+  const parsed = parseConfig(schema, options, { synonyms });
+  const {
+    eosTokenId = endOfText ?? [],
+    stop,
+    forcedTokens,
+    allowedTokens,
+    types,
+    subtypes,
+    ...given
+  } = parsed;
   const eosTokens = typeof eosTokenId === 'number' ? [eosTokenId] : eosTokenId;
   const refuse = (path: string, message: string): never => {
     throw new TesseraeError('ERR_CONFIG', `${path} ${message}`, { details: { path } });
@@ -176,16 +196,11 @@ export function resolveOptions(
       if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= vocabSize)
         refuse(path, `names the token ${String(id)}: ids are integers from 0 to ${vocabSize - 1}`);
   };
-  const mapOf = <T>(path: string, value: ReadonlyMap<number, T> | undefined): ReadonlyMap<number, T> => {
-    if (value !== undefined && !((value as unknown) instanceof Map)) refuse(path, 'must be a Map');
-    return value ?? new Map<number, T>();
-  };
   check('suppressTokens', given.suppressTokens);
   check('eosTokenId', eosTokens);
   check('stopTokens', given.stopTokens);
-  const biases = mapOf('logitBias', logitBias);
-  check('logitBias', biases.keys());
-  for (const [id, bias] of biases)
+  check('logitBias', given.logitBias.keys());
+  for (const [id, bias] of given.logitBias)
     if (typeof bias !== 'number' || Number.isNaN(bias) || bias > 1e6)
       refuse('logitBias', `of token ${id} is ${String(bias)}: it must be a number of at most 1e6`);
   const sets = new Map<number, readonly number[]>();
@@ -193,21 +208,20 @@ export function resolveOptions(
     if (typeof position !== 'number' || !Number.isInteger(position) || position < 0)
       refuse(path, `names the position ${String(position)}: positions are integers of at least 0`);
   };
-  for (const [position, ids] of mapOf('allowedTokens', allowedTokens)) {
+  for (const [position, ids] of allowedTokens) {
     checkPosition('allowedTokens', position);
     if (!Array.isArray(ids) || ids.length === 0)
       refuse('allowedTokens', `of position ${position} must be a list of at least one token`);
     check('allowedTokens', ids);
     sets.set(position, ids);
   }
-  for (const [position, id] of mapOf('forcedTokens', forcedTokens)) {
+  for (const [position, id] of forcedTokens) {
     checkPosition('forcedTokens', position);
     check('forcedTokens', [id]);
     if (sets.get(position)?.includes(id) === false)
       refuse('forcedTokens', `of position ${position} is ${id}, which allowedTokens does not allow there`);
     sets.set(position, [id]);
   }
-  if (tokenMask !== undefined && typeof tokenMask !== 'function') refuse('tokenMask', 'must be a function');
   if (given.minNewTokens > given.maxNewTokens)
     refuse('minNewTokens', `is ${given.minNewTokens}, more than maxNewTokens ${given.maxNewTokens}`);
   if (given.numBeams > 1) checkBeams(options, { ...given, eosTokens }, refuse);
@@ -215,9 +229,7 @@ export function resolveOptions(
     ...given,
     eosTokens,
     stop: typeof stop === 'string' ? [stop] : stop,
-    logitBias: biases,
     allowedTokens: sets,
-    ...(tokenMask ? { tokenMask } : {}),
     ...typesOf('types', types, 'nTypes', model.nTypes, vocabSize),
     ...typesOf('subtypes', subtypes, 'nStypes', model.nStypes, vocabSize),
   };
@@ -286,10 +298,3 @@ function typesIn(rule: unknown): ArrayLike<number> | undefined {
 
 const showRule = (rule: unknown): string =>
   typeof rule === 'object' && rule !== null ? `{ ${Object.keys(rule).join(', ')} }` : show(rule);
-
-/** Whether it is a list, of whatever. */
-export function isArrayLike(value: unknown): value is ArrayLike<unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const { length } = value as { readonly length?: unknown };
-  return typeof length === 'number' && Number.isInteger(length) && length >= 0;
-}

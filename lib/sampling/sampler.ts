@@ -3,19 +3,14 @@ import { z } from 'zod';
 import type { SequenceStarts } from '../data/dataset';
 import { IdTokenizer } from '../data/id_tokenizer';
 import { startsSchema } from '../data/sequences/starts';
-import type { Tokenizer } from '../data/tokenizer';
+import { aTokenizer, type Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
-import type { Model } from '../models/model';
+import { isArrayLike } from '../models/argument_schemas';
+import { aModel, type Model } from '../models/model';
 import { parseConfig, show } from '../models/validation';
 import { beamSearch, type Beam } from './beam';
 import { draw } from './draw';
-import {
-  isArrayLike,
-  requireObject,
-  resolveOptions,
-  type GenerateOptions,
-  type ResolvedOptions,
-} from './options';
+import { resolveOptions, type GenerateOptions, type ResolvedOptions } from './options';
 import { Sequence, type FinishReason, type GeneratedToken, type TokenLogprob } from './sequence';
 
 /** Text, or its token ids. */
@@ -81,7 +76,8 @@ export class Sampler {
     tokenizer?: Tokenizer,
     private readonly options: SamplerOptions = {},
   ) {
-    requireObject(options);
+    parseConfig(aModel, model, { at: 'model' });
+    parseConfig(aTokenizer.optional(), tokenizer, { at: 'tokenizer' });
     parseConfig(optionsSchema, options);
     const { isEncoder, vocabSize } = model.config;
     this.tokenizer = tokenizer ?? new IdTokenizer(vocabSize);
@@ -120,7 +116,7 @@ export class Sampler {
     prompt: Prompt | readonly Prompt[],
     options: GenerateOptions = {},
   ): Promise<Generation | Generation[]> {
-    const resolved = resolveOptions(options, this.model.config);
+    const resolved = resolveOptions(options, this.model.config, this.tokenizer.endOfTextToken);
     const { signal } = options;
     const several = isList(prompt);
     if (several && prompt.length === 0) return [];
@@ -150,7 +146,7 @@ export class Sampler {
     prompt: Prompt,
     options: GenerateOptions = {},
   ): AsyncGenerator<GeneratedToken, FinishReason, void> {
-    const resolved = resolveOptions(options, this.model.config);
+    const resolved = resolveOptions(options, this.model.config, this.tokenizer.endOfTextToken);
     const { signal } = options;
     this.requireOne(resolved);
     if (resolved.numBeams > 1)

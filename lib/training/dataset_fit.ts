@@ -1,6 +1,20 @@
+import type { z } from 'zod';
 import type { Dataset, IdRanges } from '../data/dataset';
 import { TesseraeError } from '../errors';
+import { hasFunctions, taken } from '../models/argument_schemas';
 import type { Model } from '../models/model';
+
+/** Takes a dataset that is trained on. */
+export const aTrainingSet = aDataset('batch');
+/** Takes a dataset that is evaluated. */
+export const anEvaluationSet = aDataset('evaluationBatches');
+
+function aDataset(method: 'batch' | 'evaluationBatches'): z.ZodType<Dataset, Dataset> {
+  return taken<Dataset>(
+    (value) => hasFunctions(value, [method]) && Number.isInteger((value as Dataset).blockSize),
+    `a Dataset (with a blockSize and a function ${method}), such as openText gives`,
+  );
+}
 
 /** @throws TesseraeError `ERR_CONFIG` for a dataset that the model can't learn from. */
 export function checkFits(

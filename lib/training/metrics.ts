@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { messageOf } from '../checkpoint/files';
 import { TesseraeError } from '../errors';
-import { show } from '../models/validation';
+import { filePath } from '../models/argument_schemas';
+import { parseConfig, show } from '../models/validation';
 import { snakeCase } from '../report/metrics_file';
 import type { TrainerEvent } from './events';
 
@@ -139,6 +140,7 @@ export const metricsSchema = z.union([
  * for (const line of lines) if (line.type === 'step') console.log(line.step, line.grad_norm);
  */
 export async function readMetrics(file: string): Promise<MetricsLine[]> {
+  parseConfig(filePath, file, { at: 'file' });
   const content = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new TesseraeError('ERR_DATA', `'${file}' can't be read: ${messageOf(cause)}`, {
       details: { path: file },

@@ -6,6 +6,7 @@ import {
   type ModelConfig,
   type ResolvedModelConfig,
 } from '../models/families';
+import { anObject } from '../models/argument_schemas';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import { plan, type PlanRequest, type Precision } from '../native';
 import type { Plan } from '../report/plan_table';
@@ -33,6 +34,7 @@ export interface PlanOptions {
 }
 
 const schema = z.strictObject({
+  arguments: anObject<Partial<TrainingArguments>>().default({}),
   chip: z.string().optional(),
   precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']).optional(),
   memory: z.number().min(0).max(9e15).optional(),
@@ -54,9 +56,8 @@ const schema = z.strictObject({
  * );
  */
 export function planTraining(model: ModelConfig, options: PlanOptions = {}): Plan {
-  const { arguments: given = {}, ...rest } = options;
-  const request = withoutUndefined(parseConfig(schema, rest));
-  return planStep(resolveModelConfig(model), stepArguments(given, 'arguments'), request);
+  const { arguments: given, ...request } = parseConfig(schema, options);
+  return planStep(resolveModelConfig(model), stepArguments(given, 'arguments'), withoutUndefined(request));
 }
 
 /** Training arguments for which a step is planned: how many steps there are does not matter. */

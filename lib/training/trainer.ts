@@ -1,16 +1,11 @@
 import type { TrainerState } from '../checkpoint/trainer_state';
-import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
 import type { Capacity, TrainingBatch } from '../models/inputs';
-import type { Model } from '../models/model';
-import { withoutUndefined } from '../models/validation';
+import { aModel, type Model } from '../models/model';
+import { filePath } from '../models/argument_schemas';
+import { parseConfig, withoutUndefined } from '../models/validation';
 import { EventFile, scalarsOf } from '../report/tensorboard';
-import {
-  plainArguments,
-  resolveTrainingArguments,
-  type ResolvedTrainingArguments,
-  type TrainingArguments,
-} from './arguments';
+import { plainArguments, resolveTrainingArguments, type ResolvedTrainingArguments } from './arguments';
 import { BatchQueue } from './batch_queue';
 import { checkFits } from './dataset_fit';
 import { earlyStopping } from './early_stopping';
@@ -20,6 +15,7 @@ import { Optimization, type OptimizationStep } from './optimization';
 import { findResumable, LIBRARY_VERSION, machineOf, restore, type ResumeResult } from './resume';
 import { Saving } from './saving';
 import { Throughput } from './throughput';
+import { trainerOptionsSchema, trainSchema, type TrainerOptions } from './trainer_options';
 
 /** Optimizer steps that may be under way at a time. */
 const STEPS_AHEAD = 2;
@@ -30,18 +26,6 @@ interface Segment {
   readonly capacity: Capacity;
   readonly speed: Throughput;
   readonly signal: AbortSignal | undefined;
-}
-
-/** What a trainer works with. */
-export interface TrainerOptions {
-  /** How to train. */
-  readonly arguments: TrainingArguments;
-  /** Where batches come from; loops of your own over `step()` don't need it. */
-  readonly train?: Dataset | undefined;
-  /** What `evaluate()` measures; with it, a run evaluates every evalSteps steps and at its end. */
-  readonly evaluation?: Dataset | undefined;
-  /** Called with every event, in this order. Default none. */
-  readonly callbacks?: readonly TrainerCallback[];
 }
 
 /**
@@ -63,6 +47,7 @@ export interface TrainerOptions {
 export class Trainer {
   /** The arguments with every default filled in. */
   readonly arguments: ResolvedTrainingArguments;
+  private readonly options: TrainerOptions;
   private readonly optimization: Optimization;
   private readonly callbacks: readonly TrainerCallback[];
   private steps = 0;
@@ -93,8 +78,10 @@ export class Trainer {
   constructor(
     /** What is trained. */
     readonly model: Model,
-    private readonly options: TrainerOptions,
+    options: TrainerOptions,
   ) {
+    parseConfig(aModel, model, { at: 'model' });
+    this.options = parseConfig(trainerOptionsSchema, options);
     this.arguments = resolveTrainingArguments(options.arguments);
     this.optimization = new Optimization(model, this.arguments);
     const { tokenizer, starts: trainingStarts } = options.train ?? {};
@@ -131,7 +118,8 @@ export class Trainer {
    * a row were skipped), `ERR_OUT_OF_MEMORY` when a step does not fit, `ERR_BUSY` when a run is under way, whatever a dataset or
    * a callback throws. A step that failed counts, as does the one after it that may have been under way.
    */
-  async train({ signal }: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
+  async train(options: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
+    const { signal } = parseConfig(trainSchema, options);
     const events = this.run(signal);
     for (;;) {
       const { done, value } = await events.next();
@@ -155,8 +143,9 @@ export class Trainer {
    * stays busy if the next step is called before this one is awaited: two may be under way.
    *
    * @param batches - one micro-batch, or several; the loss is the mean over all their targets.
-   * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for a batch that the model can't read, `ERR_NON_FINITE` for a loss
-   * or gradient that is not finite (nothing is applied then), `ERR_OUT_OF_MEMORY`, `ERR_BUSY`.
+   * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for a batch that the model can't read, `ERR_CONFIG` for a field that
+   * batches don't have, `ERR_NON_FINITE` for a loss or gradient that is not finite (nothing is applied then),
+   * `ERR_OUT_OF_MEMORY`, `ERR_BUSY`.
    *
    * @example
    * const trainer = new Trainer(model, { arguments: { maxSteps: 100 } });
@@ -218,6 +207,7 @@ export class Trainer {
    * before is lost then), `ERR_BUSY` during a step, or when another trainer has trained the model since.
    */
   async save(directory?: string): Promise<string> {
+    parseConfig(filePath.optional(), directory, { at: 'directory' });
     const { path, written } = await this.exclusive('save', async () =>
       this.saving.begin(await this.state(), directory),
     );
@@ -247,6 +237,7 @@ export class Trainer {
         'there is no folder to resume from: set outputDir, or give resume() one',
         { details: { path: 'outputDir' } },
       );
+    parseConfig(filePath, directory, { at: 'directory' });
     if (this.running) throw busy('resume', 'a run');
     return this.exclusive('resume', async () => {
       const { state, ...found } = await findResumable(directory, {

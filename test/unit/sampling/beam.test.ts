@@ -122,11 +122,8 @@ describe('beam search', () => {
     expect(early).toEqual(Array(4).fill({ text: '', tokens: new Int32Array(), finishReason: 'abort' }));
     // Aborted while it runs: heard after so many questions.
     let asked = 0;
-    const signal = {
-      get aborted() {
-        return ++asked > 3;
-      },
-    } as AbortSignal;
+    const { signal } = new AbortController();
+    Object.defineProperty(signal, 'aborted', { get: () => ++asked > 3 });
     for (const { tokens, text, finishReason } of await one.generate(['a'], { ...beams, signal })) {
       expect(finishReason).toBe('abort');
       expect(tokens).toHaveLength(3);

@@ -37,6 +37,19 @@ describe('several sequences', () => {
     }
   });
 
+  it('end where a document does, unless they are told otherwise', async () => {
+    const one = await sampler();
+    const { tokens: free } = await one.generate('a', { maxNewTokens: 30, seed: 1 });
+    const endOfTextToken = free[4]!;
+    const tokenizer = Object.assign(new ByteTokenizer(), { endOfTextToken });
+    const prompted = new Sampler(one.model, tokenizer);
+    const ended = await prompted.generate('a', { maxNewTokens: 30, seed: 1 });
+    expect(ended.finishReason).toBe('eos');
+    expect(ended.tokens).toEqual(free.subarray(0, free.indexOf(endOfTextToken) + 1));
+    const more = await prompted.generate('a', { maxNewTokens: 30, seed: 1, eosTokenId: [] });
+    expect(more).toMatchObject({ tokens: free, finishReason: 'length' });
+  });
+
   it('end one by one, and none when there are none', async () => {
     const one = await sampler();
     const free = await one.generate(['a', 'b', 'c'], { maxNewTokens: 30, seed: 1 });

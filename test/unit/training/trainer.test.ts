@@ -1,7 +1,8 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Trainer, type TrainerOptions } from '../../../lib/training/trainer';
+import { Trainer } from '../../../lib/training/trainer';
+import type { TrainerOptions } from '../../../lib/training/trainer_options';
 import type { TrainingArguments } from '../../../lib/training/arguments';
 import type { TrainerEvent } from '../../../lib/training/events';
 import { loadModel } from '../../../lib/checkpoint/checkpoint';

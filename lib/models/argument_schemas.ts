@@ -1,0 +1,37 @@
+/** Schemas of arguments that JSON has none of, such as functions: mistakes in them are told as those in any other field. */
+import { z } from 'zod';
+import { show } from './validation';
+
+/** Takes what `is` says yes to, as it is, without a copy. @param what - says in words what that would be. */
+export const taken = <T>(is: (value: unknown) => boolean, what: string): z.ZodType<T, T> =>
+  z.custom<T>(is, { error: ({ input }) => `must be ${what}, not ${show(input)}` });
+
+/** Takes a function. */
+export const aFunction = <T>(): z.ZodType<T, T> =>
+  taken<T>((value) => typeof value === 'function', 'a function');
+
+/** Takes an object whose fields are checked elsewhere. */
+export const anObject = <T extends object>(): z.ZodType<T, T> =>
+  taken<T>((value) => typeof value === 'object' && value !== null && !Array.isArray(value), 'an object');
+
+/** Takes the signal of an AbortController. */
+export const abortSignal = taken<AbortSignal>(
+  (value) => hasFunctions(value, ['addEventListener', 'throwIfAborted']),
+  'an AbortSignal',
+);
+
+/** Takes the path of a file or a folder. */
+export const filePath = z.string().min(1);
+
+/** Whether it is an object, or a function, with functions of these names. */
+export function hasFunctions(value: unknown, names: readonly string[]): boolean {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false;
+  return names.every((name) => typeof (value as Readonly<Record<string, unknown>>)[name] === 'function');
+}
+
+/** Whether it is a list, of whatever. */
+export function isArrayLike(value: unknown): value is ArrayLike<unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const { length } = value as { readonly length?: unknown };
+  return typeof length === 'number' && Number.isInteger(length) && length >= 0;
+}

@@ -1,0 +1,197 @@
+/** What JavaScript may give instead of what the types ask for, at every public call: an error with a code, never a bare one. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { inspect, isDeepStrictEqual } from 'node:util';
+import * as api from '../../lib';
+import { countingDataset, disposeModels, TINY, tinyModel } from './support/tiny_model';
+
+const OPTIONS = { device: 'cpu', threads: 1 } as const;
+const FUNCTION = (): number => 1;
+const NONSENSE: readonly unknown[] = [
+  ...[undefined, null, 3, NaN, '', true, {}, { nonsense: 1 }, [], [3], FUNCTION],
+];
+
+let folder: string;
+let model: api.Model;
+const at = (name: string): string => path.join(folder, name);
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'arguments-'));
+  model = await tinyModel({ vocabSize: 256 });
+  await api.saveModel(model, at('model'));
+  await writeFile(at('book.txt'), 'the cat sat on the mat. '.repeat(20));
+  await writeFile(at('ids.bin'), new Uint16Array(200));
+  await writeFile(at('rows.jsonl'), '{"tokens": [1, 2, 3]}\n{"tokens": [4, 5, 6]}\n'.repeat(4));
+});
+afterAll(async () => {
+  disposeModels();
+  await rm(folder, { recursive: true });
+});
+
+const sampler = (): api.Sampler => new api.Sampler(model, new api.ByteTokenizer());
+const trainer = (options: object = {}): api.Trainer =>
+  new api.Trainer(model, {
+    arguments: { maxSteps: 1, batchSize: 1 },
+    train: countingDataset(),
+    evaluation: countingDataset(),
+    ...options,
+  });
+const report = (options: object = {}): Promise<api.RunReport> =>
+  api.RunReport.create({ directory: at('run'), maxSteps: 1, progress: false, ...options });
+const drained = async (stream: AsyncIterable<unknown>): Promise<void> => {
+  for await (const _ of stream);
+};
+
+/** A call with a value in the place of one argument; what it makes is closed where that is needed. */
+type Call = (value: never) => unknown;
+
+/** Calls, and which of the values they do take. */
+const calls: [name: string, call: Call, takes?: readonly unknown[]][] = [
+  ['Model.create(·)', (v) => api.Model.create(v, OPTIONS)],
+  [
+    'Model.create(config, { device: · })',
+    (v) => api.Model.create(TINY, { ...OPTIONS, device: v }),
+    [undefined],
+  ],
+  [
+    'Model.create(config, { nonsense: · })',
+    (v) => api.Model.create(TINY, { ...OPTIONS, nonsense: v } as object),
+  ],
+  ['logits(·)', (v) => model.logits(v)],
+  ['logits(tokens, ·)', (v) => model.logits([[1]], v), [undefined, {}]],
+  ['logProbs(·)', (v) => model.logProbs(v)],
+  ['new JsonTokenizer(·)', (v) => new api.JsonTokenizer(v)],
+  ['JsonTokenizer.fromFile(·)', (v) => api.JsonTokenizer.fromFile(v)],
+  ['encode(·)', (v) => new api.ByteTokenizer().encode(v), ['']],
+  ['decode(·)', (v) => new api.ByteTokenizer().decode(v), [[], [3]]],
+  ['openText(·)', (v) => api.openText(v, { blockSize: 8 })],
+  ['openText(file, ·)', (v) => api.openText(at('book.txt'), v)],
+  ['openTokens(·)', (v) => api.openTokens(v, { blockSize: 8, vocabSize: 9 })],
+  ['openTokens(file, ·)', (v) => api.openTokens(at('ids.bin'), v)],
+  [
+    'openTokens(file, { tokenizer: · })',
+    (v) => api.openTokens(at('ids.bin'), { blockSize: 8, tokenizer: v }),
+  ],
+  ['openSequences(·)', (v) => api.openSequences(v, { vocabSize: 9, blockSize: 8 })],
+  ['openSequences(file, ·)', (v) => api.openSequences(at('rows.jsonl'), v)],
+  ['streamSequences(·)', (v) => api.streamSequences(v, { vocabSize: 9, blockSize: 8 }).close(), [FUNCTION]],
+  ['streamSequences(stream, ·)', (v) => api.streamSequences(async function* () {}, v)],
+  ['findCheckpoint(·)', (v) => api.findCheckpoint(v)],
+  ['listCheckpoints(·)', (v) => api.listCheckpoints(v)],
+  ['loadModel(·)', (v) => api.loadModel(v, OPTIONS)],
+  [
+    'loadModel(folder, { weights: · })',
+    (v) => api.loadModel(at('model'), { ...OPTIONS, weights: v }),
+    [undefined],
+  ],
+  ['loadModel(folder, { nonsense: · })', (v) => api.loadModel(at('model'), { nonsense: v } as object)],
+  ['saveModel(·, folder)', (v) => api.saveModel(v, at('saved'))],
+  ['saveModel(model, ·)', (v) => api.saveModel(model, v)],
+  ['saveModel(model, folder, ·)', (v) => api.saveModel(model, at('saved'), v), [undefined, {}]],
+  ['saveModel(…, { tokenizer: · })', (v) => api.saveModel(model, at('saved'), { tokenizer: v }), [undefined]],
+  ['averageCheckpoints(·, folder)', (v) => api.averageCheckpoints(v, at('mean'))],
+  ['averageCheckpoints(runs, ·)', (v) => api.averageCheckpoints([at('model'), at('model')], v)],
+  ['averageCheckpoints(run, folder, ·)', (v) => api.averageCheckpoints(at('model'), at('mean'), v)],
+  ['new Sampler(·)', (v) => new api.Sampler(v)],
+  ['new Sampler(model, ·)', (v) => new api.Sampler(model, v), [undefined]],
+  [
+    'new Sampler(model, tokenizer, ·)',
+    (v) => new api.Sampler(model, new api.ByteTokenizer(), v),
+    [undefined, {}],
+  ],
+  ['generate(·)', (v) => sampler().generate(v, { maxNewTokens: 1 }), ['', [], [3]]],
+  ['generate(prompt, ·)', (v) => sampler().generate('a', v), [undefined, {}]],
+  [
+    'generate(prompt, { signal: · })',
+    (v) => sampler().generate('a', { maxNewTokens: 1, signal: v }),
+    [undefined],
+  ],
+  [
+    'generate(prompt, { tokenMask: · })',
+    (v) => sampler().generate('a', { maxNewTokens: 1, tokenMask: v }),
+    [undefined],
+  ],
+  [
+    'generate(prompt, { logitBias: · })',
+    (v) => sampler().generate('a', { maxNewTokens: 1, logitBias: v }),
+    [undefined],
+  ],
+  [
+    'generate(prompt, { types: · })',
+    (v) => sampler().generate('a', { maxNewTokens: 1, types: v }),
+    [undefined],
+  ],
+  ['stream(·)', (v) => drained(sampler().stream(v, { maxNewTokens: 1 })), ['', [], [3]]],
+  ['stream(prompt, ·)', (v) => drained(sampler().stream('a', v)), [undefined, {}]],
+  ['new Trainer(·)', (v) => new api.Trainer(v, { arguments: { maxSteps: 1 } })],
+  ['new Trainer(model, ·)', (v) => new api.Trainer(model, v)],
+  ['new Trainer(model, { arguments: · })', (v) => trainer({ arguments: v })],
+  ['new Trainer(model, { nonsense: · })', (v) => trainer({ nonsense: v })],
+  ['new Trainer(model, { train: · })', (v) => trainer({ train: v }), [undefined]],
+  ['new Trainer(model, { evaluation: · })', (v) => trainer({ evaluation: v }), [undefined]],
+  ['new Trainer(model, { callbacks: · })', (v) => trainer({ callbacks: v }), [undefined, []]],
+  ['train(·)', (v) => trainer().train(v), [undefined, {}]],
+  ['train({ signal: · })', (v) => trainer().train({ signal: v }), [undefined]],
+  ['step(·)', (v) => trainer().step(v)],
+  ['step({ tokens: · })', (v) => trainer().step({ tokens: v })],
+  ['step({ tokens, nonsense: · })', (v) => trainer().step({ tokens: [[1, 2]], nonsense: v } as never)],
+  ['save(·)', (v) => trainer().save(v)],
+  ['resume(·)', (v) => trainer().resume(v)],
+  ['planTraining(·)', (v) => api.planTraining(v)],
+  ['planTraining(config, ·)', (v) => api.planTraining(TINY, v), [undefined, {}]],
+  [
+    'planTraining(config, { arguments: · })',
+    (v) => api.planTraining(TINY, { arguments: v }),
+    [undefined, {}],
+  ],
+  ['scheduleOf(·)', (v) => api.scheduleOf(v)],
+  ['earlyStopping(·)', (v) => api.earlyStopping(v), [undefined, {}]],
+  ['scheduleSvg(·)', (v) => api.scheduleSvg(v, { title: '' })],
+  ['scheduleSvg(schedule, ·)', (v) => api.scheduleSvg(api.scheduleOf({ maxSteps: 2 }), v)],
+  ['lossCurveSvg(·)', (v) => api.lossCurveSvg(v, [], { title: '' }), [[]]],
+  ['lossCurveSvg(points, ·)', (v) => api.lossCurveSvg([], v, { title: '' }), [[]]],
+  ['lossCurveSvg(points, points, ·)', (v) => api.lossCurveSvg([], [], v)],
+  ['lossCurveTerminal(·)', (v) => api.lossCurveTerminal(v, []), [[]]],
+  ['lossCurveTerminal(points, points, ·)', (v) => api.lossCurveTerminal([], [], v), [undefined, {}]],
+  ['MetricsFile.create(·)', (v) => api.MetricsFile.create(v)],
+  ['MetricsFile.resume(·)', (v) => api.MetricsFile.resume(v, 0)],
+  [
+    'MetricsFile.resume(file, ·)',
+    (v) => api.MetricsFile.resume(at('metrics.jsonl'), v).then(({ file }) => file.close()),
+    [3],
+  ],
+  ['readMetrics(·)', (v) => api.readMetrics(v)],
+  ['RunReport.create(·)', (v) => api.RunReport.create(v)],
+  ['RunReport.create({ maxSteps: · })', async (v) => (await report({ maxSteps: v })).close(), [3]],
+  ['RunReport.create({ nonsense: · })', (v) => report({ nonsense: v })],
+  [
+    'add(·)',
+    async (v) => {
+      const one = await report();
+      try {
+        one.add(v);
+      } finally {
+        await one.close();
+      }
+    },
+  ],
+];
+
+it.each(calls.map(([name, call, takes = []]) => ({ name, call, takes })))(
+  '$name',
+  async ({ call, takes }) => {
+    const wrong: string[] = [];
+    for (const value of NONSENSE) {
+      const wanted = takes.some((taken) => isDeepStrictEqual(taken, value)) ? 'taken' : 'refused';
+      const outcome = await Promise.resolve(value as never)
+        .then(call)
+        .then(
+          () => 'taken',
+          (error: unknown) =>
+            error instanceof api.TesseraeError && error.code !== 'ERR_INTERNAL' ? 'refused' : String(error),
+        );
+      if (outcome !== wanted) wrong.push(`${inspect(value)}: ${outcome}`);
+    }
+    expect(wrong).toEqual([]);
+  },
+);
