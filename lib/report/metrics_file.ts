@@ -1,4 +1,5 @@
-import { open, readFile, rename, writeFile, type FileHandle } from 'node:fs/promises';
+import { open, readFile, rename, writeFile } from 'node:fs/promises';
+import { AppendedFile } from './appended_file';
 
 /** What a line may hold; keys in camelCase become snake_case in the file, and numbers that aren't finite null. */
 export type MetricsRecord = Readonly<Record<string, string | number | boolean | null | undefined>>;
@@ -12,13 +13,10 @@ export type MetricsRecord = Readonly<Record<string, string | number | boolean | 
  * await metrics.close();
  */
 export class MetricsFile {
-  private pending: Promise<void> = Promise.resolve();
-  private failure: Error | undefined;
-
   private constructor(
     /** Where the lines are written. */
     readonly path: string,
-    private readonly file: FileHandle,
+    private readonly file: AppendedFile,
   ) {}
 
   /**
@@ -27,7 +25,7 @@ export class MetricsFile {
    * @throws the file system's error where it can't be written.
    */
   static async create(path: string): Promise<MetricsFile> {
-    return new MetricsFile(path, await open(path, 'w'));
+    return new MetricsFile(path, new AppendedFile(await open(path, 'w')));
   }
 
   /**
@@ -55,26 +53,17 @@ export class MetricsFile {
     const cut = `${path}.tmp`;
     await writeFile(cut, kept.map((line) => `${JSON.stringify(line)}\n`).join(''), { flush: true });
     await rename(cut, path);
-    return { file: new MetricsFile(path, await open(path, 'a')), kept };
+    return { file: new MetricsFile(path, new AppendedFile(await open(path, 'a'))), kept };
   }
 
   /** Appends one line; returns at once. A failure to write is thrown by `close()`. */
   write(record: MetricsRecord): void {
-    const line = metricsLine(record);
-    this.pending = this.pending
-      .then(async () => {
-        if (!this.failure) await this.file.appendFile(line);
-      })
-      .catch((failure: unknown) => {
-        this.failure = failure instanceof Error ? failure : new Error(String(failure));
-      });
+    this.file.append(metricsLine(record));
   }
 
   /** Waits until every line is written, and closes the file. */
   async close(): Promise<void> {
-    await this.pending;
     await this.file.close();
-    if (this.failure) throw this.failure;
   }
 }
 
