@@ -1,7 +1,7 @@
 // Sampling through the public API beside Hugging Face's generate with a static cache, compiled, on the same model with
 // random weights. Each sample is one call, whose tokens are drawn at temperature 1.
 import { Model, Sampler } from 'tesserae';
-import { machine, measure, peer } from './lib/measure.mjs';
+import { machine, measure, peer, perSecond } from './lib/measure.mjs';
 import { configOf, gpt2 } from './lib/models.mjs';
 
 const shape = gpt2;
@@ -60,12 +60,6 @@ export async function run(suite, { python, samples }) {
     unit: 'tokens/s',
     machine: machine('cuda'),
     precision: 'bf16',
-    rows: results.map(({ name, median, low, high, samples: n }) => ({
-      name,
-      median: tokens / median,
-      low: tokens / high,
-      high: tokens / low,
-      samples: n,
-    })),
+    rows: perSecond(results, tokens),
   };
 }

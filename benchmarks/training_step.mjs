@@ -1,7 +1,7 @@
 // Whole training steps (AdamW, clipping, no dropout) through the public API, beside PyTorch on the same model. Each
 // sample is one step, batch given.
 import { Model, Trainer } from 'tesserae';
-import { machine, measure, peer } from './lib/measure.mjs';
+import { machine, measure, peer, perSecond } from './lib/measure.mjs';
 import { configOf, deep, gpt2, randomBatch, small } from './lib/models.mjs';
 
 const gpu = { device: 'cuda', threads: 1 };
@@ -64,12 +64,6 @@ export async function run(suite, { python, samples }) {
     unit: 'tokens/s',
     machine: machine(device),
     precision,
-    rows: results.map(({ name, median, low, high, samples: n }) => ({
-      name,
-      median: tokens / median,
-      low: tokens / high,
-      high: tokens / low,
-      samples: n,
-    })),
+    rows: perSecond(results, tokens),
   };
 }

@@ -34,6 +34,21 @@ export async function measure(subjects, { warmup = 5, samples = 20 } = {}) {
 }
 
 /**
+ * What `measure` gives, as how much of the work is done a second.
+ *
+ * @param {{ name: string, median: number, low: number, high: number, samples: number }[]} results seconds of a sample
+ * @param {number} work in a sample
+ */
+export function perSecond(results, work) {
+  return results.map(({ median, low, high, ...rest }) => ({
+    ...rest,
+    median: work / median,
+    low: work / high,
+    high: work / low,
+  }));
+}
+
+/**
  * A subject in another process that answers each line on its input with its seconds, as JSON, on a line: the protocol of the
  * scripts in benchmarks/peers. Its first line says that it is ready and how it describes itself.
  */

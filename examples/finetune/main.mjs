@@ -6,6 +6,7 @@
 //   TESSERAE_DEMO_STEPS=20 node examples/finetune/main.mjs   # a shorter look
 import { createRequire } from 'node:module';
 import { loadModel, Model, openText, openTokens, RunReport, Trainer } from 'tesserae';
+import { run } from '../run.mjs';
 import { pretrain } from './pretrain.mjs';
 
 const maxSteps = Number(process.env.TESSERAE_DEMO_STEPS ?? 200);
@@ -65,8 +66,4 @@ async function main() {
   model.dispose();
 }
 
-main().catch((error) => {
-  // What has a code says what is wrong and what to do.
-  console.error(error.code ? `${error.code}: ${error.message}` : error);
-  process.exitCode = 1;
-});
+run(main);

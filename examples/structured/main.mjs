@@ -5,6 +5,7 @@
 //   TESSERAE_DEMO_STEPS=50 node examples/structured/main.mjs   # a shorter look
 import { writeFile } from 'node:fs/promises';
 import { Model, openSequences, RunReport, Sampler, Trainer } from 'tesserae';
+import { run } from '../run.mjs';
 import { ratesSvg, samplesSvg } from './draw.mjs';
 import { allowedTokens, END, LENGTH, parsePlan, tokenizer, tokenMask, tokensOf } from './language.mjs';
 import { nStypes, nTypes, subtypes, types } from './language.mjs';
@@ -73,8 +74,4 @@ async function main() {
   model.dispose();
 }
 
-main().catch((error) => {
-  // What has a code says what is wrong and what to do.
-  console.error(error.code ? `${error.code}: ${error.message}` : error);
-  process.exitCode = 1;
-});
+run(main);

@@ -12,6 +12,7 @@ import { createRequire } from 'node:module';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Model, openText, RunReport, Sampler, Trainer } from 'tesserae';
+import { run } from '../run.mjs';
 import { conditionalEntropy } from './entropy.mjs';
 
 const maxSteps = Number(process.env.TESSERAE_DEMO_STEPS ?? 1400);
@@ -79,8 +80,4 @@ const millions = (/** @type {number} */ count) => `${(count / 1e6).toFixed(2)} M
 const bits = (/** @type {number} */ nats) =>
   `${nats.toFixed(3)} nats or ${(nats / Math.LN2).toFixed(3)} bits a byte`;
 
-main().catch((error) => {
-  // What has a code says what is wrong and what to do.
-  console.error(error.code ? `${error.code}: ${error.message}` : error);
-  process.exitCode = 1;
-});
+run(main);

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { isatty } from 'node:tty';
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
 import { TesseraeError } from '../errors';
 import { averageCommand } from './average';
@@ -133,8 +134,20 @@ function watchOutput(args: readonly string[]): void {
   });
 }
 
+/**
+ * Lets a process that has outlived its terminal end with its exit code. At its end Node.js resets the terminals that it began
+ * with, and aborts where one is gone; closed ones it leaves as they are.
+ */
+function outliveTerminal(): void {
+  const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+  process.on('exit', () => {
+    for (const fd of terminals) if (!isatty(fd)) closeSync(fd);
+  });
+}
+
 if (require.main === module) {
   const args = process.argv.slice(2);
+  outliveTerminal();
   watchOutput(args);
   void main(args).then((code) => (process.exitCode = code));
 }

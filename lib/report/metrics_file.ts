@@ -1,7 +1,8 @@
-import { open, readFile, rename, writeFile, type FileHandle } from 'node:fs/promises';
+import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { anObject, filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
+import { AppendedFile } from './appended_file';
 
 /** What a line may hold; keys in camelCase become snake_case in the file, and numbers that aren't finite null. */
 export type MetricsRecord = Readonly<Record<string, string | number | boolean | null | undefined>>;
@@ -15,13 +16,10 @@ export type MetricsRecord = Readonly<Record<string, string | number | boolean | 
  * await metrics.close();
  */
 export class MetricsFile {
-  private pending: Promise<void> = Promise.resolve();
-  private failure: Error | undefined;
-
   private constructor(
     /** Where the lines are written. */
     readonly path: string,
-    private readonly file: FileHandle,
+    private readonly file: AppendedFile,
   ) {}
 
   /**
@@ -31,7 +29,7 @@ export class MetricsFile {
    */
   static async create(path: string): Promise<MetricsFile> {
     parseConfig(filePath, path, { at: 'path' });
-    return new MetricsFile(path, await open(path, 'w'));
+    return new MetricsFile(path, new AppendedFile(await open(path, 'w')));
   }
 
   /**
@@ -62,27 +60,18 @@ export class MetricsFile {
     const cut = `${path}.tmp`;
     await writeFile(cut, kept.map((line) => `${JSON.stringify(line)}\n`).join(''), { flush: true });
     await rename(cut, path);
-    return { file: new MetricsFile(path, await open(path, 'a')), kept };
+    return { file: new MetricsFile(path, new AppendedFile(await open(path, 'a'))), kept };
   }
 
   /** Appends one line; returns at once. A failure to write is thrown by `close()`. */
   write(record: MetricsRecord): void {
     parseConfig(anObject(), record, { at: 'record' });
-    const line = metricsLine(record);
-    this.pending = this.pending
-      .then(async () => {
-        if (!this.failure) await this.file.appendFile(line);
-      })
-      .catch((failure: unknown) => {
-        this.failure = failure instanceof Error ? failure : new Error(String(failure));
-      });
+    this.file.append(metricsLine(record));
   }
 
   /** Waits until every line is written, and closes the file. */
   async close(): Promise<void> {
-    await this.pending;
     await this.file.close();
-    if (this.failure) throw this.failure;
   }
 }
 

@@ -1,6 +1,7 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { AppendedFile } from './appended_file';
 import { makeFolder } from './make_folder';
 
 /** What TensorBoard shows of an event of a trainer, by tag; the tags are those of Hugging Face's Trainer. */
@@ -39,12 +40,9 @@ let created = 0;
  * await board.close();
  */
 export class EventFile {
-  private pending: Promise<void> = Promise.resolve();
-  private failure: Error | undefined;
-
   private constructor(
     readonly path: string,
-    private readonly file: FileHandle,
+    private readonly file: AppendedFile,
   ) {}
 
   /**
@@ -60,9 +58,9 @@ export class EventFile {
       directory,
       `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.${created++}`,
     );
-    const events = new EventFile(name, await open(name, 'wx'));
-    events.append(record(eventBytes(0, text(FILE_VERSION, 'brain.Event:2'))));
-    events.append(record(eventBytes(step, message(SESSION_LOG, integer(STATUS, SESSION_START)))));
+    const events = new EventFile(name, new AppendedFile(await open(name, 'wx')));
+    events.file.append(record(eventBytes(0, text(FILE_VERSION, 'brain.Event:2'))));
+    events.file.append(record(eventBytes(step, message(SESSION_LOG, integer(STATUS, SESSION_START)))));
     return events;
   }
 
@@ -71,24 +69,13 @@ export class EventFile {
     const values = Object.entries(scalars).map(([tag, value]) =>
       message(VALUE, Buffer.concat([text(TAG, tag), float(SIMPLE_VALUE, value)])),
     );
-    if (values.length > 0) this.append(record(eventBytes(step, message(SUMMARY, Buffer.concat(values)))));
+    if (values.length > 0)
+      this.file.append(record(eventBytes(step, message(SUMMARY, Buffer.concat(values)))));
   }
 
   /** Waits until all is written, and closes the file. */
   async close(): Promise<void> {
-    await this.pending;
     await this.file.close();
-    if (this.failure) throw this.failure;
-  }
-
-  private append(bytes: Buffer): void {
-    this.pending = this.pending
-      .then(async () => {
-        if (!this.failure) await this.file.appendFile(bytes);
-      })
-      .catch((failure: unknown) => {
-        this.failure = failure instanceof Error ? failure : new Error(String(failure));
-      });
   }
 }
 

@@ -1,4 +1,4 @@
-import { checkpointFolder, prepareRunFolder, type Rotation } from '../checkpoint/run_folder';
+import { checkpointFolder, listCheckpoints, prepareRunFolder, type Rotation } from '../checkpoint/run_folder';
 import { expectedBytes, snapshot, trainerCheckpoint } from '../checkpoint/trainer_checkpoint';
 import type { TrainerState } from '../checkpoint/trainer_state';
 import type { OptimizerTensors } from '../checkpoint/weights';
@@ -35,6 +35,8 @@ export interface SavingTrainer {
 export class Saving {
   /** The last checkpoint of the run that is on the disk. */
   saved: string | undefined;
+  /** Whether the trainer goes on from a checkpoint. */
+  resumed = false;
   private underWay: UnderWay | undefined;
   private failuresInRow = 0;
   /** Resolves when nothing is being written. */
@@ -55,19 +57,27 @@ export class Saving {
   /**
    * Makes the folder of a run ready, before its first step.
    *
+   * @returns what to warn of.
    * @throws TesseraeError `ERR_CHECKPOINT` when no checkpoint can be written there.
    */
-  async prepare(step: number): Promise<WarningEvent | undefined> {
+  async prepare(step: number): Promise<WarningEvent[]> {
     const { outputDir, saveSteps, maxSteps } = this.trainer.args;
     this.saved = undefined;
     this.failuresInRow = 0;
-    if (outputDir === undefined) return undefined;
-    const message = await prepareRunFolder(outputDir, {
+    if (outputDir === undefined) return [];
+    const space = await prepareRunFolder(outputDir, {
       bytes: expectedBytes(this.trainer.model, this.trainer.tensors),
       count: saveSteps === 0 ? 1 : Math.ceil(maxSteps / saveSteps) - Math.floor(step / saveSteps),
       rotation: this.rotation,
     });
-    return message === undefined ? undefined : { type: 'warning', step, code: 'ERR_CHECKPOINT', message };
+    const messages = space === undefined ? [] : [space];
+    const begins = step === 0 && !this.resumed;
+    if (begins && (await listCheckpoints(outputDir)).some((one) => one.step > 0))
+      messages.push(
+        `'${outputDir}' holds checkpoints of an earlier run: they stay, and count as this run's for resume(), saveTotalLimit ` +
+          'and saveBestLimit. Resume it, remove them, or choose another outputDir',
+      );
+    return messages.map((message) => ({ type: 'warning', step, code: 'ERR_CHECKPOINT', message }));
   }
 
   /**

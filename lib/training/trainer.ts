@@ -247,6 +247,7 @@ export class Trainer {
         order: this.options.train?.order,
       });
       await restore({ state, ...found }, this.model, this.optimization);
+      this.saving.resumed = true;
       this.steps = state.step;
       this.tokens = state.tokens;
       this.skipped = state.skipped;
@@ -333,10 +334,10 @@ export class Trainer {
     let loss = this.interval.lossSum / this.interval.validTargets;
     let evaluation: EvaluationResult | undefined;
     const { outputDir, reportTo } = this.arguments;
-    const warning = this.isLast() ? undefined : await this.saving.prepare(this.steps);
+    const warnings = this.isLast() ? [] : await this.saving.prepare(this.steps);
     if (outputDir !== undefined && reportTo.includes('tensorboard') && !this.isLast())
       this.board = await EventFile.create(outputDir, this.steps + 1);
-    if (warning) yield* this.emit(warning);
+    for (const warning of warnings) yield* this.emit(warning);
     const every = (count: number, step: number): boolean => count > 0 && step % count === 0;
     const reports = (step: number): boolean =>
       step >= maxSteps || [loggingSteps, evalSteps, saveSteps].some((count) => every(count, step));

@@ -67,6 +67,16 @@ const failure = (code: string, words: RegExp) => ({
   err: expect.stringMatching(new RegExp(`^${code}: [^\\n]*${words.source}[^\\n]*\\n$`)) as string,
 });
 
+it.each(['text', 'structured', 'finetune'])('%s ends when its reader has seen enough', async (name) => {
+  const options = { cwd: folder, env: environment(1) };
+  const child = spawn(process.execPath, [programOf(name)], { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+  child.stdout.once('data', () => child.stdout.destroy());
+  expect(await once(child, 'close')).toEqual([0, null]);
+  expect(err).not.toContain('Error');
+});
+
 describe('text', () => {
   it('trains on a text of your own, measures and writes; goes on where Ctrl-C stopped it', async () => {
     const first = run('text', 20, 'own.txt');

@@ -1,8 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { constants } from 'node:os';
 import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { command, left, records, tinyRun, type Event } from './support/tiny_run';
 
 const MAX_STEPS = 400;
@@ -81,6 +82,42 @@ it('a second SIGINT stops at once, and loses only what was not saved', async () 
   expect({ status: again.status, err: again.stderr }).toEqual({ status: 0, err: '' });
   expect(readdirSync(path.join(folder, 'twice'))).toContain(`checkpoint-${MAX_STEPS}`);
 });
+
+/** util-linux's `script`, which Debian always has, gives a program a terminal. */
+const atTerminal = spawnSync('script', ['--version']).status === 0 ? it : it.skip;
+
+/** Trains at a terminal that is closed at the first line of metrics, and gives the exit code as a shell tells it. */
+async function atClosedTerminal(output: string, isTold: boolean): Promise<number> {
+  const has = (name: string): boolean => {
+    const file = path.join(folder, name);
+    return existsSync(file) && readFileSync(file, 'utf8').includes('\n');
+  };
+  const train = [process.execPath, ...command(output)].map((word) => `'${word}'`).join(' ');
+  const told = `trap '' HUP; ${train}; echo $? > ${output}.code`;
+  // The system tells the first process of a terminal alone, and all the others when that ends.
+  const terminal = spawn('script', ['-qec', isTold ? `(${told}) & wait` : told, '/dev/null'], {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  while (terminal.exitCode === null && !has(`${output}/metrics.jsonl`)) await wait(10);
+  terminal.kill('SIGKILL');
+  while (!has(`${output}.code`)) await wait(10);
+  return Number(readFileSync(path.join(folder, `${output}.code`), 'utf8'));
+}
+
+atTerminal('a terminal that is closed stops the run, which saves, and ends with 129', async () => {
+  expect(await atClosedTerminal('hung-up', true)).toBe(129);
+  const metrics = records(readFileSync(path.join(folder, 'hung-up/metrics.jsonl'), 'utf8'));
+  expect(metrics.at(-1)).toMatchObject({ type: 'end', reason: 'stopped' });
+});
+
+atTerminal(
+  'a run that nobody tells that its terminal is gone trains to its end, and ends with 0',
+  async () => {
+    expect(await atClosedTerminal('untold', false)).toBe(0);
+    expect(leftBy('untold').tensors).toEqual(whole.tensors);
+  },
+);
 
 /** A module that is loaded into every thread first, in which file operations fail that are told. */
 const fullDisk = path.resolve(__dirname, 'support/full_disk.cjs');

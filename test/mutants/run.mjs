@@ -8,20 +8,12 @@
 // The copy lies in the system's folder for temporary files and is kept, so that only what changed is built again.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { copyTree, root } from '../support/copy_tree.mjs';
 import { gpuMutants } from './gpu.mjs';
 import { mutants as cpuMutants } from './mutants.mjs';
 
@@ -31,48 +23,8 @@ const { values: options } = parseArgs({
 const gpu = options.gpu || options.build !== undefined || options.judge !== undefined;
 const mutants = gpu ? gpuMutants : cpuMutants;
 
-const root = path.resolve(import.meta.dirname, '../..');
 const place = createHash('sha256').update(root).digest('hex').slice(0, 12);
 const copy = path.join(os.tmpdir(), `tesserae-mutants-${os.userInfo().uid}-${place}`);
-const sources = [
-  'native',
-  'cmake',
-  'lib',
-  'test',
-  'scripts',
-  'CMakeLists.txt',
-  'package.json',
-  'jest.config.cjs',
-];
-
-const filesOf = (entry, base) => {
-  const full = path.join(base, entry);
-  if (!existsSync(full)) return [];
-  const listed = readdirSync(path.dirname(full), { withFileTypes: true }).find(
-    ({ name }) => name === path.basename(full),
-  );
-  if (!listed.isDirectory()) return [entry];
-  return readdirSync(full, { withFileTypes: true, recursive: true })
-    .filter((found) => found.isFile())
-    .map((found) => path.relative(base, path.join(found.parentPath, found.name)));
-};
-
-// Files that are equal keep their time: nothing that depends on them is built again.
-function synchronise() {
-  mkdirSync(copy, { recursive: true });
-  const wanted = new Set(sources.flatMap((entry) => filesOf(entry, root)));
-  for (const file of sources.flatMap((entry) => filesOf(entry, copy))) {
-    if (!wanted.has(file)) rmSync(path.join(copy, file));
-  }
-  for (const file of wanted) {
-    const [from, to] = [path.join(root, file), path.join(copy, file)];
-    if (existsSync(to) && readFileSync(from).equals(readFileSync(to))) continue;
-    mkdirSync(path.dirname(to), { recursive: true });
-    cpSync(from, to);
-  }
-  const modules = path.join(copy, 'node_modules');
-  if (!existsSync(modules)) symlinkSync(path.join(root, 'node_modules'), modules);
-}
 
 function run(command, args) {
   const { status, stdout, stderr } = spawnSync(command, args, {
@@ -129,7 +81,7 @@ const started = Date.now();
 
 /** Builds the copy as it is: the addon of a mutant where one is planted. */
 function prepareBuild() {
-  synchronise();
+  copyTree(copy);
   // Machine code for one chip alone.
   if (gpu) {
     const file = path.join(copy, 'cmake/TesseraeCuda.cmake');
@@ -224,10 +176,10 @@ const healthyGates = () =>
 const gateOf = ({ gate, only }) => test([gate], ...(only === undefined ? [] : [escaped(only)]));
 
 if (gpu) {
-  const folder = options.build ?? options.judge ?? path.join(copy, 'mutants');
+  const folder = options.build ?? options.judge ?? path.join(copy, 'build-mutants');
   if (options.judge === undefined) buildInto(folder);
   if (options.build === undefined) {
-    synchronise();
+    copyTree(copy);
     judge((index) => {
       install(addonOf(folder, index));
       return index === HEALTHY ? healthyGates() : gateOf(mutants[index]);

@@ -7,62 +7,16 @@
 //                                   ```diff lib/b.ts   lines of a file that is there; a line @@ separates places
 //                                   ```sh              commands; ```sh gpu are left out
 import { spawnSync } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-const root = path.resolve(import.meta.dirname, '../..');
+import { copyTree, root } from '../support/copy_tree.mjs';
+
 // Each goes on from the one before it.
 const pages = ['adding_a_model', 'adding_an_operation', 'adding_a_cuda_kernel'].map(
   (name) => `docs/tutorials/${name}.md`,
 );
-
-// What a build or a run leaves behind: in a copy without git, nothing else tells it from sources.
-const isMade = (name) => /^(node_modules|dist|prebuilds|runs|coverage|\.git|build.*)$/.test(name);
-
-function walk(folder, isLeftOut = () => false) {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    if (isLeftOut(entry.name)) return [];
-    if (!entry.isDirectory()) return [entry.name];
-    return walk(path.join(folder, entry.name)).map((name) => path.join(entry.name, name));
-  });
-}
-
-function sources() {
-  const git = spawnSync('git', ['ls-files', '-coz', '--exclude-standard'], { cwd: root, encoding: 'utf8' });
-  const names = git.status === 0 ? git.stdout.split('\0') : walk(root, isMade);
-  // A file may be gone that git still knows.
-  return names.filter((name) => name !== '' && existsSync(path.join(root, name)));
-}
-
-// Leaves files that are alike as they are: builds go by their times.
-function copyTree(to) {
-  const wanted = new Set(sources());
-  for (const name of walk(to, isMade)) if (!wanted.has(name)) rmSync(path.join(to, name));
-  for (const name of wanted) {
-    const [from, target] = [path.join(root, name), path.join(to, name)];
-    if (existsSync(target) && readFileSync(target).equals(readFileSync(from))) continue;
-    mkdirSync(path.dirname(target), { recursive: true });
-    copyFileSync(from, target);
-  }
-  // A folder of links, not a link: builds leave their stamps in it.
-  const modules = path.join(to, 'node_modules');
-  mkdirSync(modules, { recursive: true });
-  for (const name of readdirSync(path.join(root, 'node_modules'))) {
-    if (name === '.cache' || existsSync(path.join(modules, name))) continue;
-    symlinkSync(path.join(root, 'node_modules', name), path.join(modules, name));
-  }
-}
 
 function blocksOf(page) {
   const text = readFileSync(path.join(root, page), 'utf8');
@@ -144,7 +98,6 @@ function* steps(folder) {
 const [given] = process.argv.slice(2);
 const folder =
   given === undefined ? mkdtempSync(path.join(tmpdir(), 'tesserae-tutorials-')) : path.resolve(given);
-mkdirSync(folder, { recursive: true });
 try {
   for (const [name, action] of steps(folder)) if (!step(name, action)) break;
 } finally {

@@ -203,3 +203,38 @@ describe('before the first step', () => {
     ]);
   });
 });
+
+describe('a folder with checkpoints of an earlier run', () => {
+  const warnings = (all: readonly TrainerEvent[]): TrainerEvent[] =>
+    all.filter(({ type }) => type === 'warning');
+
+  it('is told when a run begins there anew, which changes nothing', async () => {
+    expect(warnings(await events(await trainer({ maxSteps: 2 })))).toEqual([]);
+    const anew = await events(await trainer());
+    expect(warnings(anew)).toEqual([
+      {
+        type: 'warning',
+        step: 0,
+        code: 'ERR_CHECKPOINT',
+        message: expect.stringMatching(
+          /holds checkpoints of an earlier run: .* choose another outputDir$/,
+        ) as string,
+      },
+    ]);
+    expect(names(anew)).toEqual(['warning 0', 'save 2', 'save 4', 'save 6']);
+  });
+
+  it('is not, when it goes on', async () => {
+    const one = await trainer();
+    for await (const { type } of one) if (type === 'save') one.stop();
+    const same = await trainer();
+    await same.resume();
+    expect(warnings(await events(same))).toEqual([]);
+    // Stopped before its first step.
+    const outputDir = path.join(folder, 'stopped');
+    await (await trainer({ outputDir })).save(path.join(outputDir, 'checkpoint-0'));
+    const begun = await trainer({ outputDir });
+    await begun.resume();
+    expect(warnings(await events(begun))).toEqual([]);
+  });
+});
