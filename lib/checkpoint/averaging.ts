@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { filePath } from '../models/argument_schemas';
+import { filePath, filePaths } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
 import { CONFIG, findCheckpoint, WEIGHTS } from './checkpoint';
@@ -24,7 +24,6 @@ export interface AveragedCheckpoints {
   readonly damaged: readonly TesseraeError[];
 }
 
-const sourceSchema = z.union([filePath, z.array(filePath)]);
 const optionsSchema = z.strictObject({ last: z.int().min(2).optional() });
 
 /**
@@ -46,7 +45,7 @@ export async function averageCheckpoints(
   output: string,
   options: { readonly last?: number } = {},
 ): Promise<AveragedCheckpoints> {
-  parseConfig(sourceSchema, source, { at: 'source' });
+  parseConfig(filePaths, source, { at: 'source' });
   parseConfig(filePath, output, { at: 'output' });
   const { last } = parseConfig(optionsSchema, options);
   const { checkpoints, damaged } = await chosen(source, last);

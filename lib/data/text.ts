@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { TesseraeError } from '../errors';
+import { filePaths } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { ByteTokenizer } from './byte_tokenizer';
 import type { TextSizes } from './rows';
@@ -45,21 +45,13 @@ export async function openText(
   paths: string | readonly string[],
   options: OpenTextOptions,
 ): Promise<TextData> {
-  const list: readonly unknown[] = typeof paths === 'string' ? [paths] : paths;
-  if (
-    !Array.isArray(list) ||
-    list.length === 0 ||
-    !list.every((one) => typeof one === 'string' && one !== '')
-  )
-    throw new TesseraeError('ERR_CONFIG', 'openText needs the path of a text file, or an array of paths', {
-      details: { path: 'paths' },
-    });
+  const list = [parseConfig(filePaths, paths, { at: 'paths' })].flat();
   const given = parseConfig(optionsSchema, options);
   const client = new WorkerClient();
   try {
     const sizes = (await client.call({
       kind: 'open',
-      options: { paths: list as string[], ...given },
+      options: { paths: list, ...given },
     })) as TextSizes;
     const tokenizer = new ByteTokenizer();
     const { vocabSize } = tokenizer;

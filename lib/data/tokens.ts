@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { aFunction } from '../models/argument_schemas';
+import { aFunction, filePaths } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { TOKENIZER_JSON } from './json_tokenizer';
 import { aTokenizer, type Tokenizer } from './tokenizer';
@@ -79,19 +79,7 @@ export async function openTokens(
   paths: string | readonly string[],
   options: OpenTokensOptions,
 ): Promise<TokenData> {
-  const list: readonly unknown[] = typeof paths === 'string' ? [paths] : paths;
-  if (
-    !Array.isArray(list) ||
-    list.length === 0 ||
-    !list.every((one) => typeof one === 'string' && one !== '')
-  )
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      'openTokens needs the path of a token file or folder, or an array of paths',
-      {
-        details: { path: 'paths' },
-      },
-    );
+  const list = [parseConfig(filePaths, paths, { at: 'paths' })].flat();
   const {
     tokenizer: given,
     onProgress,
@@ -101,7 +89,7 @@ export async function openTokens(
     vocabSize,
     ...parts
   } = parseConfig(optionsSchema, options);
-  const files = await tokenFiles(list as string[], parts);
+  const files = await tokenFiles(list, parts);
   const client = new WorkerClient();
   try {
     const opened = (await client.call(

@@ -20,8 +20,16 @@ export const abortSignal = taken<AbortSignal>(
   'an AbortSignal',
 );
 
+const isPath = (value: unknown): boolean => typeof value === 'string' && value !== '';
+
 /** Takes the path of a file or a folder. */
-export const filePath = z.string().min(1);
+export const filePath = taken<string>(isPath, 'a path');
+
+/** Takes a path, or several. */
+export const filePaths = taken<string | readonly string[]>(
+  (value) => isPath(value) || (Array.isArray(value) && value.length > 0 && value.every(isPath)),
+  'a path, or an array of one or more',
+);
 
 /** Whether it is an object, or a function, with functions of these names. */
 export function hasFunctions(value: unknown, names: readonly string[]): boolean {
