@@ -1,4 +1,5 @@
 import { Argument, Command, type Option } from 'commander';
+import { jsonOption } from './options';
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
@@ -8,6 +9,7 @@ export const completionCommand = (root: Command): Command =>
     .summary('print a script that completes this command line')
     .description('Prints a script that completes commands, options and their choices in a shell.')
     .addArgument(new Argument('<shell>', 'where it will run').choices(SHELLS))
+    .addOption(jsonOption('the script as a text of JSON'))
     .addHelpText(
       'after',
       `
@@ -15,7 +17,10 @@ Examples:
   $ source <(tesserae completion bash)                        # in ~/.bashrc; zsh likewise
   $ tesserae completion fish > ~/.config/fish/completions/tesserae.fish`,
     )
-    .action((shell: Shell) => void process.stdout.write(completion(shell, root)));
+    .action((shell: Shell, { json }: { readonly json?: true }) => {
+      const script = completion(shell, root);
+      process.stdout.write(json ? `${JSON.stringify({ type: 'completion', shell, script })}\n` : script);
+    });
 
 /** `tesserae completion`: a script that completes commands, options and their choices; elsewhere the shell offers files. */
 export function completion(shell: Shell, root: Command): string {

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { Argument, Command, Option } from 'commander';
 import { completion } from '../../../lib/cli/completion';
+import { tesserae } from '../support/command_line';
 
 const root = new Command('tile');
 root
@@ -24,6 +25,12 @@ _tile; printf '%s\\n' "\${COMPREPLY[@]}"`;
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
   return stdout.split('\n').filter((line) => line !== '');
 }
+
+it('is JSON when asked to', async () => {
+  const { out } = await tesserae('completion', 'fish');
+  const { out: json } = await tesserae('completion', 'fish', '--json');
+  expect(JSON.parse(json)).toEqual({ type: 'completion', shell: 'fish', script: out });
+});
 
 it.each<[string[], string[]]>([
   [
