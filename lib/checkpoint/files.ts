@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import path from 'node:path';
 import { TesseraeError } from '../errors';
 import { makeFolder } from '../report/make_folder';
 
@@ -46,7 +47,7 @@ export function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
 
-/** What to do about errors of the file system. */
+/** What to do about errors of the file system in writing. */
 const ADVICE: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full: free space there, or write to another disk',
   EDQUOT: "this user's quota is used up: free space there, or write to another disk",
@@ -71,6 +72,15 @@ export function fileError(file: string, failed: string, cause: unknown): Tessera
   const advice = ADVICE[systemCode(cause) ?? ''];
   const why = advice === undefined ? messageOf(cause) : `${messageOf(cause)}; ${advice}`;
   return new TesseraeError('ERR_CHECKPOINT', `'${file}' ${failed}: ${why}`, { details: { file }, cause });
+}
+
+/** An error of the file system in reading a file or a folder. */
+export function readError(file: string, cause: unknown): TesseraeError {
+  const advice = ['EACCES', 'EPERM'].includes(systemCode(cause) ?? '') ? '; let this user read it' : '';
+  return new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${messageOf(cause)}${advice}`, {
+    details: { directory: path.dirname(file), file },
+    cause,
+  });
 }
 
 /** Makes renames and new names in a folder last beyond a power failure. */
