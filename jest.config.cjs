@@ -7,8 +7,7 @@ process.env.OMP_WAIT_POLICY ??= 'passive';
 
 const shared = {
   rootDir: __dirname,
-  testEnvironment: 'node',
-  setupFiles: ['<rootDir>/test/setup.cjs'],
+  testEnvironment: '<rootDir>/test/environment.cjs',
   transform: {
     '^.+\\.[cm]?[jt]sx?$': [
       '@swc/jest',

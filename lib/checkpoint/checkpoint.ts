@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { TOKENIZER_JSON } from '../data/json_tokenizer';
@@ -14,7 +14,7 @@ import { parseConfig, withoutUndefined } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
-import { messageOf } from './files';
+import { files, messageOf, readError, systemCode } from './files';
 import { STORED_DTYPES, type StoredDtype } from './floats';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
 import { writeSafetensors } from './safetensors';
@@ -200,12 +200,15 @@ async function fileOf(weights: 'trained' | 'ema', directory: string): Promise<st
  *
  * @param directory - a checkpoint, or the outputDir of a run.
  * @returns the folder of the checkpoint; what is in it has not been read.
- * @throws TesseraeError `ERR_CHECKPOINT` when there is none.
+ * @throws TesseraeError `ERR_CHECKPOINT` when there is none, or the folder can't be read.
  */
 export async function findCheckpoint(directory: string): Promise<string> {
   parseConfig(filePath, directory, { at: 'directory' });
   if (await isCheckpoint(directory)) return directory;
-  const names = await readdir(directory).catch(() => []);
+  const names = await files.readdir(directory).catch((cause: unknown): string[] => {
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(cause) ?? '')) return [];
+    throw readError(directory, cause);
+  });
   const found: { candidate: string; written: number; step: number }[] = [];
   for (const name of names) {
     const step = /^checkpoint-(\d{1,15})$/.exec(name)?.[1];

@@ -46,7 +46,7 @@ export function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
 
-/** What to do about errors of the file system. */
+/** What to do about errors of the file system; where it differs, in writing. */
 const ADVICE: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full: free space there, or write to another disk',
   EDQUOT: "this user's quota is used up: free space there, or write to another disk",
@@ -68,7 +68,17 @@ export function systemCode(error: unknown): string | undefined {
 /** An error of the file system with what failed, such as `'a/b' cannot be written`, and what to do. Coded ones stay. */
 export function fileError(file: string, failed: string, cause: unknown): TesseraeError {
   if (cause instanceof TesseraeError) return cause;
-  const advice = ADVICE[systemCode(cause) ?? ''];
+  return withAdvice(file, failed, cause, ADVICE[systemCode(cause) ?? '']);
+}
+
+/** An error of the file system in reading a file or a folder, with what to do. */
+export function readError(file: string, cause: unknown): TesseraeError {
+  const code = systemCode(cause) ?? '';
+  const advice = ['EACCES', 'EPERM'].includes(code) ? 'let this user read it' : ADVICE[code];
+  return withAdvice(file, 'cannot be read', cause, advice);
+}
+
+function withAdvice(file: string, failed: string, cause: unknown, advice: string | undefined): TesseraeError {
   const why = advice === undefined ? messageOf(cause) : `${messageOf(cause)}; ${advice}`;
   return new TesseraeError('ERR_CHECKPOINT', `'${file}' ${failed}: ${why}`, { details: { file }, cause });
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { WrittenFile } from './durable_file';
-import { files, messageOf } from './files';
+import { files, messageOf, readError, systemCode } from './files';
 import { readJson } from './json_file';
 
 /** The file that is written last into a checkpoint, and says what all the others are. */
@@ -47,7 +47,7 @@ export async function verifySizes(
     const wanted = written[name];
     if (!wanted) throw damaged(file, `${MANIFEST} does not have it`);
     const size = await files.sizeOf(file).catch((cause: unknown) => {
-      throw damaged(file, messageOf(cause), cause);
+      throw notRead(file, cause);
     });
     if (size !== wanted.bytes)
       throw damaged(file, `it has ${size} bytes, not the ${wanted.bytes} that were written`);
@@ -64,7 +64,7 @@ export async function verifyFiles(
   for (const name of names) {
     const file = path.join(directory, name);
     const sha256 = await sha256Of(file).catch((cause: unknown) => {
-      throw damaged(file, messageOf(cause), cause);
+      throw notRead(file, cause);
     });
     if (sha256 !== manifest.files[name]?.sha256)
       throw damaged(file, 'its SHA-256 is not that of what was written');
@@ -85,6 +85,10 @@ async function sha256Of(file: string): Promise<string> {
     await handle.close();
   }
 }
+
+/** A file that is gone is damage; one that this user may not read, or that a disk does not give out, may be whole. */
+const notRead = (file: string, cause: unknown): TesseraeError =>
+  systemCode(cause) === 'ENOENT' ? damaged(file, messageOf(cause), cause) : readError(file, cause);
 
 function damaged(file: string, why: string, cause?: unknown): TesseraeError {
   return new TesseraeError('ERR_CHECKPOINT', `'${file}' is damaged: ${why}`, {

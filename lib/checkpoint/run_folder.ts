@@ -5,7 +5,7 @@ import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { formatBytes } from '../report/format';
 import { writeText } from './durable_file';
-import { fileError, files, syncDirectory, systemCode } from './files';
+import { fileError, files, readError, syncDirectory, systemCode } from './files';
 import { readManifest, verifyFiles, verifySizes, type Manifest } from './manifest';
 import { readTrainerState } from './trainer_state';
 
@@ -270,6 +270,6 @@ async function entries(directory: string): Promise<string[]> {
     return await files.readdir(directory);
   } catch (cause) {
     if (systemCode(cause) === 'ENOENT') return [];
-    throw fileError(directory, 'cannot be read', cause);
+    throw readError(directory, cause);
   }
 }

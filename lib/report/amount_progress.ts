@@ -15,7 +15,7 @@ export class AmountProgress {
     private readonly textOf: ProgressText,
     stream: NodeJS.WritableStream & { readonly isTTY?: boolean } = process.stderr,
   ) {
-    if (stream.isTTY) this.bar = terminalBar(stream);
+    this.bar = terminalBar(stream);
   }
 
   /** Takes in how much of how much is done. */

@@ -1,7 +1,13 @@
 import { SingleBar } from 'cli-progress';
 
-/** A bar with a text beside it, drawn at most ten times a second and removed when it is stopped. */
-export function terminalBar(stream: NodeJS.WritableStream): SingleBar {
+/**
+ * A bar with a text beside it, drawn at most ten times a second and removed when it is stopped; nothing where `stream` is
+ * no terminal, or one that can't move its cursor (TERM=dumb).
+ */
+export function terminalBar(
+  stream: NodeJS.WritableStream & { readonly isTTY?: boolean },
+): SingleBar | undefined {
+  if (!stream.isTTY || process.env['TERM'] === 'dumb') return undefined;
   return new SingleBar({
     stream,
     format: '{bar} {text}',

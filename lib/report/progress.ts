@@ -41,7 +41,6 @@ export class TrainingProgress {
     this.stream = stream;
     this.total = total;
     this.interval = intervalSeconds * 1000;
-    if (!stream.isTTY) return;
     this.bar = terminalBar(stream);
   }
 

@@ -1,6 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -8,8 +16,11 @@ const PROGRAM = path.resolve(__dirname, '../../dist/cli/main.js');
 
 let folder: string;
 let config: string;
+/** Training by `config` into runs/run, which most of the tests start from. */
+let run: ReturnType<typeof tesserae>;
 beforeAll(() => {
-  folder = mkdtempSync(path.join(tmpdir(), 'cli-'));
+  // Its real name, by which programs that run there show paths: the folder of temporary files may be a link.
+  folder = realpathSync(mkdtempSync(path.join(tmpdir(), 'cli-')));
   writeFileSync(
     path.join(folder, 'book.txt'),
     'the cat sat on the mat and the dog lay on the log. '.repeat(40),
@@ -28,6 +39,7 @@ beforeAll(() => {
     },
     sampling: { prompt: 'the ', maxNewTokens: 20 },
   });
+  run = tesserae('train', config, '--device', 'cpu', '--threads', '1');
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -54,11 +66,7 @@ const records = (text: string): Record<string, unknown>[] =>
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 
 describe('train', () => {
-  let run: ReturnType<typeof tesserae>;
   const output = (...names: string[]): string => path.join(folder, 'runs', 'run', ...names);
-  beforeAll(() => {
-    run = tesserae('train', config, '--device', 'cpu', '--threads', '1');
-  });
 
   it('says what it trains and how it ended', () => {
     expect({ code: run.code, err: run.err }).toMatchObject({ code: 0 });

@@ -1,7 +1,8 @@
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { loadModel } from '../../../lib/checkpoint/checkpoint';
+import { findCheckpoint, loadModel } from '../../../lib/checkpoint/checkpoint';
+import { files } from '../../../lib/checkpoint/files';
 import { latestGoodCheckpoint } from '../../../lib/checkpoint/run_folder';
 import type { TesseraeError } from '../../../lib/errors';
 import { Trainer } from '../../../lib/training/trainer';
@@ -131,4 +132,37 @@ it('a run goes on from what is found', async () => {
   await one.train();
   for (const name of ['model.safetensors', 'optimizer.safetensors'])
     expect(await readFile(at(2, name))).toEqual(whole.get(name));
+});
+
+describe('what this user may not read', () => {
+  const forbidden = (): Error =>
+    Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES', syscall: 'open' });
+  afterEach(() => jest.restoreAllMocks());
+
+  it('is not called damaged: a file', async () => {
+    const { open } = files;
+    jest
+      .spyOn(files, 'open')
+      .mockImplementation((name, flags) =>
+        name === at(2, 'model.safetensors') ? Promise.reject(forbidden()) : open(name, flags),
+      );
+    const message = /model\.safetensors' cannot be read: EACCES: permission denied; let this user read it$/;
+    await expect(loadModel(at(2), { device: 'cpu' })).rejects.toMatchObject({
+      code: 'ERR_CHECKPOINT',
+      message: expect.stringMatching(message) as string,
+    });
+    expect(await found()).toMatchObject({
+      step: 1,
+      damaged: [{ message: expect.stringMatching(message) as string }],
+    });
+  });
+
+  it('is not called empty: a folder', async () => {
+    jest.spyOn(files, 'readdir').mockRejectedValue(forbidden());
+    for (const open of [() => findCheckpoint(run), found])
+      await expect(open()).rejects.toMatchObject({
+        code: 'ERR_CHECKPOINT',
+        message: `'${run}' cannot be read: EACCES: permission denied; let this user read it`,
+      });
+  });
 });

@@ -21,7 +21,10 @@ function offered(...words: string[]): string[] {
   const script = `${completion('bash', root)}
 COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}
 _tile; printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const { stdout, stderr, status } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+  // Bash alone: it warns of a locale that is not installed, and may run BASH_ENV first, or .bashrc where its input is a
+  // socket, as it is here.
+  const options = { encoding: 'utf8', env: { PATH: process.env['PATH'], LC_ALL: 'C' } } as const;
+  const { stdout, stderr, status } = spawnSync('bash', ['--norc', '-c', script], options);
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
   return stdout.split('\n').filter((line) => line !== '');
 }

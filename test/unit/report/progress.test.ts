@@ -17,10 +17,17 @@ class Screen extends Writable {
 const state = (step: number) => ({ step, loss: 2.5, tokensPerSecond: 21_300, etaSeconds: 65 });
 
 beforeEach(() => jest.useFakeTimers());
-afterEach(() => jest.useRealTimers());
+afterEach(() => {
+  jest.useRealTimers();
+  jest.restoreAllMocks();
+});
 
-it('writes a line every ten seconds where there is no terminal', () => {
-  const screen = new Screen(false);
+it.each([
+  ['there is no terminal', false, 'xterm'],
+  ['it can not move its cursor', true, 'dumb'],
+])('writes a line every ten seconds where %s', (_, isTTY, terminal) => {
+  jest.replaceProperty(process, 'env', { ...process.env, TERM: terminal });
+  const screen = new Screen(isTTY);
   const progress = new TrainingProgress({ total: 100, stream: screen });
   for (let step = 1; step <= 100; step++) {
     jest.advanceTimersByTime(250);

@@ -230,7 +230,7 @@ describe('openTokens', () => {
     });
 
     it.each<[string, Partial<TokenDescription> | string, RegExp, Partial<OpenTokensOptions>?]>([
-      ['one that is not JSON', '{', /about0\.json' does not describe the token file/],
+      ['one that is not JSON', '{', /about\d\.json' does not describe the token file/],
       ['one of something else', '{"model": 1}', /does not describe the token file.*Unrecognized key/s],
       ['another count', { tokens: 399 }, /has 800 bytes, not the 798 of its 399 tokens/],
       ['another layout', { format: 'llmc' }, /is not of the llmc layout/],
