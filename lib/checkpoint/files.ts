@@ -71,10 +71,16 @@ export function fileError(file: string, failed: string, cause: unknown): Tessera
   return withAdvice(file, failed, cause, ADVICE[systemCode(cause) ?? '']);
 }
 
+const FORBIDDEN: readonly unknown[] = ['EACCES', 'EPERM'];
+
+/** Whether an error tells of what this process may do, and so nothing of what is on the disk. */
+export const isOfProcess = (error: unknown): boolean =>
+  [...FORBIDDEN, 'EMFILE', 'ENFILE'].includes(systemCode(error));
+
 /** An error of the file system in reading a file or a folder, with what to do. */
 export function readError(file: string, cause: unknown): TesseraeError {
   const code = systemCode(cause) ?? '';
-  const advice = ['EACCES', 'EPERM'].includes(code) ? 'let this user read it' : ADVICE[code];
+  const advice = FORBIDDEN.includes(code) ? 'let this user read it' : ADVICE[code];
   return withAdvice(file, 'cannot be read', cause, advice);
 }
 

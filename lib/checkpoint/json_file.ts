@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { files, messageOf } from './files';
+import { files, messageOf, readError, systemCode } from './files';
 
 /**
  * Reads a JSON file of a checkpoint.
@@ -17,6 +17,7 @@ export async function readJson<T extends z.ZodType>(
   try {
     return schema.parse(JSON.parse(await files.readText(file)));
   } catch (cause) {
+    if (systemCode(cause) !== undefined) throw readError(file, cause);
     const why = cause instanceof z.ZodError ? `it is not valid: ${z.prettifyError(cause)}` : messageOf(cause);
     throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${why}`, {
       details: { directory, file },

@@ -5,7 +5,7 @@ import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { formatBytes } from '../report/format';
 import { writeText } from './durable_file';
-import { fileError, files, readError, syncDirectory, systemCode } from './files';
+import { fileError, files, isOfProcess, readError, syncDirectory, systemCode } from './files';
 import { readManifest, verifyFiles, verifySizes, type Manifest } from './manifest';
 import { readTrainerState } from './trainer_state';
 
@@ -32,7 +32,7 @@ export async function hasCheckpoints(run: string): Promise<boolean> {
  * There is no file that points to it, so none can be wrong.
  *
  * @returns its folder, and why later ones were passed over.
- * @throws TesseraeError `ERR_CHECKPOINT` when there is none; `details.damaged` says why not.
+ * @throws TesseraeError `ERR_CHECKPOINT` when there is none (`details.damaged` says why not), or a later one can't be read.
  */
 export async function latestGoodCheckpoint(
   run: string,
@@ -64,7 +64,8 @@ export async function goodCheckpoints(
       await verifyFiles(directory, manifest);
       directories.push(directory);
     } catch (error) {
-      if (!(error instanceof TesseraeError)) throw error;
+      // One that may be whole is not passed over: a run that went on from an earlier one would write over it.
+      if (!(error instanceof TesseraeError) || isOfProcess(error)) throw error;
       damaged.push(error);
     }
   }

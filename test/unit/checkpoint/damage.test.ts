@@ -151,10 +151,8 @@ describe('what this user may not read', () => {
       code: 'ERR_CHECKPOINT',
       message: expect.stringMatching(message) as string,
     });
-    expect(await found()).toMatchObject({
-      step: 1,
-      damaged: [{ message: expect.stringMatching(message) as string }],
-    });
+    // It may be whole: nothing goes on from the one before, and writes over it.
+    await expect(found()).rejects.toMatchObject({ message: expect.stringMatching(message) as string });
   });
 
   it('is not called empty: a folder', async () => {
