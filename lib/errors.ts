@@ -4,7 +4,7 @@
  * - `ERR_CONFIG`: a value in a configuration or an option; `details.path` names it.
  * - `ERR_SHAPE`: tensors whose shapes do not fit together.
  * - `ERR_DATA`: contents of a file or a batch, such as a token id out of range.
- * - `ERR_DEVICE`: a device that is not there or can't do what is asked.
+ * - `ERR_DEVICE`: a device that is not there or can't do what is asked; threads that the system does not let the process start.
  * - `ERR_OUT_OF_MEMORY`: more memory than there is, found before anything runs.
  * - `ERR_CHECKPOINT`: a checkpoint that is damaged, or belongs to another model or other arguments.
  * - `ERR_BUSY`: a second call on an object that is running one.

@@ -1,6 +1,5 @@
-import { existsSync } from 'node:fs';
-import path from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { startWorker } from '../data/start_worker';
 import { TesseraeError } from '../errors';
 import type { UnwrittenCheckpoint } from './checkpoint_writer';
 import type { WriterReply, WriterRequest } from './writer_messages';
@@ -21,7 +20,7 @@ const underWay = new Map<number, UnderWay>();
  * As writeCheckpoint, in a thread of its own: the JavaScript thread only hands over the values of tensors, one when the
  * one before is on its way to the disk.
  */
-export function writeInThread(checkpoint: UnwrittenCheckpoint): Promise<void> {
+export async function writeInThread(checkpoint: UnwrittenCheckpoint): Promise<void> {
   const worker = (thread ??= startThread());
   const id = ++lastId;
   const { directory, names, rotation } = checkpoint;
@@ -45,10 +44,7 @@ const send = (worker: Worker, request: WriterRequest, transfer: ArrayBuffer[] = 
   worker.postMessage(request, transfer);
 
 function startThread(): Worker {
-  const file = path.resolve(__dirname, '../../dist/checkpoint/writer_worker.js');
-  if (!existsSync(file))
-    throw new TesseraeError('ERR_INTERNAL', `${file} is missing: in a clone, run npm run build`);
-  const worker = new Worker(file);
+  const worker = startWorker('checkpoint/writer_worker');
   worker.unref();
   const ended = (cause?: Error): void => {
     if (thread === worker) thread = undefined;

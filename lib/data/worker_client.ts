@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs';
-import path from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { TesseraeError } from '../errors';
+import { startWorker } from './start_worker';
 import type { WorkerReply, WorkerRequest } from './worker_messages';
 
 interface Waiting {
@@ -19,10 +18,7 @@ export class WorkerClient<Request = WorkerRequest> {
 
   /** @param name - the thread's program, from lib/data. */
   constructor(name = 'worker') {
-    const file = path.resolve(__dirname, `../../dist/data/${name}.js`);
-    if (!existsSync(file))
-      throw new TesseraeError('ERR_INTERNAL', `${file} is missing: in a clone, run npm run build`);
-    this.worker = new Worker(file);
+    this.worker = startWorker(`data/${name}`);
     this.worker.unref();
     this.worker.on('message', (reply: WorkerReply) => this.settle(reply));
     this.worker.on('error', (cause) => this.end(stopped(cause)));

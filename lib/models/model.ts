@@ -83,8 +83,8 @@ export class Model {
    *
    * @param config - the family and its settings; what is left out has its default.
    * @param options - device, precision, seed and threads.
-   * @throws TesseraeError `ERR_CONFIG` for a wrong setting, `ERR_DEVICE` for a device that is not there,
-   * `ERR_OUT_OF_MEMORY` when the weights do not fit it.
+   * @throws TesseraeError `ERR_CONFIG` for a wrong setting, `ERR_DEVICE` for a device that is not there or more threads than
+   * the system lets the process start, `ERR_OUT_OF_MEMORY` when the weights do not fit it.
    */
   static async create(config: ModelConfig, options: ModelOptions = {}): Promise<Model> {
     const resolved = resolveModelConfig(config);

@@ -78,6 +78,7 @@ Environment::~Environment() {
 
 Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std::shared_ptr<Usage> usage,
                                   Napi::Object kept, Work work, Use use) {
+  Engine* const engine = &engineOf(device);
   auto deferred = Napi::Promise::Deferred::New(env);
   if (usage) {
     const int most = use == Use::Step ? Model::kStepsAhead : 1;
@@ -99,10 +100,7 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
       new Pending{this, device, deferred, Napi::Persistent(kept), std::move(usage), use, {}, {}, {}};
   if (open_.empty()) toJs_.Ref(env);
   open_.insert(pending);
-  std::shared_ptr<Engine>& engine = engines_[device];
-  if (!engine) engine = Engine::of(device);
-  Engine* const on = engine.get();
-  engine->submit(this, [this, on, pending, device, work = std::move(work)](DeviceContext& context) {
+  engine->submit(this, [this, engine, pending, device, work = std::move(work)](DeviceContext& context) {
     const auto finish = [this, pending] {
       toJs_.NonBlockingCall(pending,
                             [](Napi::Env jsEnv, Napi::Function, Pending* done) { deliver(jsEnv, done); });
@@ -112,7 +110,7 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
       openDevice(context, device);
       pending->completion = work(context);
       if (pending->use != Use::Step) return;
-      on->whenDone(this, [pending, finish](std::exception_ptr failure) {
+      engine->whenDone(this, [pending, finish](std::exception_ptr failure) {
         const auto rethrow = [&] {
           if (failure) std::rethrow_exception(failure);
         };
@@ -127,10 +125,14 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
   return deferred.Promise();
 }
 
+Engine& Environment::engineOf(const std::string& device) {
+  const auto found = engines_.find(device);
+  if (found != engines_.end()) return *found->second;
+  return *engines_.emplace(device, Engine::of(device)).first->second;
+}
+
 void Environment::discard(const std::string& device, std::shared_ptr<void> object) {
-  std::shared_ptr<Engine>& engine = engines_[device];
-  if (!engine) engine = Engine::of(device);
-  engine->submit(nullptr, [object = std::move(object)](DeviceContext&) mutable { object.reset(); });
+  engineOf(device).submit(nullptr, [object = std::move(object)](DeviceContext&) mutable { object.reset(); });
 }
 
 void Environment::deliver(Napi::Env env, Pending* pending) {

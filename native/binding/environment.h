@@ -52,6 +52,9 @@ class Environment {
   struct Pending;
   static void deliver(Napi::Env env, Pending* pending);
 
+  // Throws ERR_DEVICE where its thread can't be started.
+  Engine& engineOf(const std::string& device);
+
   std::map<std::string, std::shared_ptr<Engine>> engines_;  // by device, from its first use on
   Napi::ThreadSafeFunction toJs_;
   std::set<Pending*> open_;

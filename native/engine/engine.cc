@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <system_error>
 #include <vector>
 
 #include "engine/model.h"
+#include "runtime/threads.h"
 #ifdef TESSERAE_CUDA
 #include "ops/cuda_gemm.h"
 #endif
@@ -17,7 +19,11 @@ std::shared_ptr<Engine> Engine::of(const std::string& device) {
   std::lock_guard<std::mutex> lock(mutex);
   std::shared_ptr<Engine> engine = shared[device].lock();
   if (!engine) {
-    engine.reset(new Engine());
+    try {
+      engine.reset(new Engine());
+    } catch (const std::system_error& error) {
+      failThreads(error);
+    }
     shared[device] = engine;
   }
   return engine;

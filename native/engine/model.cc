@@ -12,6 +12,7 @@
 #include "engine/initialize.h"
 #include "ops/registry.h"
 #include "runtime/error.h"
+#include "runtime/threads.h"
 
 namespace tesserae {
 
@@ -85,6 +86,7 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
       graph_(parseGraph(graphText, options.padding)),
       layout_(makeLayout(graph_)),
       stateLayout_(layout_) {
+  requireThreads(options.threads);
   requireMemory(*device_, layout_.elements * (hasHalfCopy(options.precision) ? 6 : 4) + stateLayout_.bytes,
                 "the parameters", "use a smaller model");
   allocate(Arena::Parameters, layout_.elements * 4);

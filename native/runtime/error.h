@@ -11,7 +11,8 @@ enum class ErrorCode {
   Config,       // ERR_CONFIG: a value in a Graph or in options
   Shape,        // ERR_SHAPE: axes that do not fit together
   Data,         // ERR_DATA: contents of a batch, such as a token id out of range
-  Device,       // ERR_DEVICE: a device that is not there or cannot do what is asked
+  Device,       // ERR_DEVICE: a device that is not there or cannot do what is asked, threads that the system
+                // denies
   OutOfMemory,  // ERR_OUT_OF_MEMORY
   Busy,         // ERR_BUSY: a second call on an object that is running one
   Disposed,     // ERR_DISPOSED
