@@ -62,8 +62,8 @@ const calls: [name: string, call: Call, takes?: readonly unknown[]][] = [
   ['logProbs(·)', (v) => model.logProbs(v)],
   ['new JsonTokenizer(·)', (v) => new api.JsonTokenizer(v)],
   ['JsonTokenizer.fromFile(·)', (v) => api.JsonTokenizer.fromFile(v)],
-  ['encode(·)', (v) => new api.ByteTokenizer().encode(v), ['']],
-  ['decode(·)', (v) => new api.ByteTokenizer().decode(v), [[], [3]]],
+  ['new ByteTokenizer().encode(·)', (v) => new api.ByteTokenizer().encode(v), ['']],
+  ['new ByteTokenizer().decode(·)', (v) => new api.ByteTokenizer().decode(v), [[], [3]]],
   ['openText(·)', (v) => api.openText(v, { blockSize: 8 })],
   ['openText(file, ·)', (v) => api.openText(at('book.txt'), v)],
   ['openTokens(·)', (v) => api.openTokens(v, { blockSize: 8, vocabSize: 9 })],
@@ -195,3 +195,11 @@ it.each(calls.map(([name, call, takes = []]) => ({ name, call, takes })))(
     expect(wrong).toEqual([]);
   },
 );
+
+it('every function and class that is exported is among them', () => {
+  const names = Object.entries(api).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []));
+  expect(names.length).toBeGreaterThan(20);
+  const tried = (name: string): boolean =>
+    calls.some(([call]) => new RegExp(`^(new )?${name}\\b`).test(call));
+  expect(names.filter((name) => name !== 'TesseraeError' && !tried(name))).toEqual([]);
+});
