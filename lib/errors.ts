@@ -57,3 +57,6 @@ export class TesseraeError extends Error {
     this.details = options.details ?? {};
   }
 }
+
+/** What an error says, or whatever else was thrown. */
+export const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

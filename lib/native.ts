@@ -3,7 +3,7 @@
  * native failures turned into TesseraeError.
  */
 import path from 'node:path';
-import { TesseraeError, type ErrorCode } from './errors';
+import { messageOf, TesseraeError, type ErrorCode } from './errors';
 import { NativeSession, type SessionCalls, type SessionOptions } from './native_session';
 import type { LossScaler, NativeTrainingOptions, OptimizerSettings, StepResult } from './native_training';
 
@@ -213,7 +213,9 @@ function addon(): Addon {
     throw new TesseraeError(
       'ERR_NATIVE_LOAD',
       `the native addon could not be loaded on ${process.platform}-${process.arch} with Node ${process.versions.node}: ` +
-        `${(cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').replace(/[ .]*$/, '')}. tesserae runs on Linux x64 with glibc 2.34 or newer; ` +
+        `${messageOf(cause)
+          .replace(/\s+/g, ' ')
+          .replace(/[ .]*$/, '')}. tesserae runs on Linux x64 with glibc 2.34 or newer; ` +
         `in a clone, run ./setup.sh to build it.`,
       { cause },
     );

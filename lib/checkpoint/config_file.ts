@@ -1,9 +1,9 @@
 import type { SequenceStarts } from '../data/dataset';
 import { startsSchema } from '../data/sequences/starts';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 import { modelFromFile, modelToFile, type ResolvedModelConfig } from '../models/families';
 import { show } from '../models/validation';
-import { files, messageOf } from './files';
+import { files } from './files';
 import type { StoredDtype } from './floats';
 
 /** What a checkpoint's config.json says. */

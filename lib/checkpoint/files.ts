@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 import { makeFolder } from '../report/make_folder';
 
 /** What checkpoints ask of an open file. */
@@ -39,11 +39,6 @@ async function readText(name: string): Promise<string> {
   } finally {
     await handle.close();
   }
-}
-
-/** What an error of the file system says. */
-export function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }
 
 /** What to do about errors of the file system; where it differs, in writing. */

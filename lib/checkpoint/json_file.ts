@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { TesseraeError } from '../errors';
-import { files, messageOf, readError, systemCode } from './files';
+import { messageOf, TesseraeError } from '../errors';
+import { files, readError, systemCode } from './files';
 
 /**
  * Reads a JSON file of a checkpoint.

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { z } from 'zod';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 import type { WrittenFile } from './durable_file';
-import { files, messageOf, readError, systemCode } from './files';
+import { files, readError, systemCode } from './files';
 import { readJson } from './json_file';
 
 /** The file that is written last into a checkpoint, and says what all the others are. */

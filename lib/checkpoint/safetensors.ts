@@ -1,9 +1,8 @@
 import { constants } from 'node:buffer';
 import { constants as modes } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 import { writeDurably, type WrittenFile } from './durable_file';
-import { messageOf } from './files';
 import { FLOATS, narrowed, STORED_BYTES, type StoredDtype } from './floats';
 import {
   damaged,

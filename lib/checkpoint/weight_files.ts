@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { TesseraeError } from '../errors';
-import { files, messageOf } from './files';
+import { messageOf, TesseraeError } from '../errors';
+import { files } from './files';
 import { readSafetensors, type SafetensorsFile } from './safetensors';
 import { JsonError, parseStrictJson, type StrictJson } from './strict_json';
 

@@ -8,7 +8,8 @@ const codeOf = (signal: Signal): number => 128 + constants.signals[signal];
 
 /**
  * Signals that ask the command to come to an end: SIGINT (Ctrl-C), SIGTERM (schedulers, containers), SIGUSR1 (a
- * scheduler's warning ahead of the end) and SIGHUP (the terminal was closed). A second SIGINT ends the process at once; schedulers may repeat the others.
+ * scheduler's warning ahead of the end) and SIGHUP (the terminal was closed). A second SIGINT ends the process at once;
+ * schedulers may repeat the others.
  */
 export class Interrupt {
   private readonly controller = new AbortController();

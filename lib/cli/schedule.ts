@@ -1,8 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Command } from 'commander';
-import { messageOf } from '../checkpoint/files';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 import { scheduleSvg, scheduleText } from '../report/schedule_plot';
 import { scheduleOf } from '../training/arguments';
 import { readRunConfig } from './config';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { Tokenizer as Untyped } from '@huggingface/tokenizers';
 import { z } from 'zod';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { requireIds, requireText, type TokenDecoder, type Tokenizer } from './tokenizer';
@@ -366,8 +366,6 @@ function checkLengths(pretokenizer: unknown, file: string): void {
 const isByteLevel = ({ decoder }: Contents): boolean => decoder?.type === 'ByteLevel';
 
 const shown = (value: unknown): string => (JSON.stringify(value) ?? String(value)).slice(0, 100);
-
-const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 function unusable(file: string, why: string, cause?: unknown): TesseraeError {
   return new TesseraeError(

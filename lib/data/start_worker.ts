@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 
 /**
  * Starts a thread.
@@ -17,10 +17,9 @@ export function startWorker(program: string): Worker {
   try {
     return new Worker(file);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
     throw new TesseraeError(
       'ERR_DEVICE',
-      `the system lets this process start no more threads (${why}): raise its limit (ulimit -u, or that of the container)`,
+      `the system lets this process start no more threads (${messageOf(cause)}): raise its limit (ulimit -u, or that of the container)`,
       { cause },
     );
   }

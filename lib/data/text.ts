@@ -35,7 +35,7 @@ const optionsSchema = z.strictObject({
  *
  * @param paths - a file, or several.
  * @throws TesseraeError `ERR_DATA` for a file that is missing, a directory, empty, not text, or too short for one row;
- * `ERR_CONFIG` for a wrong option.
+ * `ERR_CONFIG` for a wrong option, `ERR_DEVICE` where no thread can be started.
  *
  * @example
  * const data = await openText('book.txt', { blockSize: 128 });

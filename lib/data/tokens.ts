@@ -69,7 +69,7 @@ const optionsSchema = z.strictObject({
  *
  * @param paths - token files, or the folder that `tesserae prepare` made.
  * @throws TesseraeError `ERR_DATA` for a file that is missing, damaged, truncated, has an id outside the vocabulary (with
- * its offset), or is too short for one row; `ERR_CONFIG` for a wrong option.
+ * its offset), or is too short for one row; `ERR_CONFIG` for a wrong option, `ERR_DEVICE` where no thread can be started.
  *
  * @example
  * const data = await openTokens('data/book', { blockSize: 1024 });

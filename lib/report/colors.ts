@@ -6,8 +6,6 @@ import { createColors } from 'picocolors';
  */
 export function colorsFor(stream: { readonly isTTY?: boolean }): ReturnType<typeof createColors> {
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
-  const forced = FORCE_COLOR !== undefined && FORCE_COLOR !== '0';
-  return createColors(
-    !NO_COLOR && (forced || (stream.isTTY === true && TERM !== 'dumb' && FORCE_COLOR !== '0')),
-  );
+  const wanted = FORCE_COLOR ? FORCE_COLOR !== '0' : stream.isTTY === true && TERM !== 'dumb';
+  return createColors(!NO_COLOR && wanted);
 }

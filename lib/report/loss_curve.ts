@@ -1,10 +1,10 @@
 import asciichart from 'asciichart';
 import { scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
+import { createColors } from 'picocolors';
 import { z } from 'zod';
 import { taken } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
-import { createColors } from 'picocolors';
 import { svgDocument } from './svg';
 
 /** One point of a loss curve: the loss, in nats, after `step` optimizer steps. */

@@ -63,7 +63,11 @@ export class MetricsFile {
     return { file: new MetricsFile(path, new AppendedFile(await open(path, 'a'))), kept };
   }
 
-  /** Appends one line; returns at once. A failure to write is thrown by `close()`. */
+  /**
+   * Appends one line; returns at once. A failure to write is thrown by `close()`.
+   *
+   * @throws TesseraeError `ERR_CONFIG` for what is no object.
+   */
   write(record: MetricsRecord): void {
     parseConfig(anObject(), record, { at: 'record' });
     this.file.append(metricsLine(record));

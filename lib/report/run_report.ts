@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 import { anObject, filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { colorsFor } from './colors';
@@ -128,11 +128,14 @@ export class RunReport {
         resumed ? MetricsFile.resume(name, resumed.step) : { file: await MetricsFile.create(name), kept: [] },
       )
       .catch((cause: unknown) => {
-        const why = cause instanceof Error ? cause.message : String(cause);
-        throw new TesseraeError('ERR_CONFIG', `outputDir '${directory}' can't be written: ${why}`, {
-          details: { path: 'training.outputDir' },
-          cause,
-        });
+        throw new TesseraeError(
+          'ERR_CONFIG',
+          `outputDir '${directory}' can't be written: ${messageOf(cause)}`,
+          {
+            details: { path: 'training.outputDir' },
+            cause,
+          },
+        );
       });
     const progress =
       options.progress === false ? undefined : new TrainingProgress({ total: options.maxSteps });

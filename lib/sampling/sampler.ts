@@ -117,7 +117,7 @@ export class Sampler {
     options: GenerateOptions = {},
   ): Promise<Generation | Generation[]> {
     const resolved = resolveOptions(options, this.model.config, this.tokenizer.endOfTextToken);
-    const { signal } = options;
+    const { signal } = resolved;
     const several = isList(prompt);
     if (several && prompt.length === 0) return [];
     if (!several) this.requireOne(resolved);
@@ -147,7 +147,7 @@ export class Sampler {
     options: GenerateOptions = {},
   ): AsyncGenerator<GeneratedToken, FinishReason, void> {
     const resolved = resolveOptions(options, this.model.config, this.tokenizer.endOfTextToken);
-    const { signal } = options;
+    const { signal } = resolved;
     this.requireOne(resolved);
     if (resolved.numBeams > 1)
       throw new TesseraeError(

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { messageOf } from '../checkpoint/files';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig, show } from '../models/validation';
 import { snakeCase } from '../report/metrics_file';

@@ -6,7 +6,7 @@ import path from 'node:path';
 export const root = path.resolve(import.meta.dirname, '../..');
 
 // What a build or a run leaves behind: in a copy without git, nothing else tells it from sources.
-const isMade = (name) => /^(node_modules|dist|prebuilds|runs|coverage|\.git|build.*)$/.test(name);
+const isMade = (name) => /^(node_modules|dist|prebuilds|runs|coverage|\.git|build(-.*)?)$/.test(name);
 
 function walk(folder, isLeftOut = () => false) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {

@@ -62,7 +62,7 @@ const SEQUENCES_A_MESSAGE = 1024;
  * @param source - the path of a JSONL file, several paths, or the sequences themselves, which are copied.
  * @param options - what the sequences have to be, and how they become batches.
  * @throws TesseraeError `ERR_DATA` for a file that is missing, or a sequence that is wrong, with its file and line in
- * the message and in `details`; `ERR_CONFIG` for a wrong option.
+ * the message and in `details`; `ERR_CONFIG` for a wrong option, `ERR_DEVICE` where no thread can be started.
  *
  * @example
  * // layouts.jsonl: {"tokens": [1, 17, 4, 2], "lossMask": [0, 0, 1, 1]} …

@@ -41,8 +41,9 @@ const STEPS_KEPT = 3;
  * exactly where it stopped. A stream that is not a function can't be replayed: a run that is resumed with it fails with
  * `ERR_DATA`.
  *
- * @throws TesseraeError `ERR_CONFIG` for a wrong option. Batches reject with `ERR_DATA` for a sequence that is wrong, with its
- * number in the stream, and when the stream ends before the run; what the stream throws is handed on.
+ * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DEVICE` where no thread can be started. Batches reject with
+ * `ERR_DATA` for a sequence that is wrong, with its number in the stream, and when the stream ends before the run; what the
+ * stream throws is handed on.
  *
  * @example
  * const data = streamSequences((first) => eventsFrom(first), { vocabSize: 512, blockSize: 256 });

@@ -15,6 +15,7 @@ it.each<[stream: { isTTY?: boolean }, environment: Record<string, string>, color
   [{ isTTY: true }, { NO_COLOR: '' }, true],
   [{ isTTY: true }, { FORCE_COLOR: '0' }, false],
   [{}, { FORCE_COLOR: '1' }, true],
+  [{}, { FORCE_COLOR: '' }, false],
   [{}, { FORCE_COLOR: '1', NO_COLOR: '1' }, false],
 ])('%j with %j: %s', (stream, environment, colored) => {
   process.env = { TERM: 'xterm', ...environment };
