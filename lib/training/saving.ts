@@ -35,6 +35,8 @@ export interface SavingTrainer {
 export class Saving {
   /** The last checkpoint of the run that is on the disk. */
   saved: string | undefined;
+  /** Whether the trainer was set to a checkpoint, which may be one of step 0: a run from there is no new one. */
+  resumed = false;
   private underWay: UnderWay | undefined;
   private failuresInRow = 0;
   /** Resolves when nothing is being written. */
@@ -69,7 +71,8 @@ export class Saving {
       rotation: this.rotation,
     });
     const messages = space === undefined ? [] : [space];
-    if (step === 0 && (await listCheckpoints(outputDir)).some((one) => one.step > 0))
+    const begins = step === 0 && !this.resumed;
+    if (begins && (await listCheckpoints(outputDir)).some((one) => one.step > 0))
       messages.push(
         `'${outputDir}' holds checkpoints of an earlier run: they stay, and count as this run's for resume(), saveTotalLimit ` +
           'and saveBestLimit. Resume it, remove them, or choose another outputDir',

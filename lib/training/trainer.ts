@@ -247,6 +247,7 @@ export class Trainer {
         order: this.options.train?.order,
       });
       await restore({ state, ...found }, this.model, this.optimization);
+      this.saving.resumed = true;
       this.steps = state.step;
       this.tokens = state.tokens;
       this.skipped = state.skipped;
