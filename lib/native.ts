@@ -5,7 +5,13 @@
 import path from 'node:path';
 import { messageOf, TesseraeError, type ErrorCode } from './errors';
 import { NativeSession, type SessionCalls, type SessionOptions } from './native_session';
-import type { LossScaler, NativeTrainingOptions, OptimizerSettings, StepResult } from './native_training';
+import type {
+  LossScaler,
+  NativeTrainingOptions,
+  OptimizerSettings,
+  StepCounters,
+  StepResult,
+} from './native_training';
 
 export { NativeSession } from './native_session';
 export { MOST_VISIT } from './native_session';
@@ -42,23 +48,28 @@ export interface Capacity {
   readonly documents?: boolean;
 }
 
-/** What a program is compiled for. */
-export interface ProgramRequest extends Capacity {
-  /**
-   * `train`: loss and gradients. `eval`: the outputs named, without dropout or label smoothing. `prefill` and `decode`:
-   * one step of sampling, with a cache of keys and values.
-   */
-  readonly mode: 'train' | 'eval' | 'prefill' | 'decode';
-  /** Outputs of the Graph that `eval` and `train` programs hand out. Default ['loss']. */
-  readonly outputs?: readonly string[];
+/** What a program is compiled for: to train or to evaluate. Those of sampling belong to a session. */
+export type ProgramRequest = TrainRequest | EvalRequest;
+
+/** The loss and its gradients. */
+export interface TrainRequest extends ForwardRequest {
+  readonly mode: 'train';
   /** Label smoothing of the training loss in [0, 1). Default 0. */
   readonly labelSmoothing?: number;
-  /** Positions that the cache of `prefill` and `decode` holds. */
-  readonly cache?: number;
   /** For tests: Graph output → float input that is its gradient, in place of a loss. */
   readonly seeds?: Readonly<Record<string, string>>;
   /** For tests: float inputs whose gradients become outputs named `d(<input>)`. */
   readonly gradientsOf?: readonly string[];
+}
+
+/** Outputs of the Graph, without dropout or label smoothing. */
+export interface EvalRequest extends ForwardRequest {
+  readonly mode: 'eval';
+}
+
+interface ForwardRequest extends Capacity {
+  /** Outputs of the Graph that the program hands out. Default ['loss']. */
+  readonly outputs?: readonly string[];
   /** For tests: compile without rewrite rules. Default true. */
   readonly rewrite?: boolean;
 }
@@ -162,9 +173,13 @@ interface Addon extends SessionCalls {
     learningRates: Float32Array,
     momenta: Float32Array,
   ): Promise<void>;
-  trainStep(model: object, request: string, batches: object[], result: Float64Array): Promise<void>;
-  profileStep(model: object, request: string, batches: object[], result: Float64Array): Promise<string>;
-  deviceStatistics(device: string, into: Float64Array): Promise<void>;
+  trainStep(model: object, request: string, batches: object[]): Promise<StepResult>;
+  profileStep(
+    model: object,
+    request: string,
+    batches: object[],
+  ): Promise<{ result: StepResult; timings: string }>;
+  deviceStatistics(device: string): Promise<DeviceStatistics>;
   run(
     model: object,
     request: string,
@@ -185,10 +200,10 @@ interface Addon extends SessionCalls {
     from: Float32Array,
     asInFiles: boolean,
   ): Promise<void>;
-  readCounters(model: object, into: Float64Array): Promise<void>;
-  writeCounters(model: object, from: Float64Array): Promise<void>;
-  readScaler(model: object, into: Float64Array): Promise<void>;
-  writeScaler(model: object, from: Float64Array): Promise<void>;
+  readCounters(model: object): Promise<StepCounters>;
+  writeCounters(model: object, counters: StepCounters): Promise<void>;
+  readScaler(model: object): Promise<LossScaler>;
+  writeScaler(model: object, scaler: LossScaler): Promise<void>;
   createSession(model: object, options: string, arrays: object): Promise<object>;
   disposeModel(model: object): void;
 }
@@ -281,16 +296,16 @@ export function system(): SystemInfo {
   return JSON.parse(sync((native) => native.system())) as SystemInfo;
 }
 
-/**
- * What a device has been asked for since it was opened: allocations of its memory (and of host memory that it copies
- * from), and times that its thread waited for it.
- */
-export async function deviceStatistics(
-  device: string,
-): Promise<{ allocations: number; synchronizations: number }> {
-  const into = new Float64Array(2);
-  await async((native) => native.deviceStatistics(device, into));
-  return { allocations: into[0] ?? 0, synchronizations: into[1] ?? 0 };
+/** What a device has been asked for since it was opened. */
+export interface DeviceStatistics {
+  /** Allocations of its memory, and of host memory that it copies from. */
+  readonly allocations: number;
+  /** Times that its thread waited for it. */
+  readonly synchronizations: number;
+}
+
+export async function deviceStatistics(device: string): Promise<DeviceStatistics> {
+  return async((native) => native.deviceStatistics(device));
 }
 
 /** The plan of a training step as JSON text; `Plan` in lib/report/plan_table.ts is its type. */
@@ -333,10 +348,8 @@ export class NativeModel {
     microBatches: readonly Batch[],
     samples: readonly number[] = microBatches.map(() => capacity.rows),
   ): Promise<StepResult> {
-    const result = new Float64Array(STEP_RESULT);
     const step = JSON.stringify({ ...capacity, samples });
-    await async((native) => native.trainStep(this.open(), step, [...microBatches], result));
-    return stepResult(result);
+    return async((native) => native.trainStep(this.open(), step, [...microBatches]));
   }
 
   /** One optimizer step, each call of which is measured on the device, those of all micro-batches in order. */
@@ -344,10 +357,11 @@ export class NativeModel {
     capacity: Capacity,
     microBatches: readonly Batch[],
   ): Promise<{ result: StepResult; timings: readonly CallTiming[] }> {
-    const result = new Float64Array(STEP_RESULT);
     const step = JSON.stringify({ ...capacity, samples: microBatches.map(() => capacity.rows) });
-    const timings = await async((native) => native.profileStep(this.open(), step, [...microBatches], result));
-    return { result: stepResult(result), timings: JSON.parse(timings) as CallTiming[] };
+    const { result, timings } = await async((native) =>
+      native.profileStep(this.open(), step, [...microBatches]),
+    );
+    return { result, timings: JSON.parse(timings) as CallTiming[] };
   }
 
   /** Compiles (or finds) a program and runs it once, uncaptured. Outputs have logical shapes. */
@@ -378,27 +392,21 @@ export class NativeModel {
   }
 
   /** Steps that were attempted and applied, both part of a checkpoint. */
-  async counters(): Promise<{ attempted: number; applied: number }> {
-    const into = new Float64Array(2);
-    await async((native) => native.readCounters(this.open(), into));
-    return { attempted: into[0] ?? 0, applied: into[1] ?? 0 };
+  async counters(): Promise<StepCounters> {
+    return async((native) => native.readCounters(this.open()));
   }
 
-  async setCounters(counters: { attempted: number; applied: number }): Promise<void> {
-    const from = Float64Array.of(counters.attempted, counters.applied);
-    await async((native) => native.writeCounters(this.open(), from));
+  async setCounters(counters: StepCounters): Promise<void> {
+    await async((native) => native.writeCounters(this.open(), counters));
   }
 
   /** The state of dynamic loss scaling, part of a checkpoint; without loss scaling the scale is 1. */
   async scaler(): Promise<LossScaler> {
-    const into = new Float64Array(3);
-    await async((native) => native.readScaler(this.open(), into));
-    return { scale: into[0] ?? NaN, cleanSteps: into[1] ?? 0, skippedInRow: into[2] ?? 0 };
+    return async((native) => native.readScaler(this.open()));
   }
 
-  async setScaler({ scale, cleanSteps, skippedInRow }: LossScaler): Promise<void> {
-    const from = Float64Array.of(scale, cleanSteps, skippedInRow);
-    await async((native) => native.writeScaler(this.open(), from));
+  async setScaler(scaler: LossScaler): Promise<void> {
+    await async((native) => native.writeScaler(this.open(), scaler));
   }
 
   /** Sequences to sample: `lib/native_session.ts` documents the options. */
@@ -426,23 +434,6 @@ export class NativeModel {
     if (!this.handle) throw new TesseraeError('ERR_DISPOSED', 'the model was disposed');
     return this.handle;
   }
-}
-
-const STEP_RESULT = 9;
-
-function stepResult(values: Float64Array): StepResult {
-  const at = (index: number): number => values[index] ?? NaN;
-  return {
-    lossSum: at(0),
-    validTargets: at(1),
-    gradNorm: at(2),
-    learningRate: at(3),
-    applied: at(4) === 1,
-    attemptedSteps: at(5),
-    appliedSteps: at(6),
-    lossScale: at(7),
-    skippedInRow: at(8),
-  };
 }
 
 const arrayTypes = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;

@@ -57,7 +57,7 @@ export interface NativeTrainingOptions {
   readonly momenta?: Float32Array;
 }
 
-/** What one optimizer step measured. */
+/** What one optimizer step measured: the metrics of `StepState` in native/ops/state.h, by their names. */
 export interface StepResult {
   /** Sum over valid targets of the loss, in nats, and how many there were. */
   readonly lossSum: number;
@@ -75,7 +75,15 @@ export interface StepResult {
   readonly skippedInRow: number;
 }
 
-/** What dynamic loss scaling remembers from step to step. */
+/** Optimizer steps so far: `Counters` in native/ops/state.h. */
+export interface StepCounters {
+  /** Those that were tried. */
+  readonly attempted: number;
+  /** Those that changed the parameters. */
+  readonly applied: number;
+}
+
+/** What dynamic loss scaling remembers from step to step: `LossScaler` in native/ops/state.h. */
 export interface LossScaler {
   readonly scale: number;
   /** Steps with a finite gradient since the scale last changed. */

@@ -1,9 +1,5 @@
 // The functions that lib/native.ts calls: arguments are checked and copied here, work runs on the engine
 // thread.
-#include <array>
-#include <cmath>
-#include <cstring>
-
 #include "binding/arguments.h"
 #include "binding/environment.h"
 #include "compiler/plan.h"
@@ -77,6 +73,9 @@ Napi::Value wrap(Napi::Env env, Handle* handle, const napi_type_tag& tag) {
   return external;
 }
 
+// The completion of work that has no result.
+Napi::Value nothing(Napi::Env env, Napi::Object) { return env.Undefined(); }
+
 // Wraps a function so that what it throws reaches JavaScript as { code, message }.
 template <Napi::Value (*call)(const Napi::CallbackInfo&)>
 Napi::Value exported(const Napi::CallbackInfo& info) {
@@ -124,78 +123,67 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info) {
 
 Napi::Value configureTraining(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
-  const auto floats = [&](size_t index) {
-    const HostTensor array = arrayArgument(info, index, DType::F32);
-    const float* values = reinterpret_cast<const float*>(array.data.data());
-    return std::vector<float>(values, values + array.elements());
-  };
-  TrainingOptions options = TrainingOptions::parse(textArgument(info, 1), floats(2), floats(3));
+  const auto floats = [&](size_t index) { return arrayArgument(info, index, DType::F32).values<float>(); };
+  const TrainingOptions options = TrainingOptions::parse(textArgument(info, 1), floats(2), floats(3));
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, options](DeviceContext&) -> Completion {
-                model->configureTraining(options);
-                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+                model->training().configure(options);
+                return nothing;
               });
 }
-
-// Sets a Float64Array to what a step measured.
-void fillStep(Napi::Object into, const StepResult& result) { fill(into, &result, sizeof result); }
 
 Napi::Value trainStep(const Napi::CallbackInfo& info) {
   const ModelHandle handle = modelOf(info);  // a copy: a getter of the batch may dispose of the model
   StepRequest request = stepArguments(info, 1);
-  const Napi::Object result = info[3].As<Napi::Object>();
-  requireArray(info, 3, napi_float64_array, kStepResult);
   return environment(info.Env())
       .submit(
-          info.Env(), handle.device, handle.usage, result,
+          info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
           [model = handle.model, request = std::move(request)](DeviceContext& context) -> Completion {
-            return [step = model->enqueueStep(context, request)](Napi::Env env,
-                                                                 Napi::Object result) -> Napi::Value {
-              fillStep(result, step->result());
-              return env.Undefined();
+            return [step = model->training().enqueueStep(context, request)](Napi::Env env, Napi::Object) {
+              return metricsValue(env, step->result());
             };
           },
           Use::Step);
 }
 
+// { result, timings: a list as JSON }
 Napi::Value profileStep(const Napi::CallbackInfo& info) {
   const ModelHandle handle = modelOf(info);
   StepRequest request = stepArguments(info, 1);
-  const Napi::Object result = info[3].As<Napi::Object>();
-  requireArray(info, 3, napi_float64_array, kStepResult);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, result,
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, request = std::move(request)](DeviceContext& context) -> Completion {
-                const Model::Profile profile = model->profileStep(context, request);
-                const std::string timings = profileJson(profile);
-                return [step = profile.result, timings](Napi::Env env, Napi::Object result) -> Napi::Value {
-                  fillStep(result, step);
-                  return Napi::String::New(env, timings);
+                const TrainingRun::Profile profile = model->training().profileStep(context, request);
+                return [state = profile.result, timings = profileJson(profile)](Napi::Env env, Napi::Object) {
+                  Napi::Object value = Napi::Object::New(env);
+                  value.Set("result", metricsValue(env, state));
+                  value.Set("timings", timings);
+                  return value;
                 };
               });
 }
 
 Napi::Value deviceStatistics(const Napi::CallbackInfo& info) {
   const std::string device = textArgument(info, 0);
-  const Napi::Object into = info[1].As<Napi::Object>();
-  requireArray(info, 1, napi_float64_array, 2);
   return environment(info.Env())
-      .submit(info.Env(), device, nullptr, into, [](DeviceContext& context) -> Completion {
-        const DeviceStatistics& statistics = context.device->statistics();
-        const double allocations = static_cast<double>(statistics.allocations),
-                     synchronizations = static_cast<double>(statistics.synchronizations);
-        return [=](Napi::Env env, Napi::Object into) -> Napi::Value {
-          const double values[] = {allocations, synchronizations};
-          fill(into, values, sizeof values);
-          return env.Undefined();
-        };
-      });
+      .submit(info.Env(), device, nullptr, Napi::Object::New(info.Env()),
+              [](DeviceContext& context) -> Completion {
+                const DeviceStatistics& statistics = context.device->statistics();
+                const double allocations = static_cast<double>(statistics.allocations),
+                             synchronizations = static_cast<double>(statistics.synchronizations);
+                return [=](Napi::Env env, Napi::Object) {
+                  Napi::Object value = Napi::Object::New(env);
+                  value.Set("allocations", allocations);
+                  value.Set("synchronizations", synchronizations);
+                  return value;
+                };
+              });
 }
 
 Napi::Value run(const Napi::CallbackInfo& info) {
   const ModelHandle handle = modelOf(info);  // a copy: a getter of the batch may dispose of the model
-  const ProgramRequest request = ProgramRequest::parse(parseJson(textArgument(info, 1), "the request"));
+  const ProgramRequest request = parseRequest(parseJson(textArgument(info, 1), "the request"));
   const HostBatch batch = batchArgument(info[2]);
   const RunOptions options = runOptions(textArgument(info, 3));
   return environment(info.Env())
@@ -215,7 +203,8 @@ Napi::Value readTensor(const Napi::CallbackInfo& info) {
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, into,
               [model = handle.model, kind, name, length, asInFiles](DeviceContext&) -> Completion {
-                auto values = std::make_shared<std::vector<float>>(model->readTensor(kind, name, asInFiles));
+                auto values =
+                    std::make_shared<std::vector<float>>(model->state().readTensor(kind, name, asInFiles));
                 if (values->size() != length)
                   fail(ErrorCode::Shape, "'%s' has %zu elements, not %zu", name.c_str(), values->size(),
                        length);
@@ -229,87 +218,54 @@ Napi::Value readTensor(const Napi::CallbackInfo& info) {
 Napi::Value writeTensor(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
   const std::string kind = textArgument(info, 1), name = textArgument(info, 2);
-  const HostTensor from = arrayArgument(info, 3, DType::F32);
-  const float* first = reinterpret_cast<const float*>(from.data.data());
-  std::vector<float> values(first, first + from.elements());
+  const std::vector<float> values = arrayArgument(info, 3, DType::F32).values<float>();
   const bool asInFiles = flagArgument(info, 4);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, kind, name, values, asInFiles](DeviceContext&) -> Completion {
-                model->writeTensor(kind, name, values, asInFiles);
-                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+                model->state().writeTensor(kind, name, values, asInFiles);
+                return nothing;
               });
 }
 
-void requireSteps(double value) {
-  if (!(value >= 0 && value <= 9007199254740992.0 && value == std::floor(value))) {
-    fail(ErrorCode::Config, "a counter of steps is %g; it must be an integer from 0 to 2^53", value);
-  }
-}
-
-Napi::Value readCounters(const Napi::CallbackInfo& info) {
+// The fields of a value of State that checkpoints hold.
+template <class T, T StepState::*member>
+Napi::Value readSaved(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
-  const Napi::Object into = info[1].As<Napi::Object>();
-  requireArray(info, 1, napi_float64_array, 2);
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, into,
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model](DeviceContext&) -> Completion {
-                const double attempted = static_cast<double>(model->counter(kAttempted)),
-                             applied = static_cast<double>(model->counter(kApplied));
-                return [=](Napi::Env env, Napi::Object into) -> Napi::Value {
-                  const double values[] = {attempted, applied};
-                  fill(into, values, sizeof values);
-                  return env.Undefined();
+                return [value = model->state().read(member)](Napi::Env env, Napi::Object) {
+                  return savedValue(env, value);
                 };
               });
 }
 
 Napi::Value writeCounters(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
-  const HostTensor from = arrayArgument(info, 1, DType::F64);
-  if (from.elements() != 2) fail(ErrorCode::Internal, "counters are two numbers");
-  const double* values = reinterpret_cast<const double*>(from.data.data());
-  for (const double value : {values[0], values[1]}) requireSteps(value);
-  const int64_t attempted = static_cast<int64_t>(values[0]), applied = static_cast<int64_t>(values[1]);
+  const Counters counters = savedArgument<Counters>(info, 1);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, attempted, applied](DeviceContext&) -> Completion {
-                model->setCounter(kAttempted, attempted);
-                model->setCounter(kApplied, applied);
-                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
-              });
-}
-
-Napi::Value readScaler(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
-  const Napi::Object into = info[1].As<Napi::Object>();
-  requireArray(info, 1, napi_float64_array, kScaler);
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, into,
-              [model = handle.model](DeviceContext&) -> Completion {
-                return [values = model->scaler()](Napi::Env env, Napi::Object into) -> Napi::Value {
-                  fill(into, values.data(), sizeof values);
-                  return env.Undefined();
-                };
+              [model = handle.model, counters](DeviceContext&) -> Completion {
+                model->state().setSteps(counters.attempted, counters.applied);
+                return nothing;
               });
 }
 
 Napi::Value writeScaler(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
-  const HostTensor from = arrayArgument(info, 1, DType::F64);
-  if (from.elements() != kScaler) fail(ErrorCode::Internal, "a loss scaler is three numbers");
-  std::array<double, kScaler> values;
-  std::memcpy(values.data(), from.data.data(), sizeof values);
-  if (!(values[kScale] > 0 && values[kScale] <= 3.4e38)) {
+  const LossScaler scaler = savedArgument<LossScaler>(info, 1);
+  if (!(scaler.scale > 0 && scaler.scale <= 3.4e38)) {
     fail(ErrorCode::Config, "the loss scale is %g; it must be greater than 0 and finite in fp32",
-         values[kScale]);
+         scaler.scale);
   }
-  for (const Scaler steps : {kCleanSteps, kSkippedInRow}) requireSteps(values[steps]);
+  requireSteps("cleanSteps", scaler.cleanSteps);
+  requireSteps("skippedInRow", scaler.skippedInRow);
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, values](DeviceContext&) -> Completion {
-                model->setScaler(values);
-                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+              [model = handle.model, scaler](DeviceContext&) -> Completion {
+                model->state().write(&StepState::scaler, scaler);
+                return nothing;
               });
 }
 
@@ -330,16 +286,13 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
 
 Napi::Value prefill(const Napi::CallbackInfo& info) {
   const HostBatch inputs = batchArgument(info[1]);
-  const HostTensor lengths = arrayArgument(info, 2, DType::I32);
+  const std::vector<int32_t> lengths = arrayArgument(info, 2, DType::I32).values<int32_t>();
   const SessionHandle handle = sessionOf(info);
-  const int32_t* first = reinterpret_cast<const int32_t*>(lengths.data.data());
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [session = handle.session, inputs,
-               lengths = std::vector<int32_t>(first, first + lengths.elements())](
-                  DeviceContext& context) -> Completion {
+              [session = handle.session, inputs, lengths](DeviceContext& context) -> Completion {
                 session->prefill(context, inputs, lengths);
-                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+                return nothing;
               });
 }
 
@@ -349,7 +302,7 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [session = handle.session](DeviceContext& context) -> Completion {
                 session->forward(context);
-                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+                return nothing;
               });
 }
 
@@ -359,15 +312,13 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
   if (!(steps >= 1 && steps <= kMostVisit))
     fail(ErrorCode::Internal, "a visit of %g steps; it must be 1 to %lld", steps,
          static_cast<long long>(kMostVisit));
-  const HostTensor mask = arrayArgument(info, 2, DType::I32);
+  const std::vector<uint32_t> mask = arrayArgument(info, 2, DType::I32).values<uint32_t>();
   const Napi::Object into = info[3].As<Napi::Object>();
   const SessionHandle handle = sessionOf(info);
-  const uint32_t* words = reinterpret_cast<const uint32_t*>(mask.data.data());
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, into,
               [session = handle.session, steps = static_cast<int64_t>(steps),
-               mask = std::vector<uint32_t>(words, words + mask.elements())](
-                  DeviceContext& context) -> Completion {
+               mask](DeviceContext& context) -> Completion {
                 auto visit = std::make_shared<Visit>(session->decode(context, steps, mask));
                 return [visit](Napi::Env env, Napi::Object into) -> Napi::Value {
                   const auto copy = [&](const char* name, const auto& values) {
@@ -386,18 +337,14 @@ Napi::Value decode(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value redirect(const Napi::CallbackInfo& info) {
-  const HostTensor parents = arrayArgument(info, 1, DType::I32), tokens = arrayArgument(info, 2, DType::I32);
+  const std::vector<int32_t> parents = arrayArgument(info, 1, DType::I32).values<int32_t>(),
+                             tokens = arrayArgument(info, 2, DType::I32).values<int32_t>();
   const SessionHandle handle = sessionOf(info);
-  const auto list = [](const HostTensor& tensor) {
-    const auto* first = reinterpret_cast<const int32_t*>(tensor.data.data());
-    return std::vector<int32_t>(first, first + tensor.elements());
-  };
   return environment(info.Env())
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [session = handle.session, parents = list(parents),
-               tokens = list(tokens)](DeviceContext&) -> Completion {
+              [session = handle.session, parents, tokens](DeviceContext&) -> Completion {
                 session->redirect(parents, tokens);
-                return [](Napi::Env env, Napi::Object) { return env.Undefined(); };
+                return nothing;
               });
 }
 
@@ -430,9 +377,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("run", exported<run>);
   add("readTensor", exported<readTensor>);
   add("writeTensor", exported<writeTensor>);
-  add("readCounters", exported<readCounters>);
+  add("readCounters", exported<readSaved<Counters, &StepState::counters>>);
   add("writeCounters", exported<writeCounters>);
-  add("readScaler", exported<readScaler>);
+  add("readScaler", exported<readSaved<LossScaler, &StepState::scaler>>);
   add("writeScaler", exported<writeScaler>);
   add("createSession", exported<createSession>);
   add("prefill", exported<prefill>);

@@ -1,6 +1,7 @@
 #include "binding/arguments.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "compiler/json.h"
@@ -88,7 +89,8 @@ HostBatch batchArgument(const Napi::Value& value) {
 
 StepRequest stepArguments(const Napi::CallbackInfo& info, size_t index) {
   const Json json = parseJson(textArgument(info, index), "the step");
-  StepRequest step{integerField(json, "rows", "step", 1, 1 << 24),
+  StepRequest step;
+  step.capacity = {integerField(json, "rows", "step", 1, 1 << 24),
                    integerField(json, "time", "step", 1, 1 << 24),
                    flagField(json, "documents", "step", false)};
   for (const Json& samples : arrayField(json, "samples", "step", 1 << 20)) {
@@ -114,7 +116,32 @@ void fill(const Napi::Object& object, const void* data, size_t bytes) {
   if (to) std::memcpy(to, data, std::min(bytes, object.As<Napi::TypedArray>().ByteLength()));
 }
 
-std::string profileJson(const Model::Profile& profile) {
+Napi::Object metricsValue(Napi::Env env, const StepState& state) {
+  Napi::Object metrics = Napi::Object::New(env);
+  state.visitMetrics([&](const char* name, auto value) {
+    if constexpr (std::is_same_v<decltype(value), bool>) {
+      metrics.Set(name, value);
+    } else {
+      metrics.Set(name, static_cast<double>(value));
+    }
+  });
+  return metrics;
+}
+
+void requireSteps(const char* name, double value) {
+  if (value >= 0 && value <= 9007199254740992.0 && value == std::floor(value)) return;
+  fail(ErrorCode::Config, "%s is %g; it must be an integer from 0 to 2^53", name, value);
+}
+
+double numberProperty(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  if (info.Length() <= index || !info[index].IsObject())
+    fail(ErrorCode::Internal, "argument %zu must be an object", index);
+  const Napi::Value value = info[index].As<Napi::Object>().Get(name);
+  if (!value.IsNumber()) fail(ErrorCode::Config, "%s must be a number", name);
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+std::string profileJson(const TrainingRun::Profile& profile) {
   Json list = Json::array();
   const auto add = [&](const char* section, const std::vector<Timing>& timings) {
     for (const Timing& timing : timings) {

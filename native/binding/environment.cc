@@ -2,7 +2,7 @@
 
 #include <new>
 
-#include "engine/model.h"
+#include "engine/training_run.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -81,7 +81,7 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
   Engine* const engine = &engineOf(device);
   auto deferred = Napi::Promise::Deferred::New(env);
   if (usage) {
-    const int most = use == Use::Step ? Model::kStepsAhead : 1;
+    const int most = use == Use::Step ? TrainingRun::kStepsAhead : 1;
     if (usage->exclusive || usage->steps >= most) {
       const bool steps = use == Use::Step && !usage->exclusive;
       deferred.Reject(failureValue(env, codeName(ErrorCode::Busy),

@@ -1,4 +1,4 @@
-// defines: Environment, Completion, Work, Usage, Use, failureValue, guarded
+// How JavaScript waits for the engines: promises, and who may use a model meanwhile.
 #pragma once
 
 #include <napi.h>
@@ -26,7 +26,7 @@ struct Usage {
 };
 enum class Use : uint8_t {
   Exclusive,  // the work is done when its function returns
-  Step,       // it goes on until the device is done; Model::kStepsAhead of them may be under way
+  Step,       // it goes on until the device is done; TrainingRun::kStepsAhead of them may be under way
 };
 
 // What one JavaScript environment (main thread or worker) holds of the process: its share of the engines and

@@ -11,7 +11,7 @@ namespace {
 
 class Differentiation {
  public:
-  Differentiation(Ir& ir, const ProgramRequest& request) : ir_(ir), request_(request) {}
+  Differentiation(Ir& ir, const TrainRequest& request) : ir_(ir), request_(request) {}
 
   void run() {
     for (const auto& [output, input] : request_.seeds) {
@@ -142,13 +142,13 @@ class Differentiation {
   }
 
   Ir& ir_;
-  const ProgramRequest& request_;
+  const TrainRequest& request_;
   std::set<ValueId> wanted_, needs_;
   std::map<ValueId, std::vector<ValueId>> flows_;
 };
 
 }  // namespace
 
-void differentiate(Ir& ir, const ProgramRequest& request) { Differentiation(ir, request).run(); }
+void differentiate(Ir& ir, const TrainRequest& request) { Differentiation(ir, request).run(); }
 
 }  // namespace tesserae

@@ -1,7 +1,8 @@
 #include "compiler/ir.h"
 
-#include "ops/kernel.h"
 #include "ops/registry.h"
+#include "ops/state.h"
+#include "ops/state_values.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -11,8 +12,6 @@ namespace {
 constexpr int64_t kAlignment = 64;
 constexpr double kLargestTensor = 1099511627776.0;  // 2^40 elements: sizes in bytes stay far from overflow
 int64_t align(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
-TensorSpec flat(const char* name, int64_t n, DType type) { return {{countAxis(name, n)}, type}; }
 
 class Inference : public InferContext {
  public:
@@ -54,23 +53,9 @@ const char* arenaName(Arena arena) {
   return names[static_cast<int>(arena)];
 }
 
-StateLayout::StateLayout(const Layout& layout) {
-  int64_t at = 0;
-  const auto place = [&](int64_t size) {
-    const int64_t here = at;
-    at += align(size);
-    return here;
-  };
-  counters = place(kCounters * 8);
-  loss = place(2 * 8);
-  seed = place(4);
-  norm = place(4 * 4);
-  scaler = place(kScaler * 8);
-  positions = place(8);
-  small = at;
-  chunks = place(layout.chunks() * 2 * 4);
-  bytes = at;
-}
+StateLayout::StateLayout(const Layout& layout)
+    : chunks(sizeof(StepState)),
+      bytes(chunks + align(layout.chunks() * static_cast<int64_t>(sizeof(ChunkSettings)))) {}
 
 ValueId Ir::add(Value value) {
   double elements = 1;
@@ -107,30 +92,20 @@ ValueId Ir::gradient(const std::string& name) {
 }
 
 ValueId Ir::stateValue(const std::string& name) {
-  const int64_t n = layout.elements;
-  if (name == "counters")
-    return once(name, {name, flat("counters", kCounters, DType::I64), Arena::State, state.counters});
-  if (name == "loss") return once(name, {name, flat("loss", 2, DType::F64), Arena::State, state.loss});
-  if (name == "seed") return once(name, {name, flat("seed", 1, DType::F32), Arena::State, state.seed});
-  if (name == "norm") return once(name, {name, flat("norm", 4, DType::F32), Arena::State, state.norm});
-  if (name == "scaler")
-    return once(name, {name, flat("scaler", kScaler, DType::F64), Arena::State, state.scaler});
-  if (name == "positions")
-    return once(name, {name, flat("positions", 1, DType::F64), Arena::State, state.positions});
+  if (const StateValue* value = findStateValue(name))
+    return once(name, {name, value->spec(), Arena::State, value->offset});
   if (name == "chunks") {
     return once(name, {name,
                        {{countAxis("chunk", layout.chunks()), countAxis("fields", 2)}, DType::F32},
                        Arena::State,
-                       state.chunks});
+                       StateLayout(layout).chunks});
   }
-  if (name == "parameters") return once(name, {name, flat("elements", n, DType::F32), Arena::Parameters, 0});
-  if (name == "halfCopy") {
-    return once(name, {name, flat("elements", n, activationType(precision)), Arena::HalfCopy, 0});
+  for (Arena arena :
+       {Arena::Parameters, Arena::HalfCopy, Arena::Gradients, Arena::Moment1, Arena::Moment2, Arena::Ema}) {
+    if (name != arenaName(arena)) continue;
+    const DType type = arena == Arena::HalfCopy ? activationType(precision) : DType::F32;
+    return once(name, {name, {{countAxis("elements", layout.elements)}, type}, arena, 0});
   }
-  if (name == "gradients") return once(name, {name, flat("elements", n, DType::F32), Arena::Gradients, 0});
-  if (name == "moment1") return once(name, {name, flat("elements", n, DType::F32), Arena::Moment1, 0});
-  if (name == "moment2") return once(name, {name, flat("elements", n, DType::F32), Arena::Moment2, 0});
-  if (name == "ema") return once(name, {name, flat("elements", n, DType::F32), Arena::Ema, 0});
   const auto it = named_.find(name);
   if (it == named_.end()) fail(ErrorCode::Internal, "unknown State value '%s'", name.c_str());
   return it->second;

@@ -54,24 +54,21 @@ struct Node {
   std::vector<WriteMode> writes;  // per output, set by assignWrites
 };
 
-// Byte offsets in the State arena.
+// The State arena: StepState, then ChunkSettings for each chunk. Byte offsets.
 struct StateLayout {
   explicit StateLayout(const Layout& layout);
-  // The first `small` bytes hold what the host reads after each step.
-  int64_t counters, loss, seed, norm, scaler, positions, small;
   int64_t chunks, bytes;
 };
 
 class Ir {
  public:
   Ir(const Graph& graph, const Layout& layout, Precision precision, DeviceKind device)
-      : graph(graph), layout(layout), precision(precision), device(device), state(layout) {}
+      : graph(graph), layout(layout), precision(precision), device(device) {}
 
   const Graph& graph;
   const Layout& layout;
   const Precision precision;
   const DeviceKind device;
-  const StateLayout state;
 
   std::vector<Value> values;
   std::vector<Node> nodes;
@@ -89,8 +86,8 @@ class Ir {
   ValueId parameter(const std::string& name);  // fp32 master; one value however often it is used
   ValueId halfCopy(const std::string& name);
   ValueId gradient(const std::string& name);
-  ValueId stateValue(const std::string& name);  // counters, loss, seed, norm, scaler, positions, chunks, and
-                                                // the flat buffers
+  // A member of StepState, the chunks' settings, or a flat buffer by the name of its arena.
+  ValueId stateValue(const std::string& name);
   ValueId session(const std::string& name, TensorSpec spec);  // allocated at the first call with a name
 
   ValueId cache(TensorSpec spec);  // of the sampler

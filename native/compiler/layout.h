@@ -1,17 +1,16 @@
 // defines: Layout, ParameterSlot, makeLayout
 // Where parameters stand in the flat buffers of State. Computed once from a Graph and a padding policy,
-// before any Program; parameters, gradients, moments and 16-bit copies all share it.
+// before any Program; parameters, gradients, moments and 16-bit copies all share it. Each parameter starts on
+// a chunk; buckets and shards are runs of chunks.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "compiler/graph.h"
+#include "ops/state.h"
 
 namespace tesserae {
-
-inline constexpr int64_t kChunkElements =
-    1024;  // each parameter starts on one; buckets and shards are runs of chunks
 
 struct ParameterSlot {
   const GraphParameter* parameter;

@@ -17,27 +17,30 @@ class Lowering {
   Lowering(Ir& ir, const ProgramRequest& request)
       : ir_(ir),
         graph_(ir.graph),
-        request_(request),
-        training_(request.mode == Mode::Train),
-        sampling_(request.mode == Mode::Prefill || request.mode == Mode::Decode) {}
+        train_(std::get_if<TrainRequest>(&request)),
+        eval_(std::get_if<EvalRequest>(&request)),
+        prefill_(std::get_if<PrefillRequest>(&request)),
+        decode_(std::get_if<DecodeRequest>(&request)),
+        capacity_(capacityOf(request)),
+        cache_(prefill_  ? prefill_->cache
+               : decode_ ? decode_->cache
+                         : 0),
+        sampling_(prefill_ || decode_) {}
 
   void run() {
-    const std::vector<std::string> roles = sampling_ ? std::vector<std::string>{"logits"} : request_.outputs;
-    std::map<std::string, std::string> wanted = roleValues(roles);
-    for (const auto& [output, input] : request_.seeds) wanted.merge(roleValues({output}));
-    if (sampling_) makeSession(ir_, request_);
-    for (const std::string& name : request_.gradientsOf) {
-      const GraphInput* input = graph_.findInput(name);
-      if (!input || input->dtype != DType::F32) {
-        fail(ErrorCode::Config, "request.gradientsOf: '%s' is not a float32 input of the graph",
-             name.c_str());
-      }
+    std::map<std::string, std::string> wanted = roleValues(train_  ? train_->outputs
+                                                           : eval_ ? eval_->outputs
+                                                                   : std::vector<std::string>{"logits"});
+    if (train_) {
+      for (const auto& [output, input] : train_->seeds) wanted.merge(roleValues({output}));
+      for (const std::string& name : train_->gradientsOf) requireFloats(name);
     }
+    if (sampling_) makeSession(ir_, capacity_.rows, cache_);
     const std::set<std::string> needed = ancestors(wanted);
     const auto hasLoss = [&](const GraphNode& node) {
       return node.op == "cross_entropy" && needed.count(node.name);
     };
-    if (training_ && std::any_of(graph_.nodes.begin(), graph_.nodes.end(), hasLoss))
+    if (train_ && std::any_of(graph_.nodes.begin(), graph_.nodes.end(), hasLoss))
       ir_.emit("loss_seed", "loss_seed", "loss_seed", {}, {});
     for (const GraphNode& node : graph_.nodes) {
       if (needed.count(node.name)) lowerNode(node);
@@ -48,6 +51,12 @@ class Lowering {
   }
 
  private:
+  void requireFloats(const std::string& name) const {
+    const GraphInput* input = graph_.findInput(name);
+    if (input && input->dtype == DType::F32) return;
+    fail(ErrorCode::Config, "request.gradientsOf: '%s' is not a float32 input of the graph", name.c_str());
+  }
+
   std::map<std::string, std::string> roleValues(const std::vector<std::string>& roles) const {
     std::map<std::string, std::string> values;
     for (const std::string& role : roles) {
@@ -73,8 +82,8 @@ class Lowering {
   Axes bind(Axes axes) const {
     for (Axis& axis : axes) {
       for (Factor& factor : axis.factors) {
-        if (factor.role == FactorRole::Batch) factor.logical = factor.physical = request_.rows;
-        if (factor.role == FactorRole::Time) factor.logical = factor.physical = request_.time;
+        if (factor.role == FactorRole::Batch) factor.logical = factor.physical = capacity_.rows;
+        if (factor.role == FactorRole::Time) factor.logical = factor.physical = capacity_.time;
       }
     }
     return axes;
@@ -85,7 +94,7 @@ class Lowering {
   // Whether the Program is compiled without this input.
   bool isLeftOut(const std::string& name) const {
     const GraphInput* input = graph_.findInput(name);
-    return input && input->optional && !request_.documents;
+    return input && input->optional && !capacity_.documents;
   }
 
   // The value of a name: computed already, or an input or a parameter at its first use.
@@ -107,7 +116,7 @@ class Lowering {
       fail(ErrorCode::Config, "a model with the input '%s' can't be sampled from token ids alone",
            input.name.c_str());
     }
-    if (request_.mode == Mode::Decode) {
+    if (decode_) {
       const ValueId next = ir_.stateValue("next");
       if (!typed) return next;
       return ir_.emit("token_types", input.name, input.name,
@@ -133,15 +142,15 @@ class Lowering {
   }
 
   void lowerNode(const GraphNode& node) {
-    if (node.op == "dropout" && !training_) {
+    if (node.op == "dropout" && !train_) {
       values_[node.name] = value(node.inputs.at("x"));
       return;
     }
     Attributes attributes = node.attributes;
-    const bool drops = training_ && attributes.number("dropout", 0) > 0;
+    const bool drops = train_ && attributes.number("dropout", 0) > 0;
     if (!drops) attributes = attributes.without("dropout");
-    if (node.op == "cross_entropy" && training_ && request_.labelSmoothing > 0) {
-      attributes = attributes.with("labelSmoothing", request_.labelSmoothing);
+    if (node.op == "cross_entropy" && train_ && train_->labelSmoothing > 0) {
+      attributes = attributes.with("labelSmoothing", train_->labelSmoothing);
     }
     if (node.op == "attention" && sampling_) {
       values_[node.name] = cachedAttention(node, attributes);
@@ -156,7 +165,7 @@ class Lowering {
         inputs.push_back(operand(node, slot, it->second));
       } else if (slot == "counters" && isOptional(marked) && drops) {
         inputs.push_back(ir_.stateValue("counters"));
-      } else if (slot == "seed" && training_) {
+      } else if (slot == "seed" && train_) {
         inputs.push_back(ir_.stateValue("seed"));
       } else if (slot == "start" && sampling_) {
         inputs.push_back(ir_.stateValue("start"));
@@ -170,11 +179,11 @@ class Lowering {
     std::vector<ValueId> outputs;
     // A sequence's tokens must not depend on those that are sampled beside it.
     if (sampling_ && node.op == "linear")
-      attributes = attributes.with("rows", std::string(request_.time > 1 ? "many" : "few"));
+      attributes = attributes.with("rows", std::string(capacity_.time > 1 ? "many" : "few"));
     if (sampling_ && node.name == graph_.outputs.at("logits")) {
       if (node.op != "linear")
         fail(ErrorCode::Config, "%s: only logits of a linear layer can be sampled", node.name.c_str());
-      if (request_.mode == Mode::Prefill) inputs[0] = lastPosition(inputs[0]);
+      if (prefill_) inputs[0] = lastPosition(inputs[0]);
       // 16-bit logits would make near ones equal.
       attributes = attributes.with("result", std::string("float32"));
       outputs = {ir_.stateValue("logits")};
@@ -195,9 +204,9 @@ class Lowering {
 
   void requirePositions(const GraphNode& node) const {
     const int64_t positions = ir_.layout.find(node.inputs.at("weight"))->spec.axes[0].logical();
-    if (request_.cache <= positions) return;
+    if (cache_ <= positions) return;
     fail(ErrorCode::Config, "a cache of %lld positions is longer than the model's %lld",
-         static_cast<long long>(request_.cache), static_cast<long long>(positions));
+         static_cast<long long>(cache_), static_cast<long long>(positions));
   }
 
   ValueId cachedAttention(const GraphNode& node, const Attributes& attributes) {
@@ -221,7 +230,7 @@ class Lowering {
   ValueId cacheOf(Axis heads, DType type) {
     const auto layers = std::count_if(graph_.nodes.begin(), graph_.nodes.end(),
                                       [](const GraphNode& node) { return node.op == "attention"; });
-    const int64_t pages = (request_.cache + kPagePositions - 1) / kPagePositions;
+    const int64_t pages = (cache_ + kPagePositions - 1) / kPagePositions;
     const TensorSpec spec{{countAxis("pages", pages), countAxis("layers", layers), countAxis("kv", 2),
                            batchAxis(), countAxis("positions", kPagePositions), std::move(heads)},
                           type};
@@ -237,8 +246,14 @@ class Lowering {
 
   Ir& ir_;
   const Graph& graph_;
-  const ProgramRequest& request_;
-  const bool training_, sampling_;
+  // The request; null where it is of another mode.
+  const TrainRequest* const train_;
+  const EvalRequest* const eval_;
+  const PrefillRequest* const prefill_;
+  const DecodeRequest* const decode_;
+  const Capacity capacity_;
+  const int64_t cache_;  // positions; 0 unless sampling
+  const bool sampling_;
   int64_t layer_ = 0;  // of attention
   std::map<std::string, ValueId> values_;
 };
@@ -247,7 +262,7 @@ class Lowering {
 
 void lower(Ir& ir, const ProgramRequest& request) { Lowering(ir, request).run(); }
 
-void lowerUpdate(Ir& ir, const ProgramRequest& request) {
+void lowerUpdate(Ir& ir, const UpdateRequest& request) {
   const ValueId rates =
       ir.add({"learningRates", {{countAxis("step", request.scheduleSteps)}, DType::F32}, Arena::Schedule, 0});
   const ValueId norm = ir.stateValue("norm");

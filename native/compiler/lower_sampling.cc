@@ -22,11 +22,8 @@ const Axis& vocabularyOf(const Ir& ir) {
 
 }  // namespace
 
-void makeSession(Ir& ir, const ProgramRequest& request) {
-  if (request.cache < 1)
-    fail(ErrorCode::Config, "request.cache is missing: positions that the sampler keeps");
-  const SamplingFeatures& features = request.sampling;
-  const Axis batch{"batch", {{request.rows, request.rows, FactorRole::Batch}}};
+void makeSession(Ir& ir, int64_t rows, int64_t cache, const SamplingFeatures& features) {
+  const Axis batch{"batch", {{rows, rows, FactorRole::Batch}}};
   const Axis one{"time", {{1, 1, FactorRole::Time}}};
   const Axis& vocabulary = vocabularyOf(ir);
   const Axis words = countAxis("words", maskWords(vocabulary.logical()));
@@ -47,16 +44,16 @@ void makeSession(Ir& ir, const ProgramRequest& request) {
   for (const std::string name : {"types", "subtypes"}) {
     if (!ir.graph.findInput(name)) continue;
     keep((name + "Of").c_str(), {countAxis("ids", vocabulary.logical())}, DType::I32);
-    keep((name + "At").c_str(), {batch, countAxis("positions", request.cache)}, DType::I32);
+    keep((name + "At").c_str(), {batch, countAxis("positions", cache)}, DType::I32);
   }
   if (features.bias) keep("bias", {vocabulary}, DType::F32);
   if (features.mask) keep("mask", {batch, words}, DType::U32);
   if (features.sets) {
-    keep("setAt", {batch, countAxis("positions", request.cache)}, DType::I32);
-    keep("sets", {countAxis("positions", request.cache), words}, DType::U32);
+    keep("setAt", {batch, countAxis("positions", cache)}, DType::I32);
+    keep("sets", {countAxis("positions", cache), words}, DType::U32);
   }
   if (features.penalties) keep("counts", {batch, vocabulary}, DType::U32);
-  if (features.ngrams) keep("history", {batch, countAxis("positions", request.cache)}, DType::I32);
+  if (features.ngrams) keep("history", {batch, countAxis("positions", cache)}, DType::I32);
   if (features.logProbs >= 0) {
     keep("logProb", {visit, batch}, DType::F32);
   }
@@ -66,9 +63,9 @@ void makeSession(Ir& ir, const ProgramRequest& request) {
   }
 }
 
-void lowerChoose(Ir& ir, const ProgramRequest& request) {
-  makeSession(ir, request);
-  const SamplingFeatures& features = request.sampling;
+void lowerChoose(Ir& ir, const ChooseRequest& request) {
+  const SamplingFeatures& features = request.features;
+  makeSession(ir, request.rows, request.cache, features);
   const auto when = [&](bool wanted, const char* name) { return wanted ? ir.stateValue(name) : kAbsent; };
   const ValueId logits = ir.stateValue("logits"), settings = ir.stateValue("settings");
   const ValueId stops = ir.stateValue("stops"), stream = ir.stateValue("stream");

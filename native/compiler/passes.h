@@ -8,21 +8,21 @@
 
 namespace tesserae {
 
-// Graph → forward calls for the request's mode and capacity.
+// Graph → forward calls for the request's mode and capacity: to train, evaluate, prefill or decode.
 void lower(Ir& ir, const ProgramRequest& request);
 
 // The update Program: norm, clipping, optimizer, counters.
-void lowerUpdate(Ir& ir, const ProgramRequest& request);
+void lowerUpdate(Ir& ir, const UpdateRequest& request);
 
 // What a sampler keeps of its rows: the same places in all its Programs, since sizes depend on rows, cache
 // and features alone and what only some features need comes last.
-void makeSession(Ir& ir, const ProgramRequest& request);
+void makeSession(Ir& ir, int64_t rows, int64_t cache, const SamplingFeatures& features = {});
 
 // The Program that chooses the next token of each row from the logits of a prefill or decode Program.
-void lowerChoose(Ir& ir, const ProgramRequest& request);
+void lowerChoose(Ir& ir, const ChooseRequest& request);
 
 // Appends the backward calls of a training Program.
-void differentiate(Ir& ir, const ProgramRequest& request);
+void differentiate(Ir& ir, const TrainRequest& request);
 
 // Fuses producers and consumers where the device's contract absorbs them.
 void rewrite(Ir& ir);

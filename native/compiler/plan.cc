@@ -108,17 +108,14 @@ class Planner {
 
  private:
   Program compileMicro() const {
-    ProgramRequest request;
-    request.mode = Mode::Train;
-    request.rows = rows_;
-    request.time = time_;
+    TrainRequest request;
+    request.capacity = {rows_, time_};
     request.frozen = frozen_;
     return compile(graph_, layout_, precision_, device_, kThreads, request);
   }
 
   Program compileUpdate() const {
-    ProgramRequest request;
-    request.mode = Mode::Update;
+    UpdateRequest request;
     request.optimizer = optimizer_.name;
     request.optimizerAttributes = optimizer_.attributes;
     request.emaDecay = emaDecay_;

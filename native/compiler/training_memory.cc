@@ -53,7 +53,7 @@ std::vector<MemoryOwner> trainingMemory(const Layout& layout, const Program& mic
       {Arena::Moment2, usesArena(update, Arena::Moment2) ? flat : 0},
       {Arena::Ema, usesArena(update, Arena::Ema) ? flat : 0},
       {Arena::State, StateLayout(layout).bytes},
-      {Arena::Schedule, update.request.scheduleBytes()},
+      {Arena::Schedule, std::get<UpdateRequest>(update.request).scheduleBytes()},
       {Arena::Inputs, micro.inputBytes},
       {Arena::Outputs, std::max(micro.outputBytes, update.outputBytes)},
       {Arena::Workspace, std::max(micro.workspaceBytes, update.workspaceBytes)}};
@@ -71,8 +71,8 @@ int64_t totalBytes(const std::vector<MemoryOwner>& owners) {
 int64_t largestRows(const Graph& graph, const Layout& layout, const Program& micro, const Program& update,
                     int threads, int64_t available) {
   const auto fits = [&](int64_t rows) {
-    ProgramRequest request = micro.request;
-    request.rows = rows;
+    TrainRequest request = std::get<TrainRequest>(micro.request);
+    request.capacity.rows = rows;
     try {
       const Program program = compile(graph, layout, micro.precision, micro.device, threads, request);
       return totalBytes(trainingMemory(layout, program, update)) <= available;
@@ -98,6 +98,7 @@ int64_t largestRows(const Graph& graph, const Layout& layout, const Program& mic
 void requireTrainingMemory(const Graph& graph, const Layout& layout, const Program& micro,
                            const Program& update, int threads, int64_t available) {
   const std::vector<MemoryOwner> owners = trainingMemory(layout, micro, update);
+  const Capacity capacity = capacityOf(micro.request);
   if (totalBytes(owners) <= available) return;
   const int64_t rows = largestRows(graph, layout, micro, update, threads, available);
   const std::string fitting =
@@ -106,8 +107,8 @@ void requireTrainingMemory(const Graph& graph, const Layout& layout, const Progr
                : "not even one row fits: use shorter rows or a smaller model";
   fail(ErrorCode::OutOfMemory,
        "a training step of %lld rows × %lld positions needs more memory than there is; %s\n%s",
-       static_cast<long long>(micro.request.rows), static_cast<long long>(micro.request.time),
-       fitting.c_str(), memoryTable(owners, available).c_str());
+       static_cast<long long>(capacity.rows), static_cast<long long>(capacity.time), fitting.c_str(),
+       memoryTable(owners, available).c_str());
 }
 
 }  // namespace tesserae

@@ -5,7 +5,7 @@
 #include <system_error>
 #include <vector>
 
-#include "engine/model.h"
+#include "engine/model_options.h"
 #include "runtime/threads.h"
 #ifdef TESSERAE_CUDA
 #include "ops/cuda_gemm.h"

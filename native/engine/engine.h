@@ -1,4 +1,3 @@
-// defines: Engine
 #pragma once
 
 #include <deque>

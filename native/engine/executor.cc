@@ -185,7 +185,7 @@ void checkBatch(const Program& program, const Graph& graph, const HostBatch& bat
   for (const auto& [name, tensor] : batch) {
     const GraphInput* input = graph.findInput(name);
     if (!input) fail(ErrorCode::Data, "the model has no input '%s'", name.c_str());
-    if (input->optional && !program.request.documents)
+    if (input->optional && !capacityOf(program.request).documents)
       fail(ErrorCode::Data, "'%s' is given to a program without documents", name.c_str());
   }
   // In the Graph's order: tokens come before the targets that are made of them.
@@ -206,7 +206,7 @@ void checkBatch(const Program& program, const Graph& graph, const HostBatch& bat
       checkIds(input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements(),
                spec.axes.back().logical());
     } else if (spec.axes.size() == 1) {
-      checkLengths(input, program.request.time, tensor);
+      checkLengths(input, capacityOf(program.request).time, tensor);
     } else if (input.dtype == DType::I32 && isOfPositions(spec)) {
       checkStarts(input, spec, tensor);
     }
@@ -228,6 +228,12 @@ void stage(const Program& program, const HostBatch& batch, char* staged) {
   }
 }
 
+void upload(Device& device, const Program& program, const HostBatch& batch, const Bases& bases) {
+  std::vector<char> staged(static_cast<size_t>(program.inputBytes));
+  stage(program, batch, staged.data());
+  device.write(bases[static_cast<int>(Arena::Inputs)], staged.data(), program.inputBytes);
+}
+
 void prepare(DeviceContext& context, const Program& program, Bases& bases) {
   const std::pair<DeviceArena*, int64_t> arenas[] = {{&context.inputs, program.inputBytes},
                                                      {&context.outputs, program.outputBytes},
@@ -241,13 +247,13 @@ void prepare(DeviceContext& context, const Program& program, Bases& bases) {
   const int64_t available = wanted > 0 ? context.device->available() : 0;
   if (wanted > available) {
     constexpr double MiB = 1 << 20;
+    const Capacity capacity = capacityOf(program.request);
     fail(ErrorCode::OutOfMemory,
          "a batch of %lld rows × %lld positions needs %.0f MiB more (workspace %.0f, inputs %.0f, outputs "
          "%.0f) and "
          "%.0f MiB are available; use fewer rows and more accumulation, or shorter rows",
-         static_cast<long long>(program.request.rows), static_cast<long long>(program.request.time),
-         wanted / MiB, program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB,
-         available / MiB);
+         static_cast<long long>(capacity.rows), static_cast<long long>(capacity.time), wanted / MiB,
+         program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB, available / MiB);
   }
   for (const auto& [arena, bytes] : arenas) arena->reserve(*context.device, bytes);
   bases[static_cast<int>(Arena::Inputs)] = context.inputs.data();

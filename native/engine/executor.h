@@ -1,5 +1,4 @@
-// defines: DeviceContext, HostTensor, HostBatch, RunOptions, Tap, Timing, Observers, Bases, checkBatch,
-// stage, prepare, execute, timingsOf, download
+// Runs Programs call by call, in the memory that it is given.
 #pragma once
 
 #include <array>
@@ -27,6 +26,12 @@ struct HostTensor {
   std::vector<int64_t> shape;
   std::vector<std::byte> data;
   int64_t elements() const { return static_cast<int64_t>(data.size()) / dtypeSize(dtype); }
+  // The elements as T, whose size is that of the dtype.
+  template <class T>
+  std::vector<T> values() const {
+    const T* first = reinterpret_cast<const T*>(data.data());
+    return std::vector<T>(first, first + data.size() / sizeof(T));
+  }
 };
 using HostBatch = std::map<std::string, HostTensor>;
 
@@ -61,6 +66,9 @@ void checkBatch(const Program& program, const Graph& graph, const HostBatch& bat
 
 // Writes a batch that was checked as it stands in the Program's inputs, `program.inputBytes` from `staged`.
 void stage(const Program& program, const HostBatch& batch, char* staged);
+
+// Writes it to the Program's inputs on the device, and waits for that.
+void upload(Device& device, const Program& program, const HostBatch& batch, const Bases& bases);
 
 // Enqueues a Program call by call. `add`: gradients and the loss are added to, not stored. The DeviceContext
 // must be large enough (prepare). Without options and taps nothing waits for the device.

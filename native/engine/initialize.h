@@ -1,4 +1,3 @@
-// defines: drawInitialValues
 #pragma once
 
 #include <vector>

@@ -78,13 +78,14 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
     drawn_.push_back(stepOf(drawn[row], "drawn"));
     stream.insert(stream.end(), {stepOf(seeds[row], "seeds"), drawn_.back()});
   }
-  model_->program(request(Mode::Decode));  // throws where the model can't be sampled
-  const Program& choose = model_->program(request(Mode::Choose));
-  memory_ = std::exchange(model_->spare_[0], {});
-  cache_ = std::exchange(model_->spare_[1], {});
-  requireMemory(*model_->device_, choose.sessionBytes - memory_.bytes(), "the sampler's logits and settings",
+  program(decodeRequest());  // throws where the model can't be sampled
+  const Program& choose = program(chooseRequest());
+  SessionArenas spare = model_->takeSpare();
+  memory_ = std::move(spare.memory);
+  cache_ = std::move(spare.cache);
+  requireMemory(model_->device(), choose.sessionBytes - memory_.bytes(), "the sampler's logits and settings",
                 "use fewer rows");
-  memory_.reserve(*model_->device_, choose.sessionBytes);
+  memory_.reserve(model_->device(), choose.sessionBytes);
   positions_.assign(static_cast<size_t>(rows_), 0);
   prompt_.resize(static_cast<size_t>(rows_));
   write("stream", stream);
@@ -106,10 +107,10 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
   write("stops", stops);
   if (features_.bias) {
     const HostTensor& bias = arrayOf(arrays, "bias", DType::F32, vocabulary);
-    model_->device_->write(place("bias"), bias.data.data(), vocabulary * 4);
+    model_->device().write(place("bias"), bias.data.data(), vocabulary * 4);
   }
   for (const std::string name : {"types", "subtypes"}) {
-    const GraphInput* input = model_->graph_.findInput(name);
+    const GraphInput* input = model_->graph().findInput(name);
     if (!input) continue;
     const std::pair<std::string, int64_t> tables[] = {{name + "Of", vocabulary},
                                                       {name + "At", rows_ * capacity_}};
@@ -123,7 +124,7 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
       if (wrong != types + elements)
         fail(ErrorCode::Config, "session.%s has the type %d; it must be below %lld", table.c_str(), *wrong,
              static_cast<long long>(input->below.value_or(0)));
-      model_->device_->write(place(table.c_str()), types, elements * 4);
+      model_->device().write(place(table.c_str()), types, elements * 4);
     }
   }
   if (!features_.sets) return;
@@ -136,27 +137,17 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
     fail(ErrorCode::Config,
          "session.sets must be at most %lld sets of %lld words, and setAt −1 or one of them",
          static_cast<long long>(capacity_), static_cast<long long>(words));
-  model_->device_->write(place("setAt"), which, rows_ * capacity_ * 4);
-  model_->device_->write(place("sets"), sets.data.data(), sets.elements() * 4);
+  model_->device().write(place("setAt"), which, rows_ * capacity_ * 4);
+  model_->device().write(place("sets"), sets.data.data(), sets.elements() * 4);
 }
 
 Session::~Session() {
   if (memory_.bytes() + cache_.bytes() > kMostSpare) return;
-  model_->spare_[0] = std::move(memory_);
-  model_->spare_[1] = std::move(cache_);
-}
-
-ProgramRequest Session::request(Mode mode) const {
-  ProgramRequest request;
-  request.mode = mode;
-  request.rows = rows_;
-  request.cache = capacity_;
-  if (mode == Mode::Choose) request.sampling = features_;
-  return request;
+  model_->keepSpare({std::move(memory_), std::move(cache_)});
 }
 
 const Value& Session::value(const char* name) const {
-  for (const Value& value : model_->program(request(Mode::Choose)).values) {
+  for (const Value& value : program(chooseRequest()).values) {
     if (value.arena == Arena::Session && value.name == name) return value;
   }
   fail(ErrorCode::Internal, "the session has no '%s'", name);
@@ -189,17 +180,17 @@ void Session::writePrompt() {
 
 // Where a Program finds its memory, the cache grown to hold so many positions.
 Bases Session::basesFor(DeviceContext& context, const Program& program, int64_t positions) {
-  Bases bases = model_->bases();
+  Bases bases = model_->state().bases();
   prepare(context, program, bases);
   for (const Value& value : program.values) {
     if (value.arena != Arena::Cache) continue;
     const int64_t pages = (std::min(positions, capacity_) + kPagePositions - 1) / kPagePositions;
     const int64_t bytes = value.spec.bytes() / value.spec.axes[0].physical() * pages;
-    const int64_t kept = model_->device_->kind() == DeviceKind::CUDA ? cache_.bytes() : 0;
+    const int64_t kept = model_->device().kind() == DeviceKind::CUDA ? cache_.bytes() : 0;
     if (bytes > cache_.bytes())
-      requireMemory(*model_->device_, bytes - kept, "the sampler's keys and values",
+      requireMemory(model_->device(), bytes - kept, "the sampler's keys and values",
                     "use fewer rows or shorter texts");
-    cache_.reserve(*model_->device_, bytes);
+    cache_.reserve(model_->device(), bytes);
   }
   bases[static_cast<int>(Arena::Session)] = memory_.data();
   bases[static_cast<int>(Arena::Cache)] = cache_.data();
@@ -214,9 +205,8 @@ void Session::prefill(DeviceContext& context, const HostBatch& inputs, const std
          static_cast<long long>(rows_));
   }
   if (chose_) fail(ErrorCode::Data, "prefill after decode: a prompt is read before tokens are chosen");
-  ProgramRequest request = this->request(Mode::Prefill);
-  request.time = tokens->second.elements() / rows_;
-  const Program& program = model_->program(request);
+  const PrefillRequest request{rows_, tokens->second.elements() / rows_, capacity_};
+  const Program& program = this->program(request);
   int32_t most = 0;
   for (size_t row = 0; row < lengths.size(); ++row) {
     const int32_t length = lengths[row], start = positions_[row];
@@ -227,8 +217,8 @@ void Session::prefill(DeviceContext& context, const HostBatch& inputs, const std
     most = std::max(most, start + length);
   }
   const Bases bases = basesFor(context, program, most);
-  checkBatch(program, model_->graph_, inputs);
-  model_->upload(program, inputs, bases);
+  checkBatch(program, model_->graph(), inputs);
+  upload(model_->device(), program, inputs, bases);
   write("start", positions_);
   write("lengths", lengths);
   const auto* ids = reinterpret_cast<const int32_t*>(tokens->second.data.data());
@@ -238,16 +228,16 @@ void Session::prefill(DeviceContext& context, const HostBatch& inputs, const std
     prompt_[row].insert(prompt_[row].end(), first, first + lengths[row]);
   }
   writePrompt();
-  execute(*model_->device_, program, bases, model_->options_.threads, false);
+  execute(model_->device(), program, bases, model_->threads(), false);
   started_ = pending_ = true;
 }
 
 void Session::forward(DeviceContext& context) {
   if (!started_) fail(ErrorCode::Data, "decode before prefill: a sequence needs a first token");
   if (pending_) return;
-  Model::Compiled& decode = model_->compiled(request(Mode::Decode));
+  CompiledProgram& decode = model_->programs().find(decodeRequest());
   const int32_t most = *std::max_element(positions_.begin(), positions_.end());
-  model_->enqueue(decode, basesFor(context, decode.program, most), false);
+  model_->programs().enqueue(decode, basesFor(context, decode.program, most), false);
   pending_ = true;
 }
 
@@ -267,7 +257,7 @@ void Session::redirect(const std::vector<int32_t>& parents, const std::vector<in
     moved |= parents[r] != row;
   }
   write("next", tokens);
-  const Program& decode = model_->program(request(Mode::Decode));
+  const Program& decode = program(decodeRequest());
   for (const Value& value : decode.values) {
     if (value.arena != Arena::Cache || !moved) continue;
     const TensorSpec& spec = value.spec;  // (pages, layers, 2, B, positions of a page, heads)
@@ -276,15 +266,15 @@ void Session::redirect(const std::vector<int32_t>& parents, const std::vector<in
     const int64_t pages =
         (*std::max_element(positions_.begin(), positions_.end()) + kPagePositions - 1) / kPagePositions;
     const int64_t slabs = std::min(pages * ofPage, cache_.bytes() / bytes);
-    requireMemory(*model_->device_, bytes - slab_.bytes(), "beams that change places", "use fewer of them");
-    slab_.reserve(*model_->device_, bytes);
+    requireMemory(model_->device(), bytes - slab_.bytes(), "beams that change places", "use fewer of them");
+    slab_.reserve(model_->device(), bytes);
     for (int64_t slab = 0; slab < slabs; ++slab) {
       char* const at = cache_.data() + slab * bytes;
-      model_->device_->copy(slab_.data(), at, bytes);
+      model_->device().copy(slab_.data(), at, bytes);
       for (int64_t row = 0; row < rows_; ++row) {
         const int64_t parent = parents[static_cast<size_t>(row)];
         if (parent != row)
-          model_->device_->copy(at + row * rowBytes, slab_.data() + parent * rowBytes, rowBytes);
+          model_->device().copy(at + row * rowBytes, slab_.data() + parent * rowBytes, rowBytes);
       }
     }
   }
@@ -295,7 +285,7 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
     fail(ErrorCode::Internal, "a visit of %lld steps; it must be 1 to %lld", static_cast<long long>(steps),
          static_cast<long long>(kMostVisit));
   forward(context);
-  Model::Compiled& choose = model_->compiled(request(Mode::Choose));
+  CompiledProgram& choose = model_->programs().find(chooseRequest());
   const Bases chooseBases = basesFor(context, choose.program, 0);
   if (features_.mask) {
     const size_t words = static_cast<size_t>(rows_ * maskWords(value("logits").spec.axes[1].logical()));
@@ -311,15 +301,15 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
         position = std::min<int32_t>(position + 1, static_cast<int32_t>(capacity_));
       forward(context);
     }
-    model_->enqueue(choose, chooseBases, false);
+    model_->programs().enqueue(choose, chooseBases, false);
     pending_ = false;
-    if (model_->device_->kind() != DeviceKind::CPU) continue;
+    if (model_->device().kind() != DeviceKind::CPU) continue;
     // Looking costs nothing there.
     const auto* states = reinterpret_cast<const int32_t*>(place("finished"));
     if (std::all_of(states, states + rows_, [](int32_t state) { return state != kRunning; })) break;
   }
   std::vector<char> report(static_cast<size_t>(choose.program.sessionReport));
-  model_->device_->read(report.data(), memory_.data(), choose.program.sessionReport);
+  model_->device().read(report.data(), memory_.data(), choose.program.sessionReport);
   const auto reported = [&](const char* name) { return report.data() + (place(name) - memory_.data()); };
   const auto* stream = reinterpret_cast<const int64_t*>(reported("stream"));
   const auto* start = reinterpret_cast<const int32_t*>(reported("start"));

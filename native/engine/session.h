@@ -1,4 +1,4 @@
-// defines: Session, Visit
+// Sampling: sequences that grow token by token.
 #pragma once
 
 #include <memory>
@@ -47,19 +47,23 @@ class Session {
   int64_t logProbs() const { return features_.logProbs; }
 
  private:
-  ProgramRequest request(Mode mode) const;
+  DecodeRequest decodeRequest() const { return {rows_, capacity_}; }
+  ChooseRequest chooseRequest() const { return {rows_, capacity_, features_}; }
+  const Program& program(const ProgramRequest& request) const {
+    return model_->programs().find(request).program;
+  }
   Bases basesFor(DeviceContext& context, const Program& program, int64_t positions);
   const Value& value(const char* name) const;
   char* place(const char* name) const { return memory_.data() + value(name).offset; }
   void writePrompt();
   template <class T>
   void write(const char* name, const std::vector<T>& values) {
-    model_->device_->write(place(name), values.data(), static_cast<int64_t>(values.size() * sizeof(T)));
+    model_->device().write(place(name), values.data(), static_cast<int64_t>(values.size() * sizeof(T)));
   }
   template <class T>
   std::vector<T> read(const char* name, int64_t count) const {
     std::vector<T> values(static_cast<size_t>(count));
-    model_->device_->read(values.data(), place(name), count * static_cast<int64_t>(sizeof(T)));
+    model_->device().read(values.data(), place(name), count * static_cast<int64_t>(sizeof(T)));
     return values;
   }
 

@@ -1,4 +1,3 @@
-// defines: Extent, TensorView, Counter, Scaler, KernelContext, Kernel, TESSERAE_BOTH
 // What a kernel sees of a call: plain data, no templates of the standard library (CPU kernels are compiled
 // once per instruction set into one binary, and a shared inline function would be linked from an arbitrary
 // one of them).
@@ -39,23 +38,11 @@ struct TensorView {
   int32_t* i32() const { return static_cast<int32_t*>(data); }
   int64_t* i64() const { return static_cast<int64_t*>(data); }
   uint32_t* u32() const { return static_cast<uint32_t*>(data); }
-};
-
-// The State vector `counters` (int64): what random numbers and schedules are indexed by.
-enum Counter : int64_t {
-  kAttempted = 0,    // optimizer steps tried: random numbers, data cursor
-  kApplied = 1,      // optimizer steps taken: Adam's t, the schedule
-  kFirstSample = 2,  // index in the optimizer step of this micro-step's first row, over micro-steps and ranks
-  kSeed = 3,         // of the model
-  kCounters = 4,
-};
-
-// The State vector `scaler` (float64) of dynamic loss scaling.
-enum Scaler : int64_t {
-  kScale = 0,         // what the loss is multiplied by
-  kCleanSteps = 1,    // steps with a finite gradient since the scale last changed
-  kSkippedInRow = 2,  // steps without one since the last that had one
-  kScaler = 3,
+  // A value of State as its struct (state.h).
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
 };
 
 struct KernelContext {

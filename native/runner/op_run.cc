@@ -41,23 +41,24 @@ std::vector<double> numbers(const Json& json, const std::string& what) {
   return values;
 }
 
-// Elements of an input at the request's capacity.
-int64_t elementsOf(const GraphInput& input, const ProgramRequest& request) {
+int64_t elementsOf(const GraphInput& input, const Capacity& capacity) {
   int64_t n = 1;
   for (const Axis& axis : input.axes) {
     const FactorRole role = axis.factors[0].role;
-    n *= role == FactorRole::Batch ? request.rows : role == FactorRole::Time ? request.time : axis.logical();
+    n *= role == FactorRole::Batch  ? capacity.rows
+         : role == FactorRole::Time ? capacity.time
+                                    : axis.logical();
   }
   return n;
 }
 
-HostTensor inputOf(const GraphInput& input, const Json& json, const ProgramRequest& request) {
+HostTensor inputOf(const GraphInput& input, const Json& json, const Capacity& capacity) {
   const bool integers = input.dtype == DType::I32;
   std::vector<double> values;
   if (json.is_object()) {
     std::mt19937_64 random(static_cast<uint64_t>(
         integerField(json, integers ? "ids" : "normal", "inputs." + input.name, 0, INT64_MAX)));
-    values.resize(static_cast<size_t>(elementsOf(input, request)));
+    values.resize(static_cast<size_t>(elementsOf(input, capacity)));
     std::normal_distribution<double> normal;
     std::uniform_int_distribution<int64_t> ids(0, input.below.value_or(1) - 1);
     for (double& value : values) value = integers ? static_cast<double>(ids(random)) : normal(random);
@@ -111,7 +112,7 @@ class Case {
     const ModelOptions modelOptions = ModelOptions::parse(options.dump());
     openDevice(context_, modelOptions.device);
     model_ = std::make_shared<Model>(field(json, "graph", "case").dump(), modelOptions, context_.device);
-    request_ = ProgramRequest::parse(field(json, "request", "case"));
+    request_ = parseRequest(field(json, "request", "case"));
   }
 
   Json run() {
@@ -119,13 +120,13 @@ class Case {
                expectations = json_.value("expected", Json::object());
     for (const auto& [name, values] : parameters.items()) {
       const std::vector<double> wide = numbers(values, "parameters." + name);
-      model_->writeTensor("parameter", name, {wide.begin(), wide.end()});
+      model_->state().writeTensor("parameter", name, {wide.begin(), wide.end()});
     }
     HostBatch batch;
     for (const auto& [name, values] : objectField(json_, "inputs", "case").items()) {
       const GraphInput* input = model_->graph().findInput(name);
       if (!input) fail(ErrorCode::Config, "inputs.%s: the graph has no such input", name.c_str());
-      batch[name] = inputOf(*input, values, request_);
+      batch[name] = inputOf(*input, values, capacityOf(request_));
     }
     const Json options = json_.value("run", Json::object());
     RunOptions runOptions;
@@ -150,7 +151,8 @@ class Case {
     const auto it = result.outputs.find(name);
     if (it != result.outputs.end()) return asDoubles(it->second);
     if (name.size() > 3 && name.rfind("d(", 0) == 0) {
-      const std::vector<float> gradient = model_->readTensor("gradient", name.substr(2, name.size() - 3));
+      const std::vector<float> gradient =
+          model_->state().readTensor("gradient", name.substr(2, name.size() - 3));
       return {gradient.begin(), gradient.end()};
     }
     fail(ErrorCode::Config, "expected.%s is neither an output nor the gradient of a parameter", name.c_str());

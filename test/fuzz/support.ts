@@ -12,7 +12,7 @@ interface TextAddon {
   createModel(graph: string, options: string): Promise<object>;
   run(model: object, request: string, inputs: object, options: string): Promise<object>;
   configureTraining(model: object, options: string, rates: unknown, momenta: unknown): Promise<void>;
-  trainStep(model: object, request: string, batches: object[], result: Float64Array): Promise<void>;
+  trainStep(model: object, request: string, batches: object[]): Promise<object>;
   disposeModel(model: object): void;
 }
 

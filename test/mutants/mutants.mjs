@@ -129,7 +129,7 @@ export const mutants = [
   },
   {
     name: 'a frozen parameter moves',
-    file: 'native/engine/training.cc',
+    file: 'native/engine/training_run.cc',
     search: 'slot.parameter->trainable && own.trainable ?',
     replace: 'slot.parameter->trainable ?',
     ...optimizers('adamw parameters have rates and decays of their own'),
@@ -137,7 +137,7 @@ export const mutants = [
   {
     name: 'a skipped step moves the average',
     file: 'native/ops/ema/cpu.cc',
-    search: 'if (c.inputs[1].f32()[kApply] == 0) return;',
+    search: 'if (c.inputs[1].as<GradientNorm>()->applies == 0) return;',
     replace: '',
     ...optimizers('adamw a step that is not applied'),
   },
@@ -151,8 +151,8 @@ export const mutants = [
   {
     name: 'every row of a batch has the same dropout mask',
     file: 'native/ops/dropout/cpu.cc',
-    search: 'counters[kFirstSample] + row / rowsOfSample',
-    replace: 'counters[kFirstSample]',
+    search: 'counters.firstSample + row / rowsOfSample',
+    replace: 'counters.firstSample',
     gate: 'test/unit/ops/dropout.test.ts',
   },
   {

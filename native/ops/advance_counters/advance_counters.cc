@@ -1,18 +1,16 @@
 // The end of an optimizer step: counts it as tried, and as taken unless its gradient was not finite.
-#include "ops/kernel.h"
 #include "ops/registry.h"
+#include "ops/state_values.h"
 
 namespace tesserae {
 
 namespace {
 
 void inferAdvanceCounters(InferContext& c) {
-  enum { kCounterVector, kNorm };
-  c.require(
-      c.input(kCounterVector).physicalElements() == kCounters && c.input(kCounterVector).dtype == DType::I64,
-      "counters must be four int64, not " + c.input(kCounterVector).describe());
-  c.require(c.input(kNorm).physicalElements() == 4, "norm must be what gradient_norm gives");
-  c.output(0, c.input(kCounterVector));
+  enum { kCounters, kNorm };
+  requireState(c, kCounters, "counters");
+  requireState(c, kNorm, "norm");
+  c.output(0, stateSpec("counters"));
 }
 
 }  // namespace

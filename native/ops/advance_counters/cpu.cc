@@ -1,15 +1,15 @@
 #include "ops/registry.h"
+#include "ops/state.h"
 
 namespace tesserae::TESSERAE_ISA {
 
 namespace {
 
 void advanceCounters(const KernelContext& c) {
-  enum { kNorm, kMultiplier, kApply };
-  int64_t* counters = c.outputs[0].i64();
-  counters[kAttempted] += 1;
-  counters[kApplied] += c.inputs[1].f32()[kApply] != 0 ? 1 : 0;
-  counters[kFirstSample] = 0;
+  Counters* counters = c.outputs[0].as<Counters>();
+  counters->attempted += 1;
+  counters->applied += c.inputs[1].as<GradientNorm>()->applies != 0 ? 1 : 0;
+  counters->firstSample = 0;
 }
 
 }  // namespace

@@ -1,19 +1,20 @@
 #include "ops/cuda_support.cuh"
 #include "ops/registry.h"
+#include "ops/state.h"
 
 namespace tesserae {
 
 namespace {
 
-__global__ void advanceCountersKernel(int64_t* counters, const float* norm) {
-  enum { kNorm, kMultiplier, kApply };
-  counters[kAttempted] += 1;
-  counters[kApplied] += norm[kApply] != 0 ? 1 : 0;
-  counters[kFirstSample] = 0;
+__global__ void advanceCountersKernel(Counters* counters, const GradientNorm* norm) {
+  counters->attempted += 1;
+  counters->applied += norm->applies != 0 ? 1 : 0;
+  counters->firstSample = 0;
 }
 
 void advanceCounters(const KernelContext& c) {
-  advanceCountersKernel<<<1, 1, 0, cudaStream(c)>>>(c.outputs[0].i64(), c.inputs[1].f32());
+  advanceCountersKernel<<<1, 1, 0, cudaStream(c)>>>(c.outputs[0].as<Counters>(),
+                                                    c.inputs[1].as<GradientNorm>());
   cudaCheckLaunch("advance_counters");
 }
 

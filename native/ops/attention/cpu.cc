@@ -4,6 +4,7 @@
 #include "ops/attributes.h"
 #include "ops/cpu_gemm.h"
 #include "ops/registry.h"
+#include "ops/state.h"
 #include "ops/vector_math.h"
 #include "runtime/philox.h"
 
@@ -46,9 +47,9 @@ Problem problemOf(const KernelContext& c, const TensorView& qkv, const TensorVie
   p.key = 0;
   p.firstSample = p.attempted = 0;
   if (p.dropout > 0) {
-    p.key = static_cast<uint64_t>(counters.i64()[kSeed]) ^ c.site;
-    p.firstSample = static_cast<uint32_t>(counters.i64()[kFirstSample]);
-    p.attempted = static_cast<uint32_t>(counters.i64()[kAttempted]);
+    p.key = static_cast<uint64_t>(counters.as<Counters>()->seed) ^ c.site;
+    p.firstSample = static_cast<uint32_t>(counters.as<Counters>()->firstSample);
+    p.attempted = static_cast<uint32_t>(counters.as<Counters>()->attempted);
   }
   return p;
 }

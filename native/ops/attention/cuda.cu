@@ -17,7 +17,7 @@ AttentionArguments argumentsOf(const KernelContext& c, const TensorView& qkv, co
   a.qkv = qkv.data;
   a.lengths = lengths.i32();
   a.starts = starts.i32();
-  a.counters = counters.i64();
+  a.counters = counters.as<Counters>();
   a.site = c.site;
   a.batch = static_cast<int32_t>(qkv.factors[0].physical);
   a.time = static_cast<int32_t>(qkv.factors[1].physical);

@@ -8,6 +8,7 @@
 #include <climits>
 
 #include "ops/cuda_support.cuh"
+#include "ops/state.h"
 #include "runtime/philox.h"
 
 namespace tesserae {
@@ -25,7 +26,7 @@ struct AttentionArguments {
   void* dqkv;
   const int32_t* lengths;
   const int32_t* starts;  // (B, T), null where each row is one document
-  const int64_t* counters;
+  const Counters* counters;
   uint64_t site;
   int32_t batch, time, heads, head;  // head: Dp
   float scale, dropout;
@@ -145,10 +146,10 @@ struct DropoutStream {
 __device__ __forceinline__ DropoutStream dropoutStream(const AttentionArguments& a, int b, int h) {
   DropoutStream s{0, 0, 0, 0, a.dropout};
   if (a.dropout > 0) {
-    s.key = static_cast<uint64_t>(a.counters[kSeed]) ^ a.site;
+    s.key = static_cast<uint64_t>(a.counters->seed) ^ a.site;
     s.firstRow = static_cast<uint32_t>(h) * static_cast<uint32_t>(a.time);
-    s.sample = static_cast<uint32_t>(a.counters[kFirstSample]) + static_cast<uint32_t>(b);
-    s.attempted = static_cast<uint32_t>(a.counters[kAttempted]);
+    s.sample = static_cast<uint32_t>(a.counters->firstSample) + static_cast<uint32_t>(b);
+    s.attempted = static_cast<uint32_t>(a.counters->attempted);
   }
   return s;
 }

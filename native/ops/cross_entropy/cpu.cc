@@ -11,7 +11,7 @@ void crossEntropy(const KernelContext& c) {
   float* lse = c.outputs[1].f32();
   const int64_t rows = logits.rows, blocks = lossBlocks(rows);
   const SmoothedLoss s = smoothedLoss(*c.attributes, logits.logicalColumns, logits.columns);
-  double* partial = static_cast<double*>(c.workspace);  // (blocks, 2)
+  LossSum* partial = static_cast<LossSum*>(c.workspace);  // (blocks)
 #pragma omp parallel for schedule(static) num_threads(c.threads)
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t end = (block + 1) * kLossRows < rows ? (block + 1) * kLossRows : rows;
@@ -27,10 +27,9 @@ void crossEntropy(const KernelContext& c) {
       total += loss;
       valid += 1;
     }
-    partial[2 * block] = total;
-    partial[2 * block + 1] = valid;
+    partial[block] = {total, valid};
   }
-  sumLosses(partial, blocks, c.accumulate[0], c.outputs[0].f64());
+  sumLosses(partial, blocks, c.accumulate[0], c.outputs[0].as<LossSum>());
 }
 
 void crossEntropyBackward(const KernelContext& c) {

@@ -2,6 +2,7 @@
 // has it).
 #include "ops/cross_entropy/plan.h"
 #include "ops/registry.h"
+#include "ops/state_values.h"
 
 namespace tesserae {
 
@@ -23,7 +24,7 @@ void inferCrossEntropy(InferContext& c) {
   enum { kLogits, kTargets };
   const TensorSpec& logits = c.input(kLogits);
   requireTargets(c, logits, c.input(kTargets));
-  c.output(0, {{countAxis("loss", 2)}, DType::F64});
+  c.output(0, stateSpec("loss"));
   c.output(1, {Axes(logits.axes.begin(), logits.axes.end() - 1), DType::F32});
 }
 
@@ -48,7 +49,7 @@ Cost backwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0
 
 int64_t forwardWorkspace(const CallShape& c, DeviceKind device, int) {
   if (device == DeviceKind::CUDA) return cudaLossBytes(rowsOf(*c.inputs[0]));
-  return lossBlocks(rowsOf(*c.inputs[0])) * 2 * static_cast<int64_t>(sizeof(double));
+  return lossBlocks(rowsOf(*c.inputs[0])) * static_cast<int64_t>(sizeof(LossSum));
 }
 
 }  // namespace

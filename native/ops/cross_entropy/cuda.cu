@@ -46,8 +46,8 @@ void crossEntropy(const KernelContext& c) {
     });
   });
   cudaCheckLaunch("cross_entropy");
-  sumLosses(cudaStream(c), losses, targets, s.rows, s.ignoreIndex, c.accumulate[0], c.outputs[0].f64(),
-            "cross_entropy");
+  sumLosses(cudaStream(c), losses, targets, s.rows, s.ignoreIndex, c.accumulate[0],
+            c.outputs[0].as<LossSum>(), "cross_entropy");
 }
 
 void crossEntropyBackward(const KernelContext& c) {

@@ -162,10 +162,10 @@ __device__ __forceinline__ void storeRowGradient(const CudaLoss& s, const T* z, 
   }
 }
 
-// parts (blocks, 2) = {Σ losses, Σ 1} over a block's rows with a target that counts.
+// parts (blocks) = {Σ losses, Σ 1} over a block's rows with a target that counts.
 __global__ void __launch_bounds__(kLossThreads)
     sumRowLosses(const double* losses, const int32_t* targets, int64_t rows, int64_t ignoreIndex,
-                 double* parts) {
+                 LossSum* parts) {
   __shared__ double shared[kLossThreads / 32];
   double total = 0, valid = 0;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kLossThreads;
@@ -177,29 +177,28 @@ __global__ void __launch_bounds__(kLossThreads)
   total = blockSum<kLossThreads>(total, shared);
   valid = blockSum<kLossThreads>(valid, shared);
   if (threadIdx.x > 0) return;
-  parts[2 * blockIdx.x] = total;
-  parts[2 * blockIdx.x + 1] = valid;
+  parts[blockIdx.x] = {total, valid};
 }
 
-// loss (2) = [loss +] Σ parts
+// loss = [loss +] Σ parts
 __global__ void __launch_bounds__(kCudaLossBlocks)
-    addLossParts(const double* parts, int blocks, bool accumulate, double* loss) {
+    addLossParts(const LossSum* parts, int blocks, bool accumulate, LossSum* loss) {
   __shared__ double shared[kCudaLossBlocks / 32];
   const int i = static_cast<int>(threadIdx.x);
-  const double total = blockSum<kCudaLossBlocks>(i < blocks ? parts[2 * i] : 0.0, shared);
-  const double valid = blockSum<kCudaLossBlocks>(i < blocks ? parts[2 * i + 1] : 0.0, shared);
+  const double total = blockSum<kCudaLossBlocks>(i < blocks ? parts[i].sum : 0.0, shared);
+  const double valid = blockSum<kCudaLossBlocks>(i < blocks ? parts[i].validTargets : 0.0, shared);
   if (i > 0) return;
-  loss[0] = accumulate ? loss[0] + total : total;
-  loss[1] = accumulate ? loss[1] + valid : valid;
+  loss->sum = accumulate ? loss->sum + total : total;
+  loss->validTargets = accumulate ? loss->validTargets + valid : valid;
 }
 
-// loss (2) = [loss +] {Σ losses, Σ 1} over the rows with a target that counts; `losses` is
+// loss = [loss +] {Σ losses, Σ 1} over the rows with a target that counts; `losses` is
 // cudaLossBytes(rows).
 inline void sumLosses(cudaStream_t stream, double* losses, const int32_t* targets, int64_t rows,
-                      int64_t ignoreIndex, bool accumulate, double* loss, const char* operation) {
+                      int64_t ignoreIndex, bool accumulate, LossSum* loss, const char* operation) {
   const int64_t wanted = divideUp(rows, kLossThreads);
   const int blocks = static_cast<int>(wanted < kCudaLossBlocks ? wanted : kCudaLossBlocks);
-  double* parts = losses + rows;
+  LossSum* parts = reinterpret_cast<LossSum*>(losses + rows);
   sumRowLosses<<<blocks, kLossThreads, 0, stream>>>(losses, targets, rows, ignoreIndex, parts);
   cudaCheckLaunch(operation);
   addLossParts<<<1, kCudaLossBlocks, 0, stream>>>(parts, blocks, accumulate, loss);

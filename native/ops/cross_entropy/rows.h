@@ -1,10 +1,10 @@
-// defines: SmoothedLoss, smoothedLoss, lossRow, sumLosses
 // Cross-entropy of one row, shared by cross_entropy and linear_cross_entropy. For cpu.cc files.
 #pragma once
 
 #include "ops/attributes.h"
 #include "ops/cross_entropy/plan.h"
 #include "ops/kernel.h"
+#include "ops/state.h"
 #include "ops/vector_math.h"
 
 namespace tesserae::TESSERAE_ISA {
@@ -46,15 +46,14 @@ TESSERAE_INLINE double lossRow(const SmoothedLoss& s, float* z, int64_t target, 
   return (1.0f - s.smoothing) * (logSum - chosen) + (s.smoothing > 0 ? s.smoothing * (logSum - mean) : 0.0f);
 }
 
-// loss (2) = [loss +] the sums of the blocks' {loss, valid targets}, in order.
-TESSERAE_INLINE void sumLosses(const double* partial, int64_t blocks, bool add, double* loss) {
-  double total = add ? loss[0] : 0, valid = add ? loss[1] : 0;
+// loss = [loss +] the sums of the blocks, in order.
+TESSERAE_INLINE void sumLosses(const LossSum* partial, int64_t blocks, bool add, LossSum* loss) {
+  double total = add ? loss->sum : 0, valid = add ? loss->validTargets : 0;
   for (int64_t block = 0; block < blocks; ++block) {
-    total += partial[2 * block];
-    valid += partial[2 * block + 1];
+    total += partial[block].sum;
+    valid += partial[block].validTargets;
   }
-  loss[0] = total;
-  loss[1] = valid;
+  *loss = {total, valid};
 }
 
 }  // namespace tesserae::TESSERAE_ISA

@@ -3,6 +3,7 @@
 #include "ops/attributes.h"
 #include "ops/cuda_support.cuh"
 #include "ops/registry.h"
+#include "ops/state.h"
 #include "runtime/philox.h"
 
 namespace tesserae {
@@ -14,14 +15,14 @@ constexpr int kThreads = 256;
 // Eight columns of a row a thread: two calls of Philox, whose counter is a column / 4. y may be x.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    dropoutKernel(const T* x, T* y, const int64_t* counters, uint64_t site, uint32_t vectors,
+    dropoutKernel(const T* x, T* y, const Counters* counters, uint64_t site, uint32_t vectors,
                   uint32_t vectorsOfRow, uint32_t rowsOfSample, uint32_t threshold, float scale) {
   const uint32_t vector = blockIdx.x * kThreads + threadIdx.x;
   if (vector >= vectors) return;
   const uint32_t row = vector / vectorsOfRow, column = vector % vectorsOfRow;  // in vectors
-  const uint32_t sample = static_cast<uint32_t>(counters[kFirstSample] + row / rowsOfSample);
-  const uint64_t key = static_cast<uint64_t>(counters[kSeed]) ^ site;
-  const uint32_t attempted = static_cast<uint32_t>(counters[kAttempted]);
+  const uint32_t sample = static_cast<uint32_t>(counters->firstSample + row / rowsOfSample);
+  const uint64_t key = static_cast<uint64_t>(counters->seed) ^ site;
+  const uint32_t attempted = static_cast<uint32_t>(counters->attempted);
   float v[kVector];
   loadVector(x + static_cast<int64_t>(vector) * kVector, v);
 #pragma unroll
@@ -45,7 +46,7 @@ void dropout(const KernelContext& c) {
   dispatchActivationType(x.dtype, "dropout", [&](auto tag) {
     using T = typename decltype(tag)::Type;
     dropoutKernel<T><<<static_cast<unsigned>(divideUp(vectors, kThreads)), kThreads, 0, cudaStream(c)>>>(
-        static_cast<const T*>(x.data), static_cast<T*>(y.data), c.inputs[1].i64(), c.site, vectors,
+        static_cast<const T*>(x.data), static_cast<T*>(y.data), c.inputs[1].as<Counters>(), c.site, vectors,
         static_cast<uint32_t>(x.columns / kVector), static_cast<uint32_t>(x.rows / x.factors[0].physical),
         threshold, scale);
   });

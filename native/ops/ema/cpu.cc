@@ -1,13 +1,13 @@
 #include "ops/attributes.h"
 #include "ops/registry.h"
+#include "ops/state.h"
 
 namespace tesserae::TESSERAE_ISA {
 
 namespace {
 
 void ema(const KernelContext& c) {
-  enum { kNorm, kMultiplier, kApply };
-  if (c.inputs[1].f32()[kApply] == 0) return;
+  if (c.inputs[1].as<GradientNorm>()->applies == 0) return;
   const float* parameters = c.inputs[0].f32();
   float* average = c.outputs[0].f32();
   const int64_t elements = c.outputs[0].elements;

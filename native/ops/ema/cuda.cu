@@ -1,6 +1,7 @@
 #include "ops/attributes.h"
 #include "ops/cuda_support.cuh"
 #include "ops/registry.h"
+#include "ops/state.h"
 
 namespace tesserae {
 
@@ -8,10 +9,9 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__global__ void __launch_bounds__(kThreads)
-    emaKernel(const float* parameters, const float* norm, float* average, int64_t quads, float towards) {
-  enum { kNorm, kMultiplier, kApply };
-  if (norm[kApply] == 0) return;
+__global__ void __launch_bounds__(kThreads) emaKernel(const float* parameters, const GradientNorm* norm,
+                                                      float* average, int64_t quads, float towards) {
+  if (norm->applies == 0) return;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < quads; i += stride) {
     const float4 p = reinterpret_cast<const float4*>(parameters)[i];
@@ -30,8 +30,8 @@ void ema(const KernelContext& c) {
   const int64_t quads = elements / 4, wanted = divideUp(quads, kThreads);
   const int64_t resident = residentBlocks(emaKernel, kThreads, "ema");
   const unsigned blocks = static_cast<unsigned>(wanted < resident ? wanted : resident);
-  emaKernel<<<blocks, kThreads, 0, cudaStream(c)>>>(c.inputs[0].f32(), c.inputs[1].f32(), c.outputs[0].f32(),
-                                                    quads,
+  emaKernel<<<blocks, kThreads, 0, cudaStream(c)>>>(c.inputs[0].f32(), c.inputs[1].as<GradientNorm>(),
+                                                    c.outputs[0].f32(), quads,
                                                     static_cast<float>(1 - c.attributes->number("decay")));
   cudaCheckLaunch("ema");
 }

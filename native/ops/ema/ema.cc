@@ -1,7 +1,7 @@
 // The exponential moving average of the parameters (Polyak & Juditsky 1992 in the form of Tarvainen & Valpola
 // 2017, equation 1): ema = decay · ema + (1 − decay) · parameters, in steps that were applied.
-#include "ops/kernel.h"
 #include "ops/registry.h"
+#include "ops/state_values.h"
 
 namespace tesserae {
 
@@ -13,7 +13,7 @@ void inferEma(InferContext& c) {
   c.require(ema.physicalElements() == parameters.physicalElements() && ema.dtype == DType::F32 &&
                 parameters.dtype == DType::F32,
             "parameters and ema must be flat float32 of the same size");
-  c.require(c.input(kNorm).physicalElements() == 4, "norm must be what gradient_norm gives");
+  requireState(c, kNorm, "norm");
   const double decay = c.attributes().number("decay");
   c.require(decay > 0 && decay < 1, "decay must be greater than 0 and less than 1");
   c.output(0, ema);

@@ -44,8 +44,8 @@ void linearCrossEntropy(const KernelContext& c) {
   const int64_t rows = x.rows, width = x.columns, columns = weight.rows;
   const SmoothedLoss s = smoothedLoss(*c.attributes, weight.factors[0].logical, columns);
   const LinearCrossEntropyPlan plan = planLinearCrossEntropy(rows, columns, width);
-  float* logits = static_cast<float*>(c.workspace);                       // (panelRows, columns)
-  double* partial = reinterpret_cast<double*>(logits + plan.lossOffset);  // (blocks, 2)
+  float* logits = static_cast<float*>(c.workspace);                         // (panelRows, columns)
+  LossSum* partial = reinterpret_cast<LossSum*>(logits + plan.lossOffset);  // (blocks)
   const bool gradients = dx.data || dweight.data;
   const float seed = gradients ? c.inputs[3].f32()[0] : 0.0f;
   for (int64_t panel = 0; panel < plan.panels; ++panel) {
@@ -73,9 +73,7 @@ void linearCrossEntropy(const KernelContext& c) {
         }
         valid += target != s.ignoreIndex;
       }
-      double* to = partial + 2 * (first / kLossRows + block);
-      to[0] = total;
-      to[1] = valid;
+      partial[first / kLossRows + block] = {total, valid};
     }
     if (dx.data) {
       float* out = dx.f32() + first * width;
@@ -90,7 +88,7 @@ void linearCrossEntropy(const KernelContext& c) {
                      false, logits + plan.gradientOffset, c.threads);
     }
   }
-  sumLosses(partial, lossBlocks(rows), c.accumulate[0], c.outputs[0].f64());
+  sumLosses(partial, lossBlocks(rows), c.accumulate[0], c.outputs[0].as<LossSum>());
 }
 
 }  // namespace

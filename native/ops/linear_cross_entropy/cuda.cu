@@ -115,7 +115,7 @@ void run(const KernelContext& c) {
     }
   }
   const int64_t ignoreIndex = c.attributes->integer("ignoreIndex", -100);
-  sumLosses(cudaStream(c), losses, targets, rows, ignoreIndex, c.accumulate[0], c.outputs[0].f64(),
+  sumLosses(cudaStream(c), losses, targets, rows, ignoreIndex, c.accumulate[0], c.outputs[0].as<LossSum>(),
             operation);
 }
 

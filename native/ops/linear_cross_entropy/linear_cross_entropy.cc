@@ -2,6 +2,7 @@
 // rows at a time, so that the (rows × vocabulary) logits never exist as a whole.
 #include "ops/linear_cross_entropy/plan.h"
 #include "ops/registry.h"
+#include "ops/state_values.h"
 
 namespace tesserae {
 
@@ -23,7 +24,7 @@ void inferLinearCrossEntropy(InferContext& c) {
             "targets must be an int32 for each row of x, not " + targets.describe());
   const double smoothing = c.attributes().number("labelSmoothing", 0);
   c.require(smoothing >= 0 && smoothing < 1, "labelSmoothing must be at least 0 and below 1");
-  c.output(0, {{countAxis("loss", 2)}, DType::F64});
+  c.output(0, stateSpec("loss"));
   c.output(1, {x.axes, c.activationType()});
   c.output(2, {weight.axes, DType::F32});
 }

@@ -11,7 +11,7 @@
 namespace tesserae {
 
 // Logits exist for `panelRows` rows at a time. Workspace: logits (panelRows, columns), then the weight
-// gradient's partial products, then the blocks' losses as doubles.
+// gradient's partial products, then a LossSum for each block.
 struct LinearCrossEntropyPlan {
   int64_t panelRows, panels;
   int64_t gradientOffset, lossOffset;  // in floats
@@ -36,7 +36,7 @@ __attribute__((always_inline)) static inline LinearCrossEntropyPlan planLinearCr
   if (lastGradient > gradient) gradient = lastGradient;
   p.lossOffset = (p.gradientOffset + gradient + 15) / 16 * 16;
   p.bytes = p.lossOffset * static_cast<int64_t>(sizeof(float)) +
-            (lossBlocks(rows) * 2) * static_cast<int64_t>(sizeof(double));
+            lossBlocks(rows) * static_cast<int64_t>(sizeof(LossSum));
   return p;
 }
 

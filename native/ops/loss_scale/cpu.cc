@@ -7,13 +7,13 @@ namespace tesserae::TESSERAE_ISA {
 namespace {
 
 void lossSeed(const KernelContext& c) {
-  c.outputs[0].f32()[0] = static_cast<float>(c.inputs[0].f64()[kScale] / c.inputs[1].f64()[0]);
+  c.outputs[0].f32()[0] = static_cast<float>(c.inputs[0].as<LossScaler>()->scale / c.inputs[1].f64()[0]);
 }
 
 void lossScale(const KernelContext& c) {
   const ScalerRule rule{c.attributes->number("growthFactor"), c.attributes->number("backoffFactor"),
                         c.attributes->integer("growthInterval", 1)};
-  followingScaler(rule, c.inputs[1].f32(), c.outputs[0].f64());
+  followScaler(rule, *c.inputs[1].as<GradientNorm>(), *c.outputs[0].as<LossScaler>());
 }
 
 }  // namespace

@@ -7,23 +7,25 @@ namespace tesserae {
 
 namespace {
 
-__global__ void lossSeedKernel(const double* scaler, const double* positions, float* seed) {
-  seed[0] = static_cast<float>(scaler[kScale] / positions[0]);
+__global__ void lossSeedKernel(const LossScaler* scaler, const double* positions, float* seed) {
+  seed[0] = static_cast<float>(scaler->scale / positions[0]);
 }
 
-__global__ void lossScaleKernel(double* scaler, const float* norm, ScalerRule rule) {
-  followingScaler(rule, norm, scaler);
+__global__ void lossScaleKernel(LossScaler* scaler, const GradientNorm* norm, ScalerRule rule) {
+  followScaler(rule, *norm, *scaler);
 }
 
 void lossSeed(const KernelContext& c) {
-  lossSeedKernel<<<1, 1, 0, cudaStream(c)>>>(c.inputs[0].f64(), c.inputs[1].f64(), c.outputs[0].f32());
+  lossSeedKernel<<<1, 1, 0, cudaStream(c)>>>(c.inputs[0].as<LossScaler>(), c.inputs[1].f64(),
+                                             c.outputs[0].f32());
   cudaCheckLaunch("loss_seed");
 }
 
 void lossScale(const KernelContext& c) {
   const ScalerRule rule{c.attributes->number("growthFactor"), c.attributes->number("backoffFactor"),
                         c.attributes->integer("growthInterval", 1)};
-  lossScaleKernel<<<1, 1, 0, cudaStream(c)>>>(c.outputs[0].f64(), c.inputs[1].f32(), rule);
+  lossScaleKernel<<<1, 1, 0, cudaStream(c)>>>(c.outputs[0].as<LossScaler>(), c.inputs[1].as<GradientNorm>(),
+                                              rule);
   cudaCheckLaunch("loss_scale");
 }
 

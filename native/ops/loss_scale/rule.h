@@ -1,7 +1,8 @@
-// defines: ScalerRule, followingScaler
+// The rule of dynamic loss scaling: the same on the CPU and on a GPU.
 #pragma once
 
 #include "ops/kernel.h"
+#include "ops/state.h"
 
 namespace tesserae {
 
@@ -10,25 +11,24 @@ struct ScalerRule {
   int64_t growthInterval;
 };
 
-// The scaler after a step with this `norm` (see gradient_norm). A step that was not taken for another reason
-// than its gradient leaves it alone. A scale that growing would make infinite in fp32 stays, as in PyTorch.
-TESSERAE_BOTH static void followingScaler(const ScalerRule& rule, const float* norm, double* scaler) {
+// Moves the scaler on after a step with this norm. A step that was not taken for another reason than its
+// gradient leaves it alone. A scale that growing would make infinite in fp32 stays, as in PyTorch.
+TESSERAE_BOTH static void followScaler(const ScalerRule& rule, const GradientNorm& norm, LossScaler& scaler) {
   constexpr double kLargest = 3.4028234663852886e38;
-  enum { kNorm, kMultiplier, kApply };
-  const bool finite = norm[kNorm] - norm[kNorm] == 0;
+  const bool finite = norm.norm - norm.norm == 0;
   if (!finite) {
-    scaler[kScale] *= rule.backoffFactor;
-    scaler[kCleanSteps] = 0;
-    scaler[kSkippedInRow] += 1;
+    scaler.scale *= rule.backoffFactor;
+    scaler.cleanSteps = 0;
+    scaler.skippedInRow += 1;
     return;
   }
-  if (norm[kApply] == 0) return;
-  scaler[kSkippedInRow] = 0;
-  scaler[kCleanSteps] += 1;
-  if (scaler[kCleanSteps] < static_cast<double>(rule.growthInterval)) return;
-  scaler[kCleanSteps] = 0;
-  const double grown = scaler[kScale] * rule.growthFactor;
-  if (grown <= kLargest) scaler[kScale] = grown;
+  if (norm.applies == 0) return;
+  scaler.skippedInRow = 0;
+  scaler.cleanSteps += 1;
+  if (scaler.cleanSteps < static_cast<double>(rule.growthInterval)) return;
+  scaler.cleanSteps = 0;
+  const double grown = scaler.scale * rule.growthFactor;
+  if (grown <= kLargest) scaler.scale = grown;
 }
 
 }  // namespace tesserae

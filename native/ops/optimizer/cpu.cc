@@ -5,30 +5,29 @@ namespace tesserae::TESSERAE_ISA {
 
 namespace {
 
-constexpr int64_t kChunk = 1024;  // elements that share a weight decay and a learning rate
-
 template <class Rule>
 void update(const KernelContext& c, const typename Rule::Settings& settings) {
   const TensorView& momenta = c.inputs[kMomenta];
-  const UpdateStep now = updateStep(c.inputs[kNormVector].f32(), c.inputs[kCounterVector].i64(),
+  const UpdateStep now = updateStep(*c.inputs[kNorm].as<GradientNorm>(), *c.inputs[kCounters].as<Counters>(),
                                     momenta.f32(), momenta.elements, settings.momentum());
   if (!now.applies) return;
   const Rule step = Rule::of(settings, now);
   const float* gradients = c.inputs[kGradients].f32();
-  const float* chunkTable = c.inputs[kChunks].f32();  // (chunks, 2): weight decay, learning-rate scale
+  const ChunkSettings* chunkTable = c.inputs[kChunks].as<ChunkSettings>();
   float* parameters = c.outputs[kUpdated].f32();
   float* moment1 = c.outputs[kMoment1].f32();
   float* moment2 = Rule::kStates > 1 ? c.outputs[kMoment2].f32() : nullptr;
-  const int64_t elements = c.outputs[kUpdated].elements, chunks = (elements + kChunk - 1) / kChunk;
+  const int64_t elements = c.outputs[kUpdated].elements,
+                chunks = (elements + kChunkElements - 1) / kChunkElements;
 #pragma omp parallel for schedule(static) num_threads(c.threads)
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const double scale = chunkTable[2 * chunk + 1];
+    const double scale = chunkTable[chunk].rateScale;
     if (scale == 0) continue;  // frozen; where only the schedule stands at zero, moments still move
     Rule rule = step;
-    rule.enter(chunkTable[2 * chunk], scale);
-    const int64_t end = (chunk + 1) * kChunk < elements ? (chunk + 1) * kChunk : elements;
+    rule.enter(chunkTable[chunk].weightDecay, scale);
+    const int64_t end = (chunk + 1) * kChunkElements < elements ? (chunk + 1) * kChunkElements : elements;
 #pragma omp simd
-    for (int64_t i = chunk * kChunk; i < end; ++i) {
+    for (int64_t i = chunk * kChunkElements; i < end; ++i) {
       float p = parameters[i], m = 0, v = 0;
       if constexpr (Rule::kStates > 0) m = moment1[i];
       if constexpr (Rule::kStates > 1) v = moment2[i];

@@ -7,7 +7,7 @@ namespace tesserae {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kChunk = 1024;  // elements that share a weight decay and a learning rate: four a thread
+static_assert(kChunkElements == 4 * kThreads, "a thread takes four elements of a chunk");
 
 struct alignas(8) Half4 {
   uint16_t v[4];
@@ -22,8 +22,11 @@ __device__ __forceinline__ uint16_t halfBits(float x) {
 // The flat buffers of a step; null where an optimizer has no such moment.
 template <class H>
 struct Buffers {
-  const float *gradients, *chunkTable, *norm, *momenta;
-  const int64_t* counters;
+  const float* gradients;
+  const ChunkSettings* chunkTable;
+  const GradientNorm* norm;
+  const float* momenta;
+  const Counters* counters;
   int64_t elements, steps;
   float *parameters, *moment1, *moment2;
   H* halfCopy;
@@ -34,17 +37,17 @@ template <class H, class Rule>
 __global__ void __launch_bounds__(kThreads) updateKernel(Buffers<H> b, typename Rule::Settings settings) {
   constexpr bool kHalf = sizeof(H) == 2;
   __shared__ Rule shared;
-  const UpdateStep now = updateStep(b.norm, b.counters, b.momenta, b.steps, settings.momentum());
+  const UpdateStep now = updateStep(*b.norm, *b.counters, b.momenta, b.steps, settings.momentum());
   if (!now.applies) return;  // all blocks alike
   if (threadIdx.x == 0) shared = Rule::of(settings, now);
   __syncthreads();
   Rule rule = shared;
-  const int64_t chunks = divideUp(b.elements, kChunk);
+  const int64_t chunks = divideUp(b.elements, kChunkElements);
   for (int64_t chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
-    const double scale = b.chunkTable[2 * chunk + 1];
+    const double scale = b.chunkTable[chunk].rateScale;
     if (scale == 0) continue;  // frozen; where only the schedule stands at zero, moments still move
-    rule.enter(b.chunkTable[2 * chunk], scale);
-    const int64_t i = chunk * kChunk + threadIdx.x * 4;
+    rule.enter(b.chunkTable[chunk].weightDecay, scale);
+    const int64_t i = chunk * kChunkElements + threadIdx.x * 4;
     if (i + 4 <= b.elements) {
       const float4 g = *reinterpret_cast<const float4*>(b.gradients + i);
       float4 p = *reinterpret_cast<const float4*>(b.parameters + i), m{}, v{};
@@ -80,14 +83,14 @@ template <class Rule>
 void update(const KernelContext& c, const typename Rule::Settings& settings, const char* operation) {
   const TensorView &parameters = c.outputs[kUpdated], &halfCopy = c.outputs[kHalfCopy],
                    &momenta = c.inputs[kMomenta];
-  const int64_t chunks = divideUp(parameters.elements, kChunk);
+  const int64_t chunks = divideUp(parameters.elements, kChunkElements);
   dispatchActivationType(halfCopy.data ? halfCopy.dtype : DType::F32, operation, [&](auto tag) {
     using H = typename decltype(tag)::Type;
     const Buffers<H> buffers{c.inputs[kGradients].f32(),
-                             c.inputs[kChunks].f32(),
-                             c.inputs[kNormVector].f32(),
+                             c.inputs[kChunks].as<ChunkSettings>(),
+                             c.inputs[kNorm].as<GradientNorm>(),
                              momenta.f32(),
-                             c.inputs[kCounterVector].i64(),
+                             c.inputs[kCounters].as<Counters>(),
                              parameters.elements,
                              momenta.elements,
                              parameters.f32(),

@@ -4,16 +4,16 @@
 // and Nesterov's (Sutskever et al. 2013). The formulas stand in rules.h.
 #include "ops/optimizer/rules.h"
 #include "ops/registry.h"
+#include "ops/state_values.h"
 
 namespace tesserae {
 
 namespace {
 
-constexpr int64_t kChunk = 1024;
-
 void inferUpdate(InferContext& c, int moments) {
   const TensorSpec& parameters = c.input(kParameters);
-  const int64_t elements = parameters.physicalElements(), chunks = (elements + kChunk - 1) / kChunk;
+  const int64_t elements = parameters.physicalElements(),
+                chunks = (elements + kChunkElements - 1) / kChunkElements;
   const auto requireFlat = [&](int flat) {
     c.require(c.input(flat).axes.size() == 1 && c.input(flat).physicalElements() == elements &&
                   c.input(flat).dtype == DType::F32,
@@ -23,8 +23,8 @@ void inferUpdate(InferContext& c, int moments) {
   requireFlat(kGradients);
   c.require(c.input(kChunks).physicalElements() == 2 * chunks,
             "chunks must have two values for each of " + std::to_string(chunks) + " chunks");
-  c.require(c.input(kNormVector).physicalElements() == 4, "norm must be what gradient_norm gives");
-  c.require(c.input(kCounterVector).physicalElements() == kCounters, "counters must be four int64");
+  requireState(c, kNorm, "norm");
+  requireState(c, kCounters, "counters");
   if (c.has(kMomenta))
     c.require(c.input(kMomenta).dtype == DType::F32 && c.input(kMomenta).physicalElements() >= 1,
               "momenta must be a float32 for each step");

@@ -1,5 +1,4 @@
-// defines: UpdateInput, UpdateOutput, UpdateStep, updateStep, FirstSteps, AdamSettings, AdamRule,
-// SgdSettings, SgdRule, adamSettings, radamSettings, sgdSettings The arithmetic of the optimizers, an element
+// The arithmetic of the optimizers, an element
 // at a time: the same on the CPU and on a GPU. A rule is made once a step, entered once a chunk, and called
 // for each element.
 #pragma once
@@ -8,16 +7,18 @@
 
 #include "ops/attributes.h"
 #include "ops/kernel.h"
+#include "ops/schedule.h"
+#include "ops/state.h"
 
 namespace tesserae {
 
 namespace {  // cpu.cc is compiled for several instruction sets
 
 // Slots of every optimizer's contract. One without momentum has no moment1, and only Adam's have a moment2.
-enum UpdateInput { kParameters, kGradients, kChunks, kNormVector, kCounterVector, kMomenta, kMoments };
+enum UpdateInput { kParameters, kGradients, kChunks, kNorm, kCounters, kMomenta, kMoments };
 enum UpdateOutput { kUpdated, kHalfCopy, kMoment1, kMoment2 };
 
-// What a step is told by State: see gradient_norm and the counters.
+// What a step is told by State.
 struct UpdateStep {
   bool applies;
   float multiplier;  // of the gradient: averages and clips
@@ -26,13 +27,11 @@ struct UpdateStep {
   double momentum;   // or beta 1: from the schedule, which may cycle it, or the setting
 };
 
-TESSERAE_BOTH UpdateStep updateStep(const float* norm, const int64_t* counters, const float* momenta,
+TESSERAE_BOTH UpdateStep updateStep(const GradientNorm& norm, const Counters& counters, const float* momenta,
                                     int64_t steps, double setting) {
-  enum { kNorm, kMultiplier, kApply, kLearningRate };
-  const int64_t applied = counters[kApplied];
-  const double momentum = momenta ? momenta[applied < steps ? applied : steps - 1] : setting;
-  return {norm[kApply] != 0, norm[kMultiplier], norm[kLearningRate], static_cast<double>(applied + 1),
-          momentum};
+  const int64_t applied = counters.applied;
+  const double momentum = momenta ? scheduled(momenta, steps, applied) : setting;
+  return {norm.applies != 0, norm.multiplier, norm.learningRate, static_cast<double>(applied + 1), momentum};
 }
 
 // What RAdam does in the steps in which the variance of its adaptive rate is not known yet.

@@ -60,20 +60,21 @@ bool attempt(const Attempt& what) {
 // The sizes of what runs: larger ones only take longer.
 constexpr int64_t kMostNodes = 100, kMostExtent = 512, kMostPositions = 256;
 
-int64_t extentOf(const Axis& axis, const ProgramRequest& request) {
+int64_t extentOf(const Axis& axis, const Capacity& capacity) {
   switch (axis.factors[0].role) {
     case FactorRole::Batch:
-      return request.rows;
+      return capacity.rows;
     case FactorRole::Time:
-      return request.time;
+      return capacity.time;
     default:
       return axis.logical();
   }
 }
 
 bool isSmall(const Graph& graph, const ProgramRequest& request) {
-  if (request.rows > kMostPositions || request.time > kMostPositions || request.cache > kMostPositions ||
-      request.rows * request.time > kMostPositions || graph.nodes.size() > kMostNodes) {
+  const Capacity capacity = capacityOf(request);
+  if (capacity.rows > kMostPositions || capacity.time > kMostPositions ||
+      capacity.rows * capacity.time > kMostPositions || graph.nodes.size() > kMostNodes) {
     return false;
   }
   return std::all_of(graph.axes.begin(), graph.axes.end(), [&](const Axis& axis) {
@@ -82,20 +83,20 @@ bool isSmall(const Graph& graph, const ProgramRequest& request) {
 }
 
 // Ids in their range, or numbers around zero; now and then one that may not be there.
-HostBatch batchFor(const Graph& graph, const ProgramRequest& request, uint64_t seed) {
+HostBatch batchFor(const Graph& graph, const Capacity& capacity, uint64_t seed) {
   std::mt19937_64 random(seed);
   HostBatch batch;
   for (const GraphInput& input : graph.inputs) {
-    if (input.optional && !request.documents) continue;  // it would be refused
+    if (input.optional && !capacity.documents) continue;  // it would be refused
     int64_t elements = 1;
-    for (const Axis& axis : input.axes) elements *= extentOf(axis, request);
+    for (const Axis& axis : input.axes) elements *= extentOf(axis, capacity);
     if (elements > int64_t{1} << 20) return {};
     HostTensor tensor{input.dtype, {elements}, {}};
     tensor.data.resize(static_cast<size_t>(elements * dtypeSize(input.dtype)));
     const bool odd = random() % 8 == 0;
     // Ids without a range are lengths of rows, or where documents start: there, or as the position before.
     const bool starts = input.dtype == DType::I32 && !input.below && input.axes.size() == 2;
-    const int64_t time = std::max<int64_t>(request.time, 1);
+    const int64_t time = std::max<int64_t>(capacity.time, 1);
     int32_t start = 0;
     for (int64_t i = 0; i < elements; ++i) {
       int32_t bits = static_cast<int32_t>(random());
@@ -120,17 +121,17 @@ void run(const std::vector<std::string>& lines, const ModelOptions& options, con
   static DeviceContext context;
   openDevice(context, "cpu");
   const auto model = std::make_shared<Model>(lines[kGraph], options, context.device);
-  const HostBatch batch = batchFor(model->graph(), request, seed);
+  const Capacity capacity = capacityOf(request);
+  const HostBatch batch = batchFor(model->graph(), capacity, seed);
   RunOptions runOptions;
   runOptions.poison = runOptions.separate = true;
   attempt([&] { model->run(context, request, batch, runOptions); });
   if (!training) return;
   attempt([&] {
-    model->configureTraining(*training);
+    model->training().configure(*training);
     for (int step = 0; step < 2; ++step) {
-      const StepRequest asked{
-          request.rows, request.time, request.documents, {batch, batch}, {request.rows, request.rows}};
-      model->enqueueStep(context, asked)->result();
+      const StepRequest asked{capacity, {batch, batch}, {capacity.rows, capacity.rows}};
+      model->training().enqueueStep(context, asked)->result();
     }
   });
 }
@@ -144,7 +145,7 @@ void tryAll(const std::vector<std::string>& lines, uint64_t seed) {
     training = TrainingOptions::parse(lines[kTraining], {1e-3f, 1e-2f}, {0.9f, 0.8f});
   });
   if (!attempt([&] { options = ModelOptions::parse(lines[kModel]); })) return;
-  if (!attempt([&] { request = ProgramRequest::parse(parseJson(lines[kRequest], "the request")); })) return;
+  if (!attempt([&] { request = parseRequest(parseJson(lines[kRequest], "the request")); })) return;
   attempt([&] {
     const Graph graph = parseGraph(lines[kGraph], options.padding);
     const Layout layout = makeLayout(graph);

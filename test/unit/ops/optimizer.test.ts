@@ -1,5 +1,6 @@
 import { gpt2 } from '../../../lib/models/gpt2';
 import type { Batch, NativeModel } from '../../../lib/native';
+import { failureOf } from '../support/errors';
 import { randomBatch, randomWeights } from '../support/gpt2_cases';
 import { batchOf, withModel, writeParameters } from '../support/native';
 
@@ -89,6 +90,43 @@ test('rates are taken by applied steps, and the last one holds', async () => {
       attemptedSteps: 8,
       appliedSteps: 1,
     });
+  });
+});
+
+test('a step hands out what it measured by name, the same from a measured step', async () => {
+  await train(async (model) => {
+    const number: unknown = expect.any(Number);
+    const measured = {
+      lossSum: number,
+      validTargets: 10,
+      gradNorm: number,
+      learningRate: 0.5,
+      applied: true,
+      attemptedSteps: 1,
+      appliedSteps: 1,
+      lossScale: 1,
+      skippedInRow: 0,
+    };
+    const all = { ...batch(0), targets: new Int32Array(10).fill(3) };
+    expect(await model.trainStep(capacity, [all])).toEqual(measured);
+    const { result } = await model.profileStep(capacity, [all]);
+    expect(result).toEqual({ ...measured, learningRate: 0.25, attemptedSteps: 2, appliedSteps: 2 });
+  });
+});
+
+test.each([
+  { attempted: -1 },
+  { applied: 0.5 },
+  { attempted: 2 ** 54 },
+  { applied: NaN },
+  { applied: undefined },
+])('counters that are no numbers of steps are refused: %p', async (wrong) => {
+  await train(async (model) => {
+    await model.trainStep(capacity, [batch(0)]);
+    const before = await model.counters();
+    const counters = { ...before, ...wrong } as typeof before;
+    await failureOf('ERR_CONFIG', () => model.setCounters(counters));
+    expect(await model.counters()).toEqual(before);
   });
 });
 

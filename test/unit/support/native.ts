@@ -97,18 +97,23 @@ export async function runNative(
     const isInput = (name: string): boolean => one.graph.inputs.some((input) => input.name === name);
     const output = 'loss' in one.graph.outputs ? 'loss' : 'y';
     const differentiable = options.eval ? [] : one.differentiable;
+    const forward = {
+      rows: one.rows,
+      time: one.time,
+      documents: one.given.has('starts'),
+      outputs: [output],
+      ...(rewrite === undefined ? {} : { rewrite }),
+    };
     const { outputs, taps } = await native.run(
-      {
-        mode: options.eval ? 'eval' : 'train',
-        rows: one.rows,
-        time: one.time,
-        documents: one.given.has('starts'),
-        outputs: [output],
-        ...(output === 'loss' || options.eval ? {} : { seeds: { y: 'dy' } }),
-        gradientsOf: differentiable.filter(isInput),
-        ...(labelSmoothing === undefined ? {} : { labelSmoothing }),
-        ...(rewrite === undefined ? {} : { rewrite }),
-      },
+      options.eval
+        ? { mode: 'eval', ...forward }
+        : {
+            mode: 'train',
+            ...forward,
+            ...(output === 'loss' ? {} : { seeds: { y: 'dy' } }),
+            gradientsOf: differentiable.filter(isInput),
+            ...(labelSmoothing === undefined ? {} : { labelSmoothing }),
+          },
       batchOf(one.graph, one.given),
       {
         poison: true,

@@ -1,0 +1,56 @@
+#include "engine/model_options.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "compiler/json.h"
+#include "compiler/options.h"
+#include "runtime/error.h"
+
+namespace tesserae {
+
+int cudaIndex(const std::string& device) {
+  if (device.size() < 6 || device.size() > 8 || device.rfind("cuda:", 0) != 0) return -1;
+  int index = 0;
+  for (size_t i = 5; i < device.size(); ++i) {
+    if (device[i] < '0' || device[i] > '9') return -1;
+    index = index * 10 + (device[i] - '0');
+  }
+  return index;
+}
+
+int defaultThreads() {
+  if (const char* limit = std::getenv("OMP_NUM_THREADS"); limit && std::atoi(limit) > 0)
+    return std::atoi(limit);
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+ModelOptions ModelOptions::parse(std::string_view text) {
+  const Json json = parseJson(text, "the model's options");
+  onlyKeys(json, "options", {"device", "precision", "seed", "padding", "threads"});
+  ModelOptions options;
+  options.device = textField(json, "device", "options");
+  const bool cpu = options.device == "cpu";
+  if (!cpu && cudaIndex(options.device) < 0) {
+    fail(ErrorCode::Device, "the device '%s' is unknown: use 'cpu' or 'cuda:0'", options.device.c_str());
+  }
+  options.precision = parsePrecision(textField(json, "precision", "options"));
+  if (cpu && options.precision != Precision::FP32) {
+    fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU",
+         precisionName(options.precision));
+  }
+  options.seed = integerField(json, "seed", "options", 0, int64_t{1} << 53);
+  options.padding = parsePadding(json);
+  options.threads =
+      json.contains("threads")
+          ? static_cast<int>(integerField(json, "threads", "options", 1, std::max(8, 4 * defaultThreads())))
+          : defaultThreads();
+  return options;
+}
+
+}  // namespace tesserae

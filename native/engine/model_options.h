@@ -1,0 +1,27 @@
+// How a model is made native.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "compiler/graph.h"
+
+namespace tesserae {
+
+struct ModelOptions {
+  std::string device = "cpu";
+  Precision precision = Precision::FP32;
+  int64_t seed = 0;
+  PaddingPolicy padding;
+  int threads = 0;  // 0: all processors that the process may use
+
+  static ModelOptions parse(std::string_view text);  // throws ERR_CONFIG, ERR_DEVICE
+};
+
+// The index in 'cuda:<index>'; −1 when the name is no CUDA device's.
+int cudaIndex(const std::string& device);
+
+// Threads of the CPU's pool: OMP_NUM_THREADS, else the processors of the process's affinity mask.
+int defaultThreads();
+
+}  // namespace tesserae

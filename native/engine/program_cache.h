@@ -1,0 +1,51 @@
+// The Programs of a model: compiled when they are first asked for, and on a GPU recorded as CUDA graphs.
+#pragma once
+
+#include <list>
+#include <memory>
+
+#include "compiler/compile.h"
+#include "engine/executor.h"
+
+namespace tesserae {
+
+// A Program, and on a GPU the CUDA graphs that it was recorded as: one that stores gradients, one that adds.
+struct CompiledProgram {
+  Program program;
+  struct Recorded {
+    bool warm = false;     // has run once: libraries are loaded and kernels chosen
+    bool possible = true;  // false when there was no memory for it
+    Bases bases{};
+    std::unique_ptr<Recording> recording;
+  } recorded[2];
+};
+
+class ProgramCache {
+ public:
+  // All that is given must outlive the cache.
+  ProgramCache(const Graph& graph, const Layout& layout, Precision precision, Device& device, int threads)
+      : graph_(graph), layout_(layout), precision_(precision), device_(device), threads_(threads) {}
+  ProgramCache(const ProgramCache&) = delete;
+  ProgramCache& operator=(const ProgramCache&) = delete;
+
+  // The Program of a request. The cache keeps those that were used last: a reference holds until that many
+  // others were asked for. Throws ERR_SHAPE and ERR_CONFIG.
+  CompiledProgram& find(const ProgramRequest& request);
+  // One that the cache does not keep.
+  std::unique_ptr<CompiledProgram> compile(const ProgramRequest& request) const;
+
+  // Enqueues a Program: call by call the first time, so that libraries load and cuBLASLt chooses its kernels.
+  // The second time it is recorded, if the device records; later ones replay that. `add`: gradients and the
+  // loss are added to.
+  void enqueue(CompiledProgram& compiled, const Bases& bases, bool add);
+
+ private:
+  const Graph& graph_;
+  const Layout& layout_;
+  const Precision precision_;
+  Device& device_;
+  const int threads_;
+  std::list<CompiledProgram> programs_;  // most recently used first
+};
+
+}  // namespace tesserae

@@ -1,0 +1,220 @@
+#include "engine/training_run.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include "compiler/plan.h"
+#include "runtime/error.h"
+
+namespace tesserae {
+
+namespace {
+
+constexpr int64_t kAfterInputs = 64;  // bytes: the first sample, on a cache line of its own
+
+}  // namespace
+
+void TrainingRun::configure(TrainingOptions options) {
+  for (const auto& [name, own] : options.parameters)
+    state_.slot(name);  // throws for a name that is not there
+  UpdateRequest request;
+  request.optimizer = options.optimizer.name;
+  request.optimizerAttributes = options.optimizer.attributes;
+  request.lossScaleAttributes = options.lossScaleAttributes;
+  request.maxGradNorm = options.maxGradNorm;
+  request.emaDecay = options.emaDecay;
+  request.scheduleSteps = static_cast<int64_t>(options.learningRates.size());
+  request.movesMomentum = !options.momenta.empty();
+  std::unique_ptr<CompiledProgram> update = programs_.compile(request);
+  const int64_t flat = state_.layout().elements * 4;
+  std::vector<Arena> used, unused;
+  for (Arena arena : {Arena::Gradients, Arena::Moment1, Arena::Moment2, Arena::Ema})
+    (usesArena(update->program, arena) ? used : unused).push_back(arena);
+  int64_t wanted = 0;
+  for (Arena arena : used) wanted += std::max<int64_t>(0, flat - state_.bytes(arena));
+  requireMemory(device_, wanted, "gradients and the optimizer's state", "use a smaller model");
+  for (Arena arena : used) state_.allocate(arena, flat);
+  state_.allocate(Arena::Schedule, request.scheduleBytes());
+  // Nothing fails from here on but the device itself.
+  device_.synchronize();
+  for (Arena arena : unused) state_.release(arena);
+  update_ = std::move(update);
+  options_ = std::move(options);
+  for (Arena zero : used) device_.fill(state_.arena(zero), 0, flat);
+  if (request.emaDecay > 0) device_.copy(state_.arena(Arena::Ema), state_.arena(Arena::Parameters), flat);
+  char* const schedule = state_.arena(Arena::Schedule);
+  device_.write(schedule, options_.learningRates.data(), request.scheduleSteps * 4);
+  if (request.movesMomentum) {
+    device_.write(schedule + request.momentaOffset(), options_.momenta.data(), request.scheduleSteps * 4);
+  }
+  writeChunkTable();
+  state_.setSteps(0, 0);
+  state_.write(&StepState::scaler, LossScaler{options_.initialLossScale, 0, 0});
+}
+
+std::set<std::string> TrainingRun::frozen() const {
+  std::set<std::string> names;
+  for (const auto& [name, own] : options_.parameters) {
+    if (!own.trainable) names.insert(name);
+  }
+  return names;
+}
+
+void TrainingRun::writeChunkTable() {
+  const Layout& layout = state_.layout();
+  std::vector<ChunkSettings> chunks(static_cast<size_t>(layout.chunks()));
+  for (const ParameterSlot& slot : layout.slots) {
+    const auto found = options_.parameters.find(slot.parameter->name);
+    const ParameterOptions own = found == options_.parameters.end() ? ParameterOptions{} : found->second;
+    const double decay = own.weightDecay.value_or(slot.parameter->decay ? options_.optimizer.weightDecay : 0),
+                 scale = slot.parameter->trainable && own.trainable ? own.learningRateScale : 0;
+    const auto first = chunks.begin() + slot.offset / kChunkElements;
+    std::fill(first, first + slot.chunks,
+              ChunkSettings{static_cast<float>(decay), static_cast<float>(scale)});
+  }
+  state_.writeChunks(chunks);
+}
+
+StepState TrainingStep::result() const {
+  StepState result;
+  std::memcpy(&result, state->data(), sizeof result);
+  return result;
+}
+
+// One that no step under way uses.
+std::shared_ptr<TrainingStep> TrainingRun::freeStep(int64_t inputBytes) {
+  for (std::shared_ptr<TrainingStep>& step : steps_) {
+    if (!step) step.reset(new TrainingStep{nullptr, 0, device_.hostBlock(sizeof(StepState))});
+    if (step.use_count() > 1) continue;
+    if (step->inputBytes < inputBytes) {
+      step->inputs = device_.hostBlock(inputBytes);
+      step->inputBytes = inputBytes;
+    }
+    return step;
+  }
+  fail(ErrorCode::Busy, "%d steps of this model are under way; await one before the next", kStepsAhead);
+}
+
+// Everything that can fail for a mistake of the caller or for want of memory, before anything is enqueued.
+CompiledProgram& TrainingRun::prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases) {
+  if (!update_) fail(ErrorCode::Internal, "a training step before configureTraining");
+  if (step.microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
+  if (step.samples.size() != step.microBatches.size())
+    fail(ErrorCode::Internal, "each micro-batch needs its number of samples");
+  for (int64_t samples : step.samples) {
+    if (samples < 0 || samples > step.capacity.rows)
+      fail(ErrorCode::Internal, "a micro-batch of %lld rows can't hold %lld samples",
+           static_cast<long long>(step.capacity.rows), static_cast<long long>(samples));
+  }
+  CompiledProgram& micro = programs_.find(microRequest(step));
+  for (const HostBatch& batch : step.microBatches) checkBatch(micro.program, graph_, batch);
+  requireStepMemory(context, micro.program);
+  prepare(context, micro.program, bases);
+  prepare(context, update_->program, bases);
+  return micro;
+}
+
+// Throws the plan's table where the step's arenas can't grow to what it needs.
+void TrainingRun::requireStepMemory(const DeviceContext& context, const Program& micro) const {
+  const Program& update = update_->program;
+  const std::pair<const DeviceArena*, int64_t> shared[] = {
+      {&context.inputs, std::max(micro.inputBytes, update.inputBytes)},
+      {&context.outputs, std::max(micro.outputBytes, update.outputBytes)},
+      {&context.workspace, std::max(micro.workspaceBytes, update.workspaceBytes)}};
+  if (std::all_of(std::begin(shared), std::end(shared),
+                  [](const auto& entry) { return entry.second <= entry.first->bytes(); }))
+    return;
+  int64_t held = state_.bytes();
+  for (const auto& [arena, bytes] : shared) held += arena->bytes();
+  requireTrainingMemory(graph_, state_.layout(), micro, update, threads_, device_.available() + held);
+}
+
+TrainRequest TrainingRun::microRequest(const StepRequest& step) const {
+  TrainRequest request;
+  request.capacity = step.capacity;
+  request.labelSmoothing = options_.labelSmoothing;
+  request.frozen = frozen();
+  return request;
+}
+
+void TrainingRun::setPositions(double positions) {
+  positions_ = 0;  // unknown, should the next line fail
+  state_.write(&StepState::positions, positions);
+  positions_ = positions;
+}
+
+std::shared_ptr<TrainingStep> TrainingRun::enqueueStep(DeviceContext& context, const StepRequest& request,
+                                                       const Enqueue& enqueue) {
+  Bases bases = state_.bases();
+  CompiledProgram& micro = prepareStep(context, request, bases);
+  const size_t count = request.microBatches.size();
+  const int64_t bytes = micro.program.inputBytes, stride = bytes + kAfterInputs;
+  const std::shared_ptr<TrainingStep> step = freeStep(stride * static_cast<int64_t>(count));
+  int64_t firstSample = 0;
+  for (size_t i = 0; i < count; ++i) {
+    char* const at = step->inputs->data() + static_cast<int64_t>(i) * stride;
+    stage(micro.program, request.microBatches[i], at);
+    std::memcpy(at + bytes, &firstSample, sizeof firstSample);
+    firstSample += request.samples[i];
+  }
+  const double positions =
+      static_cast<double>(request.capacity.rows * request.capacity.time) * static_cast<double>(count);
+  if (positions != positions_) {
+    char* const at = step->state->data() + offsetof(StepState, positions);
+    std::memcpy(at, &positions, sizeof positions);
+    device_.upload(state_.at(&StepState::positions), at, sizeof positions);
+  }
+  positions_ = 0;  // unknown, should what follows fail half-way
+  try {
+    for (size_t i = 0; i < count; ++i) {
+      const char* const at = step->inputs->data() + static_cast<int64_t>(i) * stride;
+      device_.upload(bases[static_cast<int>(Arena::Inputs)], at, bytes);
+      device_.upload(state_.at(&StepState::counters, &Counters::firstSample), at + bytes, sizeof firstSample);
+      enqueue(micro, bases, i > 0);
+    }
+    enqueue(*update_, bases, false);
+    device_.download(step->state->data(), state_.arena(Arena::State), sizeof(StepState));
+  } catch (...) {
+    device_.synchronize();  // what was enqueued reads the step's memory, which is free from now on
+    throw;
+  }
+  positions_ = positions;
+  return step;
+}
+
+std::shared_ptr<const TrainingStep> TrainingRun::enqueueStep(DeviceContext& context,
+                                                             const StepRequest& request) {
+  return enqueueStep(context, request, [&](CompiledProgram& compiled, const Bases& bases, bool add) {
+    programs_.enqueue(compiled, bases, add);
+  });
+}
+
+TrainingRun::Profile TrainingRun::profileStep(DeviceContext& context, const StepRequest& request) {
+  Profile profile{};
+  std::vector<std::unique_ptr<Recording>> recordings;  // until the device is done with them
+  std::vector<std::unique_ptr<Stopwatch>> stopwatches;
+  const std::shared_ptr<TrainingStep> step =
+      enqueueStep(context, request, [&](CompiledProgram& compiled, const Bases& bases, bool add) {
+        stopwatches.push_back(device_.stopwatch());
+        const auto run = [&] {
+          execute(device_, compiled.program, bases, threads_, add, {},
+                  {.stopwatch = stopwatches.back().get()});
+        };
+        // Recorded, so that the device does not wait for the host between two calls.
+        recordings.push_back(device_.record(run));
+        recordings.back() ? device_.replay(*recordings.back()) : run();
+      });
+  device_.synchronize();
+  const Program& micro = programs_.find(microRequest(request)).program;
+  for (size_t i = 0; i < stopwatches.size(); ++i) {
+    const bool last = i + 1 == stopwatches.size();
+    std::vector<Timing>& into = last ? profile.update : profile.micro;
+    for (Timing& timing : timingsOf(last ? update_->program : micro, *stopwatches[i]))
+      into.push_back(std::move(timing));
+  }
+  profile.result = step->result();
+  return profile;
+}
+
+}  // namespace tesserae

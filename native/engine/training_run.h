@@ -1,0 +1,85 @@
+// A model's training: how the optimizer is set up, and steps that are enqueued without waiting for the
+// device.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/executor.h"
+#include "engine/program_cache.h"
+#include "engine/state.h"
+#include "engine/training_options.h"
+
+namespace tesserae {
+
+// One optimizer step over micro-batches of one capacity.
+struct StepRequest {
+  Capacity capacity;
+  std::vector<HostBatch> microBatches;
+  std::vector<int64_t> samples;  // rows of each micro-batch that hold one, from its start: they are numbered
+};
+
+// The host's memory of a training step that was enqueued: what the device reads from and writes to while the
+// step is under way.
+struct TrainingStep {
+  std::unique_ptr<HostBlock> inputs;  // of all micro-batches: each its inputs, then its first sample
+  int64_t inputBytes = 0;
+  std::unique_ptr<HostBlock> state;  // a StepState: written before the step, read after it
+  StepState result() const;          // once the device is done with the step
+};
+
+class TrainingRun {
+ public:
+  // All that is given must outlive it.
+  TrainingRun(const Graph& graph, State& state, ProgramCache& programs, Device& device, int threads)
+      : graph_(graph), state_(state), programs_(programs), device_(device), threads_(threads) {}
+  TrainingRun(const TrainingRun&) = delete;
+  TrainingRun& operator=(const TrainingRun&) = delete;
+
+  // Starts training anew: allocates gradients and the moments that the optimizer has, sets moments and
+  // counters to zero, the loss scale to its first value and the moving average to the parameters, compiles
+  // the update Program.
+  void configure(TrainingOptions options);
+  // Enqueues one optimizer step; at most kStepsAhead may be under way.
+  // Nothing waits for the device, and once the capacity was seen twice nothing is allocated.
+  std::shared_ptr<const TrainingStep> enqueueStep(DeviceContext& context, const StepRequest& step);
+  static constexpr int kStepsAhead = 2;
+  // One optimizer step, each call of which is measured. Returns with the step done.
+  struct Profile {
+    StepState result;
+    std::vector<Timing> micro, update;
+  };
+  Profile profileStep(DeviceContext& context, const StepRequest& step);
+
+  // Parameters that the training options leave alone.
+  std::set<std::string> frozen() const;
+  // Of a Program that runs outside of a step: what its losses' gradients are divided by. Waits for the
+  // device.
+  void setPositions(double positions);
+
+ private:
+  TrainRequest microRequest(const StepRequest& step) const;
+  void writeChunkTable();
+  CompiledProgram& prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases);
+  void requireStepMemory(const DeviceContext& context, const Program& micro) const;
+  std::shared_ptr<TrainingStep> freeStep(int64_t inputBytes);
+  // Enqueues the step around what `enqueue` does for each Program.
+  using Enqueue = std::function<void(CompiledProgram& compiled, const Bases& bases, bool add)>;
+  std::shared_ptr<TrainingStep> enqueueStep(DeviceContext& context, const StepRequest& step,
+                                            const Enqueue& enqueue);
+
+  const Graph& graph_;
+  State& state_;
+  ProgramCache& programs_;
+  Device& device_;
+  const int threads_;
+  TrainingOptions options_;
+  std::unique_ptr<CompiledProgram> update_;
+  std::shared_ptr<TrainingStep> steps_[kStepsAhead];  // held by nobody else: free
+  double positions_ = 0;                              // of a step, as State has them; 0: unknown
+};
+
+}  // namespace tesserae
