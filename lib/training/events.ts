@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors';
+import type { StepResult } from '../native';
 
 /** Progress of a training run; one event each `loggingSteps` steps, and one for the last step. */
 export interface StepEvent {
@@ -118,4 +119,12 @@ export interface StepMetrics {
   readonly applied: boolean;
   /** What the next step's loss will be multiplied by; only in fp16. */
   readonly lossScale?: number;
+}
+
+/** What native code measured in a step, by the names that StepEvent and StepMetrics report it under. */
+export function measurementsOf({
+  gradNorm,
+  learningRate,
+}: StepResult): Pick<StepEvent & StepMetrics, 'gradNorm' | 'learningRate'> {
+  return { gradNorm, learningRate };
 }

@@ -10,7 +10,14 @@ import { BatchQueue } from './batch_queue';
 import { checkFits } from './dataset_fit';
 import { earlyStopping } from './early_stopping';
 import { evaluateModel } from './evaluation';
-import type { EvaluationResult, StepMetrics, TrainerCallback, TrainerEvent, TrainResult } from './events';
+import {
+  measurementsOf,
+  type EvaluationResult,
+  type StepMetrics,
+  type TrainerCallback,
+  type TrainerEvent,
+  type TrainResult,
+} from './events';
 import { Optimization, type OptimizationStep } from './optimization';
 import { findResumable, LIBRARY_VERSION, machineOf, restore, type ResumeResult } from './resume';
 import { Saving } from './saving';
@@ -158,12 +165,11 @@ export class Trainer {
     const number = this.steps + ++this.stepsUnderWay;
     try {
       const done = await this.apply(listOf(batches), number);
-      const { lossSum, validTargets, gradNorm, learningRate, applied } = done;
+      const { lossSum, validTargets, applied } = done;
       return {
         step: number,
         loss: lossSum / validTargets,
-        gradNorm,
-        learningRate,
+        ...measurementsOf(done),
         tokens: validTargets,
         applied,
         ...this.lossScaleOf(done),
@@ -356,8 +362,7 @@ export class Trainer {
           type: 'step',
           step,
           loss,
-          gradNorm: last.gradNorm,
-          learningRate: last.learningRate,
+          ...measurementsOf(last),
           tokensPerSecond: speed.tokensPerSecond,
           etaSeconds: speed.etaSeconds(maxSteps - step),
           tokens: this.tokens,
