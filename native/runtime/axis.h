@@ -1,4 +1,3 @@
-// defines: FactorRole, Factor, Axis, Axes, TensorSpec
 // An axis is a product of factors, each with a logical extent (what the user asked for, what files hold) and
 // a physical one (what memory holds, padded for alignment). Lanes between the two are zero.
 #pragma once

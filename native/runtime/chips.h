@@ -1,4 +1,4 @@
-// defines: Chip, findChip, chipOf, chips
+// What is known of chips, for plans.
 #pragma once
 
 #include <string>

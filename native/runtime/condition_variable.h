@@ -1,4 +1,3 @@
-// defines: waitUntil
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,4 @@
-// defines: DeviceKind, DeviceStatistics, MemoryRange, HostBlock, Recording, Stopwatch, Device, DeviceArena,
-// requireMemory, cpuDevice, cudaDevice
+// A device as the engine sees it: memory and a stream of work, on the CPU or on CUDA.
 #pragma once
 
 #include <atomic>

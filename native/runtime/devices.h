@@ -1,4 +1,3 @@
-// defines: kLeastCudaMajor, devicesJson, cudaDevicesJson
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// defines: DType, dtypeSize, dtypeName, parseDType, Precision, parsePrecision
+// Types of elements, and the precision that a model computes in.
 #pragma once
 
 #include <cstdint>

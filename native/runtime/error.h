@@ -1,4 +1,3 @@
-// defines: Error, ErrorCode, fail
 #pragma once
 
 #include <stdexcept>

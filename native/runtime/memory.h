@@ -1,4 +1,3 @@
-// defines: availableMemory
 #pragma once
 
 #include <cstdint>

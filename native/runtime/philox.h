@@ -1,4 +1,3 @@
-// defines: Philox4, philox, hashName, uniform01
 // Header-only and free of the standard library's templates: kernels include it under several instruction
 // sets.
 #pragma once

@@ -1,4 +1,3 @@
-// defines: oneDnnVersion, systemJson, cudaSystemJson
 #pragma once
 
 #include <string>

@@ -1,4 +1,3 @@
-// defines: requireThreads, failThreads
 #pragma once
 
 #include <system_error>

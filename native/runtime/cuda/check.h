@@ -1,4 +1,3 @@
-// defines: cudaCheck
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,4 +1,3 @@
-// defines: CudaCompletions
 #pragma once
 
 #include <cuda_runtime_api.h>

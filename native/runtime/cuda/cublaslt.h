@@ -1,4 +1,3 @@
-// defines: CublasLt, cublasLt, cublaslt
 // cuBLASLt, opened at run time and declared as far as it is called: the package works without it. Names and
 // values are those of cublasLt.h (the same in versions 12 and 13).
 #pragma once

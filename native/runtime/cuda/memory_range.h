@@ -1,4 +1,3 @@
-// defines: cudaRange
 #pragma once
 
 #include <cuda_runtime_api.h>
