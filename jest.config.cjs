@@ -34,5 +34,8 @@ const project = (name) => ({
 module.exports = {
   maxWorkers: 2,
   testTimeout: 60_000,
-  projects: ['unit', 'e2e', 'pack', 'fuzz', 'gpu'].map(project),
+  projects: [
+    ...['unit', 'e2e', 'pack', 'fuzz'].map(project),
+    { ...project('gpu'), globalSetup: '<rootDir>/test/gpu/support/require_gpu.ts' },
+  ],
 };

@@ -1,45 +1,8 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { caseFile } from '../unit/support/case_file';
 import { attentionCase, crossEntropyCase, layerNormCase, linearCase } from '../unit/support/cases';
-
-const RUNNER = path.resolve(__dirname, '../../build/op_run');
-
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(path.join(tmpdir(), 'op-run-'));
-});
-afterAll(() => rmSync(folder, { recursive: true }));
-
-interface Line {
-  readonly case: string;
-  readonly ok: boolean;
-  readonly checks: readonly { output: string; error: number; tolerance: number }[];
-  readonly seconds: Readonly<Record<string, number>>;
-  readonly code?: string;
-}
-
-function run(...contents: unknown[]): { code: number | null; lines: Line[] } {
-  const files = contents.map((content, index) => {
-    const file = path.join(folder, `${index}.json`);
-    writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content));
-    return file;
-  });
-  const { status, stdout } = spawnSync(RUNNER, files, { encoding: 'utf8', maxBuffer: 1 << 26 });
-  const lines = stdout
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => JSON.parse(line) as Line);
-  return { code: status, lines };
-}
+import { opRun } from '../unit/support/op_run';
 
 const layerNorm = layerNormCase({ rows: 3, time: 5, nEmbd: 61, bias: true });
-
-test('the runner was built', () => {
-  expect(existsSync(RUNNER)).toBe(true);
-});
 
 test('cases agree with the oracles, value and gradients', () => {
   const cases = [
@@ -48,23 +11,23 @@ test('cases agree with the oracles, value and gradients', () => {
     attentionCase({ rows: 2, time: 19, heads: 3, headDim: 20, causal: true }),
     crossEntropyCase({ rows: 3, time: 7, vocabSize: 250, ignored: true }),
   ];
-  const { code, lines } = run(...cases.map((one) => caseFile(one)));
+  const { status, lines } = opRun(cases.map((one) => caseFile(one)));
   expect(lines.map(({ ok, case: name }) => ({ ok, name }))).toEqual(
     cases.map(({ name }) => ({ ok: true, name })),
   );
-  expect(code).toBe(0);
+  expect(status).toBe(0);
   for (const [index, { checks, seconds }] of lines.entries()) {
     expect(checks).toHaveLength(1 + cases[index]!.differentiable.length);
-    expect(Object.keys(seconds).length).toBeGreaterThan(0);
+    expect(Object.keys(seconds!).length).toBeGreaterThan(0);
   }
 });
 
 test('a wrong expectation fails, and says by how much', () => {
   const content = caseFile(layerNorm) as { expected: { y: { values: number[] } } };
   content.expected.y.values[7]! += 1e-3;
-  const { code, lines } = run(content);
-  expect(code).toBe(1);
-  const y = lines[0]!.checks.find(({ output }) => output === 'y')!;
+  const { status, lines } = opRun([content]);
+  expect(status).toBe(1);
+  const y = lines[0]!.checks!.find(({ output }) => output === 'y')!;
   expect(lines[0]!.ok).toBe(false);
   expect(y.error).toBeGreaterThan(y.tolerance);
 });
@@ -76,7 +39,7 @@ test.each([
   ['an input too short', { ...caseFile(layerNorm), inputs: { x: [1], dy: [1] } }, 'ERR_DATA'],
   ['a precision that the CPU lacks', { ...caseFile(layerNorm), model: { precision: 'bf16' } }, 'ERR_DEVICE'],
 ])('%s is a coded error', (_, content, code) => {
-  const { code: status, lines } = run(content);
+  const { status, lines } = opRun([content]);
   expect(status).toBe(1);
   expect(lines).toMatchObject([{ ok: false, code }]);
 });

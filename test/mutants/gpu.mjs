@@ -1,15 +1,15 @@
 // Seeded bugs of the GPU: as mutants.mjs, but in CUDA code and in what only GPUs run. The gates are tests of test/gpu.
 
 const curve = (precision, microBatches = 1) => ({
-  gate: 'test/gpu/model.test.ts',
+  gate: 'test/gpu/models/model.test.ts',
   only: `50 steps in ${precision} with ${microBatches} micro-batches follow PyTorch`,
 });
 const overflow = {
-  gate: 'test/gpu/model.test.ts',
+  gate: 'test/gpu/models/model.test.ts',
   only: 'fp16: a gradient that overflows skips the step, halves the scale and leaves no other trace',
 };
-const sampling = (name) => ({ gate: 'test/gpu/sampling.test.ts', only: name });
-const operation = (name) => ({ gate: 'test/gpu/operations.test.ts', only: name });
+const sampling = (name) => ({ gate: 'test/gpu/sampling/sampling.test.ts', only: name });
+const operation = (name) => ({ gate: 'test/gpu/ops/operations.test.ts', only: name });
 
 export const gpuMutants = [
   {

@@ -1,4 +1,4 @@
-import { devices, type Precision, type RunResult } from '../../../lib/native';
+import type { Precision, RunResult } from '../../../lib/native';
 import { attention16 } from '../../oracles/attention16';
 import type { GraphRun } from '../../oracles/graph';
 import { linearBackward } from '../../oracles/linear';
@@ -9,10 +9,8 @@ import { expectClose, fp32Tolerance, relativeError } from '../../unit/support/co
 import { runNative, runOracle, SEED, type CaseOptions } from '../../unit/support/native';
 import { isHalf, roundTo } from '../../unit/support/rounding';
 import { expectFlash } from './flash';
+import { gpu } from './gpu';
 import { rounded } from './rounded';
-
-/** The GPU that tests run on; without one their first call fails with the reason. */
-export const gpu = devices().find(({ kind }) => kind === 'cuda')?.name ?? 'cuda:0';
 
 // How far a result in a 16-bit type may be from the exact one, in multiples of its rounding floor: the error of the
 // oracle's own result, rounded. Operations compute in fp32 and round once; they differ by fp32 arithmetic (1e-6 to

@@ -2,7 +2,7 @@ import { devices } from '../../../lib/native';
 
 const gpus = devices().filter(({ kind }) => kind === 'cuda');
 
-/** The first GPU. Without one the tests of this project fail: they are not to be skipped by mistake. */
+/** The first GPU; require_gpu.ts has seen that there is one. */
 export const gpu = gpus[0]?.name ?? 'cuda:0';
 
 /** The second GPU, when there is one. */

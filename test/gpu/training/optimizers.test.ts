@@ -1,18 +1,18 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { NativeModel, Precision } from '../../lib/native';
-import { batchOf, withModel } from '../unit/support/native';
-import { randomBatch } from '../unit/support/gpt2_cases';
+import type { NativeModel, Precision } from '../../../lib/native';
+import { batchOf, withModel } from '../../unit/support/native';
+import { randomBatch } from '../../unit/support/gpt2_cases';
 import {
   checkFreezing,
   checkOptimizer,
   optimizerCases,
   optimizerGraph as graph,
-} from '../unit/support/optimizers';
-import { checkResumes, resumedArguments } from '../unit/support/resuming';
-import { disposeModels } from '../unit/support/tiny_model';
-import { gpu } from './support/gpu';
+} from '../../unit/support/optimizers';
+import { checkResumes, resumedArguments } from '../../unit/support/resuming';
+import { disposeModels } from '../../unit/support/tiny_model';
+import { gpu } from '../support/gpu';
 
 const precisions = ['fp32', 'bf16', 'fp16'] as const satisfies readonly Precision[];
 // A rounding to 16 bits may come before a sum or after it, as what is fused.

@@ -1,15 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { Device } from '../../lib/models/device';
-import { Model } from '../../lib/models/model';
-import type { Precision } from '../../lib/native';
-import type { TrainingArguments } from '../../lib/training/arguments';
-import type { TrainerEvent } from '../../lib/training/events';
-import { Trainer } from '../../lib/training/trainer';
-import { countingDataset, TINY } from '../unit/support/tiny_model';
-import { bitsOf, eventsOf } from '../unit/support/training_bits';
-import { gpu } from './support/gpu';
+import type { Device } from '../../../lib/models/device';
+import { Model } from '../../../lib/models/model';
+import type { Precision } from '../../../lib/native';
+import type { TrainingArguments } from '../../../lib/training/arguments';
+import type { TrainerEvent } from '../../../lib/training/events';
+import { Trainer } from '../../../lib/training/trainer';
+import { countingDataset, TINY } from '../../unit/support/tiny_model';
+import { bitsOf, eventsOf } from '../../unit/support/training_bits';
+import { gpu } from '../support/gpu';
 
 let folder: string;
 const models: Model[] = [];

@@ -1,12 +1,12 @@
-import { gpt2 } from '../../lib/models/gpt2';
-import { fromHuggingFace } from '../../lib/models/gpt2_config';
-import { Model } from '../../lib/models/model';
-import { deviceStatistics, NativeModel, type Batch } from '../../lib/native';
-import { failureOf } from '../unit/support/errors';
-import { batchOfStep, curve, startCurve } from '../unit/support/curve';
-import { SEED, withModel } from '../unit/support/native';
-import { TINY } from '../unit/support/tiny_model';
-import { gpu, secondGpu } from './support/gpu';
+import { gpt2 } from '../../../lib/models/gpt2';
+import { fromHuggingFace } from '../../../lib/models/gpt2_config';
+import { Model } from '../../../lib/models/model';
+import { deviceStatistics, NativeModel, type Batch } from '../../../lib/native';
+import { failureOf } from '../../unit/support/errors';
+import { batchOfStep, curve, startCurve } from '../../unit/support/curve';
+import { SEED, withModel } from '../../unit/support/native';
+import { TINY } from '../../unit/support/tiny_model';
+import { gpu, secondGpu } from '../support/gpu';
 
 const graph = gpt2({ ...fromHuggingFace(curve.config).config, residPdrop: 0.1, attnPdrop: 0.1 });
 const time = curve.batches.shape[2] - 1;

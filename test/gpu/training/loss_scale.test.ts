@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { gpt2 } from '../../lib/models/gpt2';
-import { fromHuggingFace } from '../../lib/models/gpt2_config';
-import { Model } from '../../lib/models/model';
-import { Trainer } from '../../lib/training/trainer';
-import { failureOf } from '../unit/support/errors';
-import { batchOfStep, curve, distances, startCurve } from '../unit/support/curve';
-import { withModel } from '../unit/support/native';
-import { countingDataset, TINY } from '../unit/support/tiny_model';
-import { gpu } from './support/gpu';
+import { gpt2 } from '../../../lib/models/gpt2';
+import { fromHuggingFace } from '../../../lib/models/gpt2_config';
+import { Model } from '../../../lib/models/model';
+import { Trainer } from '../../../lib/training/trainer';
+import { failureOf } from '../../unit/support/errors';
+import { batchOfStep, curve, distances, startCurve } from '../../unit/support/curve';
+import { withModel } from '../../unit/support/native';
+import { countingDataset, TINY } from '../../unit/support/tiny_model';
+import { gpu } from '../support/gpu';
 
 interface Trace {
   readonly scaling: Readonly<
@@ -19,7 +19,7 @@ interface Trace {
 
 /** See test/fixtures/make_loss_scale_trace.py. */
 const trace = JSON.parse(
-  readFileSync(path.resolve(__dirname, '../fixtures/loss_scale_trace.json'), 'utf8'),
+  readFileSync(path.resolve(__dirname, '../../fixtures/loss_scale_trace.json'), 'utf8'),
 ) as Trace;
 
 const graph = gpt2(fromHuggingFace(curve.config).config);

@@ -1,15 +1,15 @@
-import { BATCH, TIME, type Graph } from '../../lib/graph/graph';
-import { GraphBuilder, width, zeros } from '../../lib/graph/builder';
-import type { Precision } from '../../lib/native';
-import { runGraph } from '../oracles/graph';
-import { atStart } from '../oracles/philox';
-import { tensor, type Tensor } from '../oracles/tensor';
-import { relativeError } from '../unit/support/compare';
-import { gpt2Cases, randomBatch, randomStarts, randomWeights } from '../unit/support/gpt2_cases';
-import { batchOf, SEED, withModel, writeParameters } from '../unit/support/native';
-import { Random } from '../unit/support/random';
-import { isHalf, roundTo } from '../unit/support/rounding';
-import { gpu } from './support/gates';
+import { BATCH, TIME, type Graph } from '../../../lib/graph/graph';
+import { GraphBuilder, width, zeros } from '../../../lib/graph/builder';
+import type { Precision } from '../../../lib/native';
+import { runGraph } from '../../oracles/graph';
+import { atStart } from '../../oracles/philox';
+import { tensor, type Tensor } from '../../oracles/tensor';
+import { relativeError } from '../../unit/support/compare';
+import { gpt2Cases, randomBatch, randomStarts, randomWeights } from '../../unit/support/gpt2_cases';
+import { batchOf, SEED, withModel, writeParameters } from '../../unit/support/native';
+import { Random } from '../../unit/support/random';
+import { isHalf, roundTo } from '../../unit/support/rounding';
+import { gpu } from '../support/gpu';
 
 /**
  * Operations as rewrite rules fuse them. The yardstick in 16 bits is the plain program: the oracles with each tensor

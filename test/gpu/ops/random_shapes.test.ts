@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Precision } from '../../lib/native';
+import type { Precision } from '../../../lib/native';
 import {
   activationCase,
   addCase,
@@ -11,8 +11,8 @@ import {
   linearCase,
   positionEmbeddingCase,
   type OperationCase,
-} from '../unit/support/cases';
-import { checkOnGpu } from './support/gates';
+} from '../../unit/support/cases';
+import { checkOnGpu } from '../support/gates';
 
 /**
  * Shapes that nobody chose. Their number and seed are fixed, so that a run is the same each time; what fails is printed

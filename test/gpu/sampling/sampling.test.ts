@@ -1,17 +1,17 @@
-import { gpt2 } from '../../lib/models/gpt2';
-import { Model } from '../../lib/models/model';
-import { deviceStatistics, type NativeModel, type Precision, type Visit } from '../../lib/native';
-import { Sampler } from '../../lib/sampling/sampler';
-import { randomWeights } from '../unit/support/gpt2_cases';
-import { withModel, writeParameters } from '../unit/support/native';
-import { padded, sessionOf } from '../unit/support/sampling';
+import { gpt2 } from '../../../lib/models/gpt2';
+import { Model } from '../../../lib/models/model';
+import { deviceStatistics, type NativeModel, type Precision, type Visit } from '../../../lib/native';
+import { Sampler } from '../../../lib/sampling/sampler';
+import { randomWeights } from '../../unit/support/gpt2_cases';
+import { withModel, writeParameters } from '../../unit/support/native';
+import { padded, sessionOf } from '../../unit/support/sampling';
 import {
   checkAlone,
   checkLogProbs,
   checkPadding,
   checkSampling,
   samplingCases,
-} from '../unit/support/sampling_cases';
+} from '../../unit/support/sampling_cases';
 
 const device = 'cuda:0';
 

@@ -1,12 +1,19 @@
-import { gpt2 } from '../../lib/models/gpt2';
-import { fromHuggingFace } from '../../lib/models/gpt2_config';
-import { devices, type NativeModel, type Precision } from '../../lib/native';
-import { expectClose } from '../unit/support/compare';
-import { batchOfStep, curve, distances, followCurve, lossScaling, startCurve } from '../unit/support/curve';
-import { packedAndPadded } from '../unit/support/documents';
-import { gpt2Cases } from '../unit/support/gpt2_cases';
-import { withModel } from '../unit/support/native';
-import { padded, sessionOf } from '../unit/support/sampling';
+import { gpt2 } from '../../../lib/models/gpt2';
+import { fromHuggingFace } from '../../../lib/models/gpt2_config';
+import { devices, type NativeModel, type Precision } from '../../../lib/native';
+import { expectClose } from '../../unit/support/compare';
+import {
+  batchOfStep,
+  curve,
+  distances,
+  followCurve,
+  lossScaling,
+  startCurve,
+} from '../../unit/support/curve';
+import { packedAndPadded } from '../../unit/support/documents';
+import { gpt2Cases } from '../../unit/support/gpt2_cases';
+import { withModel } from '../../unit/support/native';
+import { padded, sessionOf } from '../../unit/support/sampling';
 
 const graph = gpt2(fromHuggingFace(curve.config).config);
 const device = devices().find(({ kind }) => kind === 'cuda')?.name ?? 'cuda:0';

@@ -1,0 +1,16 @@
+import { system, type SystemInfo } from '../../../lib/native';
+
+/** Before the tests of a GPU: ends them with the cause where they can't run. They are not skipped, as that is easily missed. */
+export default function requireGpu(): void {
+  const problem = problemOf(system());
+  if (problem !== undefined) throw new Error(problem);
+}
+
+/** Why no test can run on a GPU; undefined if they can. */
+export function problemOf({ cuda, gpus, problem }: SystemInfo): string | undefined {
+  if (!cuda) return 'build/ has no CUDA: TESSERAE_CUDA=1 npm run build:native builds the addon with it';
+  if (gpus.some(({ supported }) => supported)) return undefined;
+  if (gpus.length > 0)
+    return `no GPU has compute capability 8.0 or newer: ${gpus.map(({ name, capability }) => `${name} (${capability})`).join(', ')}`;
+  return `there is no GPU: ${problem ?? 'the driver shows none; CUDA_VISIBLE_DEVICES may hide it'}`;
+}
