@@ -95,8 +95,6 @@ class Ir {
 
   ValueId cache(TensorSpec spec);  // of the sampler
 
-  int producer(ValueId value) const;                // index of the node that writes it; −1
-  std::vector<int> consumers(ValueId value) const;  // nodes that read it, in order
   bool isOutput(ValueId value) const;
   CallShape shapeOf(const Node& node) const;
   bool isState(ValueId value) const;  // lives on after the Program

@@ -19,7 +19,12 @@ class Lowering {
         graph_(ir.graph),
         request_(request),
         training_(request.mode == Mode::Train),
-        sampling_(request.mode == Mode::Prefill || request.mode == Mode::Decode) {}
+        sampling_(request.mode == Mode::Prefill || request.mode == Mode::Decode) {
+    for (const GraphNode& node : graph_.nodes) {
+      const auto weight = node.inputs.find("weight");
+      if (node.op == "linear" && weight != node.inputs.end()) linearWeights_.insert(weight->second);
+    }
+  }
 
   void run() {
     const std::vector<std::string> roles = sampling_ ? std::vector<std::string>{"logits"} : request_.outputs;
@@ -122,13 +127,10 @@ class Lowering {
 
   // Matrix products read the 16-bit copy where the precision has one; so does an embedding tied to one.
   ValueId operand(const GraphNode& node, const std::string& slot, const std::string& name) {
-    const bool weight = slot == "weight" && ir_.layout.find(name) && hasHalfCopy(ir_.precision);
-    if (weight && (node.op == "linear" || node.op == "embedding")) {
-      for (const GraphNode& other : graph_.nodes) {
-        const auto it = other.inputs.find("weight");
-        if (other.op == "linear" && it != other.inputs.end() && it->second == name) return ir_.halfCopy(name);
-      }
-    }
+    const bool reads16Bit = node.op == "linear" || node.op == "embedding";
+    if (reads16Bit && slot == "weight" && linearWeights_.count(name) && ir_.layout.find(name) &&
+        hasHalfCopy(ir_.precision))
+      return ir_.halfCopy(name);
     return value(name);
   }
 
@@ -240,6 +242,7 @@ class Lowering {
   const ProgramRequest& request_;
   const bool training_, sampling_;
   int64_t layer_ = 0;  // of attention
+  std::set<std::string> linearWeights_;  // what the Graph's linear layers multiply by
   std::map<std::string, ValueId> values_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "compiler/first_fit.h"
 #include "compiler/passes.h"
 #include "runtime/philox.h"
 
@@ -134,23 +135,12 @@ class Planner {
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](int a, int b) { return blocks_[a].bytes > blocks_[b].bytes; });
-    std::vector<int> placed;
+    FirstFit space(static_cast<int>(program_.calls.size()));
     for (int index : order) {
       Block& block = blocks_[index];
-      std::vector<std::pair<int64_t, int64_t>> taken;  // [from, to) of blocks alive at the same time
-      for (int other : placed) {
-        const Block& b = blocks_[other];
-        if (b.first <= block.last && block.first <= b.last) taken.emplace_back(b.offset, b.offset + b.bytes);
-      }
-      std::sort(taken.begin(), taken.end());
-      int64_t offset = 0;
-      for (const auto& [from, to] : taken) {
-        if (from >= offset + block.bytes) break;
-        offset = std::max(offset, to);
-      }
+      const int64_t offset = space.place(block.bytes, block.first, block.last);
       block.offset = offset;
       program_.workspaceBytes = std::max(program_.workspaceBytes, offset + block.bytes);
-      placed.push_back(index);
       for (ValueId id : block.values) program_.values[id].offset = offset;
       if (block.scratchOf >= 0) program_.calls[block.scratchOf].scratchOffset = offset;
     }

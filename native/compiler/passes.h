@@ -24,7 +24,7 @@ void lowerChoose(Ir& ir, const ProgramRequest& request);
 // Appends the backward calls of a training Program.
 void differentiate(Ir& ir, const ProgramRequest& request);
 
-// Fuses producers and consumers where the device's contract absorbs them.
+// Moves pieces into the calls before or after them whose contracts take them.
 void rewrite(Ir& ir);
 
 // Removes calls that nothing needs and marks unused optional outputs absent.

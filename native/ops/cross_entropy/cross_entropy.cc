@@ -61,8 +61,7 @@ void register_cross_entropy(OperationRegistry& registry) {
                 .infer = inferCrossEntropy,
                 .gradient = differentiateCrossEntropy,
                 .cost = forwardCost,
-                .workspace = forwardWorkspace,
-                .absorbs = {{DeviceKind::CPU, "linear"}, {DeviceKind::CUDA, "linear"}}});
+                .workspace = forwardWorkspace});
   // dlogits = seed (softmax(z) - (1 - ε) onehot(target) - ε / V); zero in rows without a valid target
   registry.add({.name = "cross_entropy_backward",
                 .inputs = {"logits", "targets", "lse", "seed*"},

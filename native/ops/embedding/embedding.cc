@@ -66,7 +66,7 @@ void register_embedding(OperationRegistry& registry) {
                 .gradient = differentiateEmbedding,
                 .cost = forwardCost,
                 .aliases = {{0, 2}},
-                .absorbs = {{DeviceKind::CPU, "add"}, {DeviceKind::CUDA, "add"}}});
+                .takes = {{Piece::Addend, Takes::Side::Epilogue, "y", "addend"}}});
   registry.add({.name = "embedding_backward",
                 .inputs = {"ids", "dy", "weight"},
                 .outputs = {"dweight"},

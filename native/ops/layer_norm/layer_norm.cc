@@ -73,7 +73,7 @@ void register_layer_norm(OperationRegistry& registry) {
                 .gradient = differentiateLayerNorm,
                 .cost = forwardCost,
                 .aliases = {{1, 3}, {1, 0}, {0, 0}},
-                .absorbs = {{DeviceKind::CPU, "add"}, {DeviceKind::CUDA, "add"}}});
+                .takes = {{Piece::Addend, Takes::Side::Prologue, "x", "residual", {}, "sum"}}});
   // dx = LayerNorm's input gradient + addend (what flows around the norm on the residual path).
   registry.add({.name = "layer_norm_backward",
                 .inputs = {"dy", "x", "weight", "mean", "rstd", "addend?"},
@@ -82,7 +82,7 @@ void register_layer_norm(OperationRegistry& registry) {
                 .cost = backwardCost,
                 .workspace = backwardWorkspace,
                 .aliases = {{0, 0}, {0, 5}},
-                .absorbs = {{DeviceKind::CPU, "add"}, {DeviceKind::CUDA, "add"}}});
+                .takes = {{Piece::Addend, Takes::Side::Epilogue, "dx", "addend"}}});
 }
 
 }  // namespace tesserae

@@ -137,7 +137,7 @@ void register_linear(OperationRegistry& registry) {
                 .gradient = differentiateLinear,
                 .cost = productCost,
                 .workspace = productWorkspace,
-                .absorbs = {{DeviceKind::CPU, "activation"}, {DeviceKind::CUDA, "activation"}}});
+                .takes = {{Piece::Activation, Takes::Side::Epilogue, "y", {}, "activation", "pre"}}});
   // dx = (dy W) ∘ activation'(pre)
   registry.add(
       {.name = "linear_input_gradient",
@@ -146,7 +146,7 @@ void register_linear(OperationRegistry& registry) {
        .infer = inferInputGradient,
        .cost = productCost,
        .workspace = productWorkspace,
-       .absorbs = {{DeviceKind::CPU, "activation_backward"}, {DeviceKind::CUDA, "activation_backward"}}});
+       .takes = {{Piece::Slope, Takes::Side::Epilogue, "dx", "pre", "activation"}}});
   // dweight = dyᵀ x, dbias = column sums of dy
   registry.add({.name = "linear_weight_gradient",
                 .inputs = {"dy", "x"},
