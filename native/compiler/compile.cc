@@ -91,9 +91,8 @@ std::string ProgramRequest::key() const {
   return text;
 }
 
-Program compile(const Graph& graph, const Layout& layout, Precision precision, DeviceKind device, int threads,
-                const ProgramRequest& request) {
-  Ir ir(graph, layout, precision, device);
+Program compile(const Graph& graph, const Layout& layout, Chooser& chooser, const ProgramRequest& request) {
+  Ir ir(graph, layout, chooser);
   if (request.mode == Mode::Update) {
     lowerUpdate(ir, request);
   } else if (request.mode == Mode::Choose) {
@@ -107,7 +106,7 @@ Program compile(const Graph& graph, const Layout& layout, Precision precision, D
     schedule(ir);
   }
   assignWrites(ir);
-  return planMemory(ir, request, threads);
+  return planMemory(ir, request);
 }
 
 }  // namespace tesserae

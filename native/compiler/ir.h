@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "compiler/chooser.h"
 #include "compiler/graph.h"
 #include "compiler/layout.h"
 #include "ops/operation.h"
@@ -64,13 +65,13 @@ struct StateLayout {
 
 class Ir {
  public:
-  Ir(const Graph& graph, const Layout& layout, Precision precision, DeviceKind device)
-      : graph(graph), layout(layout), precision(precision), device(device), state(layout) {}
+  Ir(const Graph& graph, const Layout& layout, Chooser& chooser)
+      : graph(graph), layout(layout), chooser(chooser), precision(chooser.target().precision), state(layout) {}
 
   const Graph& graph;
   const Layout& layout;
+  Chooser& chooser;
   const Precision precision;
-  const DeviceKind device;
   const StateLayout state;
 
   std::vector<Value> values;

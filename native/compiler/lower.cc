@@ -166,13 +166,16 @@ class Lowering {
         inputs.push_back(kAbsent);
       }
     }
+    // An activation is a call of its own until the rewrite finds a kernel that runs it with the product.
+    const std::string activation = node.op == "linear" ? attributes.text("activation") : "";
+    attributes = attributes.without("activation");
     if (node.op == "embedding") requireBelow(node, "ids", ir_.values[inputs[1]].spec.axes[0]);
     if (node.op == "cross_entropy") requireBelow(node, "targets", ir_.values[inputs[0]].spec.axes.back());
     if (sampling_ && node.op == "position_embedding") requirePositions(node);
     std::vector<ValueId> outputs;
     // A sequence's tokens must not depend on those that are sampled beside it.
     if (sampling_ && node.op == "linear")
-      attributes = attributes.with("rows", std::string(request_.time > 1 ? "many" : "few"));
+      attributes = attributes.with("rowInvariant", true).with("rowsOfSequence", request_.time);
     if (sampling_ && node.name == graph_.outputs.at("logits")) {
       if (node.op != "linear")
         fail(ErrorCode::Config, "%s: only logits of a linear layer can be sampled", node.name.c_str());
@@ -181,8 +184,11 @@ class Lowering {
       attributes = attributes.with("result", std::string("float32"));
       outputs = {ir_.stateValue("logits")};
     }
-    values_[node.name] =
+    ValueId result =
         ir_.emit(node.op, node.name, node.name, std::move(inputs), std::move(attributes), outputs)[0];
+    if (!activation.empty())
+      result = ir_.emit("activation", node.name, node.name, {result}, {{"function", activation}})[0];
+    values_[node.name] = result;
   }
 
   // Ids are checked against their input's range when a batch comes; the range must be within the table's.

@@ -5,6 +5,7 @@
 
 #include "compiler/first_fit.h"
 #include "compiler/passes.h"
+#include "runtime/error.h"
 #include "runtime/philox.h"
 
 namespace tesserae {
@@ -24,10 +25,9 @@ struct Block {
 
 class Planner {
  public:
-  Planner(const Ir& ir, const ProgramRequest& request, int threads) : ir_(ir), threads_(threads) {
+  Planner(const Ir& ir, const ProgramRequest& request) : ir_(ir) {
     program_.request = request;
-    program_.precision = ir.precision;
-    program_.device = ir.device;
+    program_.target = ir.chooser.target();
     program_.values = ir.values;
     program_.outputs = ir.outputs;
     program_.sessionBytes = ir.sessionBytes;
@@ -55,7 +55,13 @@ class Planner {
       for (const TensorSpec* spec : shape.inputs) bytes += spec ? static_cast<double>(spec->bytes()) : 0;
       for (const TensorSpec* spec : shape.outputs) bytes += spec ? static_cast<double>(spec->bytes()) : 0;
       call.bytes = static_cast<int64_t>(bytes);
-      if (node.op->workspace) call.scratchBytes = align(node.op->workspace(shape, ir_.device, threads_));
+      std::optional<KernelChoice> choice = ir_.chooser.choose(*node.op, shape);
+      if (!choice)
+        fail(ErrorCode::Device, "%s: no kernel computes '%s' as it is asked for", node.name.c_str(),
+             node.op->name.c_str());
+      call.choice = std::move(*choice);
+      if (node.op->workspace)
+        call.scratchBytes = align(node.op->workspace(shape, ir_.chooser.target(), call.choice));
       program_.calls.push_back(std::move(call));
     }
   }
@@ -147,7 +153,6 @@ class Planner {
   }
 
   const Ir& ir_;
-  const int threads_;
   Program program_;
   std::vector<Block> blocks_;
   std::vector<int> blockOf_;
@@ -155,8 +160,8 @@ class Planner {
 
 }  // namespace
 
-Program planMemory(const Ir& ir, const ProgramRequest& request, int threads) {
-  return Planner(ir, request, threads).plan();
+Program planMemory(const Ir& ir, const ProgramRequest& request) {
+  return Planner(ir, request).plan();
 }
 
 }  // namespace tesserae

@@ -142,9 +142,15 @@ class Rewriter {
     if (!c.takes->operand.empty() && input(host, c.takes->operand) != kAbsent) return std::nullopt;
     if (!c.takes->setting.empty() && host.attributes.has(c.takes->setting.c_str())) return std::nullopt;
     if (isNeededElsewhere(between, c.consumer) && c.takes->keeps.empty()) return std::nullopt;
-    if (runsEarly(c, between)) return rank(c.producer);
-    if (runsLate(c)) return rank(c.consumer);
-    return std::nullopt;
+    std::optional<int> place;
+    if (runsEarly(c, between)) {
+      place = rank(c.producer);
+    } else if (runsLate(c)) {
+      place = rank(c.consumer);
+    }
+    if (!place) return std::nullopt;
+    const Node call = fused(c);
+    return ir_.chooser.choose(*call.op, ir_.shapeOf(call)) ? place : std::nullopt;
   }
 
   // Whether the consumer could run where the producer does.
@@ -183,27 +189,34 @@ class Rewriter {
     return true;
   }
 
-  // The host with the piece in it, in the host's place.
-  void fuse(const Candidate& c, int rank) {
+  // The host with the piece in it.
+  Node fused(const Candidate& c) const {
     const bool epilogue = c.takes->side == Takes::Side::Epilogue;
-    const int host = epilogue ? c.producer : c.consumer, gone = epilogue ? c.consumer : c.producer;
-    const Node piece = node(gone);
+    const Node &piece = node(epilogue ? c.consumer : c.producer);
     const ValueId between = valueBetween(c);
     const auto [through, operand] = operandsOf(piece, c.swapped);
-    Node fused = node(host);
+    Node fused = node(epilogue ? c.producer : c.consumer);
     if (epilogue) {
       output(fused, c.takes->on) = piece.outputs[0];
     } else {
       input(fused, c.takes->on) = through;
     }
     if (!c.takes->operand.empty()) input(fused, c.takes->operand) = operand;
-    if (!c.takes->keeps.empty()) output(fused, c.takes->keeps) = between;
+    if (isNeededElsewhere(between, c.consumer)) output(fused, c.takes->keeps) = between;
     if (!c.takes->setting.empty()) {
       const std::string setting = piece.attributes.text(piece.op->piece->setting.c_str());
       fused.attributes = fused.attributes.with(c.takes->setting, setting);
     }
-    uses_.erase(gone);
-    uses_.replace(host, std::move(fused));
+    return fused;
+  }
+
+  // Puts the fused call in the host's place.
+  void fuse(const Candidate& c, int rank) {
+    const bool epilogue = c.takes->side == Takes::Side::Epilogue;
+    const int host = epilogue ? c.producer : c.consumer;
+    Node call = fused(c);
+    uses_.erase(epilogue ? c.consumer : c.producer);
+    uses_.replace(host, std::move(call));
     rank_[static_cast<size_t>(host)] = rank;
     examineNeighbours(host);
   }

@@ -49,7 +49,7 @@ std::vector<MemoryOwner> trainingMemory(const Layout& layout, const Program& mic
   const int64_t flat = layout.elements * 4;
   const std::pair<Arena, int64_t> arenas[] = {
       {Arena::Parameters, flat},
-      {Arena::HalfCopy, hasHalfCopy(micro.precision) ? layout.elements * 2 : 0},
+      {Arena::HalfCopy, hasHalfCopy(micro.target.precision) ? layout.elements * 2 : 0},
       {Arena::Gradients, flat},
       {Arena::Moment1, usesArena(update, Arena::Moment1) ? flat : 0},
       {Arena::Moment2, usesArena(update, Arena::Moment2) ? flat : 0},
@@ -60,7 +60,7 @@ std::vector<MemoryOwner> trainingMemory(const Layout& layout, const Program& mic
       {Arena::Outputs, std::max(micro.outputBytes, update.outputBytes)},
       {Arena::Workspace, std::max(micro.workspaceBytes, update.workspaceBytes)}};
   std::vector<MemoryOwner> owners;
-  for (const auto& [arena, bytes] : arenas) owners.push_back({arenaName(arena), mapped(micro.device, bytes)});
+  for (const auto& [arena, bytes] : arenas) owners.push_back({arenaName(arena), mapped(micro.target.kind, bytes)});
   return owners;
 }
 
@@ -71,14 +71,14 @@ int64_t totalBytes(const std::vector<MemoryOwner>& owners) {
 }
 
 int64_t largestRows(const Graph& graph, const Layout& layout, const Program& micro, const Program& update,
-                    int threads, int64_t available) {
+                    Chooser& chooser, int64_t available) {
   constexpr int64_t kMost = int64_t{1} << 20;
   // Infinite for a tensor of too many elements, though memory might hold the rest: no batch either.
   const auto bytesOf = [&](int64_t rows) {
     ProgramRequest request = micro.request;
     request.rows = rows;
     try {
-      const Program program = compile(graph, layout, micro.precision, micro.device, threads, request);
+      const Program program = compile(graph, layout, chooser, request);
       return static_cast<double>(totalBytes(trainingMemory(layout, program, update)));
     } catch (const Error& error) {
       if (error.code != ErrorCode::OutOfMemory) throw;
@@ -111,10 +111,10 @@ int64_t largestRows(const Graph& graph, const Layout& layout, const Program& mic
 }
 
 void requireTrainingMemory(const Graph& graph, const Layout& layout, const Program& micro,
-                           const Program& update, int threads, int64_t available) {
+                           const Program& update, Chooser& chooser, int64_t available) {
   const std::vector<MemoryOwner> owners = trainingMemory(layout, micro, update);
   if (totalBytes(owners) <= available) return;
-  const int64_t rows = largestRows(graph, layout, micro, update, threads, available);
+  const int64_t rows = largestRows(graph, layout, micro, update, chooser, available);
   const std::string fitting =
       rows > 0 ? "at most " + std::to_string(rows) +
                      " rows fit: use fewer rows and more gradientAccumulationSteps, or shorter rows"

@@ -85,7 +85,8 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
       device_(std::move(device)),
       graph_(parseGraph(graphText, options.padding)),
       layout_(makeLayout(graph_)),
-      stateLayout_(layout_) {
+      stateLayout_(layout_),
+      chooser_(Chooser::forDevice(device_->target(options.precision, options.threads))) {
   requireThreads(options.threads);
   requireMemory(*device_, layout_.elements * (hasHalfCopy(options.precision) ? 6 : 4) + stateLayout_.bytes,
                 "the parameters", "use a smaller model");
@@ -130,7 +131,7 @@ Model::Compiled& Model::compiled(const ProgramRequest& request) {
     return programs_.front();
   }
   programs_.push_front(
-      {key, compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request)});
+      {key, compile(graph_, layout_, chooser_, request)});
   if (programs_.size() > kMostPrograms) {
     device_->synchronize();  // its recording may be running
     programs_.pop_back();

@@ -169,6 +169,7 @@ class Model {
   const Graph graph_;
   const Layout layout_;
   const StateLayout stateLayout_;
+  mutable Chooser chooser_;       // asking it remembers what a library answered
   DeviceArena state_[kArenas];    // the arenas of State; the others stay empty
   std::list<Compiled> programs_;  // most recently used first
   TrainingOptions training_;

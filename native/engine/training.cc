@@ -92,7 +92,7 @@ void Model::configureTraining(TrainingOptions options) {
   request.scheduleSteps = static_cast<int64_t>(options.learningRates.size());
   request.movesMomentum = !options.momenta.empty();
   auto update = std::make_unique<Compiled>(Compiled{
-      "update", compile(graph_, layout_, options_.precision, device_->kind(), options_.threads, request)});
+      "update", compile(graph_, layout_, chooser_, request)});
   const int64_t flat = layout_.elements * 4;
   std::vector<Arena> used, unused;
   for (Arena arena : {Arena::Gradients, Arena::Moment1, Arena::Moment2, Arena::Ema})
@@ -213,7 +213,7 @@ void Model::requireStepMemory(const DeviceContext& context, const Program& micro
   int64_t held = 0;
   for (const DeviceArena& arena : state_) held += arena.bytes();
   for (const auto& [arena, bytes] : shared) held += arena->bytes();
-  requireTrainingMemory(graph_, layout_, micro, update, options_.threads, device_->available() + held);
+  requireTrainingMemory(graph_, layout_, micro, update, chooser_, device_->available() + held);
 }
 
 ProgramRequest Model::microRequest(const StepRequest& step) const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/attributes.h"
+#include "ops/choice.h"
 #include "runtime/axis.h"
 #include "runtime/device.h"
 
@@ -106,8 +107,11 @@ struct Operation {
   void (*infer)(InferContext&) = nullptr;
   void (*gradient)(GradientContext&) = nullptr;  // null: no gradient flows through
   Cost (*cost)(const CallShape&) = nullptr;      // null: bytes alone
-  // Bytes of scratch memory a call needs, at most `threads` threads on the CPU. Null: none.
-  int64_t (*workspace)(const CallShape&, DeviceKind device, int threads) = nullptr;
+  // How a call is computed on a target; nothing when no kernel does. A fused call that has no choice stays two
+  // calls. Null: by the one kernel with the operation's name.
+  std::optional<KernelChoice> (*choose)(const CallShape&, const Target&) = nullptr;
+  // Bytes of scratch memory that a call needs. Null: none.
+  int64_t (*workspace)(const CallShape&, const Target&, const KernelChoice&) = nullptr;
   struct Alias {
     int output, input;
   };

@@ -46,8 +46,8 @@ void inferBackward(InferContext& c) {
 Cost forwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]->physicalElements()}; }
 Cost backwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]->physicalElements()}; }
 
-int64_t forwardWorkspace(const CallShape& c, DeviceKind device, int) {
-  if (device == DeviceKind::CUDA) return cudaLossBytes(rowsOf(*c.inputs[0]));
+int64_t forwardWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  if (target.isCuda()) return cudaLossBytes(rowsOf(*c.inputs[0]));
   return lossBlocks(rowsOf(*c.inputs[0])) * 2 * static_cast<int64_t>(sizeof(double));
 }
 

@@ -24,7 +24,7 @@ void inferGradientNorm(InferContext& c) {
 Cost gradientNormCost(const CallShape& c) { return {.vectorFlops = 2.0 * c.inputs[0]->physicalElements()}; }
 
 // A partial sum in fp64 for each chunk.
-int64_t gradientNormWorkspace(const CallShape& c, DeviceKind, int) {
+int64_t gradientNormWorkspace(const CallShape& c, const Target&, const KernelChoice&) {
   const int64_t chunks = (c.inputs[0]->physicalElements() + kChunk - 1) / kChunk;
   return chunks * static_cast<int64_t>(sizeof(double));
 }
