@@ -4,9 +4,8 @@
 
 namespace tesserae {
 
-Program compile(const Graph& graph, const Layout& layout, Precision precision, DeviceKind device, int threads,
-                const ProgramRequest& request) {
-  Ir ir(graph, layout, precision, device);
+Program compile(const Graph& graph, const Layout& layout, Chooser& chooser, const ProgramRequest& request) {
+  Ir ir(graph, layout, chooser);
   if (const auto* update = std::get_if<UpdateRequest>(&request)) {
     lowerUpdate(ir, *update);
   } else if (const auto* choose = std::get_if<ChooseRequest>(&request)) {
@@ -23,7 +22,7 @@ Program compile(const Graph& graph, const Layout& layout, Precision precision, D
     schedule(ir);
   }
   assignWrites(ir);
-  return planMemory(ir, request, threads);
+  return planMemory(ir, request);
 }
 
 }  // namespace tesserae

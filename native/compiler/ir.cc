@@ -166,28 +166,6 @@ std::vector<ValueId> Ir::emit(const std::string& operationName, const std::strin
   return presets;
 }
 
-int Ir::producer(ValueId value) const {
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    for (ValueId output : nodes[i].outputs) {
-      if (output == value && value >= 0) return static_cast<int>(i);
-    }
-  }
-  return -1;
-}
-
-std::vector<int> Ir::consumers(ValueId value) const {
-  std::vector<int> found;
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    for (ValueId input : nodes[i].inputs) {
-      if (input == value) {
-        found.push_back(static_cast<int>(i));
-        break;
-      }
-    }
-  }
-  return found;
-}
-
 bool Ir::isOutput(ValueId value) const {
   for (const auto& [role, output] : outputs) {
     if (output == value) return true;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "compiler/chooser.h"
 #include "compiler/graph.h"
 #include "compiler/layout.h"
 #include "ops/operation.h"
@@ -62,13 +63,13 @@ struct StateLayout {
 
 class Ir {
  public:
-  Ir(const Graph& graph, const Layout& layout, Precision precision, DeviceKind device)
-      : graph(graph), layout(layout), precision(precision), device(device) {}
+  Ir(const Graph& graph, const Layout& layout, Chooser& chooser)
+      : graph(graph), layout(layout), chooser(chooser), precision(chooser.target().precision) {}
 
   const Graph& graph;
   const Layout& layout;
+  Chooser& chooser;
   const Precision precision;
-  const DeviceKind device;
 
   std::vector<Value> values;
   std::vector<Node> nodes;
@@ -92,8 +93,6 @@ class Ir {
 
   ValueId cache(TensorSpec spec);  // of the sampler
 
-  int producer(ValueId value) const;                // index of the node that writes it; −1
-  std::vector<int> consumers(ValueId value) const;  // nodes that read it, in order
   bool isOutput(ValueId value) const;
   CallShape shapeOf(const Node& node) const;
   bool isState(ValueId value) const;  // lives on after the Program

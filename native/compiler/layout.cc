@@ -8,10 +8,8 @@
 namespace tesserae {
 
 const ParameterSlot* Layout::find(const std::string& name) const {
-  for (const ParameterSlot& slot : slots) {
-    if (slot.parameter->name == name) return &slot;
-  }
-  return nullptr;
+  const auto it = slotOf.find(name);
+  return it == slotOf.end() ? nullptr : &slots[it->second];
 }
 
 Layout makeLayout(const Graph& graph) {
@@ -34,6 +32,7 @@ Layout makeLayout(const Graph& graph) {
     slot.chunks = (slot.spec.physicalElements() + kChunkElements - 1) / kChunkElements;
     layout.elements += slot.chunks * kChunkElements;
     text += parameter->name + " " + slot.spec.describe() + " @" + std::to_string(slot.offset) + "\n";
+    layout.slotOf[parameter->name] = layout.slots.size();
     layout.slots.push_back(std::move(slot));
   }
   layout.hash = hashName(text.data(), static_cast<int64_t>(text.size()));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "compiler/graph.h"
@@ -26,7 +27,9 @@ struct Layout {
   int64_t elements = 0;  // of a flat buffer, padding and chunk tails included
   uint64_t hash = 0;     // of names, extents and offsets
   int64_t chunks() const { return elements / kChunkElements; }
-  const ParameterSlot* find(const std::string& name) const;
+  const ParameterSlot* find(const std::string& name) const;  // null when there is none
+
+  std::unordered_map<std::string, size_t> slotOf;  // index in slots by the parameter's name
 };
 
 // The graph must outlive the layout.

@@ -25,7 +25,12 @@ class Lowering {
         cache_(prefill_  ? prefill_->cache
                : decode_ ? decode_->cache
                          : 0),
-        sampling_(prefill_ || decode_) {}
+        sampling_(prefill_ || decode_) {
+    for (const GraphNode& node : graph_.nodes) {
+      const auto weight = node.inputs.find("weight");
+      if (node.op == "linear" && weight != node.inputs.end()) linearWeights_.insert(weight->second);
+    }
+  }
 
   void run() {
     std::map<std::string, std::string> wanted = roleValues(train_  ? train_->outputs
@@ -131,13 +136,10 @@ class Lowering {
 
   // Matrix products read the 16-bit copy where the precision has one; so does an embedding tied to one.
   ValueId operand(const GraphNode& node, const std::string& slot, const std::string& name) {
-    const bool weight = slot == "weight" && ir_.layout.find(name) && hasHalfCopy(ir_.precision);
-    if (weight && (node.op == "linear" || node.op == "embedding")) {
-      for (const GraphNode& other : graph_.nodes) {
-        const auto it = other.inputs.find("weight");
-        if (other.op == "linear" && it != other.inputs.end() && it->second == name) return ir_.halfCopy(name);
-      }
-    }
+    const bool reads16Bit = node.op == "linear" || node.op == "embedding";
+    if (reads16Bit && slot == "weight" && linearWeights_.count(name) && ir_.layout.find(name) &&
+        hasHalfCopy(ir_.precision))
+      return ir_.halfCopy(name);
     return value(name);
   }
 
@@ -173,13 +175,16 @@ class Lowering {
         inputs.push_back(kAbsent);
       }
     }
+    // An activation is a call of its own until the rewrite finds a kernel that runs it with the product.
+    const std::string activation = node.op == "linear" ? attributes.text("activation") : "";
+    attributes = attributes.without("activation");
     if (node.op == "embedding") requireBelow(node, "ids", ir_.values[inputs[1]].spec.axes[0]);
     if (node.op == "cross_entropy") requireBelow(node, "targets", ir_.values[inputs[0]].spec.axes.back());
     if (sampling_ && node.op == "position_embedding") requirePositions(node);
     std::vector<ValueId> outputs;
     // A sequence's tokens must not depend on those that are sampled beside it.
     if (sampling_ && node.op == "linear")
-      attributes = attributes.with("rows", std::string(capacity_.time > 1 ? "many" : "few"));
+      attributes = attributes.with("rowInvariant", true).with("rowsOfSequence", capacity_.time);
     if (sampling_ && node.name == graph_.outputs.at("logits")) {
       if (node.op != "linear")
         fail(ErrorCode::Config, "%s: only logits of a linear layer can be sampled", node.name.c_str());
@@ -188,8 +193,11 @@ class Lowering {
       attributes = attributes.with("result", std::string("float32"));
       outputs = {ir_.stateValue("logits")};
     }
-    values_[node.name] =
+    ValueId result =
         ir_.emit(node.op, node.name, node.name, std::move(inputs), std::move(attributes), outputs)[0];
+    if (!activation.empty())
+      result = ir_.emit("activation", node.name, node.name, {result}, {{"function", activation}})[0];
+    values_[node.name] = result;
   }
 
   // Ids are checked against their input's range when a batch comes; the range must be within the table's.
@@ -255,6 +263,7 @@ class Lowering {
   const int64_t cache_;  // positions; 0 unless sampling
   const bool sampling_;
   int64_t layer_ = 0;  // of attention
+  std::set<std::string> linearWeights_;  // what the Graph's linear layers multiply by
   std::map<std::string, ValueId> values_;
 };
 

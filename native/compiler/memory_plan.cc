@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "compiler/first_fit.h"
 #include "compiler/passes.h"
+#include "runtime/error.h"
 #include "runtime/philox.h"
 
 namespace tesserae {
@@ -23,10 +25,9 @@ struct Block {
 
 class Planner {
  public:
-  Planner(const Ir& ir, const ProgramRequest& request, int threads) : ir_(ir), threads_(threads) {
+  Planner(const Ir& ir, const ProgramRequest& request) : ir_(ir) {
     program_.request = request;
-    program_.precision = ir.precision;
-    program_.device = ir.device;
+    program_.target = ir.chooser.target();
     program_.values = ir.values;
     program_.outputs = ir.outputs;
     program_.sessionBytes = ir.sessionBytes;
@@ -54,7 +55,13 @@ class Planner {
       for (const TensorSpec* spec : shape.inputs) bytes += spec ? static_cast<double>(spec->bytes()) : 0;
       for (const TensorSpec* spec : shape.outputs) bytes += spec ? static_cast<double>(spec->bytes()) : 0;
       call.bytes = static_cast<int64_t>(bytes);
-      if (node.op->workspace) call.scratchBytes = align(node.op->workspace(shape, ir_.device, threads_));
+      std::optional<KernelChoice> choice = ir_.chooser.choose(*node.op, shape);
+      if (!choice)
+        fail(ErrorCode::Device, "%s: no kernel computes '%s' as it is asked for", node.name.c_str(),
+             node.op->name.c_str());
+      call.choice = std::move(*choice);
+      if (node.op->workspace)
+        call.scratchBytes = align(node.op->workspace(shape, ir_.chooser.target(), call.choice));
       program_.calls.push_back(std::move(call));
     }
   }
@@ -134,30 +141,18 @@ class Planner {
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](int a, int b) { return blocks_[a].bytes > blocks_[b].bytes; });
-    std::vector<int> placed;
+    FirstFit space(static_cast<int>(program_.calls.size()));
     for (int index : order) {
       Block& block = blocks_[index];
-      std::vector<std::pair<int64_t, int64_t>> taken;  // [from, to) of blocks alive at the same time
-      for (int other : placed) {
-        const Block& b = blocks_[other];
-        if (b.first <= block.last && block.first <= b.last) taken.emplace_back(b.offset, b.offset + b.bytes);
-      }
-      std::sort(taken.begin(), taken.end());
-      int64_t offset = 0;
-      for (const auto& [from, to] : taken) {
-        if (from >= offset + block.bytes) break;
-        offset = std::max(offset, to);
-      }
+      const int64_t offset = space.place(block.bytes, block.first, block.last);
       block.offset = offset;
       program_.workspaceBytes = std::max(program_.workspaceBytes, offset + block.bytes);
-      placed.push_back(index);
       for (ValueId id : block.values) program_.values[id].offset = offset;
       if (block.scratchOf >= 0) program_.calls[block.scratchOf].scratchOffset = offset;
     }
   }
 
   const Ir& ir_;
-  const int threads_;
   Program program_;
   std::vector<Block> blocks_;
   std::vector<int> blockOf_;
@@ -165,8 +160,8 @@ class Planner {
 
 }  // namespace
 
-Program planMemory(const Ir& ir, const ProgramRequest& request, int threads) {
-  return Planner(ir, request, threads).plan();
+Program planMemory(const Ir& ir, const ProgramRequest& request) {
+  return Planner(ir, request).plan();
 }
 
 }  // namespace tesserae

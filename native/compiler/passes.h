@@ -24,7 +24,7 @@ void lowerChoose(Ir& ir, const ChooseRequest& request);
 // Appends the backward calls of a training Program.
 void differentiate(Ir& ir, const TrainRequest& request);
 
-// Fuses producers and consumers where the device's contract absorbs them.
+// Moves pieces into the calls before or after them whose contracts take them.
 void rewrite(Ir& ir);
 
 // Removes calls that nothing needs and marks unused optional outputs absent.
@@ -36,7 +36,7 @@ void schedule(Ir& ir);
 // Decides which writes of gradients and of the loss store and which add.
 void assignWrites(Ir& ir);
 
-// Gives each value of Inputs, Outputs and Workspace its place by lifetime; fills the Program.
-Program planMemory(const Ir& ir, const ProgramRequest& request, int threads);
+// Chooses the kernel of each call, then gives each value of Inputs, Outputs and Workspace its place by lifetime; fills the Program.
+Program planMemory(const Ir& ir, const ProgramRequest& request);
 
 }  // namespace tesserae

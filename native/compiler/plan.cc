@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
 
 #include "compiler/compile.h"
 #include "compiler/options.h"
@@ -42,7 +43,6 @@ class Planner {
     chip_ = &findChip(request_.contains("chip") ? textField(request_, "chip", "plan") : "cpu");
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
                                                 : (chip_->cuda ? Precision::BF16 : Precision::FP32);
-    device_ = chip_->cuda ? DeviceKind::CUDA : DeviceKind::CPU;
     if (!chip_->cuda && precision_ != Precision::FP32) {
       fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU",
            precisionName(precision_));
@@ -71,6 +71,7 @@ class Planner {
   }
 
   std::string json() {
+    chooser_ = Chooser(chip_->target(precision_, kThreads));
     const Program micro = compileMicro(), update = compileUpdate();
     Json out;
     out["chip"] = chip_->name;
@@ -102,19 +103,19 @@ class Planner {
     out["tokensPerSecond"] = static_cast<double>(rows_ * time_ * accumulation_) / seconds;
     const int64_t available = static_cast<int64_t>(memory_) - totalBytes(driver);
     out["largestBatch"] = {{"memoryBytes", memory_},
-                           {"rows", largestRows(graph_, layout_, micro, update, kThreads, available)}};
+                           {"rows", largestRows(graph_, layout_, micro, update, chooser_, available)}};
     return out.dump();
   }
 
  private:
-  Program compileMicro() const {
+  Program compileMicro() {
     TrainRequest request;
     request.capacity = {rows_, time_};
     request.frozen = frozen_;
-    return compile(graph_, layout_, precision_, device_, kThreads, request);
+    return compile(graph_, layout_, chooser_, request);
   }
 
-  Program compileUpdate() const {
+  Program compileUpdate() {
     UpdateRequest request;
     request.optimizer = optimizer_.name;
     request.optimizerAttributes = optimizer_.attributes;
@@ -123,7 +124,7 @@ class Planner {
       request.lossScaleAttributes = {
           {"growthFactor", 2.0}, {"backoffFactor", 0.5}, {"growthInterval", int64_t{2000}}};
     request.maxGradNorm = 1;
-    return compile(graph_, layout_, precision_, device_, kThreads, request);
+    return compile(graph_, layout_, chooser_, request);
   }
 
   // What a process takes beside its arenas once it trains; a CPU's libraries take nothing worth telling.
@@ -163,6 +164,19 @@ class Planner {
     return list;
   }
 
+  // What was chosen, as users read it. cuBLASLt has an algorithm only once it is asked on the device.
+  static std::string kernelOf(const Call& call) {
+    std::string text = call.choice.kernel;
+    if (const size_t slash = text.find('/'); slash != std::string::npos) text = text.substr(slash + 1);
+    std::set<GemmKernel> kernels;
+    for (const GemmChoice& product : call.choice.products) kernels.insert(product.kernel);
+    for (GemmKernel kernel : kernels) {
+      text = gemmKernelName(kernel);
+      if (kernel == GemmKernel::CublasLt) text += ", chosen on the device";
+    }
+    return text == call.op->name ? "" : text;
+  }
+
   Json describe(const char* section, const Program& program, const Call& call) const {
     const Roofline line = roofline(call, *chip_, precision_);
     return {{"section", section},
@@ -173,30 +187,33 @@ class Planner {
             {"matrixFlops", call.cost.matrixFlops},
             {"vectorFlops", call.cost.vectorFlops},
             {"bytes", call.bytes},
+            {"kernel", kernelOf(call)},
             {"scratchBytes", call.scratchBytes},
             {"seconds", line.seconds},
             {"bound", line.compute ? "compute" : "memory"}};
   }
 
   // What padding buys was measured with fp16 products on an H100 (16,384 rows): 545 columns ran at 80 TFLOP/s
-  // and 552 at 343; a vocabulary of 50,257 at 87 and 50,264 at 635.
+  // and 552 at 343; a vocabulary of 50,257 at 87 and 50,264 at 635. Nothing was measured elsewhere.
   Json padding() const {
+    const bool measured = std::string_view(chip_->name) == "h100" && activationType(precision_) != DType::F32;
     Json list = Json::array();
     for (const Axis& axis : graph_.axes) {
       for (const Factor& factor : axis.factors) {
         if (factor.logical == factor.physical) continue;
         const bool vocabulary = factor.role == FactorRole::Vocabulary;
-        list.push_back(
-            {{"axis", axis.name},
-             {"role", roleName(factor.role)},
-             {"logical", factor.logical},
-             {"physical", factor.physical},
-             {"why", vocabulary
-                         ? "a multiple of 64 gives matrix units whole tiles"
-                         : "a multiple of 8 keeps each row of 16-bit numbers at a multiple of 16 bytes"},
-             {"buys", vocabulary
-                          ? "7.3 times the rate of a product with 50,257 columns (H100, fp16, measured)"
-                          : "4.3 times the rate of a product with 545 columns (H100, fp16, measured)"}});
+        Json entry = {{"axis", axis.name},
+                      {"role", roleName(factor.role)},
+                      {"logical", factor.logical},
+                      {"physical", factor.physical},
+                      {"why", vocabulary
+                                  ? "a multiple of 64 gives matrix units whole tiles"
+                                  : "a multiple of 8 keeps each row of 16-bit numbers at a multiple of 16 bytes"}};
+        entry["buys"] =
+            !measured    ? "not measured on this chip in this precision"
+            : vocabulary ? "7.3 times the rate of a product with 50,257 columns (H100, fp16, measured)"
+                         : "4.3 times the rate of a product with 545 columns (H100, fp16, measured)";
+        list.push_back(std::move(entry));
       }
     }
     return list;
@@ -205,7 +222,7 @@ class Planner {
   Json request_;
   const Chip* chip_;
   Precision precision_;
-  DeviceKind device_;
+  Chooser chooser_{Target{}};
   int64_t rows_, time_, accumulation_ = 1;
   double memory_, emaDecay_ = 0;
   OptimizerOptions optimizer_{"adamw", {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}}, 0.1};

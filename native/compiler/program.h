@@ -19,6 +19,7 @@ struct Call {
   std::vector<ValueId> inputs, outputs;
   std::vector<WriteMode> writes;
   Attributes attributes;
+  KernelChoice choice;
   int64_t scratchOffset = 0, scratchBytes = 0;  // in the workspace
   Cost cost;
   int64_t bytes = 0;  // read and written
@@ -27,8 +28,7 @@ struct Call {
 // A flat list of calls over values whose places are known: offsets in arenas, never memory.
 struct Program {
   ProgramRequest request;
-  Precision precision;
-  DeviceKind device;
+  Target target;
   std::vector<Value> values;
   std::vector<Call> calls;
   std::map<std::string, ValueId> inputs, outputs;

@@ -1,205 +1,272 @@
-// Fusion: each rule matches a producer and its consumer by operation, wherever they stand (forward, backward
-// or across), and only where the consumer's or producer's contract absorbs the other on this device.
+// Fusion. A call whose operation is a piece (an activation, its slope, an addend) moves into the call before or
+// after it, where that one's contract takes the piece. Of all the pairs, the one that saves most traffic goes
+// first: it may leave the others nothing to take.
 #include <algorithm>
+#include <optional>
 #include <set>
+#include <tuple>
 
 #include "compiler/passes.h"
+#include "compiler/use_index.h"
 #include "ops/registry.h"
 
 namespace tesserae {
 
 namespace {
 
+// A call that is a piece, and the call that could run it.
+struct Candidate {
+  int64_t savedBytes;
+  int consumer, producer;  // of the value between them
+  bool swapped;            // the piece's operands change places
+  const Takes* takes;      // of the producer for an epilogue, of the consumer for a prologue
+
+  // Most bytes first, then in the order of the calls.
+  bool operator<(const Candidate& other) const {
+    return std::make_tuple(-savedBytes, consumer, producer, swapped) <
+           std::make_tuple(-other.savedBytes, other.consumer, other.producer, other.swapped);
+  }
+};
+
 class Rewriter {
  public:
-  explicit Rewriter(Ir& ir) : ir_(ir) {}
+  explicit Rewriter(Ir& ir) : ir_(ir), uses_(ir), rank_(ir.nodes.size()) {
+    for (size_t i = 0; i < rank_.size(); ++i) rank_[i] = static_cast<int>(i);
+  }
 
   void run() {
-    bool changed = true;
-    while (changed) {
-      changed = false;
-      for (size_t i = 0; i < ir_.nodes.size() && !changed; ++i) {
-        changed = activationIntoLinear(i) || activationBackwardIntoLinear(i) || addIntoEmbedding(i) ||
-                  addIntoLayerNorm(i) || addIntoLayerNormBackward(i) || crossEntropyIntoLinear(i);
-      }
+    const int n = static_cast<int>(ir_.nodes.size());
+    for (int i = 0; i < n; ++i) {
+      if (uses_.isAlive(i) && node(i).op->name == "cross_entropy") fuseLoss(i);
     }
+    for (int i = 0; i < n; ++i) {
+      if (uses_.isAlive(i)) examineProducers(i);
+    }
+    while (!candidates_.empty()) {
+      const Candidate next = *candidates_.begin();
+      candidates_.erase(candidates_.begin());
+      if (const std::optional<int> rank = rankOf(next)) fuse(next, *rank);
+    }
+    uses_.compact();
   }
 
  private:
-  Node& node(size_t i) { return ir_.nodes[i]; }
-  bool is(int i, const char* op) const { return i >= 0 && ir_.nodes[i].op->name == op; }
+  const Node& node(int i) const { return ir_.nodes[static_cast<size_t>(i)]; }
+  int rank(int i) const { return rank_[static_cast<size_t>(i)]; }
 
-  bool absorbs(const Node& node, const char* what) const {
-    for (const Absorption& absorption : node.op->absorbs) {
-      if (absorption.device == ir_.device && absorption.what == what) return true;
+  static ValueId input(const Node& node, const std::string& slot) {
+    return node.inputs[static_cast<size_t>(slotIndex(node.op->inputs, slot))];
+  }
+  static ValueId& input(Node& node, const std::string& slot) {
+    return node.inputs[static_cast<size_t>(slotIndex(node.op->inputs, slot))];
+  }
+  static ValueId& output(Node& node, const std::string& slot) {
+    return node.outputs[static_cast<size_t>(slotIndex(node.op->outputs, slot))];
+  }
+
+  // --- Pieces ---
+
+  void examineProducers(int consumer) {
+    const std::vector<ValueId> inputs = node(consumer).inputs;
+    for (ValueId value : inputs) {
+      if (const int producer = uses_.producer(value); producer >= 0) examine(producer, consumer);
     }
-    return false;
   }
 
-  // The only reader of a value that is not handed out; −1 otherwise.
-  int onlyConsumer(ValueId value) const {
-    if (value == kAbsent || ir_.isOutput(value)) return -1;
-    const std::vector<int> readers = ir_.consumers(value);
-    return readers.size() == 1 ? readers[0] : -1;
+  // What a change of a call makes possible for it and its neighbours.
+  void examineNeighbours(int changed) {
+    examineProducers(changed);
+    const std::vector<ValueId> outputs = node(changed).outputs;
+    for (ValueId value : outputs) {
+      if (value < 0 || ir_.isState(value)) continue;
+      for (int reader : std::vector<int>(uses_.readers(value))) examine(changed, reader);
+    }
   }
 
-  void erase(size_t i) { ir_.nodes.erase(ir_.nodes.begin() + static_cast<std::ptrdiff_t>(i)); }
+  void examine(int producer, int consumer) {
+    const Operation &before = *node(producer).op, &after = *node(consumer).op;
+    for (const Takes& takes : before.takes) {
+      if (takes.side != Takes::Side::Epilogue || !after.piece || after.piece->piece != takes.piece) continue;
+      for (bool swapped : {false, true}) {
+        if (!swapped || after.piece->commutes) consider({0, consumer, producer, swapped, &takes});
+      }
+    }
+    for (const Takes& takes : after.takes) {
+      if (takes.side == Takes::Side::Prologue && before.piece && before.piece->piece == takes.piece)
+        consider({0, consumer, producer, false, &takes});
+    }
+  }
 
-  // linear → activation: one call that keeps the value before the activation if the backward pass reads it.
-  bool activationIntoLinear(size_t i) {
-    if (!is(static_cast<int>(i), "activation")) return false;
-    const ValueId before = node(i).inputs[0];
-    const int p = ir_.producer(before);
-    if (!is(p, "linear") || !absorbs(node(p), "activation") || node(p).attributes.has("activation"))
-      return false;
-    Node& linear = node(p);
-    linear.attributes =
-        linear.attributes.with("activation", std::string(node(i).attributes.text("function")));
-    linear.outputs = {node(i).outputs[0], before};
-    erase(i);
+  void consider(Candidate candidate) {
+    if (!rankOf(candidate)) return;
+    const ValueId between = valueBetween(candidate);
+    const int64_t bytes = ir_.values[static_cast<size_t>(between)].spec.bytes();
+    // The value is no longer read by one call, and no longer written unless others need it.
+    candidate.savedBytes = isNeededElsewhere(between, candidate.consumer) ? bytes : 2 * bytes;
+    candidates_.insert(candidate);
+  }
+
+  // The piece's operands: what it is applied to, and the rest.
+  static std::pair<ValueId, ValueId> operandsOf(const Node& piece, bool swapped) {
+    const ValueId through = input(piece, piece.op->piece->through);
+    const ValueId operand =
+        piece.op->piece->operand.empty() ? kAbsent : input(piece, piece.op->piece->operand);
+    return swapped ? std::pair{operand, through} : std::pair{through, operand};
+  }
+
+  ValueId valueBetween(const Candidate& c) const {
+    return c.takes->side == Takes::Side::Epilogue ? operandsOf(node(c.consumer), c.swapped).first
+                                                  : node(c.producer).outputs[0];
+  }
+
+  bool isNeededElsewhere(ValueId value, int consumer) const {
+    if (uses_.isOutput(value)) return true;
+    const std::vector<int>& readers = uses_.readers(value);
+    return std::any_of(readers.begin(), readers.end(), [&](int reader) { return reader != consumer; });
+  }
+
+  // Where the fused call can run, as the rank of one of the two; nothing when they can't be fused.
+  std::optional<int> rankOf(const Candidate& c) const {
+    if (!uses_.isAlive(c.producer) || !uses_.isAlive(c.consumer)) return std::nullopt;
+    const Node &producer = node(c.producer), &consumer = node(c.consumer);
+    const bool epilogue = c.takes->side == Takes::Side::Epilogue;
+    const Node &piece = epilogue ? consumer : producer, &host = epilogue ? producer : consumer;
+    const ValueId between = valueBetween(c);
+    const std::vector<std::string>& slots = epilogue ? host.op->outputs : host.op->inputs;
+    const std::vector<ValueId>& values = epilogue ? host.outputs : host.inputs;
+    if (between < 0 || ir_.isState(between) ||
+        values[static_cast<size_t>(slotIndex(slots, c.takes->on))] != between)
+      return std::nullopt;
+    const auto [through, operand] = operandsOf(piece, c.swapped);
+    if (through == operand) return std::nullopt;
+    if (!c.takes->operand.empty() && input(host, c.takes->operand) != kAbsent) return std::nullopt;
+    if (!c.takes->setting.empty() && host.attributes.has(c.takes->setting.c_str())) return std::nullopt;
+    if (isNeededElsewhere(between, c.consumer) && c.takes->keeps.empty()) return std::nullopt;
+    std::optional<int> place;
+    if (runsEarly(c, between)) {
+      place = rank(c.producer);
+    } else if (runsLate(c)) {
+      place = rank(c.consumer);
+    }
+    if (!place) return std::nullopt;
+    const Node call = fused(c);
+    return ir_.chooser.choose(*call.op, ir_.shapeOf(call)) ? place : std::nullopt;
+  }
+
+  // Whether the consumer could run where the producer does.
+  bool runsEarly(const Candidate& c, ValueId between) const {
+    for (ValueId value : node(c.consumer).inputs) {
+      const int producer = value == between ? -1 : uses_.producer(value);
+      if (producer >= 0 && rank(producer) >= rank(c.producer)) return false;
+    }
+    return keepsStateOrder(c.consumer, c);
+  }
+
+  // Whether the producer could run where the consumer does.
+  bool runsLate(const Candidate& c) const {
+    for (ValueId value : node(c.producer).outputs) {
+      if (value < 0 || ir_.isState(value)) continue;
+      for (int reader : uses_.readers(value)) {
+        if (reader != c.consumer && rank(reader) <= rank(c.consumer)) return false;
+      }
+    }
+    return keepsStateOrder(c.producer, c);
+  }
+
+  // Whether no call between the two touches a State value that `moved` writes, such as the gradient of a shared
+  // weight.
+  bool keepsStateOrder(int moved, const Candidate& c) const {
+    const auto between = [&](int other) {
+      return other != moved && rank(other) > rank(c.producer) && rank(other) < rank(c.consumer);
+    };
+    for (ValueId value : node(moved).outputs) {
+      if (value < 0 || !ir_.isState(value)) continue;
+      const std::vector<int>&writers = uses_.writers(value), &readers = uses_.readers(value);
+      if (std::any_of(writers.begin(), writers.end(), between) ||
+          std::any_of(readers.begin(), readers.end(), between))
+        return false;
+    }
     return true;
   }
 
-  // linear_input_gradient → activation_backward: the product is scaled by the activation's derivative as it
-  // is stored.
-  bool activationBackwardIntoLinear(size_t i) {
-    if (!is(static_cast<int>(i), "activation_backward")) return false;
-    const ValueId product = node(i).inputs[0];
-    const int p = ir_.producer(product);
-    if (!is(p, "linear_input_gradient") || !absorbs(node(p), "activation_backward") ||
-        onlyConsumer(product) < 0 || node(p).inputs[2] != kAbsent) {
-      return false;
+  // The host with the piece in it.
+  Node fused(const Candidate& c) const {
+    const bool epilogue = c.takes->side == Takes::Side::Epilogue;
+    const Node &piece = node(epilogue ? c.consumer : c.producer);
+    const ValueId between = valueBetween(c);
+    const auto [through, operand] = operandsOf(piece, c.swapped);
+    Node fused = node(epilogue ? c.producer : c.consumer);
+    if (epilogue) {
+      output(fused, c.takes->on) = piece.outputs[0];
+    } else {
+      input(fused, c.takes->on) = through;
     }
-    Node& linear = node(p);
-    linear.inputs[2] = node(i).inputs[1];
-    linear.attributes =
-        linear.attributes.with("activation", std::string(node(i).attributes.text("function")));
-    linear.outputs[0] = node(i).outputs[0];
-    erase(i);
-    return true;
+    if (!c.takes->operand.empty()) input(fused, c.takes->operand) = operand;
+    if (isNeededElsewhere(between, c.consumer)) output(fused, c.takes->keeps) = between;
+    if (!c.takes->setting.empty()) {
+      const std::string setting = piece.attributes.text(piece.op->piece->setting.c_str());
+      fused.attributes = fused.attributes.with(c.takes->setting, setting);
+    }
+    return fused;
   }
 
-  // add(x, embedding) → the embedding adds to x.
-  bool addIntoEmbedding(size_t i) {
-    if (!is(static_cast<int>(i), "add") || node(i).inputs[0] == node(i).inputs[1]) return false;
-    for (int side = 0; side < 2; ++side) {
-      const ValueId looked = node(i).inputs[side];
-      const int p = ir_.producer(looked);
-      if (!is(p, "embedding") || !absorbs(node(p), "add") || onlyConsumer(looked) < 0 ||
-          node(p).inputs[2] != kAbsent)
-        continue;
-      node(p).inputs[2] = node(i).inputs[1 - side];
-      node(p).outputs[0] = node(i).outputs[0];
-      erase(i);
-      return true;
-    }
-    return false;
+  // Puts the fused call in the host's place.
+  void fuse(const Candidate& c, int rank) {
+    const bool epilogue = c.takes->side == Takes::Side::Epilogue;
+    const int host = epilogue ? c.producer : c.consumer;
+    Node call = fused(c);
+    uses_.erase(epilogue ? c.consumer : c.producer);
+    uses_.replace(host, std::move(call));
+    rank_[static_cast<size_t>(host)] = rank;
+    examineNeighbours(host);
   }
 
-  // add → layer_norm: the norm computes the residual sum and hands it on.
-  bool addIntoLayerNorm(size_t i) {
-    if (!is(static_cast<int>(i), "layer_norm") || !absorbs(node(i), "add") || node(i).inputs[3] != kAbsent)
-      return false;
-    const ValueId sum = node(i).inputs[0];
-    const int p = ir_.producer(sum);
-    if (!is(p, "add") || ir_.isState(sum)) return false;
-    // One norm alone computes the sum: others that read it wait for this one.
-    node(i).inputs[0] = node(p).inputs[0];
-    node(i).inputs[3] = node(p).inputs[1];
-    node(i).outputs[1] = sum;
-    erase(static_cast<size_t>(p));
-    return true;
-  }
-
-  // add(layer_norm_backward, around) → the gradient around a residual branch is added as dx is stored.
-  bool addIntoLayerNormBackward(size_t i) {
-    if (!is(static_cast<int>(i), "add") || node(i).inputs[0] == node(i).inputs[1]) return false;
-    for (int side = 0; side < 2; ++side) {
-      const ValueId dx = node(i).inputs[side];
-      const int p = ir_.producer(dx);
-      if (!is(p, "layer_norm_backward") || !absorbs(node(p), "add") || onlyConsumer(dx) < 0 ||
-          node(p).inputs[5] != kAbsent)
-        continue;
-      if (dependsOn(node(i).inputs[1 - side], p)) continue;
-      node(p).inputs[5] = node(i).inputs[1 - side];
-      node(p).outputs[0] = node(i).outputs[0];
-      erase(i);
-      return true;
-    }
-    return false;
-  }
-
-  // Whether both write one State value, such as the gradient of a shared weight: their order is then fixed.
-  bool writeAlike(int a, int b) const {
-    for (ValueId output : ir_.nodes[a].outputs) {
-      if (output == kAbsent || !ir_.isState(output)) continue;
-      const std::vector<ValueId>& others = ir_.nodes[b].outputs;
-      if (std::find(others.begin(), others.end(), output) != others.end()) return true;
-    }
-    return false;
-  }
-
-  // Whether computing a value has to wait for node p: fusing the two would then close a circle.
-  bool dependsOn(ValueId value, int p) const {
-    std::set<ValueId> seen;
-    std::vector<ValueId> open = {value};
-    while (!open.empty()) {
-      const ValueId next = open.back();
-      open.pop_back();
-      if (next == kAbsent || ir_.isState(next) || !seen.insert(next).second) continue;
-      const int at = ir_.producer(next);
-      if (at == p || (at > p && writeAlike(at, p))) return true;
-      if (at >= 0) open.insert(open.end(), ir_.nodes[at].inputs.begin(), ir_.nodes[at].inputs.end());
-    }
-    return false;
-  }
+  // --- The loss ---
 
   // linear → cross_entropy (→ their backward calls): logits live for a block of rows at a time.
-  bool crossEntropyIntoLinear(size_t i) {
-    if (!is(static_cast<int>(i), "cross_entropy")) return false;
-    const ValueId logits = node(i).inputs[0];
-    const int p = ir_.producer(logits);
-    if (!is(p, "linear") || node(p).inputs[2] != kAbsent || node(p).attributes.has("activation") ||
-        ir_.isOutput(logits))
-      return false;
-    const ValueId x = node(p).inputs[0], weight = node(p).inputs[1];
-    if (!absorbs(node(i), "linear")) return false;
-    int backward = -1, inputGradient = -1, weightGradient = -1;
-    for (int reader : ir_.consumers(logits)) {
-      if (reader == static_cast<int>(i)) continue;
-      if (!is(reader, "cross_entropy_backward") || backward >= 0) return false;
+  void fuseLoss(int loss) {
+    const Node& lossNode = node(loss);
+    const ValueId logits = input(lossNode, "logits");
+    const int linear = uses_.producer(logits);
+    if (linear < 0 || node(linear).op->name != "linear" || input(node(linear), "bias") != kAbsent ||
+        node(linear).attributes.has("activation") || uses_.isOutput(logits))
+      return;
+    int backward = -1;
+    for (int reader : uses_.readers(logits)) {
+      if (reader == loss) continue;
+      if (node(reader).op->name != "cross_entropy_backward" || backward >= 0) return;
       backward = reader;
     }
-    ValueId dx = kAbsent, dweight = kAbsent;
+    int inputGradient = -1, weightGradient = -1;
     if (backward >= 0) {
-      for (int reader : ir_.consumers(node(backward).outputs[0])) {
-        if (is(reader, "linear_input_gradient") && inputGradient < 0) {
+      for (int reader : uses_.readers(node(backward).outputs[0])) {
+        const std::string& name = node(reader).op->name;
+        if (name == "linear_input_gradient" && inputGradient < 0 &&
+            input(node(reader), "pre") == kAbsent) {
           inputGradient = reader;
-          dx = node(reader).outputs[0];
-        } else if (is(reader, "linear_weight_gradient") && weightGradient < 0) {
+        } else if (name == "linear_weight_gradient" && weightGradient < 0) {
           weightGradient = reader;
-          dweight = node(reader).outputs[0];
         } else {
-          return false;
+          return;
         }
       }
-      if (inputGradient >= 0 && node(inputGradient).inputs[2] != kAbsent) return false;
     }
-    Node fused = node(i);
+    Node fused = lossNode;
     fused.op = &operation("linear_cross_entropy");
-    fused.inputs = {x, weight, node(i).inputs[1], backward >= 0 ? node(i).inputs[2] : kAbsent};
-    fused.outputs = {node(i).outputs[0], dx, dweight};
-    std::vector<int> dead = {p, static_cast<int>(i), backward, inputGradient, weightGradient};
-    std::sort(dead.rbegin(), dead.rend());
-    const size_t place = i;
-    ir_.nodes[place] = std::move(fused);
-    for (int index : dead) {
-      if (index >= 0 && index != static_cast<int>(place)) erase(static_cast<size_t>(index));
+    fused.inputs = {input(node(linear), "x"), input(node(linear), "weight"), input(lossNode, "targets"),
+                    backward >= 0 ? input(lossNode, "seed") : kAbsent};
+    fused.outputs = {lossNode.outputs[0], inputGradient >= 0 ? node(inputGradient).outputs[0] : kAbsent,
+                     weightGradient >= 0 ? node(weightGradient).outputs[0] : kAbsent};
+    for (int gone : {linear, backward, inputGradient, weightGradient}) {
+      if (gone >= 0) uses_.erase(gone);
     }
-    return true;
+    uses_.replace(loss, std::move(fused));
   }
 
   Ir& ir_;
+  UseIndex uses_;
+  std::vector<int> rank_;  // of each call: calls in the order of their ranks can run
+  std::set<Candidate> candidates_;
 };
 
 }  // namespace

@@ -87,7 +87,7 @@ void schedule(Ir& ir) {
   while (!ready.empty()) {
     const size_t i = *ready.begin();
     ready.erase(ready.begin());
-    order.push_back(ir.nodes[i]);
+    order.push_back(std::move(ir.nodes[i]));
     for (size_t j : before[i]) {
       if (--waiting[j] == 0) ready.insert(j);
     }

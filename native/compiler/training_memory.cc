@@ -1,7 +1,9 @@
 // Who holds how much memory during a training step: the same sum for the plan, for the largest batch and for
 // the error when it is too much.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <limits>
 
 #include "compiler/compile.h"
 #include "compiler/plan.h"
@@ -47,7 +49,7 @@ std::vector<MemoryOwner> trainingMemory(const Layout& layout, const Program& mic
   const int64_t flat = layout.elements * 4;
   const std::pair<Arena, int64_t> arenas[] = {
       {Arena::Parameters, flat},
-      {Arena::HalfCopy, hasHalfCopy(micro.precision) ? layout.elements * 2 : 0},
+      {Arena::HalfCopy, hasHalfCopy(micro.target.precision) ? layout.elements * 2 : 0},
       {Arena::Gradients, flat},
       {Arena::Moment1, usesArena(update, Arena::Moment1) ? flat : 0},
       {Arena::Moment2, usesArena(update, Arena::Moment2) ? flat : 0},
@@ -58,7 +60,7 @@ std::vector<MemoryOwner> trainingMemory(const Layout& layout, const Program& mic
       {Arena::Outputs, std::max(micro.outputBytes, update.outputBytes)},
       {Arena::Workspace, std::max(micro.workspaceBytes, update.workspaceBytes)}};
   std::vector<MemoryOwner> owners;
-  for (const auto& [arena, bytes] : arenas) owners.push_back({arenaName(arena), mapped(micro.device, bytes)});
+  for (const auto& [arena, bytes] : arenas) owners.push_back({arenaName(arena), mapped(micro.target.kind, bytes)});
   return owners;
 }
 
@@ -69,38 +71,51 @@ int64_t totalBytes(const std::vector<MemoryOwner>& owners) {
 }
 
 int64_t largestRows(const Graph& graph, const Layout& layout, const Program& micro, const Program& update,
-                    int threads, int64_t available) {
-  const auto fits = [&](int64_t rows) {
+                    Chooser& chooser, int64_t available) {
+  constexpr int64_t kMost = int64_t{1} << 20;
+  // Infinite for a tensor of too many elements, though memory might hold the rest: no batch either.
+  const auto bytesOf = [&](int64_t rows) {
     TrainRequest request = std::get<TrainRequest>(micro.request);
     request.capacity.rows = rows;
     try {
-      const Program program = compile(graph, layout, micro.precision, micro.device, threads, request);
-      return totalBytes(trainingMemory(layout, program, update)) <= available;
+      const Program program = compile(graph, layout, chooser, request);
+      return static_cast<double>(totalBytes(trainingMemory(layout, program, update)));
     } catch (const Error& error) {
-      // A tensor of too many elements, though memory might hold the rest: no batch either.
       if (error.code != ErrorCode::OutOfMemory) throw;
-      return false;
+      return std::numeric_limits<double>::infinity();
     }
   };
-  if (!fits(1)) return 0;
-  int64_t low = 1, high = 2;  // by bisection: memory grows with the rows
-  while (high < (1 << 20) && fits(high)) {
-    low = high;
-    high *= 2;
-  }
-  while (high - low > 1) {
-    const int64_t middle = (low + high) / 2;
-    (fits(middle) ? low : high) = middle;
+  const double limit = static_cast<double>(available);
+  int64_t low = 1, high = kMost;  // fits; does not fit
+  double lowBytes = bytesOf(low);
+  if (lowBytes > limit) return 0;
+  // Memory grows with the rows, and almost linearly: a line through what is known finds the answer in a few steps.
+  // Every fourth step halves the range, in case it does not.
+  int64_t probe = std::clamp(capacityOf(micro.request).rows, low + 1, high - 1);
+  double bytesPerRow = 0;
+  for (int step = 1; high - low > 1; ++step) {
+    const double bytes = bytesOf(probe);
+    if (std::isfinite(bytes)) bytesPerRow = (bytes - lowBytes) / static_cast<double>(probe - low);
+    if (bytes <= limit) {
+      low = probe;
+      lowBytes = bytes;
+    } else {
+      high = probe;
+    }
+    const double range = static_cast<double>(high - low),
+                 room = bytesPerRow > 0 ? (limit - lowBytes) / bytesPerRow : range;
+    probe = low + (step % 4 == 0 ? (high - low) / 2 : static_cast<int64_t>(std::min(room, range)));
+    probe = std::clamp(probe, low + 1, std::max(low + 1, high - 1));
   }
   return low;
 }
 
 void requireTrainingMemory(const Graph& graph, const Layout& layout, const Program& micro,
-                           const Program& update, int threads, int64_t available) {
+                           const Program& update, Chooser& chooser, int64_t available) {
   const std::vector<MemoryOwner> owners = trainingMemory(layout, micro, update);
   const Capacity capacity = capacityOf(micro.request);
   if (totalBytes(owners) <= available) return;
-  const int64_t rows = largestRows(graph, layout, micro, update, threads, available);
+  const int64_t rows = largestRows(graph, layout, micro, update, chooser, available);
   const std::string fitting =
       rows > 0 ? "at most " + std::to_string(rows) +
                      " rows fit: use fewer rows and more gradientAccumulationSteps, or shorter rows"

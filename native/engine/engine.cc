@@ -8,7 +8,6 @@
 #include "engine/model_options.h"
 #include "runtime/threads.h"
 #ifdef TESSERAE_CUDA
-#include "ops/cuda_gemm.h"
 #endif
 
 namespace tesserae {
@@ -32,9 +31,6 @@ std::shared_ptr<Engine> Engine::of(const std::string& device) {
 void openDevice(DeviceContext& context, const std::string& name) {
   if (context.device) return;
   context.device = name == "cpu" ? cpuDevice() : cudaDevice(cudaIndex(name));
-#ifdef TESSERAE_CUDA
-  if (name != "cpu") initializeGemm(cudaIndex(name));
-#endif
 }
 
 Engine::Engine() : thread_([this] { loop(); }) {}

@@ -279,12 +279,12 @@ void execute(Device& device, const Program& program, const Bases& bases, int thr
       outputs.push_back(id == kAbsent ? TensorView{} : viewOf(program.values[id].spec, memory.of(id)));
       accumulate[i] = call.writes[i] == WriteMode::Add || (call.writes[i] == WriteMode::StoreOrAdd && add);
     }
-    const Kernel kernel = cuda ? cudaKernel(call.op->name) : cpuKernel(call.op->name);
+    const Kernel kernel = cuda ? cudaKernel(call.choice.kernel) : cpuKernel(call.choice.kernel);
     if (!kernel)
       fail(ErrorCode::Device, "the operation '%s' has no kernel for %s", call.op->name.c_str(),
            device.name().c_str());
-    kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, memory.scratch(call),
-            call.site, threads, device.stream(), program.precision});
+    kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, &call.choice,
+            memory.scratch(call), call.site, threads, device.stream(), program.target.precision});
     if (observers.stopwatch) observers.stopwatch->mark();
     for (size_t i = 0; observers.taps && i < call.outputs.size(); ++i) {
       if (call.outputs[i] == kAbsent) continue;

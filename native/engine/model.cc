@@ -13,8 +13,9 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
       device_(std::move(device)),
       graph_(parseGraph(graphText, options.padding)),
       layout_(makeLayout(graph_)),
+      chooser_(Chooser::forDevice(device_->target(options_.precision, options_.threads))),
       state_(layout_, options_, *device_),
-      programs_(graph_, layout_, options_.precision, *device_, options_.threads),
+      programs_(graph_, layout_, chooser_, *device_, options_.threads),
       training_(graph_, state_, programs_, *device_, options_.threads) {}
 
 SessionArenas Model::takeSpare() { return std::exchange(spare_, {}); }

@@ -56,6 +56,7 @@ class Model {
   const std::shared_ptr<Device> device_;
   const Graph graph_;
   const Layout layout_;
+  Chooser chooser_;  // asking it remembers what a library answered
   State state_;
   ProgramCache programs_;
   TrainingRun training_;

@@ -26,7 +26,7 @@ CompiledProgram& ProgramCache::find(const ProgramRequest& request) {
 
 std::unique_ptr<CompiledProgram> ProgramCache::compile(const ProgramRequest& request) const {
   return std::unique_ptr<CompiledProgram>(
-      new CompiledProgram{tesserae::compile(graph_, layout_, precision_, device_.kind(), threads_, request)});
+      new CompiledProgram{tesserae::compile(graph_, layout_, chooser_, request)});
 }
 
 void ProgramCache::enqueue(CompiledProgram& compiled, const Bases& bases, bool add) {

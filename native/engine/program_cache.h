@@ -23,8 +23,8 @@ struct CompiledProgram {
 class ProgramCache {
  public:
   // All that is given must outlive the cache.
-  ProgramCache(const Graph& graph, const Layout& layout, Precision precision, Device& device, int threads)
-      : graph_(graph), layout_(layout), precision_(precision), device_(device), threads_(threads) {}
+  ProgramCache(const Graph& graph, const Layout& layout, Chooser& chooser, Device& device, int threads)
+      : graph_(graph), layout_(layout), chooser_(chooser), device_(device), threads_(threads) {}
   ProgramCache(const ProgramCache&) = delete;
   ProgramCache& operator=(const ProgramCache&) = delete;
 
@@ -39,10 +39,12 @@ class ProgramCache {
   // loss are added to.
   void enqueue(CompiledProgram& compiled, const Bases& bases, bool add);
 
+  Chooser& chooser() const { return chooser_; }
+
  private:
   const Graph& graph_;
   const Layout& layout_;
-  const Precision precision_;
+  Chooser& chooser_;
   Device& device_;
   const int threads_;
   std::list<CompiledProgram> programs_;  // most recently used first

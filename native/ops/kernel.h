@@ -17,6 +17,7 @@
 namespace tesserae {
 
 class Attributes;
+struct KernelChoice;
 
 struct Extent {
   int64_t logical;
@@ -50,6 +51,7 @@ struct KernelContext {
   const TensorView* outputs;  // in the contract's order
   const bool* accumulate;     // per output: add to what it holds (gradients after the first write of a step)
   const Attributes* attributes;
+  const KernelChoice* choice;             // what the compiler chose for the call
   void* workspace;                        // as many bytes as the contract asked for, aligned to 64
   uint64_t site;                          // hash of the call site's name: Philox key = seed ^ site
   int threads;                            // CPU: the size of the OpenMP pool

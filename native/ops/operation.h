@@ -1,4 +1,3 @@
-// defines: Operation, InferContext, GradientContext, CallShape, Cost, Absorption
 // The contract of an operation: everything that the compiler must know of it, and nothing of how it is
 // computed. One folder an operation: ops/<name>/<name>.cc registers the contract (and that of its backward
 // companions), cpu.cc and cuda.cu the kernels. Contracts are in the .cc, so that plans for a GPU work in a
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "ops/attributes.h"
+#include "ops/choice.h"
 #include "runtime/axis.h"
 #include "runtime/device.h"
 
@@ -72,11 +72,31 @@ class GradientContext {
   virtual void flow(int input, ValueId gradient) = 0;
 };
 
-// That an operation can run another one's arithmetic before (prologue) or after (epilogue) its own, on a
-// device.
-struct Absorption {
-  DeviceKind device;
-  std::string what;  // the name of the absorbed operation
+// Arithmetic that a call can run for another one, before (prologue) or after (epilogue) its own.
+enum class Piece : uint8_t {
+  Activation,  // f(x); the setting is the name of f
+  Slope,       // dy ∘ f'(x), the operand; the setting is the name of f
+  Addend,      // a + b
+};
+
+// That an operation is nothing but a piece: its first output is the piece applied to the input `through`.
+struct AsPiece {
+  Piece piece;
+  std::string through;
+  std::string operand = {};  // the input that holds the piece's operand
+  std::string setting = {};  // the attribute that holds the piece's setting
+  bool commutes = false;     // `through` and `operand` may change places
+};
+
+// That an operation takes a piece, in a slot of its own.
+struct Takes {
+  enum class Side : uint8_t { Prologue, Epilogue };
+  Piece piece;
+  Side side;
+  std::string on;            // prologue: the input that the piece makes; epilogue: the output it is applied to
+  std::string operand = {};  // the optional input for the piece's operand
+  std::string setting = {};  // the attribute for the piece's setting
+  std::string keeps = {};    // the optional output for the value between, when others read it too
 };
 
 struct Operation {
@@ -87,14 +107,18 @@ struct Operation {
   void (*infer)(InferContext&) = nullptr;
   void (*gradient)(GradientContext&) = nullptr;  // null: no gradient flows through
   Cost (*cost)(const CallShape&) = nullptr;      // null: bytes alone
-  // Bytes of scratch memory a call needs, at most `threads` threads on the CPU. Null: none.
-  int64_t (*workspace)(const CallShape&, DeviceKind device, int threads) = nullptr;
+  // How a call is computed on a target; nothing when no kernel does. A fused call that has no choice stays two
+  // calls. Null: by the one kernel with the operation's name.
+  std::optional<KernelChoice> (*choose)(const CallShape&, const Target&) = nullptr;
+  // Bytes of scratch memory that a call needs. Null: none.
+  int64_t (*workspace)(const CallShape&, const Target&, const KernelChoice&) = nullptr;
   struct Alias {
     int output, input;
   };
   std::vector<Alias> aliases =
       {};  // the output may take over the input's memory if nobody reads it afterwards
-  std::vector<Absorption> absorbs = {};
+  std::optional<AsPiece> piece = {};
+  std::vector<Takes> takes = {};
 };
 
 bool isOptional(const std::string& slot);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/dtype.h"
+#include "runtime/target.h"
 
 namespace tesserae {
 
@@ -18,7 +18,10 @@ struct Chip {
   double bandwidth;
   double memory;  // bytes
   bool cuda;
+  int arch, multiprocessors;  // of a GPU: compute capability, 90 for 9.0
   double matrixRate(Precision precision) const;
+  // What to compile for to run there.
+  Target target(Precision precision, int threads) const;
 };
 
 const std::vector<Chip>& chips();

@@ -75,6 +75,9 @@ class CpuStopwatch : public Stopwatch {
 class CpuDevice : public Device {
  public:
   DeviceKind kind() const override { return DeviceKind::CPU; }
+  Target target(Precision precision, int threads) const override {
+    return {.kind = DeviceKind::CPU, .precision = precision, .threads = threads};
+  }
   std::string name() const override { return "cpu"; }
   std::string arithmetic() const override { return "oneDNN " + oneDnnVersion(); }
   char* allocate(int64_t bytes) override {

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-namespace tesserae {
+#include "runtime/target.h"
 
-enum class DeviceKind : uint8_t { CPU, CUDA };
+namespace tesserae {
 
 // What a training step must not do; counted since the device was opened.
 struct DeviceStatistics {
@@ -55,6 +55,8 @@ class Device : public std::enable_shared_from_this<Device> {
  public:
   virtual ~Device() = default;
   virtual DeviceKind kind() const = 0;
+  // What to compile for to run here.
+  virtual Target target(Precision precision, int threads) const = 0;
   virtual std::string name() const = 0;  // as users write it: "cpu", "cuda:0"
   // What the bits of its results depend on beside our kernels: "oneDNN 2.6.3", "NVIDIA A100, cuBLASLt
   // 130001".

@@ -51,14 +51,16 @@ void register_activation(OperationRegistry& registry) {
                 .infer = inferActivation,
                 .gradient = differentiateActivation,
                 .cost = forwardCost,
-                .aliases = {{0, 0}}});
+                .aliases = {{0, 0}},
+                .piece = AsPiece{Piece::Activation, "x", {}, "function"}});
   // dx = dy f'(x)
   registry.add({.name = "activation_backward",
                 .inputs = {"dy", "x"},
                 .outputs = {"dx"},
                 .infer = inferBackward,
                 .cost = backwardCost,
-                .aliases = {{0, 0}, {0, 1}}});
+                .aliases = {{0, 0}, {0, 1}},
+                .piece = AsPiece{Piece::Slope, "dy", "x", "function"}});
 }
 
 }  // namespace tesserae

@@ -30,7 +30,8 @@ void register_add(OperationRegistry& registry) {
                 .infer = inferAdd,
                 .gradient = differentiateAdd,
                 .cost = addCost,
-                .aliases = {{0, 0}, {0, 1}}});
+                .aliases = {{0, 0}, {0, 1}},
+                .piece = AsPiece{Piece::Addend, "a", "b", {}, true}});
 }
 
 }  // namespace tesserae

@@ -87,18 +87,36 @@ Cost backwardCost(const CallShape& c) {
   return {.matrixFlops = 10.0 * pairs * e.physicalHead, .vectorFlops = 18.0 * pairs};
 }
 
-int64_t forwardWorkspace(const CallShape& c, DeviceKind device, int threads) {
-  if (device != DeviceKind::CPU) return 0;
-  return planAttention(c.inputs[0]->axes[1].physical()).forwardFloats * threads *
+// "<operation>/<kernel>[_documents]"
+KernelChoice kernelFor(const char* operation, const TensorSpec& qkv, bool documents) {
+  return {std::string(operation) + (qkv.dtype == DType::F32 ? "/plain" : "/sm80") +
+          (documents ? "_documents" : "")};
+}
+
+std::optional<KernelChoice> chooseForward(const CallShape& c, const Target& target) {
+  enum { kQkv, kLengths, kCounters, kStarts };
+  if (!target.isCuda()) return KernelChoice{"attention"};
+  return kernelFor("attention", *c.inputs[kQkv], c.inputs[kStarts]);
+}
+
+std::optional<KernelChoice> chooseBackward(const CallShape& c, const Target& target) {
+  enum { kDy, kQkv, kY, kLse, kLengths, kCounters, kStarts };
+  if (!target.isCuda()) return KernelChoice{"attention_backward"};
+  return kernelFor("attention_backward", *c.inputs[kQkv], c.inputs[kStarts]);
+}
+
+int64_t forwardWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  if (target.isCuda()) return 0;
+  return planAttention(c.inputs[0]->axes[1].physical()).forwardFloats * target.threads *
          static_cast<int64_t>(sizeof(float));
 }
 
-int64_t backwardWorkspace(const CallShape& c, DeviceKind device, int threads) {
-  if (device == DeviceKind::CUDA) {  // rowsum(dy ∘ y), a float for each query of each head
+int64_t backwardWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  if (target.isCuda()) {  // rowsum(dy ∘ y), a float for each query of each head
     const Extents e = extentsOf(*c.inputs[1]);
     return e.batch * e.heads * e.time * static_cast<int64_t>(sizeof(float));
   }
-  return planAttention(c.inputs[1]->axes[1].physical()).backwardFloats * threads *
+  return planAttention(c.inputs[1]->axes[1].physical()).backwardFloats * target.threads *
          static_cast<int64_t>(sizeof(float));
 }
 
@@ -113,12 +131,14 @@ void register_attention(OperationRegistry& registry) {
                 .infer = inferAttention,
                 .gradient = differentiateAttention,
                 .cost = forwardCost,
+                .choose = chooseForward,
                 .workspace = forwardWorkspace});
   registry.add({.name = "attention_backward",
                 .inputs = {"dy", "qkv", "y", "lse", "lengths?", "counters?*", "starts?"},
                 .outputs = {"dqkv"},
                 .infer = inferBackward,
                 .cost = backwardCost,
+                .choose = chooseBackward,
                 .workspace = backwardWorkspace});
 }
 

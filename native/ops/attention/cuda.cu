@@ -58,6 +58,8 @@ __global__ void __launch_bounds__(256)
 }
 
 // qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T)
+// kPlain: fp32; otherwise 16-bit types on tensor cores. kDocuments: with starts.
+template <bool kPlain, bool kDocuments>
 void attention(const KernelContext& c) {
   const TensorView &qkv = c.inputs[0], &y = c.outputs[0];
   requireTypes("attention", qkv.dtype, {&y});
@@ -66,14 +68,15 @@ void attention(const KernelContext& c) {
   a.lse = c.outputs[1].f32();
   dispatchActivationType(qkv.dtype, "attention", [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    if constexpr (std::is_same_v<T, float>) {
-      a.starts ? launchPlainForward<true>(a, cudaStream(c)) : launchPlainForward<false>(a, cudaStream(c));
-    } else {
-      a.starts ? launchForward16<T, true>(a, cudaStream(c)) : launchForward16<T, false>(a, cudaStream(c));
+    if constexpr (std::is_same_v<T, float> && kPlain) {
+      launchPlainForward<kDocuments>(a, cudaStream(c));
+    } else if constexpr (!std::is_same_v<T, float> && !kPlain) {
+      launchForward16<T, kDocuments>(a, cudaStream(c));
     }
   });
 }
 
+template <bool kPlain, bool kDocuments>
 void attentionBackward(const KernelContext& c) {
   const TensorView &dy = c.inputs[0], &qkv = c.inputs[1], &y = c.inputs[2], &dqkv = c.outputs[0];
   requireTypes("attention_backward", qkv.dtype, {&dy, &y, &dqkv});
@@ -89,10 +92,10 @@ void attentionBackward(const KernelContext& c) {
         static_cast<const T*>(dy.data), static_cast<const T*>(y.data), a.delta, count, a.heads, a.head,
         a.time);
     cudaCheckLaunch("attention_backward");
-    if constexpr (std::is_same_v<T, float>) {
-      a.starts ? launchPlainBackward<true>(a, cudaStream(c)) : launchPlainBackward<false>(a, cudaStream(c));
-    } else {
-      a.starts ? launchBackward16<T, true>(a, cudaStream(c)) : launchBackward16<T, false>(a, cudaStream(c));
+    if constexpr (std::is_same_v<T, float> && kPlain) {
+      launchPlainBackward<kDocuments>(a, cudaStream(c));
+    } else if constexpr (!std::is_same_v<T, float> && !kPlain) {
+      launchBackward16<T, kDocuments>(a, cudaStream(c));
     }
   });
 }
@@ -100,8 +103,14 @@ void attentionBackward(const KernelContext& c) {
 }  // namespace
 
 void register_attention_cuda(KernelRegistry& registry) {
-  registry.add("attention", attention);
-  registry.add("attention_backward", attentionBackward);
+  registry.add("attention/plain", attention<true, false>);
+  registry.add("attention/plain_documents", attention<true, true>);
+  registry.add("attention/sm80", attention<false, false>);
+  registry.add("attention/sm80_documents", attention<false, true>);
+  registry.add("attention_backward/plain", attentionBackward<true, false>);
+  registry.add("attention_backward/plain_documents", attentionBackward<true, true>);
+  registry.add("attention_backward/sm80", attentionBackward<false, false>);
+  registry.add("attention_backward/sm80_documents", attentionBackward<false, true>);
 }
 
 }  // namespace tesserae

@@ -50,11 +50,18 @@ Cost cachedAttentionCost(const CallShape& c) {
           .extraBytes = whole / layers + 2.0 * fresh - 2.0 * whole};
 }
 
+std::optional<KernelChoice> chooseKernel(const CallShape& c, const Target& target) {
+  if (!target.isCuda()) return KernelChoice{"cached_attention"};
+  const TensorSpec& qkv = *c.inputs[0];
+  if (qkv.axes[1].physical() == 1) return KernelChoice{"cached_attention/step"};
+  return KernelChoice{qkv.dtype == DType::F32 ? "cached_attention/prompt" : "cached_attention/sm80_prompt"};
+}
+
 // Scores of a block of queries against the whole cache, for each thread.
-int64_t cachedAttentionWorkspace(const CallShape& c, DeviceKind device, int threads) {
-  if (device != DeviceKind::CPU) return 0;
+int64_t cachedAttentionWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  if (target.isCuda()) return 0;
   const int64_t time = c.inputs[0]->axes[1].physical();
-  return threads * std::min(time, kQueryBlock) * positionsOf(*c.inputs[1]) *
+  return target.threads * std::min(time, kQueryBlock) * positionsOf(*c.inputs[1]) *
          static_cast<int64_t>(sizeof(float));
 }
 
@@ -69,6 +76,7 @@ void register_cached_attention(OperationRegistry& registry) {
                 .outputs = {"y", "cache*"},
                 .infer = inferCachedAttention,
                 .cost = cachedAttentionCost,
+                .choose = chooseKernel,
                 .workspace = cachedAttentionWorkspace});
 }
 

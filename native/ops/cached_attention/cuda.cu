@@ -218,6 +218,10 @@ void dispatchLanes(int64_t width, F&& f) {
        static_cast<long long>(width));
 }
 
+// One new position a row; several of 16-bit types on tensor cores; several of any type.
+enum class Use { Step, TiledPrompt, Prompt };
+
+template <Use kUse>
 void cachedAttention(const KernelContext& c) {
   const char* const name = "cached_attention";
   const TensorView &qkv = c.inputs[0], &start = c.inputs[2], &lengths = c.inputs[3];  // (B, T, 3, H, D→Dp)
@@ -233,28 +237,26 @@ void cachedAttention(const KernelContext& c) {
       c.attributes->number("scale", 1 / std::sqrt(static_cast<double>(qkv.factors[4].logical))));
   dispatchActivationType(qkv.dtype, name, [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    dispatchLanes(width, [&](auto lanes) {
-      T* keys = static_cast<T*>(cache.data) + layer;
-      if constexpr (!std::is_same_v<T, float>) {
-        if (time > 1) return readPrompt(c, s, keys, keys + kindStride, scale);
-      }
-      const int64_t blocks = batch * heads * time;
-      constexpr int kLanes = decltype(lanes)::value;
-      auto kernel = attentionKernel<T, kLanes, true>;
-      if constexpr (std::is_same_v<T, float>) {
-        if (time > 1) kernel = attentionKernel<T, kLanes, false>;
-      }
-      launchDependent(name, kernel, dim3(static_cast<unsigned>(blocks)), kThreads, cudaStream(c),
-                      static_cast<const T*>(qkv.data), keys, keys + kindStride, start.i32(), lengths.i32(),
-                      static_cast<T*>(y.data), s, scale);
-    });
+    T* keys = static_cast<T*>(cache.data) + layer;
+    if constexpr (kUse == Use::TiledPrompt) {
+      if constexpr (!std::is_same_v<T, float>) readPrompt(c, s, keys, keys + kindStride, scale);
+    } else if constexpr (kUse == Use::Step || std::is_same_v<T, float>) {
+      dispatchLanes(width, [&](auto lanes) {
+        launchDependent(name, attentionKernel<T, decltype(lanes)::value, kUse == Use::Step>,
+                        dim3(static_cast<unsigned>(batch * heads * time)), kThreads, cudaStream(c),
+                        static_cast<const T*>(qkv.data), keys, keys + kindStride, start.i32(), lengths.i32(),
+                        static_cast<T*>(y.data), s, scale);
+      });
+    }
   });
 }
 
 }  // namespace
 
 void register_cached_attention_cuda(KernelRegistry& registry) {
-  registry.add("cached_attention", cachedAttention);
+  registry.add("cached_attention/step", cachedAttention<Use::Step>);
+  registry.add("cached_attention/sm80_prompt", cachedAttention<Use::TiledPrompt>);
+  registry.add("cached_attention/prompt", cachedAttention<Use::Prompt>);
 }
 
 }  // namespace tesserae

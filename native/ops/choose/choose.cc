@@ -71,10 +71,16 @@ void inferChoose(InferContext& c) {
 // A quarter of Philox, two logarithms and the comparison for each token id.
 Cost chooseCost(const CallShape& c) { return {.vectorFlops = 80.0 * c.inputs[0]->physicalElements()}; }
 
-int64_t chooseWorkspace(const CallShape& c, DeviceKind device, int) {
-  if (device == DeviceKind::CPU) return 0;
-  const int64_t rows = c.inputs[0]->axes[0].physical();
-  return rows * chooseSlices(rows, c.inputs[0]->axes[1].physical()) * 8;
+// Blocks that share a row's vocabulary: about four a multiprocessor over all rows.
+std::optional<KernelChoice> chooseKernel(const CallShape& c, const Target& target) {
+  const int64_t rows = c.inputs[0]->axes[0].physical(), vocabulary = c.inputs[0]->axes[1].physical();
+  const int64_t most = (vocabulary + kChooseIds - 1) / kChooseIds;
+  return KernelChoice{"choose", {}, std::clamp<int64_t>(4 * target.multiprocessors / rows, 1, most)};
+}
+
+int64_t chooseWorkspace(const CallShape& c, const Target& target, const KernelChoice& choice) {
+  if (!target.isCuda()) return 0;
+  return c.inputs[0]->axes[0].physical() * choice.ctas * 8;
 }
 
 }  // namespace
@@ -92,6 +98,7 @@ void register_choose(OperationRegistry& registry) {
                             "counts*?", "history*?"},
                 .infer = inferChoose,
                 .cost = chooseCost,
+                .choose = chooseKernel,
                 .workspace = chooseWorkspace});
 }
 

@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(32) finishKernel(const Candidate* candidates, 
 void choose(const KernelContext& c) {
   const TensorView &scores = c.inputs[0], &stops = c.inputs[2];  // (B, V→Vp)
   requireTypes("choose", DType::F32, {&scores, &c.inputs[1], &c.inputs[3]});
-  const int64_t slices = chooseSlices(scores.rows, scores.columns);
+  const int64_t slices = c.choice->ctas;
   auto* candidates = static_cast<Candidate*>(c.workspace);  // (B, slices)
   const dim3 grid(static_cast<unsigned>(slices), static_cast<unsigned>(scores.rows));
   sliceKernel<<<grid, kThreads, 0, cudaStream(c)>>>(scores.f32(), c.inputs[1].f32(), c.inputs[3].f32(),

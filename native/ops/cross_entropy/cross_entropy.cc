@@ -47,8 +47,8 @@ void inferBackward(InferContext& c) {
 Cost forwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]->physicalElements()}; }
 Cost backwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]->physicalElements()}; }
 
-int64_t forwardWorkspace(const CallShape& c, DeviceKind device, int) {
-  if (device == DeviceKind::CUDA) return cudaLossBytes(rowsOf(*c.inputs[0]));
+int64_t forwardWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  if (target.isCuda()) return cudaLossBytes(rowsOf(*c.inputs[0]));
   return lossBlocks(rowsOf(*c.inputs[0])) * static_cast<int64_t>(sizeof(LossSum));
 }
 
@@ -62,8 +62,7 @@ void register_cross_entropy(OperationRegistry& registry) {
                 .infer = inferCrossEntropy,
                 .gradient = differentiateCrossEntropy,
                 .cost = forwardCost,
-                .workspace = forwardWorkspace,
-                .absorbs = {{DeviceKind::CPU, "linear"}, {DeviceKind::CUDA, "linear"}}});
+                .workspace = forwardWorkspace});
   // dlogits = seed (softmax(z) - (1 - ε) onehot(target) - ε / V); zero in rows without a valid target
   registry.add({.name = "cross_entropy_backward",
                 .inputs = {"logits", "targets", "lse", "seed*"},

@@ -48,8 +48,8 @@ Cost backwardCost(const CallShape& c) {
           .extraBytes = -static_cast<double>(c.inputs[2]->bytes())};
 }
 
-int64_t backwardWorkspace(const CallShape& c, DeviceKind device, int) {
-  if (device != DeviceKind::CUDA) return 0;
+int64_t backwardWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  if (!target.isCuda()) return 0;
   enum { kIds, kDy, kWeight };
   const Axes& table = c.inputs[kWeight]->axes;
   return EmbeddingSort(c.inputs[kIds]->physicalElements(), table[0].logical(), table[1].physical()).bytes;
@@ -66,7 +66,7 @@ void register_embedding(OperationRegistry& registry) {
                 .gradient = differentiateEmbedding,
                 .cost = forwardCost,
                 .aliases = {{0, 2}},
-                .absorbs = {{DeviceKind::CPU, "add"}, {DeviceKind::CUDA, "add"}}});
+                .takes = {{Piece::Addend, Takes::Side::Epilogue, "y", "addend"}}});
   registry.add({.name = "embedding_backward",
                 .inputs = {"ids", "dy", "weight"},
                 .outputs = {"dweight"},

@@ -22,7 +22,7 @@ void inferGradientNorm(InferContext& c) {
 Cost gradientNormCost(const CallShape& c) { return {.vectorFlops = 2.0 * c.inputs[0]->physicalElements()}; }
 
 // A partial sum in fp64 for each chunk.
-int64_t gradientNormWorkspace(const CallShape& c, DeviceKind, int) {
+int64_t gradientNormWorkspace(const CallShape& c, const Target&, const KernelChoice&) {
   const int64_t chunks = (c.inputs[0]->physicalElements() + kChunkElements - 1) / kChunkElements;
   return chunks * static_cast<int64_t>(sizeof(double));
 }

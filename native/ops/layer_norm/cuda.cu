@@ -4,7 +4,7 @@
 #include "ops/cuda_dependent_launch.cuh"
 #include "ops/cuda_mma.cuh"
 #include "ops/cuda_support.cuh"
-#include "ops/layer_norm/plan.h"
+#include "ops/choice.h"
 #include "ops/registry.h"
 
 namespace tesserae {
@@ -301,8 +301,7 @@ void layerNormBackward(const KernelContext& c) {
     const bool copied = threads <= kThreads && bytes <= kMostCopiedBytes;
     const auto kernel = copied ? backwardKernel<T, kThreads> : backwardKernel<T, 1024>;
     blocks = residentBlocks(kernel, threads, name, copied ? bytes : 0);
-    if (blocks > x.rows) blocks = x.rows;
-    if (blocks > kNormBlocks) blocks = kNormBlocks;
+    if (blocks > c.choice->ctas) blocks = c.choice->ctas;
     kernel<<<static_cast<unsigned>(blocks), threads, copied ? bytes : 0, cudaStream(c)>>>(
         static_cast<const T*>(dy.data), static_cast<const T*>(x.data), weight.f32(), mean.f32(), rstd.f32(),
         static_cast<const T*>(addend.data), static_cast<T*>(dx.data), partial, x.rows, columns,

@@ -1,7 +1,6 @@
 // Layer normalisation over the last axis (Ba et al. 2016), with an optional residual sum before it.
 #include <algorithm>
 
-#include "ops/layer_norm/plan.h"
 #include "ops/registry.h"
 
 namespace tesserae {
@@ -55,11 +54,21 @@ void inferBackward(InferContext& c) {
 Cost forwardCost(const CallShape& c) { return {.vectorFlops = 8.0 * c.inputs[0]->physicalElements()}; }
 Cost backwardCost(const CallShape& c) { return {.vectorFlops = 14.0 * c.inputs[0]->physicalElements()}; }
 
+// On a GPU: the most blocks, each of which leaves a row of partial sums of dweight and of dbias.
+std::optional<KernelChoice> chooseBackward(const CallShape& c, const Target& target) {
+  constexpr int64_t kBlocksOfMultiprocessor = 8;
+  const TensorSpec& x = *c.inputs[1];
+  const int64_t rows = x.physicalElements() / x.axes.back().physical();
+  return KernelChoice{"layer_norm_backward",
+                      {},
+                      std::min<int64_t>(rows, kBlocksOfMultiprocessor * target.multiprocessors)};
+}
+
 // Partial column sums of weight and bias gradients, a row of each per thread-independent block of rows.
-int64_t backwardWorkspace(const CallShape& c, DeviceKind device, int) {
+int64_t backwardWorkspace(const CallShape& c, const Target& target, const KernelChoice& choice) {
   const TensorSpec& x = *c.inputs[1];
   const int64_t columns = x.axes.back().physical(), rows = x.physicalElements() / columns;
-  const int64_t blocks = device == DeviceKind::CPU ? (rows + 63) / 64 : std::min(rows, kNormBlocks);
+  const int64_t blocks = !target.isCuda() ? (rows + 63) / 64 : choice.ctas;
   return 2 * blocks * columns * static_cast<int64_t>(sizeof(float));
 }
 
@@ -73,16 +82,17 @@ void register_layer_norm(OperationRegistry& registry) {
                 .gradient = differentiateLayerNorm,
                 .cost = forwardCost,
                 .aliases = {{1, 3}, {1, 0}, {0, 0}},
-                .absorbs = {{DeviceKind::CPU, "add"}, {DeviceKind::CUDA, "add"}}});
+                .takes = {{Piece::Addend, Takes::Side::Prologue, "x", "residual", {}, "sum"}}});
   // dx = LayerNorm's input gradient + addend (what flows around the norm on the residual path).
   registry.add({.name = "layer_norm_backward",
                 .inputs = {"dy", "x", "weight", "mean", "rstd", "addend?"},
                 .outputs = {"dx", "dweight?", "dbias?"},
                 .infer = inferBackward,
                 .cost = backwardCost,
+                .choose = chooseBackward,
                 .workspace = backwardWorkspace,
                 .aliases = {{0, 0}, {0, 5}},
-                .absorbs = {{DeviceKind::CPU, "add"}, {DeviceKind::CUDA, "add"}}});
+                .takes = {{Piece::Addend, Takes::Side::Epilogue, "dx", "addend"}}});
 }
 
 }  // namespace tesserae

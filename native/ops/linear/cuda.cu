@@ -1,9 +1,7 @@
-#include <string_view>
-
-#include "ops/activation/functions.cuh"
 #include "ops/attributes.h"
-#include "ops/cuda_gemm.h"
+#include "ops/convert.cuh"
 #include "ops/cuda_support.cuh"
+#include "ops/gemm/gemm.h"
 #include "ops/linear/few_rows.h"
 #include "ops/linear/plan.h"
 #include "ops/registry.h"
@@ -13,47 +11,6 @@ namespace tesserae {
 namespace {
 
 constexpr int kThreads = 256;
-
-// Blocks of a pass over `vectors` vectors of 8 elements, one a thread.
-unsigned vectorBlocks(int64_t vectors) { return static_cast<unsigned>(divideUp(vectors, kThreads)); }
-
-__device__ __forceinline__ int64_t vectorIndex() {
-  return (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kVector;
-}
-
-// y = f(pre); they may be the same memory.
-template <class T, ActivationFunction F>
-__global__ void __launch_bounds__(kThreads) activate(const T* pre, T* y, int64_t elements) {
-  const int64_t i = vectorIndex();
-  if (i >= elements) return;
-  float v[kVector];
-  loadVector(pre + i, v);
-#pragma unroll
-  for (int j = 0; j < kVector; ++j) v[j] = cudaActivate<F>(v[j]);
-  storeVector(y + i, v);
-}
-
-// dx = dx ∘ f'(pre)
-template <class T, ActivationFunction F>
-__global__ void __launch_bounds__(kThreads) scaleBySlope(const T* pre, T* dx, int64_t elements) {
-  const int64_t i = vectorIndex();
-  if (i >= elements) return;
-  float v[kVector], at[kVector];
-  loadVector(dx + i, v);
-  loadVector(pre + i, at);
-#pragma unroll
-  for (int j = 0; j < kVector; ++j) v[j] *= cudaActivationSlope<F>(at[j]);
-  storeVector(dx + i, v);
-}
-
-template <class T>
-__global__ void __launch_bounds__(kThreads) convertWeight(const float* from, T* to, int64_t elements) {
-  const int64_t i = vectorIndex();
-  if (i >= elements) return;
-  float v[kVector];
-  loadVector(from + i, v);
-  storeVector(to + i, v);
-}
 
 // Stage 1 of the column sums of dy (rows, columns): a block sums chunkRows rows of 256 columns, in 8 runs of
 // rows that are added in order. partial (chunks, columns)
@@ -103,36 +60,14 @@ __global__ void __launch_bounds__(kThreads)
   dbias[column] = total;
 }
 
-GemmMatrix matrixOf(const TensorView& view) { return {view.data, view.dtype, view.columns}; }
-
 // The weight in the type of the activations: itself, or a copy behind the workspace of the product where a
 // 16-bit model keeps it in fp32.
-GemmMatrix weightAs(const KernelContext& c, const TensorView& weight, DType type, const char* operation) {
-  GemmMatrix matrix = matrixOf(weight);
-  if (weight.dtype == type) return matrix;
+const void* weightAs(const KernelContext& c, const TensorView& weight, DType type, const char* operation) {
+  if (weight.dtype == type) return weight.data;
   requireTypes(operation, DType::F32, {&weight});
-  matrix.data = static_cast<char*>(c.workspace) + kGemmWorkspaceBytes;
-  matrix.dtype = type;
-  dispatchActivationType(type, operation, [&](auto tag) {
-    using T = typename decltype(tag)::Type;
-    convertWeight<<<vectorBlocks(weight.elements / kVector), kThreads, 0, cudaStream(c)>>>(
-        weight.f32(), static_cast<T*>(matrix.data), weight.elements);
-  });
-  cudaCheckLaunch(operation);
-  return matrix;
-}
-
-GemmCall product(const KernelContext& c, const GemmShape& shape, const GemmMatrix& a, const GemmMatrix& b,
-                 const GemmMatrix& result) {
-  GemmCall call;
-  call.shape = shape;
-  call.a = a;
-  call.b = b;
-  call.c = result;
-  call.precision = c.precision;
-  call.workspace = c.workspace;
-  call.workspaceBytes = kGemmWorkspaceBytes;
-  return call;
+  void* const copy = static_cast<char*>(c.workspace) + kGemmWorkspaceBytes;
+  convertToHalf(cudaStream(c), operation, weight.f32(), copy, type, weight.elements);
+  return copy;
 }
 
 // x (rows, in), W (out, in) -> y, pre (rows, out)
@@ -142,36 +77,19 @@ void linear(const KernelContext& c) {
   requireVectors("linear", x.columns);
   requireVectors("linear", y.columns);
   if (y.dtype != DType::F32) requireTypes("linear", x.dtype, {&y, &pre});
-  const TensorView& sum = pre.data ? pre : y;
-  const ActivationFunction function = parseActivation(c.attributes->text("activation"));
-  const std::string_view rows = c.attributes->text("rows");
-  if (rows == "few" && !pre.data) {
-    const GemmMatrix w = weightAs(c, weight, x.dtype, "linear");
-    return multiplyFewRows(cudaStream(c), {x.data, w.data, bias.f32(), y.data, x.dtype, y.dtype, x.rows,
-                                           x.columns, y.columns, function});
-  }
-  GemmCall call = product(c, {.transB = true, .m = x.rows, .n = y.columns, .k = x.columns}, matrixOf(x),
-                          weightAs(c, weight, x.dtype, "linear"), {sum.data, sum.dtype, y.columns});
-  call.bias = bias.f32();
-  call.rowsApart = rows == "many";
-  if (function == ActivationFunction::GeluNew && !call.rowsApart) {
-    GemmCall fused = call;
-    fused.fusion = GemmFusion::GeluNew;
-    fused.aux = pre.data;
-    fused.c.data = y.data;
-    if (fusedGemm(cudaStream(c), fused)) return;
-  }
-  gemm(cudaStream(c), call);
-  if (function == ActivationFunction::None && !pre.data) return;
-  dispatchActivationType(y.dtype, "linear", [&](auto tag) {
-    using T = typename decltype(tag)::Type;
-    dispatchActivationFunction(function, [&](auto constant) {
-      activate<T, decltype(constant)::value>
-          <<<vectorBlocks(y.elements / kVector), kThreads, 0, cudaStream(c)>>>(
-              static_cast<const T*>(sum.data), static_cast<T*>(y.data), y.elements);
-    });
-  });
-  cudaCheckLaunch("linear");
+  gemm(c, c.choice->products[0],
+       {.a = x.data, .b = weightAs(c, weight, x.dtype, "linear"), .c = y.data, .bias = bias.f32(), .aux = pre.data});
+}
+
+// The same where each sequence has one row: its results depend on no other row.
+void linearOfFewRows(const KernelContext& c) {
+  const TensorView &x = c.inputs[0], &weight = c.inputs[1], &bias = c.inputs[2], &y = c.outputs[0];
+  requireVectors("linear", x.columns);
+  requireVectors("linear", y.columns);
+  if (y.dtype != DType::F32) requireTypes("linear", x.dtype, {&y});
+  multiplyFewRows(cudaStream(c), {x.data, weightAs(c, weight, x.dtype, "linear"), bias.f32(), y.data, x.dtype,
+                                  y.dtype, x.rows, x.columns, y.columns,
+                                  parseActivation(c.attributes->text("activation"))});
 }
 
 // dy (rows, out), W (out, in), pre (rows, in) -> dx (rows, in)
@@ -180,27 +98,11 @@ void linearInputGradient(const KernelContext& c) {
   requireVectors("linear_input_gradient", dy.columns);
   requireVectors("linear_input_gradient", dx.columns);
   requireTypes("linear_input_gradient", dy.dtype, {&dx, &pre});
-  GemmCall call = product(c, {.m = dy.rows, .n = dx.columns, .k = dy.columns}, matrixOf(dy),
-                          weightAs(c, weight, dy.dtype, "linear_input_gradient"), matrixOf(dx));
-  const ActivationFunction function =
-      pre.data ? parseActivation(c.attributes->text("activation")) : ActivationFunction::None;
-  if (function == ActivationFunction::GeluNew) {
-    GemmCall fused = call;
-    fused.fusion = GemmFusion::GeluNewSlope;
-    fused.aux = pre.data;
-    if (fusedGemm(cudaStream(c), fused)) return;
-  }
-  gemm(cudaStream(c), call);
-  if (function == ActivationFunction::None) return;
-  dispatchActivationType(dx.dtype, "linear_input_gradient", [&](auto tag) {
-    using T = typename decltype(tag)::Type;
-    dispatchActivationFunction(function, [&](auto constant) {
-      scaleBySlope<T, decltype(constant)::value>
-          <<<vectorBlocks(dx.elements / kVector), kThreads, 0, cudaStream(c)>>>(
-              static_cast<const T*>(pre.data), static_cast<T*>(dx.data), dx.elements);
-    });
-  });
-  cudaCheckLaunch("linear_input_gradient");
+  gemm(c, c.choice->products[0],
+       {.a = dy.data,
+        .b = weightAs(c, weight, dy.dtype, "linear_input_gradient"),
+        .c = dx.data,
+        .aux = pre.data});
 }
 
 // dy (rows, out), x (rows, in) -> dW (out, in), dbias (out)
@@ -209,12 +111,9 @@ void linearWeightGradient(const KernelContext& c) {
   requireVectors("linear_weight_gradient", dy.columns);
   requireVectors("linear_weight_gradient", x.columns);
   requireTypes("linear_weight_gradient", dy.dtype, {&x});
-  if (dweight.data) {
-    GemmCall call = product(c, {.transA = true, .m = dy.columns, .n = x.columns, .k = dy.rows}, matrixOf(dy),
-                            matrixOf(x), matrixOf(dweight));
-    call.beta = c.accumulate[0] ? 1.0f : 0.0f;
-    gemm(cudaStream(c), call);
-  }
+  if (dweight.data)
+    gemm(c, c.choice->products[0],
+         {.a = dy.data, .b = x.data, .c = dweight.data, .accumulate = c.accumulate[0]});
   if (!dbias.data) return;
   const ColumnSumPlan plan = planColumnSum(dy.rows, dy.columns);
   float* partial = reinterpret_cast<float*>(static_cast<char*>(c.workspace) + kGemmWorkspaceBytes);
@@ -234,6 +133,7 @@ void linearWeightGradient(const KernelContext& c) {
 
 void register_linear_cuda(KernelRegistry& registry) {
   registry.add("linear", linear);
+  registry.add("linear/few_rows", linearOfFewRows);
   registry.add("linear_input_gradient", linearInputGradient);
   registry.add("linear_weight_gradient", linearWeightGradient);
 }

@@ -3,7 +3,7 @@
 
 #include "ops/activation/functions.h"
 #include "ops/cpu_gemm.h"
-#include "ops/cuda_gemm.h"
+#include "ops/gemm/problem.h"
 #include "ops/linear/plan.h"
 #include "ops/registry.h"
 
@@ -43,13 +43,7 @@ void inferLinear(InferContext& c) {
 
 void differentiateLinear(GradientContext& c) {
   enum { kX, kWeight, kBias };
-  enum { kY, kPre };
-  ValueId dy = c.outputGradient(kY);
-  const char* activation = c.attributes().text("activation");
-  if (parseActivation(activation) != ActivationFunction::None) {
-    const Attributes function{{"function", std::string(activation)}};
-    dy = c.emit("activation_backward", {dy, c.output(kPre)}, function, {kNew})[0];
-  }
+  const ValueId dy = c.outputGradient(0);
   if (c.needs(kX)) {
     const auto out = c.emit("linear_input_gradient", {dy, c.input(kWeight), kAbsent}, {}, {kNew});
     c.flow(kX, out[0]);
@@ -106,21 +100,69 @@ Cost weightGradientCost(const CallShape& c) {
           .vectorFlops = c.outputs[1] ? 1.0 * dy.physicalElements() : 0.0};
 }
 
-// On a GPU: of the product, then a copy of the weight where it has another type than the activations.
-int64_t productWorkspace(const CallShape& c, DeviceKind device, int) {
-  if (device == DeviceKind::CPU) return 0;
-  const TensorSpec &rows = *c.inputs[0], &weight = *c.inputs[1];
-  const int64_t copy = weight.dtype == rows.dtype ? 0 : weight.physicalElements() * dtypeSize(rows.dtype);
-  return kGemmWorkspaceBytes + copy;
+int64_t columnsOf(const TensorSpec& spec) { return spec.axes.back().physical(); }
+
+ActivationFunction activationOf(const CallShape& c) { return parseActivation(c.attributes.text("activation")); }
+
+std::optional<KernelChoice> chooseLinear(const CallShape& c, const Target& target) {
+  enum { kX, kWeight, kBias };
+  enum { kY, kPre };
+  if (!target.isCuda()) return KernelChoice{"linear"};
+  const TensorSpec &x = *c.inputs[kX], &y = *c.outputs[kY];
+  const bool rowInvariant = c.attributes.flag("rowInvariant");
+  // How many rows a sequence has may decide, but not how many sequences there are.
+  if (rowInvariant && c.attributes.integer("rowsOfSequence", 1) == 1 && !c.outputs[kPre])
+    return KernelChoice{"linear/few_rows"};
+  GemmProblem problem{.transB = true,
+                      .m = rowsOf(x),
+                      .n = columnsOf(y),
+                      .k = columnsOf(x),
+                      .type = x.dtype,
+                      .result = y.dtype,
+                      .rowInvariant = rowInvariant};
+  using Kind = GemmPiece::Kind;
+  if (c.inputs[kBias]) problem.epilogue.push_back({Kind::Bias});
+  if (c.outputs[kPre]) problem.epilogue.push_back({Kind::KeepInput});
+  if (const ActivationFunction f = activationOf(c); f != ActivationFunction::None)
+    problem.epilogue.push_back({Kind::Activation, f});
+  return chooseProducts("linear", {problem}, target);
 }
 
-int64_t weightGradientWorkspace(const CallShape& c, DeviceKind device, int) {
+std::optional<KernelChoice> chooseInputGradient(const CallShape& c, const Target& target) {
+  enum { kDy, kWeight, kPre };
+  if (!target.isCuda()) return KernelChoice{"linear_input_gradient"};
+  const TensorSpec &dy = *c.inputs[kDy], &dx = *c.outputs[0];
+  GemmProblem problem{.m = rowsOf(dy), .n = columnsOf(dx), .k = columnsOf(dy), .type = dy.dtype, .result = dx.dtype};
+  if (c.inputs[kPre]) problem.epilogue.push_back({GemmPiece::Kind::Slope, activationOf(c)});
+  return chooseProducts("linear_input_gradient", {problem}, target);
+}
+
+std::optional<KernelChoice> chooseWeightGradient(const CallShape& c, const Target& target) {
+  enum { kDy, kX };
+  if (!target.isCuda()) return KernelChoice{"linear_weight_gradient"};
+  const TensorSpec &dy = *c.inputs[kDy], &x = *c.inputs[kX];
+  std::vector<GemmProblem> problems;
+  if (c.outputs[0])
+    problems.push_back(
+        {.transA = true, .m = columnsOf(dy), .n = columnsOf(x), .k = rowsOf(dy), .type = dy.dtype});
+  return chooseProducts("linear_weight_gradient", problems, target);
+}
+
+// On a GPU: of the product, then a copy of the weight where it has another type than the activations.
+int64_t productWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  if (!target.isCuda()) return 0;
+  const TensorSpec &rows = *c.inputs[0], &weight = *c.inputs[1];
+  const int64_t copy = weight.dtype == rows.dtype ? 0 : weight.physicalElements() * dtypeSize(rows.dtype);
+  return gemmWorkspaceBytes(target) + copy;
+}
+
+int64_t weightGradientWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
   const TensorSpec &dy = *c.inputs[0], &x = *c.inputs[1];
-  if (device == DeviceKind::CUDA) {
-    const int64_t sums = planColumnSum(rowsOf(dy), dy.axes.back().physical()).floats;
-    return kGemmWorkspaceBytes + (c.outputs[1] ? sums * static_cast<int64_t>(sizeof(float)) : 0);
+  if (target.isCuda()) {
+    const int64_t sums = planColumnSum(rowsOf(dy), columnsOf(dy)).floats;
+    return gemmWorkspaceBytes(target) + (c.outputs[1] ? sums * static_cast<int64_t>(sizeof(float)) : 0);
   }
-  return planWeightGradient(rowsOf(dy), dy.axes.back().physical(), x.axes.back().physical()).floats *
+  return planWeightGradient(rowsOf(dy), columnsOf(dy), columnsOf(x)).floats *
          static_cast<int64_t>(sizeof(float));
 }
 
@@ -128,16 +170,17 @@ int64_t weightGradientWorkspace(const CallShape& c, DeviceKind device, int) {
 
 void register_linear(OperationRegistry& registry) {
   // y = activation(pre), pre = x Wᵀ + b; pre is saved for the backward pass. With result = float32, y is fp32
-  // whatever the precision. With rows = few or many, which says what is fast, a row of y depends on its row
-  // of x alone, bit for bit.
+  // whatever the precision. With rowInvariant a row of y depends on its row of x alone, bit for bit;
+  // rowsOfSequence then tells the rows that each sequence has.
   registry.add({.name = "linear",
                 .inputs = {"x", "weight", "bias?"},
                 .outputs = {"y", "pre?"},
                 .infer = inferLinear,
                 .gradient = differentiateLinear,
                 .cost = productCost,
+                .choose = chooseLinear,
                 .workspace = productWorkspace,
-                .absorbs = {{DeviceKind::CPU, "activation"}, {DeviceKind::CUDA, "activation"}}});
+                .takes = {{Piece::Activation, Takes::Side::Epilogue, "y", {}, "activation", "pre"}}});
   // dx = (dy W) ∘ activation'(pre)
   registry.add(
       {.name = "linear_input_gradient",
@@ -145,14 +188,16 @@ void register_linear(OperationRegistry& registry) {
        .outputs = {"dx"},
        .infer = inferInputGradient,
        .cost = productCost,
+       .choose = chooseInputGradient,
        .workspace = productWorkspace,
-       .absorbs = {{DeviceKind::CPU, "activation_backward"}, {DeviceKind::CUDA, "activation_backward"}}});
+       .takes = {{Piece::Slope, Takes::Side::Epilogue, "dx", "pre", "activation"}}});
   // dweight = dyᵀ x, dbias = column sums of dy
   registry.add({.name = "linear_weight_gradient",
                 .inputs = {"dy", "x"},
                 .outputs = {"dweight?", "dbias?"},
                 .infer = inferWeightGradient,
                 .cost = weightGradientCost,
+                .choose = chooseWeightGradient,
                 .workspace = weightGradientWorkspace});
 }
 

@@ -1,5 +1,6 @@
+#include "ops/convert.cuh"
 #include "ops/cross_entropy/rows.cuh"
-#include "ops/cuda_gemm.h"
+#include "ops/gemm/gemm.h"
 #include "ops/linear_cross_entropy/plan.h"
 #include "ops/registry.h"
 
@@ -46,15 +47,6 @@ void launchReplaceByGradient(const CudaLoss& s, T* logits, const int32_t* target
   cudaCheckLaunch("linear_cross_entropy");
 }
 
-template <class T>
-__global__ void __launch_bounds__(kLossThreads) convertWeight(const float* from, T* to, int64_t elements) {
-  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kLossThreads + threadIdx.x) * kVector;
-  if (i >= elements) return;
-  float v[kVector];
-  loadVector(from + i, v);
-  storeVector(to + i, v);
-}
-
 // x (rows, C), W (V→Vp, C) -> loss, dx (rows, C), dW (V→Vp, C)
 template <class T>
 void run(const KernelContext& c) {
@@ -70,49 +62,28 @@ void run(const KernelContext& c) {
   char* workspace = static_cast<char*>(c.workspace);
   double* losses = reinterpret_cast<double*>(workspace + plan.lossOffset);
   const float* seeds = dx.data || dweight.data ? c.inputs[3].f32() : nullptr;
-  GemmMatrix w{weight.data, x.dtype, width};
+  const void* w = weight.data;
   if (weight.dtype != x.dtype) {
     requireTypes(operation, DType::F32, {&weight});
-    w.data = workspace + plan.weightOffset;
-    convertWeight<<<static_cast<unsigned>(divideUp(weight.elements / kVector, kLossThreads)), kLossThreads, 0,
-                    cudaStream(c)>>>(weight.f32(), static_cast<T*>(w.data), weight.elements);
-    cudaCheckLaunch(operation);
+    w = workspace + plan.weightOffset;
+    convertToHalf(cudaStream(c), operation, weight.f32(), workspace + plan.weightOffset, x.dtype,
+                  weight.elements);
   }
-  GemmCall call;
-  call.precision = c.precision;
-  call.workspace = workspace;
-  call.workspaceBytes = kGemmWorkspaceBytes;
+  T* const z = reinterpret_cast<T*>(workspace + plan.logitsOffset);
   for (int64_t panel = 0; panel < plan.panels; ++panel) {
-    const int64_t first = panel * plan.panelRows;
-    const int64_t count = first + plan.panelRows < rows ? plan.panelRows : rows - first;
-    T* z = reinterpret_cast<T*>(workspace + plan.logitsOffset);
-    const GemmMatrix in{static_cast<T*>(x.data) + first * width, x.dtype, width}, logits{z, x.dtype, columns};
-    call.beta = 0;
-    call.shape = {.transB = true, .m = count, .n = columns, .k = width};
-    call.a = in;
-    call.b = w;
-    call.c = logits;
-    gemm(cudaStream(c), call);
+    const GemmChoice* const products = &c.choice->products[panel + 1 < plan.panels ? 0 : 3];
+    const int64_t first = panel * plan.panelRows, count = products[0].problem.m;
+    const T* const in = static_cast<const T*>(x.data) + first * width;
+    gemm(c, products[0], {.a = in, .b = w, .c = z});
     const CudaLoss s = cudaLoss(*c.attributes, count, weight.factors[0].logical, columns);
     dispatchRowThreads(columns, [&](auto constant) {
       constexpr int kRow = decltype(constant)::value;
       launchReplaceByGradient<T, kRow>(s, z, targets + first, seeds, losses + first, cudaStream(c));
     });
-    if (dx.data) {
-      call.shape = {.m = count, .n = width, .k = columns};
-      call.a = logits;
-      call.b = w;
-      call.c = {static_cast<T*>(dx.data) + first * width, dx.dtype, width};
-      gemm(cudaStream(c), call);
-    }
-    if (dweight.data) {
-      call.beta = c.accumulate[2] || panel > 0 ? 1.0f : 0.0f;
-      call.shape = {.transA = true, .m = columns, .n = width, .k = count};
-      call.a = logits;
-      call.b = in;
-      call.c = {dweight.data, dweight.dtype, width};
-      gemm(cudaStream(c), call);
-    }
+    if (dx.data) gemm(c, products[1], {.a = z, .b = w, .c = static_cast<T*>(dx.data) + first * width});
+    if (dweight.data)
+      gemm(c, products[2],
+           {.a = z, .b = in, .c = dweight.data, .accumulate = c.accumulate[2] || panel > 0});
   }
   const int64_t ignoreIndex = c.attributes->integer("ignoreIndex", -100);
   sumLosses(cudaStream(c), losses, targets, rows, ignoreIndex, c.accumulate[0], c.outputs[0].as<LossSum>(),

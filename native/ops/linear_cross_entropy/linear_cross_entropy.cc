@@ -40,9 +40,26 @@ Cost costOf(const CallShape& c) {
   return {.matrixFlops = products * product, .vectorFlops = (products > 1 ? 20.0 : 16.0) * logits};
 }
 
-int64_t workspace(const CallShape& c, DeviceKind device, int) {
+// On a GPU for a panel of rows: the logits, dx and dweight; then the same for the last panel, which may be lower.
+std::optional<KernelChoice> chooseKernel(const CallShape& c, const Target& target) {
+  if (!target.isCuda()) return KernelChoice{"linear_cross_entropy"};
   const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
-  if (device == DeviceKind::CUDA) {
+  const int64_t rows = rowsOf(x), columns = weight.axes[0].physical(), width = weight.axes[1].physical();
+  const CudaLinearCrossEntropyPlan plan = planCudaLinearCrossEntropy(rows, columns, width, dtypeSize(x.dtype),
+                                                                     weight.dtype != x.dtype);
+  std::vector<GemmProblem> problems;
+  for (int64_t count : {plan.panelRows, rows - (plan.panels - 1) * plan.panelRows}) {
+    problems.push_back(
+        {.transB = true, .m = count, .n = columns, .k = width, .type = x.dtype, .result = x.dtype});
+    problems.push_back({.m = count, .n = width, .k = columns, .type = x.dtype, .result = x.dtype});
+    problems.push_back({.transA = true, .m = columns, .n = width, .k = count, .type = x.dtype});
+  }
+  return chooseProducts("linear_cross_entropy", problems, target);
+}
+
+int64_t workspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
+  if (target.isCuda()) {
     return planCudaLinearCrossEntropy(rowsOf(x), weight.axes[0].physical(), weight.axes[1].physical(),
                                       dtypeSize(x.dtype), weight.dtype != x.dtype)
         .bytes;
@@ -58,6 +75,7 @@ void register_linear_cross_entropy(OperationRegistry& registry) {
                 .outputs = {"loss*", "dx?", "dweight?"},
                 .infer = inferLinearCrossEntropy,
                 .cost = costOf,
+                .choose = chooseKernel,
                 .workspace = workspace});
 }
 

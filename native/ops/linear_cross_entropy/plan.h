@@ -6,7 +6,7 @@
 
 #include "ops/cpu_gemm.h"
 #include "ops/cross_entropy/plan.h"
-#include "ops/cuda_gemm.h"
+#include "ops/gemm/problem.h"
 
 namespace tesserae {
 

@@ -2,6 +2,9 @@
 // zero.
 #include <cuda_runtime_api.h>
 
+#include <cstdlib>
+#include <cstring>
+
 #include "runtime/chips.h"
 #include "runtime/cuda/check.h"
 #include "runtime/cuda/completions.h"
@@ -88,6 +91,19 @@ class CudaDevice : public Device {
   CudaDevice(int index, cudaStream_t stream) : index_(index), stream_(stream), completions_(index, stream) {}
   // Streams and the context go with the process: a static destructor may run after the driver's.
   DeviceKind kind() const override { return DeviceKind::CUDA; }
+  // TESSERAE_GEMM=own leaves cuBLASLt out.
+  Target target(Precision precision, int threads) const override {
+    cudaDeviceProp properties;
+    cudaCheck(cudaGetDeviceProperties(&properties, index_), "asking what a GPU is");
+    const char* const wanted = std::getenv("TESSERAE_GEMM");
+    const bool own = wanted && std::strcmp(wanted, "own") == 0;
+    return {.kind = DeviceKind::CUDA,
+            .precision = precision,
+            .arch = properties.major * 10 + properties.minor,
+            .multiprocessors = properties.multiProcessorCount,
+            .cublasLt = !own && cublasLt() != nullptr,
+            .threads = threads};
+  }
   std::string name() const override { return "cuda:" + std::to_string(index_); }
   std::string arithmetic() const override {
     cudaDeviceProp properties;
