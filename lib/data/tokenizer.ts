@@ -30,8 +30,14 @@ export interface Tokenizer {
    * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
    */
   decode(ids: ArrayLike<number>): string;
-  /** A decoder of one sequence, token by token. */
-  decoder(): TokenDecoder;
+  /**
+   * A decoder of the tokens that continue `prompt`, one by one. The text of the prompt and then all pieces are
+   * `decode` of all ids. If the prompt ends inside a character, that character comes whole, with the piece that ends it.
+   *
+   * @param prompt - token ids of the text before; default: none.
+   * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
+   */
+  decoder(prompt?: ArrayLike<number>): TokenDecoder;
 }
 
 /** Takes a tokenizer. */

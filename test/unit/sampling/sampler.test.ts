@@ -156,6 +156,16 @@ describe('Sampler', () => {
       [{ tokenMask: true }, 'tokenMask', /function/],
       [{ types: { byToken: [] } }, 'types', /the model has none/],
       [{ numBeams: 2, temperature: 0.5 }, 'temperature', /beam search/],
+      [{ numBeams: 2, logprobs: 1 }, 'logprobs', /beam search/],
+      [{ temperature: 1e-50 }, 'temperature', /is 1e-50, which is 0 in single precision/],
+      [{ topP: 1e-50 }, 'topP', /1e-50.*single precision/],
+      [{ minP: 1e-50 }, 'minP', /1e-50.*single precision/],
+      [{ repetitionPenalty: 1e-50 }, 'repetitionPenalty', /1e-50.*single precision/],
+      [{ presencePenalty: -1e-50 }, 'presencePenalty', /-1e-50.*single precision/],
+      [{ logitBias: new Map([[3, -1e39]]) }, 'logitBias', /token 3 is -1e\+39.*-3\.4e38/],
+      [{ maxNewTokens: 1e12 }, 'maxNewTokens', /to 10000000/],
+      [{ topK: 2 ** 31 }, 'topK', /to 16777216/],
+      [{ seed: -1 }, 'seed', /-1/],
       [{ numBeams: 100 }, 'numBeams', /from 1 to 64/],
       [{ numBeams: 40, eosTokenId: [1, 2, 3] }, 'numBeams', /at most 32/],
     ];
@@ -220,8 +230,8 @@ describe('Sampler', () => {
   });
 
   it('refuses models that do not continue texts', async () => {
-    const { message } = await failureOf('ERR_CONFIG', () => sampler({ vocabSize: 257 }));
-    expect(message).toMatch(/256 tokens.*vocabSize is 257/);
+    const { message } = await failureOf('ERR_CONFIG', () => sampler({ vocabSize: 97 }));
+    expect(message).toMatch(/256 tokens.*vocabSize is 97.* 97 \("a"\), 98 \("b"\), .* and 154 more/);
     await failureOf('ERR_CONFIG', () => sampler({ isEncoder: true }));
   });
 

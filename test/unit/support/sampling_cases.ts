@@ -58,10 +58,10 @@ export async function checkSampling(one: SamplingCase, where: Where = {}): Promi
     for (const [id, value] of one.bias ?? []) bias[id] = value;
     const cache = 40;
     const sets = new Int32Array(2 * (one.sets?.size ?? 0));
-    const setAt = new Int32Array(3 * cache).fill(-1);
+    const setAt = new Int32Array(3 * (cache + 1)).fill(-1);
     [...(one.sets ?? [])].forEach(([position, ids], set) => {
       for (const id of ids) sets[2 * set + Math.floor(id / 32)]! |= 1 << (id % 32);
-      for (let row = 0; row < 3; row++) setAt[row * cache + position] = set;
+      for (let row = 0; row < 3; row++) setAt[row * (cache + 1) + position] = set;
     });
     const seeds = [11, 12, 13];
     const session = await sessionOf(model, [0, 0, 0], {
@@ -165,7 +165,7 @@ export const samplingCases: readonly (readonly [name: string, one: SamplingCase]
         [9, [60]],
         [12, [0, 31, 32, 59]],
       ]),
-      features: { sets: true },
+      features: { sets: 4 },
     },
   ],
   [
@@ -204,7 +204,7 @@ export const samplingCases: readonly (readonly [name: string, one: SamplingCase]
       sets: new Map([[6, [1, 2, 3, 4, 5]]]),
       features: {
         bias: true,
-        sets: true,
+        sets: 4,
         minimum: true,
         penalties: true,
         ngrams: true,
