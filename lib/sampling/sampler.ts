@@ -229,10 +229,7 @@ export class Sampler {
   private async tokensOfEach(given: readonly Prompt[]): Promise<number[][]> {
     const rules = { name: 'the list of prompts', code: 'ERR_DATA', most: MOST_ROWS } as const;
     const prompts = readList(given, rules, (prompt) => prompt as Prompt);
-    const tokens: number[][] = [];
-    for (const [i, prompt] of prompts.entries())
-      tokens.push(await this.promptTokens(prompt, `prompts[${i}]`));
-    return tokens;
+    return Promise.all(prompts.map((prompt, i) => this.promptTokens(prompt, `prompts[${i}]`)));
   }
 
   private async promptTokens(prompt: Prompt, name: string = PROMPT.name): Promise<number[]> {

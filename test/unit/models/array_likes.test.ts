@@ -78,14 +78,14 @@ const WRONG: readonly (readonly [string, () => unknown])[] = [
   ['a length of 2^32 - 1', () => ({ length: 2 ** 32 - 1 })],
   ['a length of 3e8', () => ({ length: 3e8 })],
   ['more entries than anything has', () => endless(MOST_ENTRIES + 1).list],
-  ['a sparse array', () => new Array(2 ** 32 - 1)],
+  ['a sparse array', (): unknown => new Array(2 ** 32 - 1)],
   // eslint-disable-next-line no-sparse-arrays
   ['a hole', () => [1, , 2]],
   ['a getter that throws', explosive],
   ['a bigint', () => [1, 2n]],
   ['a symbol', () => [1, Symbol('x')]],
   ['an object that is no number', () => [1, { valueOf: () => 1 }]],
-  ['an object without a prototype', () => [1, Object.create(null)]],
+  ['an object without a prototype', (): unknown => [1, Object.create(null)]],
   ['a detached array', detached],
 ];
 
