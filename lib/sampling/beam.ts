@@ -1,11 +1,10 @@
 import type { Model } from '../models/model';
-import type { TokenDecoder } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import { sessionInputs, type RowContext } from './constraints';
 import { prefill } from './draw';
 import { maskOf } from './masks';
 import type { MaskedSequence, ResolvedOptions } from './options';
-import type { FinishReason } from './sequence';
+import type { FinishReason, TokenizedPrompt } from './sequence';
 import type { NativeSession, Visit } from '../native';
 
 /** A way to go on from one prompt. */
@@ -33,13 +32,6 @@ const NOTHING: Beam = { tokens: [], logprob: 0, score: 0, finishReason: 'abort' 
 /** A score that no beam that has begun comes near. */
 const NEVER = -1e9;
 
-/** A prompt, and how what continues it becomes text. */
-export interface BeamPrompt {
-  /** At least one. */
-  readonly tokens: readonly number[];
-  readonly decoder: () => TokenDecoder;
-}
-
 /**
  * Beam search as Hugging Face's `generate` does it: numBeams hypotheses of each prompt go on side by side; those that
  * end are kept by score. Biases, masks and penalties change the log-probabilities, which are not normalized again; a beam
@@ -52,7 +44,7 @@ export interface BeamPrompt {
  */
 export async function beamSearch(
   model: Model,
-  prompts: readonly BeamPrompt[],
+  prompts: readonly TokenizedPrompt[],
   options: ResolvedOptions,
   isAborted: () => boolean,
 ): Promise<Beam[][]> {
@@ -133,7 +125,7 @@ class Search {
   private ended: Beam[] = [];
 
   constructor(
-    private readonly prompt: BeamPrompt,
+    private readonly prompt: TokenizedPrompt,
     private readonly options: ResolvedOptions,
   ) {
     // All beams begin alike: but for the first, none may go on from there.

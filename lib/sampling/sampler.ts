@@ -21,7 +21,13 @@ import {
   type ResolvedOptions,
 } from './options';
 import { StopFilter } from './stop_filter';
-import { Sequence, type FinishReason, type GeneratedToken, type TokenLogprob } from './sequence';
+import {
+  Sequence,
+  type FinishReason,
+  type GeneratedToken,
+  type TokenizedPrompt,
+  type TokenLogprob,
+} from './sequence';
 
 /** Text, or its token ids: at most 10,000,000. */
 export type Prompt = string | ArrayLike<number>;
@@ -182,13 +188,12 @@ export class Sampler {
   }
 
   private async searched(
-    prompts: readonly (readonly number[])[],
+    prompts: readonly TokenizedPrompt[],
     options: ResolvedOptions,
   ): Promise<Generation[]> {
-    const given = prompts.map((tokens) => ({ tokens, decoder: () => this.tokenizer.decoder(tokens) }));
-    const found = await beamSearch(this.model, given, options, () => options.signal?.aborted === true);
-    return found.flatMap((beams, i) =>
-      beams.map((beam) => generationOfBeam(beam, options, this.tokenizer.decoder(prompts[i]))),
+    const found = await beamSearch(this.model, prompts, options, () => options.signal?.aborted === true);
+    return prompts.flatMap(({ decoder }, i) =>
+      (found[i] ?? []).map((beam) => generationOfBeam(beam, options, decoder())),
     );
   }
 
@@ -211,28 +216,28 @@ export class Sampler {
       );
   }
 
-  private sequences(prompts: readonly (readonly number[])[], options: ResolvedOptions): Sequence[] {
+  private sequences(prompts: readonly TokenizedPrompt[], options: ResolvedOptions): Sequence[] {
     const { numReturnSequences, seed } = options;
     const random = randomInt(2 ** 48 - 1);
-    return prompts.flatMap((tokens, index) =>
+    return prompts.flatMap(({ tokens, decoder }, index) =>
       Array.from({ length: numReturnSequences }, (_, i) => {
         // With a seed a prompt draws what it would alone; without, none draws what another does.
         const stream =
           seed === undefined
             ? { seed: random, sequence: index * numReturnSequences + i }
             : { seed, sequence: i };
-        return new Sequence(index, i, [...tokens], stream, this.tokenizer.decoder(tokens), options.stop);
+        return new Sequence(index, i, [...tokens], stream, decoder(), options.stop);
       }),
     );
   }
 
-  private async tokensOfEach(given: readonly Prompt[]): Promise<number[][]> {
+  private async tokensOfEach(given: readonly Prompt[]): Promise<TokenizedPrompt[]> {
     const rules = { name: 'the list of prompts', code: 'ERR_DATA', most: MOST_ROWS } as const;
     const prompts = readList(given, rules, (prompt) => prompt as Prompt);
     return Promise.all(prompts.map((prompt, i) => this.promptTokens(prompt, `prompts[${i}]`)));
   }
 
-  private async promptTokens(prompt: Prompt, name: string = PROMPT.name): Promise<number[]> {
+  private async promptTokens(prompt: Prompt, name: string = PROMPT.name): Promise<TokenizedPrompt> {
     if (typeof prompt !== 'string' && !reading({ ...PROMPT, name }, () => isArrayLike(prompt)))
       throw new TesseraeError(
         'ERR_DATA',
@@ -249,9 +254,11 @@ export class Sampler {
       );
     };
     const tokens = readList(given, { ...PROMPT, name, most: MOST_TOKENS }, check);
+    // What stands for an empty prompt is no part of its text.
+    const written = tokens.length === 0 ? [] : tokens;
     if (tokens.length === 0) tokens.push(check(this.startToken(), 0));
     this.checkStart(tokens[0] ?? -1);
-    return tokens;
+    return { tokens, decoder: () => this.tokenizer.decoder(written) };
   }
 
   /** The first tokens of training's sequences, the most frequent first; undefined where any may begin one. */

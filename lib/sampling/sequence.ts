@@ -25,6 +25,14 @@ export interface GeneratedToken {
   readonly topLogprobs?: readonly TokenLogprob[];
 }
 
+/** A prompt, and how what continues it becomes text. */
+export interface TokenizedPrompt {
+  /** At least one. */
+  readonly tokens: readonly number[];
+  /** Makes a decoder of one continuation. */
+  readonly decoder: () => TokenDecoder;
+}
+
 /** Where a sequence's random numbers come from: all sequences of all seeds have their own. */
 export interface RandomStream {
   /** An integer in [0, 2^53). */
