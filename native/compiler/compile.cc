@@ -33,8 +33,9 @@ const char* modeName(Mode mode) {
 
 SamplingFeatures SamplingFeatures::parse(const Json& json) {
   const char* const where = "features";
-  onlyKeys(json, where,
-           {"known", "bias", "mask", "sets", "minimum", "penalties", "ngrams", "filter", "beams", "logProbs"});
+  onlyKeys(
+      json, where,
+      {"known", "bias", "mask", "sets", "minimum", "penalties", "ngrams", "filter", "beams", "logProbs"});
   SamplingFeatures features;
   features.known = flagField(json, "known", where, false);
   features.bias = flagField(json, "bias", where, false);

@@ -84,13 +84,12 @@ void lowerChoose(Ir& ir, const ProgramRequest& request) {
   if (features.beams) logits = ir.emit("log_softmax", "log_softmax", "log_softmax", {logits}, {})[0];
   ValueId scores = logits;
   if (features.scores()) {
-    scores = ir.emit("score_tokens", "score_tokens", "score_tokens",
-                     {logits, settings, stream, start, lengths,
-                      when(features.bias, "bias"), when(features.mask, "mask"),
-                      when(features.sets > 0, "setAt"), when(features.sets > 0, "sets"),
-                      when(features.minimum, "stops"),
-                      when(features.penalties, "counts"), when(features.ngrams, "history")},
-                     {})[0];
+    scores = ir.emit(
+        "score_tokens", "score_tokens", "score_tokens",
+        {logits, settings, stream, start, lengths, when(features.bias, "bias"), when(features.mask, "mask"),
+         when(features.sets > 0, "setAt"), when(features.sets > 0, "sets"), when(features.minimum, "stops"),
+         when(features.penalties, "counts"), when(features.ngrams, "history")},
+        {})[0];
   }
   if (features.filter)
     threshold = ir.emit("filter_tokens", "filter_tokens", "filter_tokens", {scores, settings}, {})[0];

@@ -26,8 +26,8 @@ struct SamplingFeatures {
   bool penalties = false;  // for tokens that were there: repetition, frequency, presence
   bool ngrams = false;     // none is repeated
   bool filter = false;     // topK, topP, minP
-  // Scores start from log-probabilities, and logProbs are those of the scores; the host says which tokens a row
-  // has drawn (Session::redirect).
+  // Scores start from log-probabilities, and logProbs are those of the scores; the host says which tokens a
+  // row has drawn (Session::redirect).
   bool beams = false;
   int64_t logProbs = -1;  // of the token chosen and of so many of the likeliest; -1: none
 

@@ -33,8 +33,8 @@ int64_t stepOf(const Json& value, const char* name) {
   return value.get<int64_t>();
 }
 
-// The key of the random numbers of a seed's n-th sequence. The first has the seed itself, below 2^53; bit 62 of
-// all others is set, so that none has the numbers of another seed's first, and the rest is random.
+// The key of the random numbers of a seed's n-th sequence. The first has the seed itself, below 2^53; bit 62
+// of all others is set, so that none has the numbers of another seed's first, and the rest is random.
 int64_t keyOf(int64_t seed, int64_t sequence) {
   if (sequence == 0) return seed;
   const Philox4 words = philox(static_cast<uint64_t>(seed), static_cast<uint32_t>(sequence),
@@ -197,8 +197,8 @@ void Session::writePast(const HostBatch& arrays) {
   }
 }
 
-// What penalties and n-grams must know of tokens that were not chosen here. Of a row that has drawn tokens the
-// last ones are its own.
+// What penalties and n-grams must know of tokens that were not chosen here. Of a row that has drawn tokens
+// the last ones are its own.
 void Session::writeTokens() {
   const auto rows = static_cast<size_t>(rows_);
   if (features_.penalties) {

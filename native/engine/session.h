@@ -24,11 +24,11 @@ struct Visit {
 // stays as it is.
 class Session {
  public:
-  // options: {rows, cache, seeds, sequences, drawn, settings, endTokens, stopTokens, features} as JSON, by row
-  // where a row has its own; arrays: known and bias (V) float32; sets (n, ⌈V/32⌉) and setAt (rows, cache + 1)
-  // int32 with features.sets; past (n) and pastLengths (rows) int32, which penalties take for tokens before the
-  // prompt; for a model with types, typesOf (V) and typesAt (rows, cache) int32, and so for subtypes:
-  // ops/token_types. Throws ERR_CONFIG.
+  // options: {rows, cache, seeds, sequences, drawn, settings, endTokens, stopTokens, features} as JSON, by
+  // row where a row has its own; arrays: known and bias (V) float32; sets (n, ⌈V/32⌉) and setAt (rows, cache
+  // + 1) int32 with features.sets; past (n) and pastLengths (rows) int32, which penalties take for tokens
+  // before the prompt; for a model with types, typesOf (V) and typesAt (rows, cache) int32, and so for
+  // subtypes: ops/token_types. Throws ERR_CONFIG.
   Session(std::shared_ptr<Model> model, std::string_view options, const HostBatch& arrays);
   ~Session();
   Session(const Session&) = delete;
