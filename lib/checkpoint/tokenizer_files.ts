@@ -21,8 +21,10 @@ export function tokenizerFiles(
   const text = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
   const generation = [GENERATION_CONFIG, text({ bos_token_id: bos, eos_token_id: eos })] as const;
   if (tokenizer.json === undefined) return [generation];
-  const content = (token: number | null): string | null =>
-    token !== null && token < tokenizer.vocabSize ? tokenizer.decode([token]) : null;
+  const content = (given: typeof eosTokenId): string | null => {
+    const [token = null] = [given].flat();
+    return token !== null && token < tokenizer.vocabSize ? tokenizer.decode([token]) : null;
+  };
   const config = {
     tokenizer_class: 'PreTrainedTokenizerFast',
     bos_token: content(bos),
