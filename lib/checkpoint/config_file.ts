@@ -1,6 +1,8 @@
 import type { SequenceStarts } from '../data/dataset';
 import { startsSchema } from '../data/sequences/starts';
-import { messageOf, TesseraeError } from '../errors';
+import { TesseraeError } from '../errors';
+import { parseJson } from '../files/json';
+import { whyNotJson } from '../files/recognise_file';
 import { modelFromFile, modelToFile, type ResolvedModelConfig } from '../models/families';
 import { show } from '../models/validation';
 import { files } from './files';
@@ -50,9 +52,9 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
     new TesseraeError('ERR_CHECKPOINT', `'${file}' ${why}`, { details: { file }, cause });
   let json: unknown;
   try {
-    json = JSON.parse(await files.readText(file));
+    json = parseJson(await files.readText(file), { rounds: true });
   } catch (cause) {
-    throw refuse(`cannot be read: ${messageOf(cause)}`, cause);
+    throw refuse(`cannot be read: ${await whyNotJson(file, cause)}`, cause);
   }
   const model = modelOf(json, file);
   const { version, tokenizer, step, trainingStarts } = ((json as { tesserae?: unknown }).tesserae ??
