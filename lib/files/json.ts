@@ -43,7 +43,7 @@ const WORD = /true|false|null/y;
  * @throws JsonError for anything but one JSON value, and for nesting deeper than 128.
  */
 export function parseJson(text: string, options: JsonOptions = {}): unknown {
-  return parse(text, options, (entries) => Object.fromEntries(entries) as Record<string, unknown>);
+  return parse(text, options, (entries) => Object.fromEntries(entries));
 }
 
 /** As parseJson, with Maps for objects: for names that a program looks up. */
