@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
-import { requireIds, requireText, type TokenDecoder, type Tokenizer } from './tokenizer';
+import { requireIds, requireText, type TokenDecoder, type Tokenizer, type TokenRoles } from './tokenizer';
 
 /** What is used of the package: its typings name files without their endings, so that Node's resolution finds none. */
 interface HuggingFace {
@@ -40,7 +40,9 @@ const id = z
 const component = z.looseObject({ type: z.string() }).nullish();
 
 const schema = z.looseObject({
-  added_tokens: z.array(z.looseObject({ id, content: z.string().min(1).max(1000) })).default([]),
+  added_tokens: z
+    .array(z.looseObject({ id, content: z.string().min(1).max(1000), special: z.boolean().default(false) }))
+    .default([]),
   normalizer: component,
   pre_tokenizer: component,
   decoder: component,
@@ -53,6 +55,15 @@ const schema = z.looseObject({
 });
 
 type Contents = z.output<typeof schema>;
+
+/** Tokens of a prompt that decide about the text of what continues it. */
+const MOST_CONTEXT = 16;
+
+/** What is known of a tokenizer beside its tokenizer.json. */
+export interface JsonTokenizerOptions {
+  /** Which tokens begin and end documents. Default: those whose text says so, such as `<s>` and `</s>`. */
+  readonly roles?: TokenRoles | undefined;
+}
 
 /**
  * The tokenizer that a Hugging Face `tokenizer.json` describes: byte-level and other BPE, WordPiece, Unigram. It adds no
@@ -67,6 +78,8 @@ export class JsonTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly startToken?: number;
   readonly endOfTextToken?: number;
+  /** Ids of the added tokens that the file calls special, by their text. */
+  readonly specialTokens: ReadonlyMap<string, number>;
   /** Of the file's text, in hexadecimal. */
   readonly sha256: string;
   private readonly tokenizer: HuggingFace;
@@ -85,6 +98,7 @@ export class JsonTokenizer implements Tokenizer {
   constructor(
     readonly json: string,
     file = TOKENIZER_JSON,
+    { roles }: JsonTokenizerOptions = {},
   ) {
     parseConfig(z.string(), json, { at: 'json' });
     const contents = parse(json, file);
@@ -108,8 +122,13 @@ export class JsonTokenizer implements Tokenizer {
     this.bytes = isByteLevel(contents) ? this.bytesOfTokens(contents) : undefined;
     const first = (names: readonly string[]): number | undefined =>
       names.map((name) => vocabulary.get(name)).find((found) => found !== undefined);
-    const end = first(END_TOKENS);
-    const start = first(START_TOKENS) ?? end;
+    const end = roles ? roles.endOfTextToken : first(END_TOKENS);
+    const start = roles ? roles.startToken : (first(START_TOKENS) ?? end);
+    this.specialTokens = new Map(
+      contents.added_tokens
+        .filter(({ special }) => special)
+        .map(({ content, id: number }) => [content, number]),
+    );
     if (end !== undefined) this.endOfTextToken = end;
     if (start !== undefined) this.startToken = start;
     this.sha256 = createHash('sha256').update(json).digest('hex');
@@ -120,7 +139,7 @@ export class JsonTokenizer implements Tokenizer {
    *
    * @throws TesseraeError `ERR_DATA` for a file that can't be read, and as the constructor does.
    */
-  static async fromFile(file: string): Promise<JsonTokenizer> {
+  static async fromFile(file: string, options: JsonTokenizerOptions = {}): Promise<JsonTokenizer> {
     parseConfig(filePath, file, { at: 'file' });
     let text: string;
     try {
@@ -137,7 +156,7 @@ export class JsonTokenizer implements Tokenizer {
       const { code } = cause as NodeJS.ErrnoException;
       throw unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause);
     }
-    return new JsonTokenizer(text, file);
+    return new JsonTokenizer(text, file, options);
   }
 
   /**
@@ -145,7 +164,7 @@ export class JsonTokenizer implements Tokenizer {
    *
    * @throws TesseraeError `ERR_DATA` for a character that the vocabulary has no token for.
    */
-  encode(text: string): Int32Array {
+  async encode(text: string): Promise<Int32Array> {
     requireText(text);
     if (text === '') return new Int32Array();
     let ids: readonly (number | undefined)[];
@@ -178,22 +197,27 @@ export class JsonTokenizer implements Tokenizer {
   }
 
   /** A decoder of one sequence, token by token; byte-level tokens give a character once its last byte is there. */
-  decoder(): TokenDecoder {
+  decoder(prompt: ArrayLike<number> = []): TokenDecoder {
+    requireIds(prompt);
     const { bytes } = this;
-    if (!bytes) return this.textDecoder();
+    const context = Array.from(
+      { length: Math.min(prompt.length, MOST_CONTEXT) },
+      (_, i) => prompt[prompt.length - Math.min(prompt.length, MOST_CONTEXT) + i] ?? NaN,
+    );
+    if (!bytes) return this.textDecoder(context);
     const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
-    return {
-      push: (one) => utf8.decode(bytes[this.checked(one)] ?? UNASSIGNED, { stream: true }),
-      end: () => utf8.decode(),
-    };
+    const push = (one: number): string =>
+      utf8.decode(bytes[this.checked(one)] ?? UNASSIGNED, { stream: true });
+    context.forEach(push);
+    return { push, end: () => utf8.decode() };
   }
 
   /**
    * For vocabularies of text, where the text of a token depends on those around it: what a token adds is the difference
    * between the texts with and without it, after some tokens of context.
    */
-  private textDecoder(): TokenDecoder {
-    let [context, held]: number[][] = [[], []];
+  private textDecoder(prompt: readonly number[]): TokenDecoder {
+    let [context, held]: (readonly number[])[] = [prompt.map((one) => this.checked(one)), []];
     const added = (): string => {
       const before = this.textOf(context ?? []);
       const after = this.textOf([...(context ?? []), ...(held ?? [])]);
@@ -205,7 +229,7 @@ export class JsonTokenizer implements Tokenizer {
     };
     return {
       push: (one) => {
-        held?.push(this.checked(one));
+        held = [...(held ?? []), this.checked(one)];
         const text = added();
         return text.endsWith('\uFFFD') && (held?.length ?? 0) < MOST_HELD ? '' : release(text);
       },

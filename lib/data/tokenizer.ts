@@ -10,6 +10,14 @@ export interface TokenDecoder {
   end(): string;
 }
 
+/** Which tokens have a meaning of their own. */
+export interface TokenRoles {
+  /** Token that an empty prompt is replaced by. */
+  readonly startToken?: number;
+  /** Token that ends a document. */
+  readonly endOfTextToken?: number;
+}
+
 /** Text ↔ token ids. */
 export interface Tokenizer {
   /** What a checkpoint calls it. */
@@ -22,16 +30,26 @@ export interface Tokenizer {
   readonly endOfTextToken?: number;
   /** Text of the tokenizer.json that it was made from, which checkpoints keep; absent for those that are built in. */
   readonly json?: string;
-  /** Token ids of a text; an empty text has none. */
-  encode(text: string): Int32Array;
+  /**
+   * Token ids of a text; an empty text has none. Await it: a tokenizer may encode in the background.
+   *
+   * @throws TesseraeError `ERR_DATA` for a text that has no tokens in this vocabulary.
+   */
+  encode(text: string): Int32Array | Promise<Int32Array>;
   /**
    * The text of token ids.
    *
    * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
    */
   decode(ids: ArrayLike<number>): string;
-  /** A decoder of one sequence, token by token. */
-  decoder(): TokenDecoder;
+  /**
+   * A decoder of the tokens that continue `prompt`, one by one. The text of the prompt and then all pieces are
+   * `decode` of all ids. If the prompt ends inside a character, that character comes whole, with the piece that ends it.
+   *
+   * @param prompt - token ids of the text before; default: none.
+   * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
+   */
+  decoder(prompt?: ArrayLike<number>): TokenDecoder;
 }
 
 /** Takes a tokenizer. */

@@ -121,10 +121,10 @@ export class Sampler {
     const several = isList(prompt);
     if (several && prompt.length === 0) return [];
     if (!several) this.requireOne(resolved);
-    const prompts = several ? this.tokensOfEach(prompt) : [this.promptTokens(prompt)];
+    const prompts = several ? await this.tokensOfEach(prompt) : [await this.promptTokens(prompt)];
     if (resolved.numBeams > 1) {
       const beams = await beamSearch(this.model, prompts, resolved, () => signal?.aborted === true);
-      const made = beams.flat().map((beam) => this.generationOfBeam(beam));
+      const made = beams.flatMap((found, i) => found.map((beam) => this.generationOfBeam(beam, prompts[i])));
       const [best] = made;
       return several || !best ? made : best;
     }
@@ -157,7 +157,7 @@ export class Sampler {
           details: { path: 'numBeams' },
         },
       );
-    const sequences = this.sequences([this.promptTokens(prompt)], resolved);
+    const sequences = this.sequences([await this.promptTokens(prompt)], resolved);
     const [sequence] = sequences;
     if (signal?.aborted || !sequence) return 'abort';
     let shown = 0;
@@ -172,10 +172,10 @@ export class Sampler {
     return sequence.finishReason ?? 'abort';
   }
 
-  private generationOfBeam({ tokens, finishReason }: Beam): Generation {
+  private generationOfBeam({ tokens, finishReason }: Beam, prompt: readonly number[] = []): Generation {
     const silent = finishReason === 'eos' || finishReason === 'stop';
     // Not by decode(): what continues a prompt may begin otherwise than a text does.
-    const decoder = this.tokenizer.decoder();
+    const decoder = this.tokenizer.decoder(prompt);
     const text = (silent ? tokens.slice(0, -1) : tokens).map((token) => decoder.push(token)).join('');
     return {
       text: finishReason === 'abort' ? text : text + decoder.end(),
@@ -198,22 +198,22 @@ export class Sampler {
     return prompts.flatMap((tokens, index) =>
       Array.from({ length: options.numReturnSequences }, (_, i) => {
         const own = (seed + i) % Number.MAX_SAFE_INTEGER;
-        return new Sequence(index, i, [...tokens], own, this.tokenizer.decoder(), options.stop);
+        return new Sequence(index, i, [...tokens], own, this.tokenizer.decoder(tokens), options.stop);
       }),
     );
   }
 
-  private tokensOfEach(prompts: readonly Prompt[]): number[][] {
-    return Array.from(prompts, (prompt, i) => this.promptTokens(prompt, `prompts[${i}]`));
+  private tokensOfEach(prompts: readonly Prompt[]): Promise<number[][]> {
+    return Promise.all(Array.from(prompts, (prompt, i) => this.promptTokens(prompt, `prompts[${i}]`)));
   }
 
-  private promptTokens(prompt: Prompt, name = 'the prompt'): number[] {
+  private async promptTokens(prompt: Prompt, name = 'the prompt'): Promise<number[]> {
     if (typeof prompt !== 'string' && !isArrayLike(prompt))
       throw new TesseraeError(
         'ERR_DATA',
         `${name} is ${show(prompt)}: it must be text or an array of token ids`,
       );
-    const tokens = Array.from(typeof prompt === 'string' ? this.tokenizer.encode(prompt) : prompt);
+    const tokens = Array.from(typeof prompt === 'string' ? await this.tokenizer.encode(prompt) : prompt);
     if (tokens.length === 0) tokens.push(this.startToken());
     const { vocabSize } = this.model.config;
     const wrong = tokens.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);

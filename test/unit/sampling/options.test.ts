@@ -173,7 +173,7 @@ describe('types', () => {
     const options = { maxNewTokens: 10, temperature: 0, types: { byToken }, subtypes: { byPosition } };
     const made = await one.generate(['hello', 'a'], options);
     for (const [i, prompt] of ['hello', 'a'].entries()) {
-      const tokens = [...one.tokenizer.encode(prompt)];
+      const tokens = [...(await one.tokenizer.encode(prompt))];
       for (const token of made[i]!.tokens) {
         const types = [tokens.map((id) => byToken[id]!)];
         const subtypes = [tokens.map((_, position) => byPosition[position]!)];
@@ -273,7 +273,7 @@ it('log-probabilities come with tokens, streamed or not', async () => {
   const one = await sampler();
   const options = { maxNewTokens: 12, seed: 6, logprobs: 3, temperature: 0.7 };
   const whole = await one.generate('abc', options);
-  const { data } = await one.model.logProbs([[...one.tokenizer.encode('abc'), ...whole.tokens]]);
+  const { data } = await one.model.logProbs([[...(await one.tokenizer.encode('abc')), ...whole.tokens]]);
   whole.tokens.forEach((token, i) => {
     const row = data.subarray((2 + i) * 256, (3 + i) * 256);
     // Two paths to the same sum of 256 fp32 terms.
