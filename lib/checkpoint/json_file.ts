@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { parseJson } from '../files/json';
+import { parseJson, type JsonOptions } from '../files/json';
 import { whyNotJson } from '../files/recognise_file';
 import { files, readError, systemCode } from './files';
 
@@ -14,10 +14,11 @@ export async function readJson<T extends z.ZodType>(
   directory: string,
   name: string,
   schema: T,
+  options?: JsonOptions,
 ): Promise<z.output<T>> {
   const file = path.join(directory, name);
   try {
-    return schema.parse(parseJson(await files.readText(file)));
+    return schema.parse(parseJson(await files.readText(file), options));
   } catch (cause) {
     if (systemCode(cause) !== undefined) throw readError(file, cause);
     const why =
