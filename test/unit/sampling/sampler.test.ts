@@ -35,7 +35,7 @@ describe('Sampler', () => {
     const one = await sampler();
     for (const prompt of ['a', 'hello world', '0123456789abcdef', '0123456789abcdef0123']) {
       const { tokens, text, finishReason } = await one.generate(prompt, { maxNewTokens: 40, temperature: 0 });
-      const expected = await greedy(one.model, [...one.tokenizer.encode(prompt)], 40);
+      const expected = await greedy(one.model, [...(await one.tokenizer.encode(prompt))], 40);
       expect([...tokens]).toEqual(expected);
       expect(text).toBe(one.tokenizer.decode(expected));
       expect(finishReason).toBe('length');
