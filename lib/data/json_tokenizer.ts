@@ -5,7 +5,17 @@ import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
-import { requireIds, requireText, type TokenDecoder, type Tokenizer, type TokenRoles } from './tokenizer';
+import { knownTokens } from './known_tokens';
+import { tokenRoles } from './token_roles';
+import {
+  requireIds,
+  requireText,
+  type TokenDecoder,
+  type Tokenizer,
+  type TokenizerFiles,
+  type TokenRoles,
+} from './tokenizer';
+import { readSide } from './tokenizer_folder';
 
 /** What is used of the package: its typings name files without their endings, so that Node's resolution finds none. */
 interface HuggingFace {
@@ -28,10 +38,6 @@ const MOST_HELD = 8;
 
 /** Words of which the merges are kept. */
 const MOST_CACHED = 2 ** 16;
-
-/** What tokens that begin and end documents are called, most specific first. */
-const START_TOKENS = ['<|begin_of_text|>', '<|startoftext|>', '<bos>', '<s>', '[CLS]'];
-const END_TOKENS = ['<|endoftext|>', '<|end_of_text|>', '<eos>', '</s>', '[SEP]'];
 
 const id = z
   .int()
@@ -61,8 +67,10 @@ const MOST_CONTEXT = 16;
 
 /** What is known of a tokenizer beside its tokenizer.json. */
 export interface JsonTokenizerOptions {
-  /** Which tokens begin and end documents. Default: those whose text says so, such as `<s>` and `</s>`. */
+  /** What its tokens are for. Default: what the names of its special tokens say, such as `<s>` and `</s>`. */
   readonly roles?: TokenRoles | undefined;
+  /** What belongs to it beside its tokenizer.json, which checkpoints keep. Default: nothing. */
+  readonly files?: TokenizerFiles | undefined;
 }
 
 /**
@@ -78,6 +86,9 @@ export class JsonTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly startToken?: number;
   readonly endOfTextToken?: number;
+  readonly padToken?: number;
+  readonly unknownToken?: number;
+  readonly files?: TokenizerFiles;
   /** Ids of the added tokens that the file calls special, by their text. */
   readonly specialTokens: ReadonlyMap<string, number>;
   /** Of the file's text, in hexadecimal. */
@@ -98,7 +109,7 @@ export class JsonTokenizer implements Tokenizer {
   constructor(
     readonly json: string,
     file = TOKENIZER_JSON,
-    { roles }: JsonTokenizerOptions = {},
+    { roles, files }: JsonTokenizerOptions = {},
   ) {
     parseConfig(z.string(), json, { at: 'json' });
     const contents = parse(json, file);
@@ -120,22 +131,24 @@ export class JsonTokenizer implements Tokenizer {
     this.tokens = Array.from(tokens);
     this.vocabSize = tokens.length;
     this.bytes = isByteLevel(contents) ? this.bytesOfTokens(contents) : undefined;
-    const first = (names: readonly string[]): number | undefined =>
-      names.map((name) => vocabulary.get(name)).find((found) => found !== undefined);
-    const end = roles ? roles.endOfTextToken : first(END_TOKENS);
-    const start = roles ? roles.startToken : (first(START_TOKENS) ?? end);
     this.specialTokens = new Map(
       contents.added_tokens
         .filter(({ special }) => special)
         .map(({ content, id: number }) => [content, number]),
     );
-    if (end !== undefined) this.endOfTextToken = end;
-    if (start !== undefined) this.startToken = start;
+    const { startToken, endOfTextToken, padToken, unknownToken } =
+      roles ?? tokenRoles(knownTokens(json)).roles;
+    if (startToken !== undefined) this.startToken = startToken;
+    if (endOfTextToken !== undefined) this.endOfTextToken = endOfTextToken;
+    if (padToken !== undefined) this.padToken = padToken;
+    if (unknownToken !== undefined) this.unknownToken = unknownToken;
+    if (files) this.files = files;
     this.sha256 = createHash('sha256').update(json).digest('hex');
   }
 
   /**
-   * Reads a tokenizer.json.
+   * Reads a tokenizer.json, and what the files beside it say of its tokens: tokenizer_config.json, special_tokens_map.json,
+   * generation_config.json and config.json, in this order, and last the names of its special tokens.
    *
    * @throws TesseraeError `ERR_DATA` for a file that can't be read, and as the constructor does.
    */
@@ -156,7 +169,8 @@ export class JsonTokenizer implements Tokenizer {
       const { code } = cause as NodeJS.ErrnoException;
       throw unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause);
     }
-    return new JsonTokenizer(text, file, options);
+    const side = options.roles === undefined ? await readSide(text, file) : {};
+    return new JsonTokenizer(text, file, { ...side, ...options });
   }
 
   /**

@@ -16,7 +16,14 @@ export interface TokenRoles {
   readonly startToken?: number;
   /** Token that ends a document. */
   readonly endOfTextToken?: number;
+  /** Token that fills rows up. */
+  readonly padToken?: number;
+  /** Token that stands for text that the vocabulary has no other for. */
+  readonly unknownToken?: number;
 }
+
+/** Names of the files that stood beside a tokenizer.json → their texts, such as tokenizer_config.json. */
+export type TokenizerFiles = Readonly<Record<string, string>>;
 
 /** Text ↔ token ids. */
 export interface Tokenizer {
@@ -28,6 +35,12 @@ export interface Tokenizer {
   readonly startToken?: number;
   /** Token that ends a document, when there is one. */
   readonly endOfTextToken?: number;
+  /** Token that fills rows up, when there is one. */
+  readonly padToken?: number;
+  /** Token that stands for text that the vocabulary has no other for, when there is one. */
+  readonly unknownToken?: number;
+  /** What belongs to it beside its tokenizer.json, such as a chat template; checkpoints keep it. Default: nothing. */
+  readonly files?: TokenizerFiles;
   /** Text of the tokenizer.json that it was made from, which checkpoints keep; absent for those that are built in. */
   readonly json?: string;
   /**
