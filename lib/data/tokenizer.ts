@@ -1,5 +1,6 @@
 import { TesseraeError } from '../errors';
-import { hasFunctions, isArrayLike, taken } from '../models/argument_schemas';
+import { boundedLength, MOST_ENTRIES, reading } from '../models/array_likes';
+import { hasFunctions, taken } from '../models/argument_schemas';
 import { show } from '../models/validation';
 
 /** Turns token ids into text piece by piece. */
@@ -80,6 +81,13 @@ export function requireText(text: unknown): void {
 
 /** @throws TesseraeError `ERR_DATA` unless it is what a tokenizer decodes. */
 export function requireIds(ids: unknown): void {
-  if (isArrayLike(ids)) return;
-  throw new TesseraeError('ERR_DATA', `the token ids to decode must be an array, not ${show(ids)}`);
+  const rules = { name: 'the token ids to decode', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
+  const length = boundedLength(ids, rules);
+  reading(rules, () => {
+    for (let i = 0; i < length; i++) {
+      const id = (ids as ArrayLike<unknown>)[i];
+      if (typeof id !== 'number')
+        throw new TesseraeError('ERR_DATA', `token ${i} to decode is ${show(id)}: ids are integers`);
+    }
+  });
 }

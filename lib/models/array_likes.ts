@@ -60,7 +60,7 @@ export function boundedLength(list: unknown, rules: ListRules): number {
         'is a typed array whose buffer was transferred elsewhere: give one that still has its memory',
       );
     const { length } = list;
-    if (length > most) throw fail(`has ${length} entries: at most ${most} are allowed`);
+    if (length > most) throw fail(`may have at most ${most} entries, not ${length}`);
     return length;
   });
 }

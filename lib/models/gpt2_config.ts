@@ -47,9 +47,9 @@ export interface GPT2Config {
   readonly initializerRange: number;
   /** Whether the output head is the token embedding itself. Default true. */
   readonly tieWordEmbeddings: boolean;
-  /** Token that starts a text, or null. Default 50256 where the vocabulary has it, else null. */
+  /** Token that starts a text, or null. Default 50256 for a vocabulary of GPT-2's size (50257 to 50304), else null. */
   readonly bosTokenId: number | null;
-  /** Token that ends a text, several of them, or null. Default 50256 where the vocabulary has it, else null. */
+  /** Token that ends a text, several of them, or null. Default 50256 for a vocabulary of GPT-2's size, else null. */
   readonly eosTokenId: number | readonly number[] | null;
   /** Bidirectional attention and a loss on every position, whose targets are given, not shifted. Default false. */
   readonly isEncoder: boolean;
@@ -84,6 +84,10 @@ const size = (limit: number, what: string) => z.int().min(1).max(limit).describe
 const probability = (what: string) => z.number().min(0).lt(1).default(0.1).describe(what);
 const tokenId = (what: string) => z.int().min(0).nullable().optional().describe(what);
 
+/** <|endoftext|>, the last of GPT-2's 50,257 tokens, whose vocabulary is often rounded up to a multiple of 64. */
+const GPT2_END = 50_256;
+const GPT2_ROUNDED = 50_304;
+
 /** Validates GPT2Options and fills in the defaults that depend on nothing else. */
 export const gpt2Schema = z.strictObject({
   vocabSize: size(2 ** 24, 'Token ids lie in [0, vocabSize)').default(50257),
@@ -113,12 +117,12 @@ export const gpt2Schema = z.strictObject({
     .describe('Added to the variance in each layer norm'),
   initializerRange: z.number().min(0).max(10).default(0.02).describe('Standard deviation of initial weights'),
   tieWordEmbeddings: z.boolean().default(true).describe('The output head is the token embedding'),
-  bosTokenId: tokenId('Token that starts a text (default 50256 where the vocabulary has it)'),
+  bosTokenId: tokenId('Token that starts a text (default 50256 for 50257 to 50304 tokens)'),
   eosTokenId: z
     .union([z.int().min(0), z.array(z.int().min(0)).min(1).max(MOST_END_TOKENS)])
     .nullable()
     .optional()
-    .describe('Token that ends a text, or several (default 50256 where the vocabulary has it)'),
+    .describe('Token that ends a text, or several (default 50256 for 50257 to 50304 tokens)'),
   isEncoder: z.boolean().default(false).describe('Bidirectional attention, a loss on every position'),
   isCausal: z.boolean().optional().describe('Positions see only earlier ones (default: not isEncoder)'),
   nTypes: z
@@ -205,7 +209,7 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
     refuse('ignoreIndex', `${ignoreIndex} is a token of the vocabulary: use a negative number, such as -100`);
   const token = <Field extends 'bosTokenId' | 'eosTokenId'>(field: Field): GPT2Config[Field] => {
     const ids = given[field];
-    if (ids === undefined) return vocabSize > 50256 ? 50256 : null;
+    if (ids === undefined) return vocabSize > GPT2_END && vocabSize <= GPT2_ROUNDED ? GPT2_END : null;
     const beyond = [ids].flat().find((id) => id !== null && id >= vocabSize);
     if (beyond !== undefined)
       refuse(field, `${beyond} is not in the vocabulary: it must be below vocabSize ${vocabSize}, or null`);

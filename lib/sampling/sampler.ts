@@ -4,7 +4,7 @@ import type { SequenceStarts } from '../data/dataset';
 import { IdTokenizer } from '../data/id_tokenizer';
 import { startsSchema } from '../data/sequences/starts';
 import { aTokenizer, type TokenDecoder, type Tokenizer } from '../data/tokenizer';
-import { checkTokenizerFits } from '../data/tokenizer_fit';
+import { requireRowsFor } from '../data/vocabulary_fit';
 import { TesseraeError } from '../errors';
 import { isArrayLike } from '../models/argument_schemas';
 import { reading, readList } from '../models/array_likes';
@@ -12,6 +12,7 @@ import { aModel, type Model } from '../models/model';
 import { parseConfig, show } from '../models/validation';
 import { beamSearch, type Beam } from './beam';
 import { draw } from './draw';
+import { rolesOf } from './model_roles';
 import {
   checkRows,
   MOST_ROWS,
@@ -104,7 +105,7 @@ export class Sampler {
         'an encoder (isEncoder) does not predict next tokens: use model.logits()',
         { details: { path: 'isEncoder' } },
       );
-    checkTokenizerFits(this.tokenizer, vocabSize);
+    requireRowsFor(this.tokenizer, vocabSize);
   }
 
   /**
@@ -198,12 +199,10 @@ export class Sampler {
   }
 
   private resolved(options: GenerateOptions): ResolvedOptions {
-    const { vocabSize, nTypes, nStypes, eosTokenId } = this.model.config;
+    const { vocabSize, nTypes, nStypes } = this.model.config;
     const { vocabSize: tokens, endOfTextToken } = this.tokenizer;
-    const listed = (ids: number | readonly number[] | null | undefined): readonly number[] =>
-      typeof ids === 'number' ? [ids] : (ids ?? []);
-    const configured = listed(eosTokenId).filter((id) => id < tokens);
-    const endTokens = configured.length > 0 ? configured : listed(endOfTextToken);
+    const { ends } = rolesOf(this.model, tokens);
+    const endTokens = ends.length > 0 ? ends : endOfTextToken === undefined ? [] : [endOfTextToken];
     return resolveOptions(options, { vocabSize, nTypes, nStypes, tokens, endTokens });
   }
 
@@ -290,9 +289,7 @@ export class Sampler {
   private startToken(): number {
     const { firstTokens } = this;
     const [only] = firstTokens?.length === 1 ? firstTokens : [];
-    const { bosTokenId } = this.model.config;
-    const configured = bosTokenId !== null && bosTokenId < this.tokenizer.vocabSize ? bosTokenId : undefined;
-    const token = only ?? configured ?? this.tokenizer.startToken;
+    const token = only ?? rolesOf(this.model, this.tokenizer.vocabSize).start ?? this.tokenizer.startToken;
     if (token !== undefined) return token;
     throw new TesseraeError(
       'ERR_DATA',

@@ -1,10 +1,13 @@
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
+import { IdTokenizer } from '../../../lib/data/id_tokenizer';
+import { JsonTokenizer } from '../../../lib/data/json_tokenizer';
 import { MOST_ENTRIES, readList, type ListRules } from '../../../lib/models/array_likes';
 import type { GenerateOptions } from '../../../lib/sampling/options';
 import { Sampler } from '../../../lib/sampling/sampler';
 import { Trainer } from '../../../lib/training/trainer';
 import { failureOf } from '../support/errors';
 import { disposeModels, tinyModel } from '../support/tiny_model';
+import { tinyTokenizer } from '../support/tokenizer';
 
 afterEach(disposeModels);
 
@@ -49,7 +52,7 @@ describe('readList', () => {
   it('reads nothing of a list that is too long, or is none', async () => {
     const { list, reads } = endless(4);
     const { message } = await failureOf('ERR_DATA', () => readList(list, rules, keep));
-    expect(message).toBe('ids has 4 entries: at most 3 are allowed');
+    expect(message).toBe('ids may have at most 3 entries, not 4');
     expect(reads()).toBe(0);
     for (const none of [{}, 5, null, 'text', { length: -1 }, { length: 1.5 }])
       await failureOf('ERR_DATA', () => readList(none, rules, keep));
@@ -142,6 +145,13 @@ describe.each(WRONG)('%s is an error with a code', (_, wrong) => {
     const mask = (): Uint32Array => wrong() as Uint32Array;
     await failureOf('ERR_DATA', () => one.generate('a', { types, tokenMask: mask }));
   });
+});
+
+it('no tokenizer decodes such lists', async () => {
+  const json = new JsonTokenizer(JSON.stringify(tinyTokenizer()));
+  for (const [, wrong] of WRONG.filter(([name]) => name !== 'a detached array'))
+    for (const tokenizer of [new ByteTokenizer(), new IdTokenizer(9), json])
+      await failureOf('ERR_DATA', () => tokenizer.decode(wrong() as number[]));
 });
 
 it('options and batches with a getter that throws are errors with a code', async () => {

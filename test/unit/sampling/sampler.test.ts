@@ -231,7 +231,9 @@ describe('Sampler', () => {
 
   it('refuses models that do not continue texts', async () => {
     const { message } = await failureOf('ERR_CONFIG', () => sampler({ vocabSize: 97 }));
-    expect(message).toMatch(/256 tokens.*vocabSize is 97.* 97 \("a"\), 98 \("b"\), .* and 154 more/);
+    expect(message).toMatch(
+      /256 tokens.*vocabSize 97: the model lacks "a" \(97\), "b" \(98\), .* and 149 more/,
+    );
     await failureOf('ERR_CONFIG', () => sampler({ isEncoder: true }));
   });
 
