@@ -42,6 +42,20 @@ describe('Sampler', () => {
     }
   });
 
+  it('at the ends of what options may be chooses the likeliest token', async () => {
+    const one = await sampler();
+    const { tokens } = await one.generate('a', { maxNewTokens: 30, temperature: 0 });
+    for (const options of [
+      { temperature: 1e-45 },
+      { temperature: 1e-45, topP: 0.9, topK: 16_777_216, minP: 0.5 },
+      { temperature: 1e-38, topP: 1e-38 },
+      { minP: 1 },
+      { topP: 1e-45 },
+      { temperature: 1e6, topK: 1 },
+    ])
+      expect((await one.generate('a', { maxNewTokens: 30, seed: 1, ...options })).tokens).toEqual(tokens);
+  });
+
   it('repeats itself with a seed, whatever the length asked for, and varies without', async () => {
     const one = await sampler();
     const draw = async (options: GenerateOptions): Promise<number[]> => [
