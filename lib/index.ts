@@ -29,10 +29,10 @@ export {
   type StreamData,
   type StreamSequencesOptions,
 } from './data/sequences/stream';
-export { JsonTokenizer } from './data/json_tokenizer';
+export { JsonTokenizer, type JsonTokenizerOptions } from './data/json_tokenizer';
 export { openText, type OpenTextOptions, type TextData } from './data/text';
 export type { TextSizes } from './data/rows';
-export type { TokenDecoder, Tokenizer } from './data/tokenizer';
+export type { TokenDecoder, Tokenizer, TokenRoles } from './data/tokenizer';
 export { openTokens, type OpenTokensOptions } from './data/tokens';
 export type { TokenDtype } from './data/tokens/format';
 export type { TokenData } from './data/worker_dataset';

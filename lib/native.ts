@@ -413,6 +413,7 @@ export class NativeModel {
   async createSession(options: SessionOptions): Promise<NativeSession> {
     const { arrays = {}, settings, ...rest } = options;
     const text = JSON.stringify({
+      sequences: options.seeds.map(() => 0),
       drawn: options.seeds.map(() => 0),
       endTokens: [],
       stopTokens: [],

@@ -32,13 +32,18 @@ const SETTINGS: readonly (keyof SamplingSettings)[] = [
 
 /** What a session does beside drawing: each costs time and memory. */
 export interface SamplingFeatures {
+  /** Ids that `arrays.known` gives −∞ are no tokens: log-probabilities are of the others alone. */
+  readonly known?: boolean;
   readonly bias?: boolean;
   readonly mask?: boolean;
-  readonly sets?: boolean;
+  /** Sets of allowed tokens that there is room for. */
+  readonly sets?: number;
   readonly minimum?: boolean;
   readonly penalties?: boolean;
   readonly ngrams?: boolean;
   readonly filter?: boolean;
+  /** Scores are made of log-probabilities, and those that are told of are the scores: `redirect` decides. */
+  readonly beams?: boolean;
   /** Of each token chosen and of so many of the likeliest; −1: none. */
   readonly logProbs?: number;
 }
@@ -48,6 +53,8 @@ export interface SessionOptions {
   /** Positions that a row may have. */
   readonly cache: number;
   readonly seeds: readonly number[];
+  /** Which of its seed's sequences each row is: all have random numbers of their own. Default: the first. */
+  readonly sequences?: readonly number[];
   /** Tokens that each row has drawn before. Default: none. */
   readonly drawn?: readonly number[];
   /** Of each row. */
@@ -56,9 +63,14 @@ export interface SessionOptions {
   readonly stopTokens?: readonly number[];
   readonly features?: SamplingFeatures;
   readonly arrays?: {
+    /** 0 for each token and −∞ for ids that are none (vocabSize); features.known. */
+    readonly known?: Float32Array;
     /** Added to each logit (vocabSize); features.bias. */
     readonly bias?: Float32Array;
-    /** Sets of ⌈vocabSize / 32⌉ words, and which one a row's position takes tokens from (rows × cache; −1: all). */
+    /** Tokens of the rows, one after the other, before the prompts, and how many each row has: for penalties. */
+    readonly past?: Int32Array;
+    readonly pastLengths?: Int32Array;
+    /** Sets of ⌈vocabSize / 32⌉ words, and which one a row's position takes tokens from (rows × (cache + 1); −1: all). */
     readonly sets?: Int32Array;
     readonly setAt?: Int32Array;
     /** For a model with types: of each token id (vocabSize), and by row and position (rows × cache; −1: as the id's). */
@@ -159,7 +171,7 @@ export class NativeSession {
 
   /**
    * Rows go on as copies of others, with other tokens than were chosen last: row i from row parents[i], which must have as
-   * many positions, with tokens[i].
+   * many positions, with tokens[i]. A row that had ended runs again.
    */
   async redirect(parents: Int32Array, tokens: Int32Array): Promise<void> {
     await this.async((native) => native.redirect(this.open(), parents, tokens));

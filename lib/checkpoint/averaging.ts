@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { filePath, filePaths } from '../models/argument_schemas';
@@ -113,7 +114,7 @@ function requireSameModel(
   { model }: CheckpointConfig,
 ): void {
   const [a, b] = [wanted, model].map((config) => config as unknown as Readonly<Record<string, unknown>>);
-  const different = Object.keys({ ...a, ...b }).filter((name) => a?.[name] !== b?.[name]);
+  const different = Object.keys({ ...a, ...b }).filter((name) => !isDeepStrictEqual(a?.[name], b?.[name]));
   if (different.length > 0)
     throw mismatch(other, `its model differs from that of '${first}' in ${different.join(', ')}`);
 }

@@ -5,20 +5,22 @@ import { TOKENIZER_JSON } from '../data/json_tokenizer';
 import type { SequenceStarts } from '../data/dataset';
 import { startsSchema } from '../data/sequences/starts';
 import { aTokenizer, type Tokenizer } from '../data/tokenizer';
-import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
+import { tokenizerIn, TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
+import { requireRowsFor } from '../data/vocabulary_fit';
 import { messageOf, TesseraeError } from '../errors';
 import { buildGraph } from '../models/families';
 import { filePath } from '../models/argument_schemas';
 import { aModel, Model, modelOptionsSchema, type ModelOptions } from '../models/model';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
+import { companionsOf, readGeneration, rememberCompanions } from './companions';
 import { configText, readConfig } from './config_file';
 import { writeText } from './durable_file';
 import { files, readError, systemCode } from './files';
 import { STORED_DTYPES, type StoredDtype } from './floats';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
 import { writeSafetensors } from './safetensors';
-import { TOKENIZER_FILES, tokenizerFiles } from './tokenizer_files';
+import { generationFile, TOKENIZER_FILES, tokenizerFiles } from './tokenizer_files';
 import { TRAINER_STATE } from './trainer_state';
 import { isFile, openWeights, WEIGHTS, weightsFile } from './weight_files';
 import { findWeights, loadWeights, weightSources } from './weights';
@@ -101,18 +103,23 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
   parseConfig(aModel, model, { at: 'model' });
   parseConfig(filePath, directory, { at: 'directory' });
   const { tokenizer, step, trainingStarts, dtype } = parseConfig(saveSchema, options);
+  const companions = companionsOf(model);
   const config = configText(
     {
       model: model.config,
       ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
       ...(step === undefined ? {} : { step }),
       ...(trainingStarts ? { trainingStarts } : {}),
+      others: companions.config,
     },
     dtype,
   );
   await writeDirectory(directory, SAVED_FILES, async (temporary) => {
     await writeSafetensors(path.join(temporary, WEIGHTS), weightSources(model), dtype);
-    for (const [name, text] of tokenizer ? tokenizerFiles(tokenizer, model.config) : [])
+    for (const [name, text] of [
+      ...(tokenizer?.json === undefined ? [] : tokenizerFiles(tokenizer, model.config)),
+      ...(tokenizer || companions.generation ? [generationFile(tokenizer, model.config, companions)] : []),
+    ])
       await writeText(path.join(temporary, name), text);
     await writeText(path.join(temporary, CONFIG), config);
   });
@@ -136,19 +143,18 @@ export async function loadModel(directory: string, options: LoadOptions = {}): P
   const name = await fileOf(weights, found);
   if (await isFile(path.join(found, MANIFEST))) {
     const manifest = await readManifest(found);
-    const names = [
-      CONFIG,
-      path.basename(name),
-      ...(TOKENIZER_JSON in manifest.files ? [TOKENIZER_JSON] : []),
-    ];
+    const names = [CONFIG, path.basename(name), ...TOKENIZER_FILES.filter((one) => one in manifest.files)];
     await verifyFiles(found, manifest, names);
   }
   const config = await readConfig(path.join(found, CONFIG));
+  const companions = { config: config.others ?? {}, generation: await readGeneration(found) };
   const tokenizer = await savedTokenizer(found, config.tokenizer);
   const file = await openWeights(name);
   try {
     // Before memory is taken for what config.json merely says.
     findWeights(buildGraph(config.model), file, name);
+    // Bytes are tokens for which a model may have no use, such as those beyond ASCII.
+    if (tokenizer?.json !== undefined) requireRowsFor(tokenizer, config.model.vocabSize, `'${found}'`);
     const model = await Model.create(config.model, withoutUndefined(where) as ModelOptions);
     try {
       await loadWeights(model, file, name);
@@ -156,6 +162,7 @@ export async function loadModel(directory: string, options: LoadOptions = {}): P
       model.dispose();
       throw error;
     }
+    rememberCompanions(model, companions);
     return {
       model,
       directory: found,
@@ -170,17 +177,15 @@ export async function loadModel(directory: string, options: LoadOptions = {}): P
 
 /** The tokenizer that a checkpoint names, or has as a file; undefined when there is none. */
 async function savedTokenizer(directory: string, name: string | undefined): Promise<Tokenizer | undefined> {
-  const file = path.join(directory, TOKENIZER_JSON);
-  const wanted = name ?? ((await isFile(file)) ? TOKENIZER_JSON : undefined);
-  if (wanted === undefined) return undefined;
   const refuse = (why: string, cause?: unknown): never => {
     throw new TesseraeError('ERR_CHECKPOINT', why, { details: { directory }, cause });
   };
-  const tokenizer = await tokenizerNamed(wanted, file).catch((cause: unknown) =>
-    refuse(messageOf(cause), cause),
-  );
+  const file = path.join(directory, TOKENIZER_JSON);
+  const opening = name === undefined ? tokenizerIn(directory) : tokenizerNamed(name, file);
+  const tokenizer = await opening.catch((cause: unknown) => refuse(messageOf(cause), cause));
+  if (tokenizer || name === undefined) return tokenizer;
   const names = TOKENIZER_NAMES.join(', ');
-  return tokenizer ?? refuse(`'${directory}' needs the tokenizer '${wanted}'; this release has ${names}`);
+  return refuse(`'${directory}' needs the tokenizer '${name}'; this release has ${names}`);
 }
 
 async function fileOf(weights: 'trained' | 'ema', directory: string): Promise<string> {

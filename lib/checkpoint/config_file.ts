@@ -1,6 +1,9 @@
 import type { SequenceStarts } from '../data/dataset';
+import type { JsonObject } from '../data/token_roles';
 import { startsSchema } from '../data/sequences/starts';
-import { messageOf, TesseraeError } from '../errors';
+import { TesseraeError } from '../errors';
+import { parseJson } from '../files/json';
+import { whyNotJson } from '../files/recognise_file';
 import { modelFromFile, modelToFile, type ResolvedModelConfig } from '../models/families';
 import { show } from '../models/validation';
 import { files } from './files';
@@ -15,6 +18,31 @@ export interface CheckpointConfig {
   readonly step?: number;
   /** How the sequences that it was trained on begin, when their dataset told. */
   readonly trainingStarts?: SequenceStarts;
+  /** Keys of transformers that no model of ours reads and that say nothing of its function, such as `pad_token_id`. */
+  readonly others?: JsonObject | undefined;
+}
+
+/** Keys that describe what a file no longer is once it is written again: its classes, heads, writer and storage. */
+const REPLACED: ReadonlySet<string> = new Set([
+  ...[
+    '_name_or_path',
+    'architectures',
+    'auto_map',
+    'dtype',
+    'model_type',
+    'tesserae',
+    'torch_dtype',
+    'torchscript',
+  ],
+  ...['transformers_version', 'id2label', 'label2id', 'num_labels', 'problem_type', 'n_ctx', 'pruned_heads'],
+  ...['hidden_size', 'max_position_embeddings', 'num_attention_heads', 'num_hidden_layers'],
+]);
+
+/** The keys of a file that are neither ours nor replaced. */
+function othersOf(json: JsonObject, model: ResolvedModelConfig): JsonObject | undefined {
+  const written = modelToFile(model);
+  const others = Object.entries(json).filter(([key]) => !Object.hasOwn(written, key) && !REPLACED.has(key));
+  return others.length === 0 ? undefined : Object.fromEntries(others);
 }
 
 /** PyTorch's names of dtypes. */
@@ -30,7 +58,7 @@ const TORCH_DTYPES: Readonly<Record<StoredDtype, string>> = {
  * @param dtype - what the weights are stored as.
  */
 export function configText(
-  { model, tokenizer, step, trainingStarts }: CheckpointConfig,
+  { model, tokenizer, step, trainingStarts, others }: CheckpointConfig,
   dtype: StoredDtype = 'f32',
 ): string {
   const { tesserae, ...config } = modelToFile(model);
@@ -41,7 +69,7 @@ export function configText(
     ...(step === undefined ? {} : { step }),
     ...(trainingStarts === undefined ? {} : { trainingStarts }),
   };
-  return `${JSON.stringify({ ...config, torch_dtype: TORCH_DTYPES[dtype], tesserae: block }, null, 2)}\n`;
+  return `${JSON.stringify({ ...others, ...config, torch_dtype: TORCH_DTYPES[dtype], tesserae: block }, null, 2)}\n`;
 }
 
 /** @throws TesseraeError `ERR_CHECKPOINT` for a file that can't be read, `ERR_CONFIG` for settings that can't be used. */
@@ -50,9 +78,9 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
     new TesseraeError('ERR_CHECKPOINT', `'${file}' ${why}`, { details: { file }, cause });
   let json: unknown;
   try {
-    json = JSON.parse(await files.readText(file));
+    json = parseJson(await files.readText(file), { rounds: true });
   } catch (cause) {
-    throw refuse(`cannot be read: ${messageOf(cause)}`, cause);
+    throw refuse(`cannot be read: ${await whyNotJson(file, cause)}`, cause);
   }
   const model = modelOf(json, file);
   const { version, tokenizer, step, trainingStarts } = ((json as { tesserae?: unknown }).tesserae ??
@@ -71,6 +99,7 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
     ...(tokenizer === undefined ? {} : { tokenizer }),
     ...(step === undefined ? {} : { step: step as number }),
     ...(starts.data === undefined ? {} : { trainingStarts: starts.data }),
+    others: othersOf(json as JsonObject, model),
   };
 }
 

@@ -1,6 +1,8 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { messageOf, TesseraeError } from '../errors';
+import { TesseraeError } from '../errors';
+import { parseJson, type JsonOptions } from '../files/json';
+import { whyNotJson } from '../files/recognise_file';
 import { files, readError, systemCode } from './files';
 
 /**
@@ -12,13 +14,17 @@ export async function readJson<T extends z.ZodType>(
   directory: string,
   name: string,
   schema: T,
+  options?: JsonOptions,
 ): Promise<z.output<T>> {
   const file = path.join(directory, name);
   try {
-    return schema.parse(JSON.parse(await files.readText(file)));
+    return schema.parse(parseJson(await files.readText(file), options));
   } catch (cause) {
     if (systemCode(cause) !== undefined) throw readError(file, cause);
-    const why = cause instanceof z.ZodError ? `it is not valid: ${z.prettifyError(cause)}` : messageOf(cause);
+    const why =
+      cause instanceof z.ZodError
+        ? `it is not valid: ${z.prettifyError(cause)}`
+        : await whyNotJson(file, cause);
     throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${why}`, {
       details: { directory, file },
       cause,

@@ -2,6 +2,7 @@ import { constants } from 'node:buffer';
 import { constants as modes } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { messageOf, TesseraeError } from '../errors';
+import { recognise, RECOGNISED_BYTES } from '../files/recognise';
 import { writeDurably, type WrittenFile } from './durable_file';
 import { FLOATS, narrowed, STORED_BYTES, type StoredDtype } from './floats';
 import {
@@ -45,10 +46,7 @@ export async function readSafetensors(file: string): Promise<SafetensorsFile> {
   try {
     const found = await handle.stat();
     if (!found.isFile()) throw damaged(file, 'it is not a file');
-    const { size } = found;
-    const start = await readBytes(handle, 0, Math.min(LENGTH_BYTES, size), file);
-    const length = headerLength(start, size, file);
-    const header = parseHeader(await readBytes(handle, LENGTH_BYTES, length, file), size, file);
+    const header = await readHeader(handle, found.size, file);
     return {
       ...header,
       readFloat32: (name) => readFloat32(handle, header, name, file),
@@ -57,6 +55,17 @@ export async function readSafetensors(file: string): Promise<SafetensorsFile> {
   } catch (error) {
     await handle.close();
     throw error;
+  }
+}
+
+async function readHeader(handle: FileHandle, size: number, file: string): Promise<SafetensorsHeader> {
+  const start = await readBytes(handle, 0, Math.min(RECOGNISED_BYTES, size), file);
+  try {
+    const length = headerLength(start.subarray(0, LENGTH_BYTES), size, file);
+    return parseHeader(await readBytes(handle, LENGTH_BYTES, length, file), size, file);
+  } catch (error) {
+    const other = recognise(start, 'safetensors');
+    throw other === undefined ? error : damaged(file, `it is ${other}`);
   }
 }
 

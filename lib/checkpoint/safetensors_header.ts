@@ -1,5 +1,5 @@
 import { TesseraeError } from '../errors';
-import { JsonError, parseStrictJson, type StrictJson } from './strict_json';
+import { JsonError, parseJsonMaps, type StrictJson } from '../files/json';
 
 /** Bytes of one value of each dtype that safetensors knows and that is whole bytes. */
 const DTYPE_BYTES: Readonly<Record<string, number>> = {
@@ -81,7 +81,7 @@ function parseText(header: Uint8Array, file: string): Map<string, StrictJson> {
     throw damaged(file, 'its header is not UTF-8');
   }
   try {
-    return parseStrictJson(text) as Map<string, StrictJson>;
+    return parseJsonMaps(text) as Map<string, StrictJson>;
   } catch (cause) {
     if (cause instanceof JsonError) throw damaged(file, `its header is not valid JSON: ${cause.message}`);
     throw cause;

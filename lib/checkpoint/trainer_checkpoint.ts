@@ -1,15 +1,16 @@
 import { freemem } from 'node:os';
 import path from 'node:path';
-import { TOKENIZER_JSON } from '../data/json_tokenizer';
 import type { SequenceStarts } from '../data/dataset';
 import type { Tokenizer } from '../data/tokenizer';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
 import { CHECKPOINT_FILES, CONFIG, EMA_WEIGHTS, OPTIMIZER, WEIGHTS } from './checkpoint';
 import { checkpointBytes, type UnwrittenCheckpoint } from './checkpoint_writer';
-import { configText } from './config_file';
+import { companionsOf, readGeneration, rememberCompanions } from './companions';
+import { configText, readConfig } from './config_file';
 import type { Rotation } from './run_folder';
 import { bytesOf, readSafetensors, type SafetensorsFile, type TensorSource } from './safetensors';
+import { generationFile, tokenizerFilesAsRead } from './tokenizer_files';
 import { TRAINER_STATE, trainerStateText, type TrainerState } from './trainer_state';
 import {
   emaSources,
@@ -40,11 +41,13 @@ export function trainerCheckpoint(
   directory: string,
   { state, tensors, tokenizer, trainingStarts, rotation }: TrainerCheckpointOptions,
 ): UnwrittenCheckpoint {
+  const companions = companionsOf(model);
   const config = configText({
     model: model.config,
     step: state.step,
     ...(tokenizer ? { tokenizer: tokenizer.name } : {}),
     ...(trainingStarts ? { trainingStarts } : {}),
+    others: companions.config,
   });
   return {
     directory,
@@ -53,7 +56,8 @@ export function trainerCheckpoint(
       [CONFIG, config],
       [WEIGHTS, weightSources(model)],
       ...(state.optimizer ? optimizerFiles(model, tensors) : []),
-      ...(tokenizer?.json === undefined ? [] : [[TOKENIZER_JSON, tokenizer.json] as const]),
+      ...(tokenizer ? tokenizerFilesAsRead(tokenizer) : []),
+      ...(companions.generation ? [generationFile(tokenizer, model.config, companions)] : []),
       [TRAINER_STATE, trainerStateText(state)],
     ],
     rotation,
@@ -105,8 +109,11 @@ function freeMemory(): number {
 }
 
 /** Sets the weights of a model to those of a checkpoint. */
-export const restoreWeights = (model: Model, directory: string): Promise<void> =>
-  reading(path.join(directory, WEIGHTS), (file, name) => loadWeights(model, file, name));
+export async function restoreWeights(model: Model, directory: string): Promise<void> {
+  await reading(path.join(directory, WEIGHTS), (file, name) => loadWeights(model, file, name));
+  const { others: config = {} } = await readConfig(path.join(directory, CONFIG));
+  rememberCompanions(model, { config, generation: await readGeneration(directory) });
+}
 
 /** Sets the moments and the moving average of a model, whose optimizer was set up, to those of a checkpoint. */
 export async function restoreOptimizer(

@@ -1,9 +1,10 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { messageOf, TesseraeError } from '../errors';
+import { TesseraeError } from '../errors';
+import { parseJsonMaps, type StrictJson } from '../files/json';
+import { whyNotJson } from '../files/recognise_file';
 import { files } from './files';
 import { readSafetensors, type SafetensorsFile } from './safetensors';
-import { JsonError, parseStrictJson, type StrictJson } from './strict_json';
 
 export const WEIGHTS = 'model.safetensors';
 /** Says which of several files (shards) has which tensor, where one file would be too large. */
@@ -69,12 +70,9 @@ async function openShards(index: string): Promise<WeightFiles> {
 async function readIndex(index: string): Promise<ReadonlyMap<string, string>> {
   let root: StrictJson;
   try {
-    root = parseStrictJson(await files.readText(index));
+    root = parseJsonMaps(await files.readText(index));
   } catch (cause) {
-    throw wrongIndex(
-      index,
-      cause instanceof JsonError ? `not valid JSON: ${cause.message}` : messageOf(cause),
-    );
+    throw wrongIndex(index, await whyNotJson(index, cause));
   }
   const placed = root instanceof Map ? root.get('weight_map') : undefined;
   if (!(placed instanceof Map) || placed.size === 0)

@@ -143,6 +143,9 @@ async function write(model: Model, found: readonly FoundTensor[], file: WeightFi
 const HEAD = 'lm_head.weight';
 const EMBEDDING = 'transformer.wte.weight';
 
+/** The heads of transformers' other classes of GPT-2, beside which the language model is the same. */
+const OTHER_HEADS = /^(score|classifier|qa_outputs|multiple_choice_head\.summary)\.(weight|bias)$/;
+
 /** Our names → those in the file: Hugging Face's base models have no `transformer.` in front. */
 function storedNames(file: WeightFiles, wanted: ReadonlySet<string>, name: string): Map<string, string> {
   const stored = new Map<string, string>();
@@ -152,7 +155,7 @@ function storedNames(file: WeightFiles, wanted: ReadonlySet<string>, name: strin
     if (other !== undefined) throw mismatch(name, `it has '${key}' and '${other}', which are one weight`);
     if (wanted.has(ours)) stored.set(ours, key);
     // Older files have causal masks, some a tied head beside the embedding.
-    else if (!/(^|\.)h\.\d+\.attn\.(masked_)?bias$/.test(key) && key !== HEAD)
+    else if (!/(^|\.)h\.\d+\.attn\.(masked_)?bias$/.test(key) && key !== HEAD && !OTHER_HEADS.test(key))
       throw mismatch(name, `it has '${key}', which the model has not`);
   }
   return stored;

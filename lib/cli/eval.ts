@@ -225,7 +225,7 @@ async function openText(
       );
     texts.push(await readText(file));
   }
-  const ids = tokenizer.encode(Buffer.concat(texts).toString('utf8'));
+  const ids = await tokenizer.encode(Buffer.concat(texts).toString('utf8'));
   return {
     dataset: new TokenWindows(ids, blockSize),
     tokens: ids.length,

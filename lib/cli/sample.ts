@@ -34,7 +34,7 @@ export function sampleCommand(done: Done): Command {
         'prompts and results are token ids with spaces between them.',
     )
     .argument('<folder>', 'outputDir of a run (its newest checkpoint is used), or a checkpoint')
-    .option('--prompt <text>', 'text to continue (default: what training began with, or a new line)')
+    .option('--prompt <text>', 'text to continue (default: what training began with, or the start token)')
     .option('--interactive', 'continue each line that is typed, or that comes from a pipe')
     .option('--allow-any-start', 'take prompts that begin otherwise than training did');
   for (const option of samplingOptions()) command.addOption(option);

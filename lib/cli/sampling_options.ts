@@ -58,12 +58,12 @@ export const samplingOptions = (): Option[] => [
   option('--suppress-tokens <id...>', 'tokens that never come', integers(0)),
   option(
     '--eos-token-id <id...>',
-    'tokens that end the text (default: that which ends a document, where the tokenizer has one)',
+    'tokens that end the text (default: those of the model, else the one with which the tokenizer ends a document)',
     integers(0),
   ),
   option('--stop-tokens <id...>', 'the same, told apart in finishReason', integers(0)),
   new Option('--stop <text...>', 'texts at which to end'),
-  option('--num-return-sequences <n>', 'texts of each prompt', integer(1)),
+  option('--num-return-sequences <n>', 'texts of each prompt, each drawn apart', integer(1)),
   option(
     '--num-beams <n>',
     'search for the most probable text with so many beams, instead of drawing',

@@ -1,6 +1,9 @@
 import { TesseraeError } from '../errors';
 import { requireIds, requireText, type TokenDecoder, type Tokenizer } from './tokenizer';
 
+/** Bytes of a character without its last one. */
+const MOST_UNFINISHED = 3;
+
 /**
  * One token a byte of UTF-8: 256 tokens, nothing to train, every text representable. A newline is its start token.
  *
@@ -32,12 +35,12 @@ export class ByteTokenizer implements Tokenizer {
   }
 
   /** Decodes byte by byte, and gives a character once its last byte is there. */
-  decoder(): TokenDecoder {
+  decoder(prompt: ArrayLike<number> = []): TokenDecoder {
+    requireIds(prompt);
     const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
-    return {
-      push: (id) => utf8.decode(Uint8Array.of(byte(id)), { stream: true }),
-      end: () => utf8.decode(),
-    };
+    const push = (id: number): string => utf8.decode(Uint8Array.of(byte(id)), { stream: true });
+    for (let i = Math.max(0, prompt.length - MOST_UNFINISHED); i < prompt.length; i++) push(prompt[i] ?? NaN);
+    return { push, end: () => utf8.decode() };
   }
 }
 

@@ -19,9 +19,16 @@ export class IdTokenizer implements Tokenizer {
     return Array.from(ids, (id) => String(this.checked(id))).join(' ');
   }
 
-  /** Each id comes with a space before it, so that what is generated continues a prompt. */
-  decoder(): TokenDecoder {
-    return { push: (id) => ` ${this.checked(id)}`, end: () => '' };
+  /** Ids have a space between them, so what continues a prompt begins with one. */
+  decoder(prompt: ArrayLike<number> = []): TokenDecoder {
+    requireIds(prompt);
+    let separator = prompt.length > 0 ? ' ' : '';
+    const push = (id: number): string => {
+      const text = `${separator}${this.checked(id)}`;
+      separator = ' ';
+      return text;
+    };
+    return { push, end: () => '' };
   }
 
   private checked(id: number, word = String(id)): number {

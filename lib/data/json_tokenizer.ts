@@ -5,7 +5,17 @@ import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
-import { requireIds, requireText, type TokenDecoder, type Tokenizer } from './tokenizer';
+import { knownTokens } from './known_tokens';
+import { tokenRoles } from './token_roles';
+import {
+  requireIds,
+  requireText,
+  type TokenDecoder,
+  type Tokenizer,
+  type TokenizerFiles,
+  type TokenRoles,
+} from './tokenizer';
+import { readSide } from './tokenizer_folder';
 
 /** What is used of the package: its typings name files without their endings, so that Node's resolution finds none. */
 interface HuggingFace {
@@ -29,10 +39,6 @@ const MOST_HELD = 8;
 /** Words of which the merges are kept. */
 const MOST_CACHED = 2 ** 16;
 
-/** What tokens that begin and end documents are called, most specific first. */
-const START_TOKENS = ['<|begin_of_text|>', '<|startoftext|>', '<bos>', '<s>', '[CLS]'];
-const END_TOKENS = ['<|endoftext|>', '<|end_of_text|>', '<eos>', '</s>', '[SEP]'];
-
 const id = z
   .int()
   .min(0)
@@ -40,7 +46,9 @@ const id = z
 const component = z.looseObject({ type: z.string() }).nullish();
 
 const schema = z.looseObject({
-  added_tokens: z.array(z.looseObject({ id, content: z.string().min(1).max(1000) })).default([]),
+  added_tokens: z
+    .array(z.looseObject({ id, content: z.string().min(1).max(1000), special: z.boolean().default(false) }))
+    .default([]),
   normalizer: component,
   pre_tokenizer: component,
   decoder: component,
@@ -53,6 +61,17 @@ const schema = z.looseObject({
 });
 
 type Contents = z.output<typeof schema>;
+
+/** Tokens of a prompt that decide about the text of what continues it. */
+const MOST_CONTEXT = 16;
+
+/** What is known of a tokenizer beside its tokenizer.json. */
+export interface JsonTokenizerOptions {
+  /** What its tokens are for. Default: what the names of its special tokens say, such as `<s>` and `</s>`. */
+  readonly roles?: TokenRoles | undefined;
+  /** What belongs to it beside its tokenizer.json, which checkpoints keep. Default: nothing. */
+  readonly files?: TokenizerFiles | undefined;
+}
 
 /**
  * The tokenizer that a Hugging Face `tokenizer.json` describes: byte-level and other BPE, WordPiece, Unigram. It adds no
@@ -67,6 +86,11 @@ export class JsonTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly startToken?: number;
   readonly endOfTextToken?: number;
+  readonly padToken?: number;
+  readonly unknownToken?: number;
+  readonly files?: TokenizerFiles;
+  /** Ids of the added tokens that the file calls special, by their text. */
+  readonly specialTokens: ReadonlyMap<string, number>;
   /** Of the file's text, in hexadecimal. */
   readonly sha256: string;
   private readonly tokenizer: HuggingFace;
@@ -85,6 +109,7 @@ export class JsonTokenizer implements Tokenizer {
   constructor(
     readonly json: string,
     file = TOKENIZER_JSON,
+    { roles, files }: JsonTokenizerOptions = {},
   ) {
     parseConfig(z.string(), json, { at: 'json' });
     const contents = parse(json, file);
@@ -106,21 +131,28 @@ export class JsonTokenizer implements Tokenizer {
     this.tokens = Array.from(tokens);
     this.vocabSize = tokens.length;
     this.bytes = isByteLevel(contents) ? this.bytesOfTokens(contents) : undefined;
-    const first = (names: readonly string[]): number | undefined =>
-      names.map((name) => vocabulary.get(name)).find((found) => found !== undefined);
-    const end = first(END_TOKENS);
-    const start = first(START_TOKENS) ?? end;
-    if (end !== undefined) this.endOfTextToken = end;
-    if (start !== undefined) this.startToken = start;
+    this.specialTokens = new Map(
+      contents.added_tokens
+        .filter(({ special }) => special)
+        .map(({ content, id: number }) => [content, number]),
+    );
+    const { startToken, endOfTextToken, padToken, unknownToken } =
+      roles ?? tokenRoles(knownTokens(json)).roles;
+    if (startToken !== undefined) this.startToken = startToken;
+    if (endOfTextToken !== undefined) this.endOfTextToken = endOfTextToken;
+    if (padToken !== undefined) this.padToken = padToken;
+    if (unknownToken !== undefined) this.unknownToken = unknownToken;
+    if (files) this.files = files;
     this.sha256 = createHash('sha256').update(json).digest('hex');
   }
 
   /**
-   * Reads a tokenizer.json.
+   * Reads a tokenizer.json, and what the files beside it say of its tokens: tokenizer_config.json, special_tokens_map.json,
+   * generation_config.json and config.json, in this order, and last the names of its special tokens.
    *
    * @throws TesseraeError `ERR_DATA` for a file that can't be read, and as the constructor does.
    */
-  static async fromFile(file: string): Promise<JsonTokenizer> {
+  static async fromFile(file: string, options: JsonTokenizerOptions = {}): Promise<JsonTokenizer> {
     parseConfig(filePath, file, { at: 'file' });
     let text: string;
     try {
@@ -137,7 +169,8 @@ export class JsonTokenizer implements Tokenizer {
       const { code } = cause as NodeJS.ErrnoException;
       throw unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause);
     }
-    return new JsonTokenizer(text, file);
+    const side = options.roles === undefined ? await readSide(text, file) : {};
+    return new JsonTokenizer(text, file, { ...side, ...options });
   }
 
   /**
@@ -145,7 +178,7 @@ export class JsonTokenizer implements Tokenizer {
    *
    * @throws TesseraeError `ERR_DATA` for a character that the vocabulary has no token for.
    */
-  encode(text: string): Int32Array {
+  async encode(text: string): Promise<Int32Array> {
     requireText(text);
     if (text === '') return new Int32Array();
     let ids: readonly (number | undefined)[];
@@ -178,22 +211,27 @@ export class JsonTokenizer implements Tokenizer {
   }
 
   /** A decoder of one sequence, token by token; byte-level tokens give a character once its last byte is there. */
-  decoder(): TokenDecoder {
+  decoder(prompt: ArrayLike<number> = []): TokenDecoder {
+    requireIds(prompt);
     const { bytes } = this;
-    if (!bytes) return this.textDecoder();
+    const context = Array.from(
+      { length: Math.min(prompt.length, MOST_CONTEXT) },
+      (_, i) => prompt[prompt.length - Math.min(prompt.length, MOST_CONTEXT) + i] ?? NaN,
+    );
+    if (!bytes) return this.textDecoder(context);
     const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
-    return {
-      push: (one) => utf8.decode(bytes[this.checked(one)] ?? UNASSIGNED, { stream: true }),
-      end: () => utf8.decode(),
-    };
+    const push = (one: number): string =>
+      utf8.decode(bytes[this.checked(one)] ?? UNASSIGNED, { stream: true });
+    context.forEach(push);
+    return { push, end: () => utf8.decode() };
   }
 
   /**
    * For vocabularies of text, where the text of a token depends on those around it: what a token adds is the difference
    * between the texts with and without it, after some tokens of context.
    */
-  private textDecoder(): TokenDecoder {
-    let [context, held]: number[][] = [[], []];
+  private textDecoder(prompt: readonly number[]): TokenDecoder {
+    let [context, held]: (readonly number[])[] = [prompt.map((one) => this.checked(one)), []];
     const added = (): string => {
       const before = this.textOf(context ?? []);
       const after = this.textOf([...(context ?? []), ...(held ?? [])]);
@@ -205,7 +243,7 @@ export class JsonTokenizer implements Tokenizer {
     };
     return {
       push: (one) => {
-        held?.push(this.checked(one));
+        held = [...(held ?? []), this.checked(one)];
         const text = added();
         return text.endsWith('\uFFFD') && (held?.length ?? 0) < MOST_HELD ? '' : release(text);
       },

@@ -8,7 +8,7 @@ import { serve } from './worker_server';
 
 let tokenizer: Tokenizer | undefined;
 
-function answer(request: PrepareRequest): EncodedSegment | undefined {
+async function answer(request: PrepareRequest): Promise<EncodedSegment | undefined> {
   if (request.kind === 'tokenizer') {
     tokenizer = request.json === undefined ? new ByteTokenizer() : new JsonTokenizer(request.json);
     return undefined;

@@ -5,6 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import { open, type FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
+import { recognise, recogniseUnmeant } from '../files/recognise';
 import type { BatchRequest } from './dataset';
 import { cropOffsets, splitSizes, windowOffsets, type Crops, type SplitName, type TextSizes } from './rows';
 
@@ -106,7 +107,11 @@ async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
     size += bytesRead;
   }
   const read = bytes.subarray(0, size);
+  const unmeant = recogniseUnmeant(read, 'text');
+  if (unmeant !== undefined) refuse(`is ${unmeant}`);
   const nul = read.indexOf(0);
+  const other = nul >= 0 || !isUtf8(read) ? recognise(read, 'text') : undefined;
+  if (other !== undefined) refuse(`is not text: it is ${other}`, nul >= 0 ? { offset: nul } : {});
   if (nul >= 0)
     refuse(`is not text: it has a NUL byte at offset ${nul}. Give a UTF-8 file (convert UTF-16 with iconv)`, {
       offset: nul,

@@ -1,5 +1,6 @@
 import { TesseraeError } from '../errors';
-import { hasFunctions, isArrayLike, taken } from '../models/argument_schemas';
+import { boundedLength, MOST_ENTRIES, reading } from '../models/array_likes';
+import { hasFunctions, taken } from '../models/argument_schemas';
 import { show } from '../models/validation';
 
 /** Turns token ids into text piece by piece. */
@@ -9,6 +10,21 @@ export interface TokenDecoder {
   /** What is left: a character that was cut off becomes U+FFFD. */
   end(): string;
 }
+
+/** Which tokens have a meaning of their own. */
+export interface TokenRoles {
+  /** Token that an empty prompt is replaced by. */
+  readonly startToken?: number;
+  /** Token that ends a document. */
+  readonly endOfTextToken?: number;
+  /** Token that fills rows up. */
+  readonly padToken?: number;
+  /** Token that stands for text that the vocabulary has no other for. */
+  readonly unknownToken?: number;
+}
+
+/** Names of the files that stood beside a tokenizer.json → their texts, such as tokenizer_config.json. */
+export type TokenizerFiles = Readonly<Record<string, string>>;
 
 /** Text ↔ token ids. */
 export interface Tokenizer {
@@ -20,18 +36,34 @@ export interface Tokenizer {
   readonly startToken?: number;
   /** Token that ends a document, when there is one. */
   readonly endOfTextToken?: number;
+  /** Token that fills rows up, when there is one. */
+  readonly padToken?: number;
+  /** Token that stands for text that the vocabulary has no other for, when there is one. */
+  readonly unknownToken?: number;
+  /** What belongs to it beside its tokenizer.json, such as a chat template; checkpoints keep it. Default: nothing. */
+  readonly files?: TokenizerFiles;
   /** Text of the tokenizer.json that it was made from, which checkpoints keep; absent for those that are built in. */
   readonly json?: string;
-  /** Token ids of a text; an empty text has none. */
-  encode(text: string): Int32Array;
+  /**
+   * Token ids of a text; an empty text has none. Await it: a tokenizer may encode in the background.
+   *
+   * @throws TesseraeError `ERR_DATA` for a text that has no tokens in this vocabulary.
+   */
+  encode(text: string): Int32Array | Promise<Int32Array>;
   /**
    * The text of token ids.
    *
    * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
    */
   decode(ids: ArrayLike<number>): string;
-  /** A decoder of one sequence, token by token. */
-  decoder(): TokenDecoder;
+  /**
+   * A decoder of the tokens that continue `prompt`, one by one. The text of the prompt and then all pieces are
+   * `decode` of all ids. If the prompt ends inside a character, that character comes whole, with the piece that ends it.
+   *
+   * @param prompt - token ids of the text before; default: none.
+   * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
+   */
+  decoder(prompt?: ArrayLike<number>): TokenDecoder;
 }
 
 /** Takes a tokenizer. */
@@ -49,6 +81,13 @@ export function requireText(text: unknown): void {
 
 /** @throws TesseraeError `ERR_DATA` unless it is what a tokenizer decodes. */
 export function requireIds(ids: unknown): void {
-  if (isArrayLike(ids)) return;
-  throw new TesseraeError('ERR_DATA', `the token ids to decode must be an array, not ${show(ids)}`);
+  const rules = { name: 'the token ids to decode', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
+  const length = boundedLength(ids, rules);
+  reading(rules, () => {
+    for (let i = 0; i < length; i++) {
+      const id = (ids as ArrayLike<unknown>)[i];
+      if (typeof id !== 'number')
+        throw new TesseraeError('ERR_DATA', `token ${i} to decode is ${show(id)}: ids are integers`);
+    }
+  });
 }

@@ -1,8 +1,13 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
 import { TesseraeError } from '../errors';
 import { nearestName } from '../models/validation';
 import { ByteTokenizer } from './byte_tokenizer';
 import { JsonTokenizer, TOKENIZER_JSON } from './json_tokenizer';
+import type { NamedRoles } from './token_roles';
 import type { Tokenizer } from './tokenizer';
+import { readSide } from './tokenizer_folder';
+import { otherTokenizerIn, pairIn, pairOf, tokenizerJsonOf, type VocabularyFiles } from './vocabulary_files';
 
 /** Names of the tokenizers that checkpoints and token files may ask for. */
 export const TOKENIZER_NAMES = ['byte', TOKENIZER_JSON] as const;
@@ -19,14 +24,34 @@ export async function tokenizerNamed(name: string, file: string): Promise<Tokeni
 }
 
 /**
- * The tokenizer that a person names: `byte`, or the path of a tokenizer.json.
+ * The tokenizer of a folder: its tokenizer.json, or else its vocab.json and merges.txt. Undefined when it has neither.
  *
- * @throws TesseraeError `ERR_DATA` when that file can't be read or used.
+ * @throws TesseraeError `ERR_DATA` when they can't be read or used, or one of the two is missing.
  */
-export async function openTokenizer(given: string): Promise<Tokenizer> {
-  if (given === 'byte') return new ByteTokenizer();
+export async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {
+  const file = path.join(folder, TOKENIZER_JSON);
+  if (await is(file, 'isFile')) return JsonTokenizer.fromFile(file);
+  const pair = await pairIn(folder);
+  return pair && ofPair(pair);
+}
+
+/**
+ * The tokenizer that a person names: `byte`; or a tokenizer.json, a vocab.json with a merges.txt beside it, or a folder
+ * with either.
+ *
+ * @param named - tokens that the person names for their roles, in place of what files say.
+ * @throws TesseraeError `ERR_DATA` when it can't be read or used, `ERR_CONFIG` for a named token that it does not have.
+ */
+export async function openTokenizer(given: string, named: NamedRoles = {}): Promise<Tokenizer> {
+  if (given === 'byte') return bytes(named);
+  const file = (await is(given, 'isDirectory')) ? path.join(given, TOKENIZER_JSON) : given;
+  const pair =
+    file === given ? await pairOf(given) : (await is(file, 'isFile')) ? undefined : await pairIn(given);
+  if (pair) return ofPair(pair, named);
+  if (file !== given && !(await is(file, 'isFile'))) throw await noTokenizer(given);
   try {
-    return await JsonTokenizer.fromFile(given);
+    const tokenizer = await JsonTokenizer.fromFile(file);
+    return Object.keys(named).length === 0 ? tokenizer : await withRoles(tokenizer, file, named);
   } catch (error) {
     if (!(error instanceof TesseraeError) || nearestName(given, ['byte']) === undefined) throw error;
     throw new TesseraeError('ERR_DATA', `there is no tokenizer '${given}': did you mean byte?`, {
@@ -35,6 +60,44 @@ export async function openTokenizer(given: string): Promise<Tokenizer> {
     });
   }
 }
+
+function bytes(named: NamedRoles): Tokenizer {
+  const [role] = Object.keys(named);
+  if (role === undefined) return new ByteTokenizer();
+  throw new TesseraeError(
+    'ERR_CONFIG',
+    `${role} has no meaning for bytes, each of which may stand in a text: leave it out, or give a tokenizer.json`,
+    { details: { path: role } },
+  );
+}
+
+async function withRoles({ json }: JsonTokenizer, file: string, named: NamedRoles): Promise<Tokenizer> {
+  return new JsonTokenizer(json, file, await readSide(json, file, named));
+}
+
+async function ofPair(pair: VocabularyFiles, named: NamedRoles = {}): Promise<Tokenizer> {
+  const json = await tokenizerJsonOf(pair);
+  return new JsonTokenizer(json, pair.vocabulary, await readSide(json, pair.vocabulary, named));
+}
+
+async function noTokenizer(folder: string): Promise<TesseraeError> {
+  const other = await otherTokenizerIn(folder);
+  return new TesseraeError(
+    'ERR_DATA',
+    `the folder '${folder}' has neither a ${TOKENIZER_JSON} nor a vocab.json and merges.txt` +
+      (other === undefined
+        ? ''
+        : `, but '${other}': make a ${TOKENIZER_JSON} of it with Python: from transformers import AutoTokenizer as T; ` +
+          "T.from_pretrained('FROM').save_pretrained('TO')"),
+    { details: { path: folder } },
+  );
+}
+
+const is = (name: string, kind: 'isFile' | 'isDirectory'): Promise<boolean> =>
+  stat(name).then(
+    (found) => found[kind](),
+    () => false,
+  );
 
 /** What is known of the tokenizer that made a file. */
 export interface TokenizerIdentity {

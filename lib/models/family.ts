@@ -10,8 +10,8 @@ export interface BaseConfig {
   readonly nPositions: number;
   /** Token that starts a text, or null. */
   readonly bosTokenId: number | null;
-  /** Token that ends a text, or null. */
-  readonly eosTokenId: number | null;
+  /** Token that ends a text, several of them, or null. */
+  readonly eosTokenId: number | readonly number[] | null;
   /** Whether targets are given for each position instead of being the next tokens. */
   readonly isEncoder: boolean;
   /** Whether a position sees only itself and earlier ones. */

@@ -3,16 +3,13 @@ import { count, GraphBuilder, head, normal, ones, sinusoidal, vocabulary } from 
 import { width, zeros, type Value } from '../graph/builder';
 import type { Family } from './family';
 import {
-  fromHuggingFace,
-  GPT2_MODEL_TYPES,
   gpt2Schema,
   gpt2Synonyms,
   resolveGPT2Config,
-  toHuggingFace,
-  whatIsOwn,
   type GPT2Config,
   type GPT2Options,
 } from './gpt2_config';
+import { fromHuggingFace, GPT2_MODEL_TYPES, toHuggingFace, whatIsOwn } from './gpt2_config_file';
 
 /**
  * GPT-2 (Radford et al. 2019) as a Graph: token, type and position embeddings, nLayer blocks of attention and MLP with
@@ -72,9 +69,9 @@ export function gpt2(options: GPT2Options): Graph {
 
   // Residual branches start smaller the deeper the model, as GPT-2 does: std / sqrt(2 · nLayer).
   const residualScale = 1 / Math.sqrt(2 * c.nLayer);
-  const attention = (name: string, y: Value): Value => {
+  const attention = (name: string, y: Value, scale: object): Value => {
     const packed = linear(`${name}.c_attn`, y, embd, qkv);
-    const mixing = { causal: c.isCausal, dropout: c.attnPdrop };
+    const mixing = { causal: c.isCausal, dropout: c.attnPdrop, ...scale };
     const mixed = g.node('attention', name, { qkv: packed, lengths, starts }, mixing);
     const out = linear(`${name}.c_proj`, mixed, heads, embd, residualScale);
     return dropout(`${name}.resid_dropout`, out, c.residPdrop);
@@ -91,7 +88,8 @@ export function gpt2(options: GPT2Options): Graph {
     x = post ? norm(normName, sum) : sum;
   };
   for (let i = 0; i < c.nLayer; i++) {
-    residual(`transformer.h.${i}.attn`, `transformer.h.${i}.ln_1`, attention);
+    const scale = attentionScale(c, i);
+    residual(`transformer.h.${i}.attn`, `transformer.h.${i}.ln_1`, (name, y) => attention(name, y, scale));
     residual(`transformer.h.${i}.mlp`, `transformer.h.${i}.ln_2`, mlp);
   }
   if (c.normalization === 'pre') x = norm('transformer.ln_f', x);
@@ -103,6 +101,14 @@ export function gpt2(options: GPT2Options): Graph {
   const targets = g.input('targets', [BATCH, TIME], allowed);
   const loss = g.node('cross_entropy', 'loss', { logits, targets }, { ignoreIndex: c.ignoreIndex });
   return g.build({ loss, logits, logProbs });
+}
+
+/** What attention scores of a block are multiplied by, where that is not the operation's default of 1 / √headDim. */
+function attentionScale(c: GPT2Config, block: number): { readonly scale?: number } {
+  if (c.scaleAttnWeights && !c.scaleAttnByInverseLayerIdx) return {};
+  const divisor =
+    (c.scaleAttnWeights ? Math.sqrt(c.headDim) : 1) * (c.scaleAttnByInverseLayerIdx ? block + 1 : 1);
+  return { scale: 1 / divisor };
 }
 
 /** GPT-2 as a model family. */

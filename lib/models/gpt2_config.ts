@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { parseConfig, show } from './validation';
+import { parseConfig } from './validation';
 
-const ACTIVATIONS = [
+/** The activations that there are. */
+export const ACTIVATIONS = [
   'gelu',
   'gelu_new',
   'relu',
@@ -24,6 +25,10 @@ export interface GPT2Config {
   readonly nLayer: number;
   /** Attention heads of a block. Default 12. */
   readonly nHead: number;
+  /** Whether attention scores are divided by √headDim. Default true. */
+  readonly scaleAttnWeights: boolean;
+  /** Whether the attention scores of block l, counted from 0, are divided by l + 1 as well. Default false. */
+  readonly scaleAttnByInverseLayerIdx: boolean;
   /** Width of one head. Default nEmbd ÷ nHead; must be given when that doesn't divide. */
   readonly headDim: number;
   /** Width inside the MLP. Default 4 · nEmbd. */
@@ -42,10 +47,10 @@ export interface GPT2Config {
   readonly initializerRange: number;
   /** Whether the output head is the token embedding itself. Default true. */
   readonly tieWordEmbeddings: boolean;
-  /** Token that starts a text, or null. Default 50256 where the vocabulary has it, else null. */
+  /** Token that starts a text, or null. Default 50256 for a vocabulary of GPT-2's size (50257 to 50304), else null. */
   readonly bosTokenId: number | null;
-  /** Token that ends a text, or null. Default 50256 where the vocabulary has it, else null. */
-  readonly eosTokenId: number | null;
+  /** Token that ends a text, several of them, or null. Default 50256 for a vocabulary of GPT-2's size, else null. */
+  readonly eosTokenId: number | readonly number[] | null;
   /** Bidirectional attention and a loss on every position, whose targets are given, not shifted. Default false. */
   readonly isEncoder: boolean;
   /** Whether a position sees only itself and earlier ones. Default !isEncoder. */
@@ -72,9 +77,16 @@ export type GPT2Options = Partial<Omit<GPT2Config, 'nInner'>> & {
   readonly nCtx?: number;
 };
 
+/** Tokens that may end a text. */
+const MOST_END_TOKENS = 100;
+
 const size = (limit: number, what: string) => z.int().min(1).max(limit).describe(what);
 const probability = (what: string) => z.number().min(0).lt(1).default(0.1).describe(what);
 const tokenId = (what: string) => z.int().min(0).nullable().optional().describe(what);
+
+/** <|endoftext|>, the last of GPT-2's 50,257 tokens, whose vocabulary is often rounded up to a multiple of 64. */
+const GPT2_END = 50_256;
+const GPT2_ROUNDED = 50_304;
 
 /** Validates GPT2Options and fills in the defaults that depend on nothing else. */
 export const gpt2Schema = z.strictObject({
@@ -85,6 +97,11 @@ export const gpt2Schema = z.strictObject({
   nLayer: size(1000, 'Number of blocks').default(12),
   nHead: size(1024, 'Attention heads of a block').default(12),
   headDim: size(1024, 'Width of one head (default nEmbd / nHead)').optional(),
+  scaleAttnWeights: z.boolean().default(true).describe('Attention scores are divided by √headDim'),
+  scaleAttnByInverseLayerIdx: z
+    .boolean()
+    .default(false)
+    .describe('Attention scores of block l, from 0, are divided by l + 1 as well'),
   nInner: size(2 ** 18, 'Width inside the MLP (default 4 nEmbd)')
     .nullable()
     .optional(),
@@ -100,8 +117,12 @@ export const gpt2Schema = z.strictObject({
     .describe('Added to the variance in each layer norm'),
   initializerRange: z.number().min(0).max(10).default(0.02).describe('Standard deviation of initial weights'),
   tieWordEmbeddings: z.boolean().default(true).describe('The output head is the token embedding'),
-  bosTokenId: tokenId('Token that starts a text (default 50256 where the vocabulary has it)'),
-  eosTokenId: tokenId('Token that ends a text (default 50256 where the vocabulary has it)'),
+  bosTokenId: tokenId('Token that starts a text (default 50256 for 50257 to 50304 tokens)'),
+  eosTokenId: z
+    .union([z.int().min(0), z.array(z.int().min(0)).min(1).max(MOST_END_TOKENS)])
+    .nullable()
+    .optional()
+    .describe('Token that ends a text, or several (default 50256 for 50257 to 50304 tokens)'),
   isEncoder: z.boolean().default(false).describe('Bidirectional attention, a loss on every position'),
   isCausal: z.boolean().optional().describe('Positions see only earlier ones (default: not isEncoder)'),
   nTypes: z
@@ -186,12 +207,13 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
     );
   if (ignoreIndex >= 0 && ignoreIndex < vocabSize)
     refuse('ignoreIndex', `${ignoreIndex} is a token of the vocabulary: use a negative number, such as -100`);
-  const token = (field: 'bosTokenId' | 'eosTokenId'): number | null => {
-    const id = given[field];
-    if (id === undefined) return vocabSize > 50256 ? 50256 : null;
-    if (id !== null && id >= vocabSize)
-      refuse(field, `${id} is not in the vocabulary: it must be below vocabSize ${vocabSize}, or null`);
-    return id;
+  const token = <Field extends 'bosTokenId' | 'eosTokenId'>(field: Field): GPT2Config[Field] => {
+    const ids = given[field];
+    if (ids === undefined) return vocabSize > GPT2_END && vocabSize <= GPT2_ROUNDED ? GPT2_END : null;
+    const beyond = [ids].flat().find((id) => id !== null && id >= vocabSize);
+    if (beyond !== undefined)
+      refuse(field, `${beyond} is not in the vocabulary: it must be below vocabSize ${vocabSize}, or null`);
+    return ids as GPT2Config[Field];
   };
   return {
     vocabSize,
@@ -200,6 +222,8 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
     nLayer: given.nLayer,
     nHead,
     headDim: given.headDim ?? nEmbd / nHead,
+    scaleAttnWeights: given.scaleAttnWeights,
+    scaleAttnByInverseLayerIdx: given.scaleAttnByInverseLayerIdx,
     nInner: given.nInner ?? 4 * nEmbd,
     activationFunction: given.activationFunction,
     residPdrop: given.residPdrop,
@@ -234,160 +258,5 @@ function divisionRemedies(
     nEmbd: [below, below + nHead].filter((width) => width > 0),
     nHead: nEmbd % more === 0 ? [fewer, more] : [fewer],
     headDim: Math.ceil(nEmbd / nHead / 8) * 8,
-  };
-}
-
-/** Our names → Hugging Face's, for the settings that its GPT2Config has too. */
-const HUGGING_FACE = {
-  vocabSize: 'vocab_size',
-  nPositions: 'n_positions',
-  nEmbd: 'n_embd',
-  nLayer: 'n_layer',
-  nHead: 'n_head',
-  nInner: 'n_inner',
-  activationFunction: 'activation_function',
-  residPdrop: 'resid_pdrop',
-  embdPdrop: 'embd_pdrop',
-  attnPdrop: 'attn_pdrop',
-  layerNormEpsilon: 'layer_norm_epsilon',
-  initializerRange: 'initializer_range',
-  tieWordEmbeddings: 'tie_word_embeddings',
-  bosTokenId: 'bos_token_id',
-  eosTokenId: 'eos_token_id',
-} as const satisfies Partial<Record<keyof GPT2Config, string>>;
-
-/** The settings that Hugging Face has no name for; a config.json has them under `tesserae.model`. */
-const OWN = [
-  'headDim',
-  'isEncoder',
-  'isCausal',
-  'nTypes',
-  'nStypes',
-  'positions',
-  'normalization',
-  'ignoreIndex',
-] as const satisfies readonly (keyof GPT2Config)[];
-
-/** Hugging Face's names of the same setting (GPT2Config.attribute_map, and n_ctx of older files). */
-const HUGGING_FACE_ALIASES: Readonly<Record<string, string>> = {
-  hidden_size: 'n_embd',
-  max_position_embeddings: 'n_positions',
-  num_attention_heads: 'n_head',
-  num_hidden_layers: 'n_layer',
-  n_ctx: 'n_positions',
-};
-
-/** Hugging Face's names of activations that compute the same function as one of ours. */
-const HUGGING_FACE_ACTIVATIONS: Readonly<Record<string, GPT2Config['activationFunction']>> = {
-  swish: 'silu',
-  gelu_python: 'gelu',
-  gelu_pytorch_tanh: 'gelu_new',
-  gelu_accurate: 'gelu_new',
-  gelu_python_tanh: 'gelu_new',
-  gelu_fast: 'gelu_new',
-};
-
-/** Variants of Hugging Face's GPT-2 that compute something else; a file that asks for one is refused. */
-const REFUSED: Readonly<Record<string, unknown>> = {
-  scale_attn_weights: false,
-  scale_attn_by_inverse_layer_idx: true,
-  reorder_and_upcast_attn: true,
-  add_cross_attention: true,
-  is_encoder_decoder: true,
-};
-
-/** `model_type` of a model that Hugging Face's GPT-2 can't compute, so that nothing loads it as one. */
-const OWN_MODEL_TYPE = 'tesserae_gpt2';
-export const GPT2_MODEL_TYPES: readonly string[] = ['gpt2', OWN_MODEL_TYPE];
-
-/**
- * Reads a Hugging Face config.json of a GPT-2.
- *
- * @param json - the parsed file; keys that the model doesn't need are kept in `rest`, not refused. Token ids that are
- * not in the vocabulary, as small models made from GPT-2's defaults have, become null.
- * @throws TesseraeError `ERR_CONFIG` for another `model_type` and for variants that would compute something else.
- */
-export function fromHuggingFace(json: unknown): { config: GPT2Config; rest: Record<string, unknown> } {
-  if (typeof json !== 'object' || json === null || Array.isArray(json))
-    throw new TesseraeError('ERR_CONFIG', 'the configuration must hold an object', { details: { path: '' } });
-  const rest = new Map<string, unknown>(Object.entries(json));
-  const take = (key: string): unknown => {
-    const value = rest.get(key);
-    rest.delete(key);
-    return value;
-  };
-  const refuse = (path: string, message: string): never => {
-    throw new TesseraeError('ERR_CONFIG', `${path} ${message}`, { details: { path } });
-  };
-
-  const modelType = rest.get('model_type') ?? 'gpt2';
-  if (typeof modelType !== 'string' || !GPT2_MODEL_TYPES.includes(modelType))
-    refuse('model_type', `must be 'gpt2', not ${show(modelType)}`);
-  for (const [key, value] of Object.entries(REFUSED))
-    if (rest.get(key) === value) refuse(key, `${String(value)} is a variant of GPT-2 that is not supported`);
-  const pruned = rest.get('pruned_heads') ?? {};
-  if (typeof pruned !== 'object' || Object.keys(pruned).length > 0)
-    refuse('pruned_heads', 'is not supported: all heads of a block must be there');
-  for (const [alias, name] of Object.entries(HUGGING_FACE_ALIASES)) {
-    if (!rest.has(alias)) continue;
-    const value = take(alias);
-    if (rest.has(name) && rest.get(name) !== value)
-      refuse(alias, `${show(value)} and ${name} ${show(rest.get(name))} are names of one setting`);
-    rest.set(name, value);
-  }
-
-  let options: Record<string, unknown> = {};
-  for (const [ours, theirs] of Object.entries(HUGGING_FACE))
-    if (rest.has(theirs)) options[ours] = take(theirs);
-  const activation = options['activationFunction'];
-  if (typeof activation === 'string')
-    options['activationFunction'] = HUGGING_FACE_ACTIVATIONS[activation] ?? activation;
-  const vocabSize = options['vocabSize'];
-  for (const key of ['bosTokenId', 'eosTokenId']) {
-    const id = options[key];
-    if (typeof id === 'number' && typeof vocabSize === 'number' && id >= vocabSize) options[key] = null;
-  }
-  const block = rest.get('tesserae');
-  const own = typeof block === 'object' && block !== null && 'model' in block ? block.model : undefined;
-  if (own !== undefined) {
-    if (typeof own !== 'object' || own === null) refuse('tesserae.model', 'must be an object');
-    // A spread makes `__proto__` a key like others, which is then refused as unknown.
-    options = { ...options, ...own };
-  }
-  rest.delete('tesserae');
-  return { config: resolveGPT2Config(options, ''), rest: Object.fromEntries(rest) };
-}
-
-/** The setting because of which Hugging Face's GPT-2 can't compute a model, such as `positions none`; undefined if it can. */
-export function whatIsOwn(config: GPT2Config): string | undefined {
-  const portable: Partial<GPT2Config> = {
-    ...{
-      isCausal: true,
-      isEncoder: false,
-      nTypes: 0,
-      nStypes: 0,
-      positions: 'learned',
-      normalization: 'pre',
-    },
-    headDim: config.nEmbd / config.nHead,
-  };
-  const own = OWN.find((key) => portable[key] !== undefined && portable[key] !== config[key]);
-  return own && `${own} ${String(config[own])}`;
-}
-
-/**
- * The Hugging Face config.json of a model. Where Hugging Face's GPT-2 computes the same function, `model_type` is 'gpt2';
- * a model that uses more (types, post norm, other positions, an encoder) gets a type of its own, so that nothing loads
- * it as something else. What Hugging Face has no name for stands under `tesserae.model`.
- */
-export function toHuggingFace(config: GPT2Config): Record<string, unknown> & { tesserae: { model: object } } {
-  const portable = whatIsOwn(config) === undefined;
-  return {
-    ...(portable ? { architectures: ['GPT2LMHeadModel'] } : {}),
-    model_type: portable ? 'gpt2' : OWN_MODEL_TYPE,
-    ...Object.fromEntries(
-      Object.entries(HUGGING_FACE).map(([ours, theirs]) => [theirs, config[ours as 'nEmbd']]),
-    ),
-    tesserae: { model: Object.fromEntries(OWN.map((key) => [key, config[key]])) },
   };
 }

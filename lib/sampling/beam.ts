@@ -1,15 +1,17 @@
 import type { Model } from '../models/model';
 import { TesseraeError } from '../errors';
+import { sessionInputs, type RowContext } from './constraints';
 import { prefill } from './draw';
-import type { ResolvedOptions } from './options';
-import type { FinishReason } from './sequence';
-import type { Visit } from '../native';
+import { maskOf } from './masks';
+import type { MaskedSequence, ResolvedOptions } from './options';
+import type { FinishReason, TokenizedPrompt } from './sequence';
+import type { NativeSession, Visit } from '../native';
 
 /** A way to go on from one prompt. */
 interface Hypothesis {
   /** New tokens. */
   readonly tokens: readonly number[];
-  /** Sum of their log-probabilities. */
+  /** Sum of their log-probabilities, as the options change them. */
   readonly logprob: number;
 }
 
@@ -32,22 +34,23 @@ const NEVER = -1e9;
 
 /**
  * Beam search as Hugging Face's `generate` does it: numBeams hypotheses of each prompt go on side by side; those that
- * end are kept by score. All rows take the same number of steps.
+ * end are kept by score. Biases, masks and penalties change the log-probabilities, which are not normalized again; a beam
+ * that may have no token ends without a result. All rows take the same number of steps.
  *
- * @param prompts - at least one token each.
  * @param isAborted - asked before the first step and after each.
- * @returns of each prompt its best numReturnSequences, the best first.
- * @throws TesseraeError `ERR_CONFIG` where a prompt and its new tokens are more than nPositions.
+ * @returns of each prompt its best numReturnSequences, or as many as there are, the best first.
+ * @throws TesseraeError `ERR_CONFIG` where a prompt and its new tokens are more than nPositions, `ERR_DATA` where none of a
+ * prompt's beams may have a token.
  */
 export async function beamSearch(
   model: Model,
-  prompts: readonly (readonly number[])[],
+  prompts: readonly TokenizedPrompt[],
   options: ResolvedOptions,
   isAborted: () => boolean,
 ): Promise<Beam[][]> {
   const { numBeams, maxNewTokens, numReturnSequences } = options;
   const { nPositions } = model.config;
-  const longest = prompts.reduce((most, { length }) => Math.max(most, length), 0);
+  const longest = prompts.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   if (longest + maxNewTokens - 1 > nPositions)
     throw new TesseraeError(
       'ERR_CONFIG',
@@ -56,24 +59,31 @@ export async function beamSearch(
       { details: { path: 'maxNewTokens' } },
     );
   if (isAborted()) return prompts.map(() => Array<Beam>(numReturnSequences).fill(NOTHING));
-  const searches = prompts.map(() => new Search(options));
-  const rows = prompts.length * numBeams;
+  const searches = prompts.map((prompt) => new Search(prompt, options));
+  const rows = prompts.flatMap(({ tokens }) =>
+    Array<RowContext>(numBeams).fill({ tokens, context: tokens, last: tokens.length + maxNewTokens - 1 }),
+  );
+  const { promptTypes, ...inputs } = sessionInputs(options, model.config, rows);
   const session = await model.native.createSession({
-    rows,
+    rows: rows.length,
     cache: nPositions,
-    seeds: Array<number>(rows).fill(0),
-    settings: Array(rows).fill({ ...options, temperature: 0, maxNewTokens: 10_000_000 }),
-    features: { logProbs: candidatesOf(options) },
+    seeds: rows.map(() => 0),
+    settings: rows.map(() => ({ ...options, temperature: 0, maxNewTokens: 10_000_000 })),
+    ...inputs,
+    features: { ...inputs.features, filter: false, beams: true, logProbs: candidatesOf(options) },
   });
   try {
-    const contexts = prompts.flatMap((prompt) => Array<readonly number[]>(numBeams).fill(prompt));
-    await prefill(session, contexts, nPositions);
+    await prefill(
+      session,
+      rows.map(({ context }) => context),
+      nPositions,
+      promptTypes,
+    );
     for (let length = 1; length <= maxNewTokens; length++) {
-      const visit = await session.decode(1);
-      if (visit.finished.includes('none'))
-        throw new TesseraeError('ERR_DATA', 'no token can be chosen: no logit of the model is finite');
+      const mask = options.tokenMask ? await maskOfBeams(session, model, searches, options) : undefined;
+      const visit = await session.decode(1, mask);
       const moves = searches.map((search, i) => search.step(visit, i * numBeams, length));
-      if (isAborted() || searches.every(({ done }) => done)) break;
+      if (isAborted() || length === maxNewTokens || searches.every(({ done }) => done)) break;
       const parents = moves.flatMap((beams, i) => beams.map(({ parent }) => i * numBeams + parent));
       const tokens = moves.flatMap((beams) => beams.map(({ token }) => token));
       await session.redirect(Int32Array.from(parents), Int32Array.from(tokens));
@@ -81,7 +91,15 @@ export async function beamSearch(
   } finally {
     session.dispose();
   }
-  return searches.map((search) => search.best(numReturnSequences));
+  return searches.map((search, prompt) => {
+    const best = search.best(numReturnSequences);
+    if (best.length > 0) return best;
+    throw new TesseraeError(
+      'ERR_DATA',
+      `prompt ${prompt}: no token can be chosen: the options allow none, or no logit of those is finite`,
+      { details: { row: prompt } },
+    );
+  });
 }
 
 /** Continuations of each beam that are looked at: enough for numBeams to go on when others end. */
@@ -89,13 +107,27 @@ function candidatesOf({ numBeams, eosTokens, stopTokens }: ResolvedOptions): num
   return Math.max(2, 1 + eosTokens.length + stopTokens.length) * numBeams;
 }
 
+async function maskOfBeams(
+  session: NativeSession,
+  model: Model,
+  searches: readonly Search[],
+  options: ResolvedOptions,
+): Promise<Uint32Array> {
+  const batch = searches.flatMap((search, prompt) => search.sequences(prompt));
+  // One beam of several may have no way to go on.
+  return maskOf(session, batch, { ...options, vocabSize: model.config.vocabSize, isOpen: () => false });
+}
+
 /** The beams of one prompt. */
 class Search {
   done = false;
-  private running: Candidate[];
+  private running: readonly Candidate[];
   private ended: Beam[] = [];
 
-  constructor(private readonly options: ResolvedOptions) {
+  constructor(
+    private readonly prompt: TokenizedPrompt,
+    private readonly options: ResolvedOptions,
+  ) {
     // All beams begin alike: but for the first, none may go on from there.
     this.running = Array.from({ length: options.numBeams }, (_, i) => ({
       tokens: [],
@@ -105,50 +137,82 @@ class Search {
     }));
   }
 
+  /** Its beams as `tokenMask` sees them. */
+  sequences(prompt: number): MaskedSequence[] {
+    return this.running.map(({ tokens }, sequence) => ({
+      prompt,
+      sequence,
+      tokens: [...this.prompt.tokens, ...tokens],
+    }));
+  }
+
   /** Takes the likeliest continuations of its rows; returns which rows go on, with which tokens. */
   step(visit: Visit, firstRow: number, length: number): readonly Candidate[] {
-    const { numBeams, eosTokens, stopTokens, maxNewTokens } = this.options;
-    const k = candidatesOf(this.options);
-    const candidates = this.running
-      .flatMap((beam, parent) =>
-        Array.from({ length: k }, (_, i): Candidate => {
-          const at = (firstRow + parent) * k + i;
-          const token = visit.topTokens[at] ?? -1;
-          const logprob = beam.logprob + (visit.topLogProbs[at] ?? -Infinity);
-          return { tokens: [...beam.tokens, token], logprob, parent, token };
-        }),
-      )
-      .filter(({ token }) => token >= 0)
-      .sort((a, b) => b.logprob - a.logprob || a.parent - b.parent || a.token - b.token)
-      .slice(0, k);
-    const reasonOf = (token: number): Beam['finishReason'] | undefined =>
-      eosTokens.includes(token) ? 'eos' : stopTokens.includes(token) ? 'stop' : undefined;
-    if (!this.done) {
+    const { numBeams } = this.options;
+    if (this.done) return this.running.map((beam, parent) => ({ ...beam, parent, token: 0 }));
+    const going: Candidate[] = [];
+    const candidates = this.candidates(visit, firstRow);
+    for (const [i, candidate] of candidates.entries()) {
       // Only those among the numBeams likeliest may end.
-      candidates.slice(0, numBeams).forEach((candidate) => {
-        const finishReason = reasonOf(candidate.token) ?? (length === maxNewTokens ? 'length' : undefined);
-        if (finishReason && candidate.logprob > NEVER / 2) this.end(candidate, finishReason, length);
-      });
+      if (i >= numBeams && going.length === numBeams) break;
+      const ending = this.endingOf(candidate.tokens, length);
+      const finishReason = ending ?? (length === this.options.maxNewTokens ? 'length' : undefined);
+      if (i < numBeams && finishReason && candidate.logprob > NEVER / 2)
+        this.end(candidate, finishReason, length);
+      if (ending === undefined && going.length < numBeams) going.push(candidate);
     }
-    const going = candidates.filter(({ token }) => reasonOf(token) === undefined).slice(0, numBeams);
-    // A vocabulary may have too few tokens that do not end: the last beam goes on more than once, never to win.
-    while (going.length < numBeams)
-      going.push({ ...(going.at(-1) ?? { tokens: [], parent: 0, token: 0 }), logprob: NEVER });
+    const canGoOn = going.some(({ logprob }) => logprob > NEVER / 2);
+    // There may be too few tokens that do not end: the last beam goes on more than once, never to win.
+    const filler = going.at(-1) ?? { tokens: [], parent: 0, token: 0 };
+    while (going.length < numBeams) going.push({ ...filler, logprob: NEVER });
     this.running = going;
-    this.done ||= this.isDone(length);
+    this.done = !canGoOn || this.isDone(length);
     return going;
   }
 
   best(count: number): Beam[] {
     const rest = this.running
-      .filter(({ logprob, tokens }) => logprob > NEVER / 2 && tokens.length > 0)
+      // Those of maxNewTokens have ended.
+      .filter(({ logprob, tokens: { length } }) => {
+        return logprob > NEVER / 2 && length > 0 && length < this.options.maxNewTokens;
+      })
       .map((beam): Beam => ({
         ...beam,
         score: this.score(beam.logprob, beam.tokens.length),
-        finishReason: beam.tokens.length === this.options.maxNewTokens ? 'length' : 'abort',
+        finishReason: 'abort',
       }));
     const all = this.ended.length >= count ? this.ended : [...this.ended, ...rest].sort(byScore);
     return all.slice(0, count);
+  }
+
+  /** The likeliest continuations, the likeliest first. */
+  private candidates(visit: Visit, firstRow: number): Candidate[] {
+    const k = candidatesOf(this.options);
+    return this.running
+      .flatMap((beam, parent) =>
+        Array.from({ length: visit.finished[firstRow + parent] === 'none' ? 0 : k }, (_, i) => {
+          const at = (firstRow + parent) * k + i;
+          const token = visit.topTokens[at] ?? -1;
+          return { beam, parent, token, logprob: beam.logprob + (visit.topLogProbs[at] ?? -Infinity) };
+        }),
+      )
+      .filter(({ token, logprob }) => token >= 0 && Number.isFinite(logprob))
+      .sort((a, b) => b.logprob - a.logprob || a.parent - b.parent || a.token - b.token)
+      .slice(0, k)
+      .map(({ beam, ...one }): Candidate => ({ ...one, tokens: [...beam.tokens, one.token] }));
+  }
+
+  /** Why it ends with the last of its tokens, if it does. */
+  private endingOf(tokens: readonly number[], length: number): 'eos' | 'stop' | undefined {
+    const { eosTokens, stopTokens, stop, maxNewTokens } = this.options;
+    const last = tokens.at(-1) ?? -1;
+    if (eosTokens.includes(last)) return 'eos';
+    if (stopTokens.includes(last)) return 'stop';
+    if (stop.length === 0) return undefined;
+    const decoder = this.prompt.decoder();
+    const text = tokens.map((token) => decoder.push(token)).join('');
+    const whole = length === maxNewTokens ? text + decoder.end() : text;
+    return stop.some((one) => whole.includes(one)) ? 'stop' : undefined;
   }
 
   private end(hypothesis: Hypothesis, finishReason: Beam['finishReason'], length: number): void {

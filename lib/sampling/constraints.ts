@@ -6,32 +6,71 @@ import type { ResolvedOptions, TokenTypes } from './options';
 /** Words of a set of tokens, a bit a token. */
 export const maskWords = (vocabSize: number): number => Math.ceil(vocabSize / 32);
 
-/** What of a session is the same for all rows. */
-export function sessionOptions(
+/** A row of a session: a sequence, and how much of it the session reads. */
+export interface RowContext {
+  /** All its tokens so far. */
+  readonly tokens: readonly number[];
+  /** The last of them, which the session reads. */
+  readonly context: readonly number[];
+  /** Positions that it may reach, exclusive. */
+  readonly last: number;
+}
+
+/** Position in its sequence of the first token that the session reads. */
+const offsetOf = ({ tokens, context }: RowContext): number => tokens.length - context.length;
+
+/** Whether runs of tokens that may not come twice are looked for here: native code knows those of the context alone. */
+export const hasLongMemory = (options: ResolvedOptions, rows: readonly RowContext[]): boolean =>
+  options.noRepeatNgramSize > 0 && rows.some((row) => offsetOf(row) > 0);
+
+/** What a session is asked for: options, arrays, and types of the prompts' tokens. */
+export function sessionInputs(
   options: ResolvedOptions,
-  vocabSize: number,
-): Pick<SessionOptions, 'endTokens' | 'stopTokens' | 'features'> {
-  const { repetitionPenalty, frequencyPenalty, presencePenalty, topK, topP, minP } = options;
-  const { logprobs } = options;
-  const ends = options.eosTokens.length + options.stopTokens.length > 0;
+  model: { readonly vocabSize: number; readonly nPositions: number },
+  rows: readonly RowContext[],
+): Required<Pick<SessionOptions, 'endTokens' | 'stopTokens' | 'features' | 'arrays'>> & {
+  readonly promptTypes: (time: number) => Readonly<Record<string, Int32Array>>;
+} {
+  const { vocabSize, nPositions: capacity } = model;
+  const { repetitionPenalty, frequencyPenalty, presencePenalty, topK, topP, minP, logprobs } = options;
+  const known = knownOf(options, vocabSize);
+  const bias = biasOf(options, vocabSize);
+  const sets = setsOf(options, vocabSize, capacity, rows);
+  const types = typeTables(options, vocabSize, capacity, rows);
+  const longMemory = hasLongMemory(options, rows);
+  const penalties = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
   return {
     endTokens: options.eosTokens,
     stopTokens: options.stopTokens,
     features: {
-      bias: biasOf(options, vocabSize) !== undefined,
-      mask: options.tokenMask !== undefined,
-      sets: options.allowedTokens.size > 0,
-      minimum: options.minNewTokens > 0 && ends,
-      penalties: repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0,
-      ngrams: options.noRepeatNgramSize > 0,
+      known: known !== undefined,
+      bias: bias !== undefined,
+      mask: options.tokenMask !== undefined || longMemory,
+      sets: sets?.room ?? 0,
+      minimum: options.minNewTokens > 0 && options.eosTokens.length + options.stopTokens.length > 0,
+      penalties,
+      ngrams: options.noRepeatNgramSize > 0 && !longMemory,
       filter: options.temperature > 0 && (topK > 0 || topP < 1 || minP > 0),
       logProbs: logprobs === false ? -1 : Number(logprobs === true ? 0 : logprobs),
     },
+    arrays: {
+      ...(known ? { known } : {}),
+      ...(bias ? { bias } : {}),
+      ...(sets ? { sets: sets.sets, setAt: sets.setAt } : {}),
+      ...(penalties ? pastOf(rows) : {}),
+      ...types.arrays,
+    },
+    promptTypes: types.prompt,
   };
 }
 
+/** 0 for each token and −∞ for each id without one, (vocabSize); undefined where all have one. */
+function knownOf({ tokens }: ResolvedOptions, vocabSize: number): Float32Array | undefined {
+  return tokens < vocabSize ? new Float32Array(vocabSize).fill(-Infinity, tokens) : undefined;
+}
+
 /** Biases and suppressed tokens, (vocabSize); undefined when there are none. */
-export function biasOf(options: ResolvedOptions, vocabSize: number): Float32Array | undefined {
+function biasOf(options: ResolvedOptions, vocabSize: number): Float32Array | undefined {
   if (options.logitBias.size + options.suppressTokens.length === 0) return undefined;
   const bias = new Float32Array(vocabSize);
   for (const [id, value] of options.logitBias) bias[id] = value;
@@ -39,31 +78,42 @@ export function biasOf(options: ResolvedOptions, vocabSize: number): Float32Arra
   return bias;
 }
 
-/**
- * Sets of allowed tokens and which one each row's positions take.
- *
- * @param offsets - of each row, the sequence's position of the first one in the cache.
- * @returns undefined when no position has a set.
- */
-export function setsOf(
-  options: ResolvedOptions,
+/** Tokens that have left the context, which penalties count. */
+function pastOf(rows: readonly RowContext[]): { past: Int32Array; pastLengths: Int32Array } {
+  const pastLengths = Int32Array.from(rows, offsetOf);
+  const past = new Int32Array(pastLengths.reduce((sum, length) => sum + length, 0));
+  let at = 0;
+  for (const row of rows) {
+    const length = offsetOf(row);
+    for (let i = 0; i < length; i++) past[at++] = row.tokens[i] ?? 0;
+  }
+  return { past, pastLengths };
+}
+
+/** Sets of allowed tokens, which one each row's positions take, and the room for sets; undefined when none has one. */
+function setsOf(
+  { allowedTokens }: ResolvedOptions,
   vocabSize: number,
   capacity: number,
-  offsets: readonly number[],
-): { sets: Int32Array; setAt: Int32Array } | undefined {
-  if (options.allowedTokens.size === 0) return undefined;
+  rows: readonly RowContext[],
+): { sets: Int32Array; setAt: Int32Array; room: number } | undefined {
+  if (allowedTokens.size === 0) return undefined;
   const words = maskWords(vocabSize);
-  const setAt = new Int32Array(offsets.length * capacity).fill(-1);
+  // A token may stand behind a full context: it is the last that the session chooses.
+  const places = capacity + 1;
+  const setAt = new Int32Array(rows.length * places).fill(-1);
   const known = new Map<readonly number[], number>();
-  offsets.forEach((offset, row) => {
-    for (const [position, ids] of options.allowedTokens) {
-      const at = position - offset;
-      if (at < 0 || at >= capacity) continue;
+  rows.forEach((row, r) => {
+    const offset = offsetOf(row);
+    for (let at = row.context.length; at < places; at++) {
+      const ids = allowedTokens.get(offset + at);
+      if (!ids) continue;
       const set = known.get(ids) ?? known.size;
       known.set(ids, set);
-      setAt[row * capacity + at] = set;
+      setAt[r * places + at] = set;
     }
   });
+  if (known.size === 0) return undefined;
   const sets = new Int32Array(known.size * words);
   for (const [ids, set] of known) {
     for (const id of ids) {
@@ -71,7 +121,8 @@ export function setsOf(
       sets[at] = (sets[at] ?? 0) | (1 << (id % 32));
     }
   }
-  return { sets, setAt };
+  // Few sizes, so that sessions share programs.
+  return { sets, setAt, room: 2 ** Math.ceil(Math.log2(known.size)) };
 }
 
 /** The type of one token. */
@@ -85,17 +136,12 @@ function typeOf(name: string, rule: TokenTypes, token: number, position: number)
   );
 }
 
-/**
- * Types of the tokens of prompts, and tables of those to come.
- *
- * @param contexts - tokens of each row, whose first one has position `offsets[row]` of its sequence.
- * @param last - positions that each row may reach, exclusive.
- */
-export function typeTables(
+/** Types of the tokens of prompts, and tables of those to come. */
+function typeTables(
   options: ResolvedOptions,
   vocabSize: number,
   capacity: number,
-  rows: readonly { readonly context: readonly number[]; readonly offset: number; readonly last: number }[],
+  rows: readonly RowContext[],
 ): {
   readonly arrays: Readonly<Record<string, Int32Array>>;
   readonly prompt: (time: number) => Readonly<Record<string, Int32Array>>;
@@ -109,8 +155,9 @@ export function typeTables(
     arrays[`${name}Of`] = 'byToken' in rule ? Int32Array.from(rule.byToken) : new Int32Array(vocabSize);
     const at = new Int32Array(rows.length * capacity).fill(-1);
     if ('byPosition' in rule)
-      rows.forEach(({ offset, last }, row) => {
-        for (let i = 0; i < capacity && offset + i < last; i++)
+      rows.forEach((one, row) => {
+        const offset = offsetOf(one);
+        for (let i = 0; i < capacity && offset + i < one.last; i++)
           at[row * capacity + i] = typeOf(name, rule, 0, offset + i);
       });
     arrays[`${name}At`] = at;
@@ -119,8 +166,9 @@ export function typeTables(
     Object.fromEntries(
       rules.map(([name, rule]) => {
         const values = new Int32Array(rows.length * time);
-        rows.forEach(({ context, offset }, row) => {
-          context.forEach((token, i) => {
+        rows.forEach((one, row) => {
+          const offset = offsetOf(one);
+          one.context.forEach((token, i) => {
             values[row * time + i] = typeOf(name, rule, token, offset + i);
           });
         });

@@ -1,8 +1,9 @@
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
 import { MOST_VISIT, type NativeSession } from '../native';
-import { biasOf, maskWords, sessionOptions, setsOf, typeTables } from './constraints';
-import type { MaskedSequence, ResolvedOptions } from './options';
+import { hasLongMemory, sessionInputs, type RowContext } from './constraints';
+import { maskOf, Repeats } from './masks';
+import type { ResolvedOptions } from './options';
 import type { Sequence } from './sequence';
 
 /** Tokens of the first visit to native code, for a quick start. */
@@ -38,38 +39,39 @@ async function* fillCache(
   const { nPositions: capacity, vocabSize } = model.config;
   const half = Math.max(1, Math.floor(capacity / 2));
   // A row that filled its cache has as many positions as that, and one token that found no place.
-  const contexts = sequences.map(({ tokens }) => (tokens.length > capacity ? tokens.slice(-half) : tokens));
-  const offsets = sequences.map(({ tokens }, row) => tokens.length - (contexts[row]?.length ?? 0));
-  const rows = sequences.length;
-  const bias = biasOf(options, vocabSize);
-  const types = typeTables(
-    options,
+  const rows = sequences.map(({ tokens, generated }): RowContext => ({
+    tokens,
+    context: tokens.length > capacity ? tokens.slice(-half) : tokens,
+    // The last new token is never read.
+    last: tokens.length - generated.length + options.maxNewTokens - 1,
+  }));
+  const { promptTypes, ...inputs } = sessionInputs(options, model.config, rows);
+  const repeats = hasLongMemory(options, rows)
+    ? sequences.map(({ tokens }) => new Repeats(tokens, options.noRepeatNgramSize))
+    : undefined;
+  const rules = {
+    ...options,
     vocabSize,
-    capacity,
-    sequences.map(({ tokens, generated }, row) => ({
-      context: contexts[row] ?? [],
-      offset: offsets[row] ?? 0,
-      // The last new token is never read.
-      last: tokens.length - generated.length + options.maxNewTokens - 1,
-    })),
-  );
+    ...(repeats ? { banned: (row: number) => repeats[row]?.next() ?? [] } : {}),
+    isOpen: (row: number) => sequences[row]?.finishReason === undefined,
+  };
   const session = await model.native.createSession({
-    rows,
+    rows: rows.length,
     cache: capacity,
-    seeds: sequences.map(({ seed }) => seed),
+    seeds: sequences.map(({ stream }) => stream.seed),
+    sequences: sequences.map(({ stream }) => stream.sequence),
     drawn: sequences.map(({ generated }) => generated.length),
     settings: sequences.map(() => options),
-    ...sessionOptions(options, vocabSize),
-    arrays: { ...(bias ? { bias } : {}), ...types.arrays, ...setsOf(options, vocabSize, capacity, offsets) },
+    ...inputs,
   });
   try {
-    await prefill(session, contexts, capacity, types.prompt);
-    let steps = options.tokenMask ? 1 : FIRST_VISIT;
+    const contexts = rows.map(({ context }) => context);
+    await prefill(session, contexts, capacity, promptTypes);
+    const { mask: isMasked = false } = inputs.features;
+    let steps = isMasked ? 1 : FIRST_VISIT;
     for (;;) {
       const started = performance.now();
-      const mask = options.tokenMask
-        ? await maskOf(session, sequences, options.tokenMask, vocabSize)
-        : undefined;
+      const mask = isMasked ? await maskOf(session, sequences, rules) : undefined;
       const most = sequences.reduce(
         (left, { finishReason, generated }) =>
           finishReason === undefined ? Math.max(left, options.maxNewTokens - generated.length) : left,
@@ -77,7 +79,7 @@ async function* fillCache(
       );
       const visit = await session.decode(Math.min(steps, most), mask);
       sequences.forEach((sequence, row) => {
-        sequence.take(visit, row, rows);
+        sequence.take(visit, row, rows.length);
         if (visit.finished[row] === 'none' && sequence.finishReason === undefined)
           throw noToken(sequence, row);
       });
@@ -86,8 +88,7 @@ async function* fillCache(
         ({ finishReason }, row) => finishReason === undefined && visit.finished[row] === 'running',
       );
       if (!open) return;
-      if (!options.tokenMask && performance.now() - started < SHORT_VISIT)
-        steps = Math.min(MOST_VISIT, steps * 2);
+      if (!isMasked && performance.now() - started < SHORT_VISIT) steps = Math.min(MOST_VISIT, steps * 2);
     }
   } finally {
     session.dispose();
@@ -123,46 +124,4 @@ export async function prefill(
     Int32Array.from(contexts, ({ length }) => length),
     types(time),
   );
-}
-
-/** Asks for the mask while the model computes what it will be laid over. */
-async function maskOf(
-  session: NativeSession,
-  sequences: readonly Sequence[],
-  tokenMask: (batch: readonly MaskedSequence[]) => Uint32Array,
-  vocabSize: number,
-): Promise<Uint32Array> {
-  const forward = session.forward();
-  let mask: unknown;
-  try {
-    mask = tokenMask(sequences);
-  } finally {
-    await forward;
-  }
-  const words = maskWords(vocabSize);
-  const wanted = sequences.length * words;
-  if (!(mask instanceof Uint32Array) || mask.length !== wanted)
-    throw new TesseraeError(
-      'ERR_DATA',
-      `tokenMask must return a Uint32Array of ${wanted} words, ${words} for each of ${sequences.length} sequences` +
-        (mask instanceof Uint32Array ? `, not of ${mask.length}` : ''),
-    );
-  sequences.forEach((sequence, row) => {
-    if (sequence.finishReason !== undefined) return;
-    if (allows(mask.subarray(row * words, (row + 1) * words), vocabSize)) return;
-    throw new TesseraeError(
-      'ERR_DATA',
-      `tokenMask allows no token to row ${row} (prompt ${sequence.prompt}, sequence ${sequence.sequence}): ` +
-        'set at least one of its bits',
-      { details: { row } },
-    );
-  });
-  return mask;
-}
-
-function allows(words: Uint32Array, vocabSize: number): boolean {
-  const last = words.length - 1;
-  const rest = vocabSize % 32;
-  const used = rest === 0 ? 0xffffffff : 2 ** rest - 1;
-  return words.some((word, i) => (i === last ? (word & used) !== 0 : word !== 0));
 }

@@ -1,31 +1,28 @@
 import { z } from 'zod';
-import { TesseraeError } from '../errors';
-import { abortSignal, aFunction, isArrayLike, taken } from '../models/argument_schemas';
-import { parseConfig, show } from '../models/validation';
+import { abortSignal, aFunction, taken } from '../models/argument_schemas';
+import { MOST_ENTRIES, reading } from '../models/array_likes';
+import { parseConfig } from '../models/validation';
+import {
+  allowedByPosition,
+  checkTokens,
+  ConfigError,
+  idList,
+  textList,
+  typesOf,
+  type TokenTypes,
+} from './option_lists';
+
+export type { TokenTypes };
 
 /** A sequence whose next token is about to be chosen, as `tokenMask` sees it. */
 export interface MaskedSequence {
   /** Index of its prompt, from 0. */
   readonly prompt: number;
-  /** Its index among the sequences of the prompt (numReturnSequences), from 0. */
+  /** Its index among the sequences of the prompt (numReturnSequences, or numBeams), from 0. */
   readonly sequence: number;
   /** All its tokens so far, those of the prompt first. */
   readonly tokens: readonly number[];
 }
-
-/**
- * Which type a token has: by its id (vocabSize entries), or by its position in the sequence, the first of the prompt
- * being 0. It holds for the prompt too.
- */
-export type TokenTypes =
-  | {
-      /** Type of each token of the vocabulary. */
-      readonly byToken: ArrayLike<number>;
-    }
-  | {
-      /** Type at each position. */
-      readonly byPosition: ArrayLike<number>;
-    };
 
 /** How text is generated. Defaults change nothing about the model's own probabilities. */
 export interface GenerateOptions {
@@ -47,7 +44,7 @@ export interface GenerateOptions {
   readonly frequencyPenalty?: number;
   /** Subtracted once from the logit of a token that was generated; −100 to 100. Default 0. */
   readonly presencePenalty?: number;
-  /** No run of so many tokens comes twice, prompt included. Default 0: any may. */
+  /** No run of so many tokens comes twice in a sequence, prompt included. Default 0: any may. */
   readonly noRepeatNgramSize?: number;
   /** Added to logits, by token id; −Infinity: never chosen. */
   readonly logitBias?: ReadonlyMap<number, number>;
@@ -68,20 +65,20 @@ export interface GenerateOptions {
   /** For a model with nStypes, which needs it: subtypes in [0, nStypes). */
   readonly subtypes?: TokenTypes;
   /**
-   * Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. Default: the
-   * tokenizer's token that ends a document, where it has one; `[]`: none.
+   * Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. Default:
+   * `eosTokenId` of the model's configuration, else the tokenizer's token that ends a document; `[]`: none.
    */
   readonly eosTokenId?: number | readonly number[];
   /** Likewise tokens that end it with finishReason 'stop'. */
   readonly stopTokens?: readonly number[];
   /** Texts that end a sequence with finishReason 'stop'; they are not part of the text returned. Default none. */
   readonly stop?: string | readonly string[];
-  /** Sequences of each prompt; the i-th draws as the first would with seed + i. Default 1. */
+  /** Sequences of each prompt, each with random numbers of its own; the first is what 1 would give. Default 1. */
   readonly numReturnSequences?: number;
   /**
-   * Beam search with so many beams, 1 to 64: the likeliest sequences instead of drawn ones, by the model alone. Goes with
-   * maxNewTokens, eosTokenId, stopTokens, numReturnSequences (at most numBeams), and no option that changes
-   * probabilities. Default 1: no beam search.
+   * Beam search with so many beams, 1 to 64: the likeliest sequences instead of drawn ones. Penalties, biases and what is
+   * allowed change log-probabilities, as in Hugging Face's `generate`. Goes with numReturnSequences up to numBeams, and not
+   * with temperature, topK, topP, minP and logprobs. Default 1: no beam search.
    */
   readonly numBeams?: number;
   /** Beams are ranked by their log-probability ÷ length ^ lengthPenalty: above 0 favours long ones. Default 1. */
@@ -93,12 +90,12 @@ export interface GenerateOptions {
   readonly earlyStopping?: boolean | 'never';
   /**
    * Also returns the log-probability of each token, and with a number from 1 to 20 the so many likeliest ones: by the
-   * model alone, before all of the above. Default false.
+   * model alone, before all of the above; ids without a token count as if the model had none of them. Default false.
    */
   readonly logprobs?: boolean | number;
   /**
-   * The same seed gives the same tokens on the same device, whatever is generated beside it; an integer in [0, 2^53).
-   * Default: a random one.
+   * The same seed gives a prompt the same tokens on the same device, whatever is generated beside it; an integer in
+   * [0, 2^53). Default: random numbers that no other prompt and no other call has.
    */
   readonly seed?: number;
   /** Ends the generation early, with what there is. */
@@ -108,26 +105,33 @@ export interface GenerateOptions {
 /** Likeliest tokens that native code tells of. */
 const MOST_LIKELIEST = 128;
 
-const token = z.int().min(0);
+/** Tokens of a prompt, and new ones, at most. */
+export const MOST_TOKENS = 10_000_000;
+
+/** Rows of a session at most. */
+export const MOST_ROWS = 65_535;
+
+/** A number that acts in single precision: one that is too small for it would silently be 0. */
+const single = (schema: z.ZodNumber): z.ZodNumber =>
+  schema.refine((value) => value === 0 || Math.fround(value) !== 0, {
+    error: ({ input }) =>
+      `is ${String(input)}, which is 0 in single precision: the least number above 0 is ${2 ** -149}`,
+  });
 
 const aMap = <T>() => taken<ReadonlyMap<number, T>>((value) => value instanceof Map, 'a Map');
 
 const schema = z.strictObject({
-  maxNewTokens: z.int().min(1).max(10_000_000).default(256),
-  minNewTokens: z.int().min(0).max(10_000_000).default(0),
-  temperature: z.number().min(0).max(1e6).default(1),
+  maxNewTokens: z.int().min(1).max(MOST_TOKENS).default(256),
+  minNewTokens: z.int().min(0).max(MOST_TOKENS).default(0),
+  temperature: single(z.number().min(0).max(1e6)).default(1),
   topK: z.int().min(0).max(16_777_216).default(0),
-  topP: z.number().gt(0).max(1).default(1),
-  minP: z.number().min(0).max(1).default(0),
-  repetitionPenalty: z.number().gt(0).max(1e6).default(1),
-  frequencyPenalty: z.number().min(-100).max(100).default(0),
-  presencePenalty: z.number().min(-100).max(100).default(0),
+  topP: single(z.number().gt(0).max(1)).default(1),
+  minP: single(z.number().min(0).max(1)).default(0),
+  repetitionPenalty: single(z.number().gt(0).max(1e6)).default(1),
+  frequencyPenalty: single(z.number().min(-100).max(100)).default(0),
+  presencePenalty: single(z.number().min(-100).max(100)).default(0),
   noRepeatNgramSize: z.int().min(0).max(1_000_000).default(0),
-  suppressTokens: z.array(token).default([]),
-  eosTokenId: z.union([token, z.array(token)]).optional(),
-  stopTokens: z.array(token).default([]),
-  stop: z.union([z.string().min(1), z.array(z.string().min(1))]).default([]),
-  numReturnSequences: z.int().min(1).max(65_535).default(1),
+  numReturnSequences: z.int().min(1).max(MOST_ROWS).default(1),
   numBeams: z.int().min(1).max(64).default(1),
   lengthPenalty: z.number().min(-100).max(100).default(1),
   earlyStopping: z.union([z.boolean(), z.literal('never')]).default(false),
@@ -138,9 +142,13 @@ const schema = z.strictObject({
   logitBias: aMap<number>().default(new Map()),
   forcedTokens: aMap<number>().default(new Map()),
   allowedTokens: aMap<readonly number[]>().default(new Map()),
-  // Checked with what the model has of them.
-  types: z.custom<TokenTypes>().optional(),
-  subtypes: z.custom<TokenTypes>().optional(),
+  // Lists, whose length is checked before they are read.
+  suppressTokens: z.unknown().optional(),
+  eosTokenId: z.unknown().optional(),
+  stopTokens: z.unknown().optional(),
+  stop: z.unknown().optional(),
+  types: z.unknown().optional(),
+  subtypes: z.unknown().optional(),
 });
 
 const synonyms = {
@@ -152,103 +160,104 @@ const synonyms = {
   topLogprobs: 'logprobs',
 };
 
-/** Options with their defaults, checked for a vocabulary. */
+type Lists = 'suppressTokens' | 'eosTokenId' | 'stopTokens' | 'stop' | 'types' | 'subtypes';
+
+/** Options with their defaults, checked for a vocabulary; nothing of them is the caller's. */
 export interface ResolvedOptions extends Omit<
   z.output<typeof schema>,
-  'eosTokenId' | 'stop' | 'forcedTokens' | 'allowedTokens' | 'types' | 'subtypes'
+  Lists | 'forcedTokens' | 'allowedTokens'
 > {
+  readonly suppressTokens: readonly number[];
   readonly eosTokens: readonly number[];
+  readonly stopTokens: readonly number[];
   readonly stop: readonly string[];
   /** By position; forced tokens are sets of one. */
   readonly allowedTokens: ReadonlyMap<number, readonly number[]>;
   readonly types?: TokenTypes;
   readonly subtypes?: TokenTypes;
+  /** Ids from here on have no token: none of them is chosen. */
+  readonly tokens: number;
+}
+
+/** What options are checked against. */
+export interface Vocabulary {
+  /** Rows of the model. */
+  readonly vocabSize: number;
+  readonly nTypes: number;
+  readonly nStypes: number;
+  /** Ids from here on have no token; default: all have one. */
+  readonly tokens?: number;
+  /** Tokens that end a sequence where the options don't say. Default none. */
+  readonly endTokens?: readonly number[];
 }
 
 /**
  * Checks the options and fills in their defaults.
  *
- * @param endOfText - the token that ends a document, where there is one.
  * @throws TesseraeError `ERR_CONFIG` that names the option, its value and what is allowed.
  */
-export function resolveOptions(
-  options: GenerateOptions,
-  model: { readonly vocabSize: number; readonly nTypes: number; readonly nStypes: number },
-  endOfText?: number,
-): ResolvedOptions {
-  const { vocabSize } = model;
-  const parsed = parseConfig(schema, options, { synonyms });
+export function resolveOptions(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOptions {
+  return reading({ name: 'options', code: 'ERR_CONFIG' }, () => resolve(options, vocabulary));
+}
+
+function resolve(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOptions {
+  const { vocabSize, tokens = vocabSize, endTokens = [] } = vocabulary;
   const {
-    eosTokenId = endOfText ?? [],
+    suppressTokens,
+    eosTokenId,
+    stopTokens,
     stop,
     forcedTokens,
     allowedTokens,
     types,
     subtypes,
     ...given
-  } = parsed;
-  const eosTokens = typeof eosTokenId === 'number' ? [eosTokenId] : eosTokenId;
+  } = parseConfig(schema, options, { synonyms });
   const refuse = (path: string, message: string): never => {
-    throw new TesseraeError('ERR_CONFIG', `${path} ${message}`, { details: { path } });
+    throw new ConfigError(path, message);
   };
-  const check = (path: string, ids: Iterable<unknown>): void => {
-    for (const id of ids)
-      if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= vocabSize)
-        refuse(path, `names the token ${String(id)}: ids are integers from 0 to ${vocabSize - 1}`);
-  };
-  check('suppressTokens', given.suppressTokens);
-  check('eosTokenId', eosTokens);
-  check('stopTokens', given.stopTokens);
-  check('logitBias', given.logitBias.keys());
-  for (const [id, bias] of given.logitBias)
-    if (typeof bias !== 'number' || Number.isNaN(bias) || bias > 1e6)
-      refuse('logitBias', `of token ${id} is ${String(bias)}: it must be a number of at most 1e6`);
-  const sets = new Map<number, readonly number[]>();
-  const checkPosition = (path: string, position: unknown): void => {
-    if (typeof position !== 'number' || !Number.isInteger(position) || position < 0)
-      refuse(path, `names the position ${String(position)}: positions are integers of at least 0`);
-  };
-  for (const [position, ids] of allowedTokens) {
-    checkPosition('allowedTokens', position);
-    if (!Array.isArray(ids) || ids.length === 0)
-      refuse('allowedTokens', `of position ${position} must be a list of at least one token`);
-    check('allowedTokens', ids);
-    sets.set(position, ids);
+  const logitBias = new Map<number, number>();
+  for (const [id, bias] of given.logitBias) {
+    checkTokens('logitBias', [id], vocabSize);
+    const single = typeof bias === 'number' ? Math.fround(bias) : NaN;
+    if (!(bias <= 1e6) || (single === -Infinity && bias !== -Infinity))
+      refuse(
+        'logitBias',
+        `of token ${id} is ${String(bias)}: it must be −Infinity, or a number from -3.4e38 to 1e6`,
+      );
+    logitBias.set(id, bias);
   }
-  for (const [position, id] of forcedTokens) {
-    checkPosition('forcedTokens', position);
-    check('forcedTokens', [id]);
-    if (sets.get(position)?.includes(id) === false)
-      refuse('forcedTokens', `of position ${position} is ${id}, which allowedTokens does not allow there`);
-    sets.set(position, [id]);
-  }
+  const resolved = {
+    ...given,
+    logitBias,
+    suppressTokens: idList('suppressTokens', suppressTokens, vocabSize),
+    eosTokens: eosTokenId === undefined ? endTokens : idList('eosTokenId', eosTokenId, vocabSize),
+    stopTokens: idList('stopTokens', stopTokens, vocabSize),
+    stop: textList('stop', stop, MOST_ENTRIES),
+    allowedTokens: allowedByPosition(allowedTokens, forcedTokens, { vocabSize, tokens }),
+    tokens,
+    ...typesOf('types', types, { setting: 'nTypes', count: vocabulary.nTypes, vocabSize }),
+    ...typesOf('subtypes', subtypes, { setting: 'nStypes', count: vocabulary.nStypes, vocabSize }),
+  };
   if (given.minNewTokens > given.maxNewTokens)
     refuse('minNewTokens', `is ${given.minNewTokens}, more than maxNewTokens ${given.maxNewTokens}`);
-  if (given.numBeams > 1) checkBeams(options, { ...given, eosTokens }, refuse);
-  return {
-    ...given,
-    eosTokens,
-    stop: typeof stop === 'string' ? [stop] : stop,
-    allowedTokens: sets,
-    ...typesOf('types', types, 'nTypes', model.nTypes, vocabSize),
-    ...typesOf('subtypes', subtypes, 'nStypes', model.nStypes, vocabSize),
-  };
+  if (given.numBeams > 1) checkBeams(options, resolved, refuse);
+  return resolved;
 }
 
-/** What beam search, which goes by the model's own probabilities, does not take. */
+/** Options that say how a token is drawn, and what is told of a drawn one. */
+const OF_DRAWING = ['temperature', 'topK', 'topP', 'minP', 'logprobs'] as const;
+
+/** What beam search does not take. */
 function checkBeams(
   options: GenerateOptions,
-  beams: Pick<ResolvedOptions, 'numBeams' | 'numReturnSequences' | 'eosTokens' | 'stopTokens'>,
+  beams: ResolvedOptions,
   refuse: (path: string, message: string) => never,
 ): void {
   const { numBeams, numReturnSequences, eosTokens, stopTokens } = beams;
-  const taken = new Set<string>([
-    ...['maxNewTokens', 'eosTokenId', 'stopTokens', 'numReturnSequences', 'numBeams', 'lengthPenalty'],
-    ...['earlyStopping', 'seed', 'signal'],
-  ]);
-  for (const [name, value] of Object.entries(options))
-    if (value !== undefined && !taken.has(name))
-      refuse(name, `is given, which beam search (numBeams) does not take`);
+  for (const name of OF_DRAWING)
+    if (options[name] !== undefined)
+      refuse(name, `is given, which beam search (numBeams) does not take: it draws nothing`);
   if (numReturnSequences > numBeams)
     refuse(
       'numReturnSequences',
@@ -260,41 +269,15 @@ function checkBeams(
     refuse('numBeams', `is ${numBeams}: with ${ends} tokens that end a sequence it is at most ${most}`);
 }
 
-/** Checks a rule for types against what the model has. */
-function typesOf(
-  name: 'types' | 'subtypes',
-  rule: TokenTypes | undefined,
-  setting: string,
-  count: number,
-  vocabSize: number,
-): { readonly types?: TokenTypes; readonly subtypes?: TokenTypes } {
-  const refuse = (message: string): never => {
-    throw new TesseraeError('ERR_CONFIG', message, { details: { path: name } });
-  };
-  if (count === 0 && rule === undefined) return {};
-  if (count === 0)
-    refuse(`${name} are given, but the model has none: leave them out, or create it with ${setting}`);
-  if (rule === undefined)
-    return refuse(
-      `${name} are missing: the model has ${setting}, so every token needs one, by its id or position`,
+/**
+ * @param prompts - how many there are.
+ * @throws TesseraeError `ERR_CONFIG` for more sequences than can be generated side by side.
+ */
+export function checkRows(prompts: number, { numBeams, numReturnSequences }: ResolvedOptions): void {
+  const [path, each] = numBeams > 1 ? ['numBeams', numBeams] : ['numReturnSequences', numReturnSequences];
+  if (prompts * each > MOST_ROWS)
+    throw new ConfigError(
+      path,
+      `is ${each}: with ${prompts} prompts that is ${prompts * each} sequences side by side, more than ${MOST_ROWS}`,
     );
-  const given = typesIn(rule);
-  if (!given) return refuse(`${name} must be { byToken: […] } or { byPosition: […] }, not ${showRule(rule)}`);
-  const wrong = Array.from(given).findIndex((type) => !Number.isInteger(type) || type < 0 || type >= count);
-  if (wrong >= 0)
-    refuse(`${name}[${wrong}] is ${String(given[wrong])}: it must be an integer from 0 to ${count - 1}`);
-  if ('byToken' in rule && given.length !== vocabSize)
-    refuse(`${name}.byToken has ${given.length} entries: it must have one for each of ${vocabSize} tokens`);
-  return { [name]: rule };
 }
-
-/** The list of a rule; undefined unless it has just one, under a name that is known. */
-function typesIn(rule: unknown): ArrayLike<number> | undefined {
-  if (typeof rule !== 'object' || rule === null) return undefined;
-  const [[key, list] = [], ...more] = Object.entries(rule);
-  const known = more.length === 0 && (key === 'byToken' || key === 'byPosition');
-  return known && isArrayLike(list) ? (list as ArrayLike<number>) : undefined;
-}
-
-const showRule = (rule: unknown): string =>
-  typeof rule === 'object' && rule !== null ? `{ ${Object.keys(rule).join(', ')} }` : show(rule);

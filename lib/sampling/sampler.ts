@@ -3,17 +3,34 @@ import { z } from 'zod';
 import type { SequenceStarts } from '../data/dataset';
 import { IdTokenizer } from '../data/id_tokenizer';
 import { startsSchema } from '../data/sequences/starts';
-import { aTokenizer, type Tokenizer } from '../data/tokenizer';
+import { aTokenizer, type TokenDecoder, type Tokenizer } from '../data/tokenizer';
+import { requireRowsFor } from '../data/vocabulary_fit';
 import { TesseraeError } from '../errors';
 import { isArrayLike } from '../models/argument_schemas';
+import { reading, readList } from '../models/array_likes';
 import { aModel, type Model } from '../models/model';
 import { parseConfig, show } from '../models/validation';
 import { beamSearch, type Beam } from './beam';
 import { draw } from './draw';
-import { resolveOptions, type GenerateOptions, type ResolvedOptions } from './options';
-import { Sequence, type FinishReason, type GeneratedToken, type TokenLogprob } from './sequence';
+import { rolesOf } from './model_roles';
+import {
+  checkRows,
+  MOST_ROWS,
+  MOST_TOKENS,
+  resolveOptions,
+  type GenerateOptions,
+  type ResolvedOptions,
+} from './options';
+import { StopFilter } from './stop_filter';
+import {
+  Sequence,
+  type FinishReason,
+  type GeneratedToken,
+  type TokenizedPrompt,
+  type TokenLogprob,
+} from './sequence';
 
-/** Text, or its token ids. */
+/** Text, or its token ids: at most 10,000,000. */
 export type Prompt = string | ArrayLike<number>;
 
 /** What was generated for a prompt. */
@@ -66,9 +83,10 @@ export class Sampler {
    * Makes a sampler; nothing is computed before it generates.
    *
    * @param tokenizer - the one that the model was trained with. Default: texts are token ids with spaces between them, for
-   * models of sequences that are no text.
+   * models of sequences that are no text. Where the model's vocabSize is larger, ids without a token are never chosen.
    * @param options - what prompts have to be.
-   * @throws TesseraeError `ERR_CONFIG` for a model that can't continue a text with this tokenizer, and for a wrong option.
+   * @throws TesseraeError `ERR_CONFIG` for an encoder, for a tokenizer with more tokens than the model's vocabSize, and for a
+   * wrong option.
    */
   constructor(
     /** What generates; not disposed with the sampler. */
@@ -81,25 +99,21 @@ export class Sampler {
     parseConfig(optionsSchema, options);
     const { isEncoder, vocabSize } = model.config;
     this.tokenizer = tokenizer ?? new IdTokenizer(vocabSize);
-    const refuse = (path: string, message: string): never => {
-      throw new TesseraeError('ERR_CONFIG', message, { details: { path } });
-    };
     if (isEncoder)
-      refuse('isEncoder', 'an encoder (isEncoder) does not predict next tokens: use model.logits()');
-    const { name, vocabSize: known } = this.tokenizer;
-    if (known !== vocabSize)
-      refuse(
-        'vocabSize',
-        `the '${name}' tokenizer has ${known} tokens, but the model's vocabSize is ${vocabSize}: ` +
-          `use the tokenizer that the model was trained with`,
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        'an encoder (isEncoder) does not predict next tokens: use model.logits()',
+        { details: { path: 'isEncoder' } },
       );
+    requireRowsFor(this.tokenizer, vocabSize);
   }
 
   /**
    * Continues a list of prompts side by side.
    *
    * @param prompts - an empty array is a list of no prompts, whatever its type: a prompt of no tokens is `''`.
-   * @returns the sequences of the first prompt, then those of the next, numReturnSequences each.
+   * @returns the sequences of the first prompt, then those of the next, numReturnSequences each (fewer of a beam search
+   * whose options leave fewer).
    * @throws TesseraeError as for one prompt.
    */
   async generate(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Generation[]>;
@@ -107,7 +121,7 @@ export class Sampler {
    * Continues a prompt.
    *
    * @param prompt - text or token ids; an empty one (`''`) becomes the only first token of `trainingStarts`, or else the
-   * tokenizer's start token (bytes: a newline).
+   * model's bosTokenId, or else the tokenizer's start token (bytes: a newline).
    * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DATA` for a prompt that can't be read or when no token is
    * allowed, `ERR_OUT_OF_MEMORY`, `ERR_BUSY` while the model is at work, `ERR_DISPOSED` after its `dispose()`.
    */
@@ -116,15 +130,17 @@ export class Sampler {
     prompt: Prompt | readonly Prompt[],
     options: GenerateOptions = {},
   ): Promise<Generation | Generation[]> {
-    const resolved = resolveOptions(options, this.model.config, this.tokenizer.endOfTextToken);
+    const resolved = this.resolved(options);
     const { signal } = resolved;
-    const several = isList(prompt);
-    if (several && prompt.length === 0) return [];
+    const several = reading(PROMPT, () => isList(prompt));
     if (!several) this.requireOne(resolved);
-    const prompts = several ? this.tokensOfEach(prompt) : [this.promptTokens(prompt)];
+    const prompts = several
+      ? await this.tokensOfEach(prompt as readonly Prompt[])
+      : [await this.promptTokens(prompt as Prompt)];
+    if (prompts.length === 0) return [];
+    checkRows(prompts.length, resolved);
     if (resolved.numBeams > 1) {
-      const beams = await beamSearch(this.model, prompts, resolved, () => signal?.aborted === true);
-      const made = beams.flat().map((beam) => this.generationOfBeam(beam));
+      const made = await this.searched(prompts, resolved);
       const [best] = made;
       return several || !best ? made : best;
     }
@@ -146,7 +162,7 @@ export class Sampler {
     prompt: Prompt,
     options: GenerateOptions = {},
   ): AsyncGenerator<GeneratedToken, FinishReason, void> {
-    const resolved = resolveOptions(options, this.model.config, this.tokenizer.endOfTextToken);
+    const resolved = this.resolved(options);
     const { signal } = resolved;
     this.requireOne(resolved);
     if (resolved.numBeams > 1)
@@ -157,7 +173,7 @@ export class Sampler {
           details: { path: 'numBeams' },
         },
       );
-    const sequences = this.sequences([this.promptTokens(prompt)], resolved);
+    const sequences = this.sequences([await this.promptTokens(prompt)], resolved);
     const [sequence] = sequences;
     if (signal?.aborted || !sequence) return 'abort';
     let shown = 0;
@@ -172,16 +188,22 @@ export class Sampler {
     return sequence.finishReason ?? 'abort';
   }
 
-  private generationOfBeam({ tokens, finishReason }: Beam): Generation {
-    const silent = finishReason === 'eos' || finishReason === 'stop';
-    // Not by decode(): what continues a prompt may begin otherwise than a text does.
-    const decoder = this.tokenizer.decoder();
-    const text = (silent ? tokens.slice(0, -1) : tokens).map((token) => decoder.push(token)).join('');
-    return {
-      text: finishReason === 'abort' ? text : text + decoder.end(),
-      tokens: Int32Array.from(tokens),
-      finishReason,
-    };
+  private async searched(
+    prompts: readonly TokenizedPrompt[],
+    options: ResolvedOptions,
+  ): Promise<Generation[]> {
+    const found = await beamSearch(this.model, prompts, options, () => options.signal?.aborted === true);
+    return prompts.flatMap(({ decoder }, i) =>
+      (found[i] ?? []).map((beam) => generationOfBeam(beam, options, decoder())),
+    );
+  }
+
+  private resolved(options: GenerateOptions): ResolvedOptions {
+    const { vocabSize, nTypes, nStypes } = this.model.config;
+    const { vocabSize: tokens, endOfTextToken } = this.tokenizer;
+    const { ends } = rolesOf(this.model, tokens);
+    const endTokens = ends.length > 0 ? ends : endOfTextToken === undefined ? [] : [endOfTextToken];
+    return resolveOptions(options, { vocabSize, nTypes, nStypes, tokens, endTokens });
   }
 
   private requireOne({ numReturnSequences }: ResolvedOptions): void {
@@ -193,38 +215,49 @@ export class Sampler {
       );
   }
 
-  private sequences(prompts: readonly (readonly number[])[], options: ResolvedOptions): Sequence[] {
-    const seed = options.seed ?? randomInt(2 ** 48 - 1);
-    return prompts.flatMap((tokens, index) =>
-      Array.from({ length: options.numReturnSequences }, (_, i) => {
-        const own = (seed + i) % Number.MAX_SAFE_INTEGER;
-        return new Sequence(index, i, [...tokens], own, this.tokenizer.decoder(), options.stop);
+  private sequences(prompts: readonly TokenizedPrompt[], options: ResolvedOptions): Sequence[] {
+    const { numReturnSequences, seed } = options;
+    const random = randomInt(2 ** 48 - 1);
+    return prompts.flatMap(({ tokens, decoder }, index) =>
+      Array.from({ length: numReturnSequences }, (_, i) => {
+        // With a seed a prompt draws what it would alone; without, none draws what another does.
+        const stream =
+          seed === undefined
+            ? { seed: random, sequence: index * numReturnSequences + i }
+            : { seed, sequence: i };
+        return new Sequence(index, i, [...tokens], stream, decoder(), options.stop);
       }),
     );
   }
 
-  private tokensOfEach(prompts: readonly Prompt[]): number[][] {
-    return Array.from(prompts, (prompt, i) => this.promptTokens(prompt, `prompts[${i}]`));
+  private async tokensOfEach(given: readonly Prompt[]): Promise<TokenizedPrompt[]> {
+    const rules = { name: 'the list of prompts', code: 'ERR_DATA', most: MOST_ROWS } as const;
+    const prompts = readList(given, rules, (prompt) => prompt as Prompt);
+    return Promise.all(prompts.map((prompt, i) => this.promptTokens(prompt, `prompts[${i}]`)));
   }
 
-  private promptTokens(prompt: Prompt, name = 'the prompt'): number[] {
-    if (typeof prompt !== 'string' && !isArrayLike(prompt))
+  private async promptTokens(prompt: Prompt, name: string = PROMPT.name): Promise<TokenizedPrompt> {
+    if (typeof prompt !== 'string' && !reading({ ...PROMPT, name }, () => isArrayLike(prompt)))
       throw new TesseraeError(
         'ERR_DATA',
         `${name} is ${show(prompt)}: it must be text or an array of token ids`,
       );
-    const tokens = Array.from(typeof prompt === 'string' ? this.tokenizer.encode(prompt) : prompt);
-    if (tokens.length === 0) tokens.push(this.startToken());
-    const { vocabSize } = this.model.config;
-    const wrong = tokens.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-    if (wrong >= 0)
+    const given = typeof prompt === 'string' ? await this.tokenizer.encode(prompt) : prompt;
+    const { vocabSize } = this.tokenizer;
+    const check = (id: unknown, position: number): number => {
+      if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabSize) return id;
       throw new TesseraeError(
         'ERR_DATA',
-        `token ${wrong} of ${name} is ${show(tokens[wrong])}: ids are integers from 0 to ${vocabSize - 1}`,
-        { details: { position: wrong } },
+        `token ${position} of ${name} is ${show(id)}: ids are integers from 0 to ${vocabSize - 1}`,
+        { details: { position } },
       );
+    };
+    const tokens = readList(given, { ...PROMPT, name, most: MOST_TOKENS }, check);
+    // What stands for an empty prompt is no part of its text.
+    const written = tokens.length === 0 ? [] : tokens;
+    if (tokens.length === 0) tokens.push(check(this.startToken(), 0));
     this.checkStart(tokens[0] ?? -1);
-    return tokens;
+    return { tokens, decoder: () => this.tokenizer.decoder(written) };
   }
 
   /** The first tokens of training's sequences, the most frequent first; undefined where any may begin one. */
@@ -256,18 +289,41 @@ export class Sampler {
   private startToken(): number {
     const { firstTokens } = this;
     const [only] = firstTokens?.length === 1 ? firstTokens : [];
-    const token = only ?? this.tokenizer.startToken;
+    const token = only ?? rolesOf(this.model, this.tokenizer.vocabSize).start ?? this.tokenizer.startToken;
     if (token !== undefined) return token;
     throw new TesseraeError(
       'ERR_DATA',
-      `the prompt is empty, and the '${this.tokenizer.name}' tokenizer has no start token: give at least one token`,
+      `the prompt is empty, and there is no start token (bosTokenId of the model, or one of the '${this.tokenizer.name}' ` +
+        `tokenizer): give at least one token`,
     );
   }
 }
 
+/** How a prompt's mistakes are reported. */
+const PROMPT = { name: 'the prompt', code: 'ERR_DATA' } as const;
+
 /** Whether it is a list of prompts; an array of numbers is one prompt, and an empty array a list of none. */
 function isList(prompt: Prompt | readonly Prompt[]): prompt is readonly Prompt[] {
   return Array.isArray(prompt) && typeof prompt[0] !== 'number';
+}
+
+function generationOfBeam(
+  { tokens, finishReason }: Beam,
+  { eosTokens, stopTokens, stop }: ResolvedOptions,
+  decoder: TokenDecoder,
+): Generation {
+  const last = tokens.at(-1) ?? -1;
+  const isSilent = finishReason !== 'abort' && (eosTokens.includes(last) || stopTokens.includes(last));
+  const filter = new StopFilter(stop);
+  // Not by decode(): what continues a prompt may begin otherwise than a text does.
+  const pieces = (isSilent ? tokens.slice(0, -1) : tokens).map((token) => decoder.push(token));
+  if (finishReason !== 'abort') pieces.push(decoder.end());
+  const { text, stopped } = filter.push(pieces.join(''));
+  return {
+    text: stopped ? text : text + filter.end(),
+    tokens: Int32Array.from(tokens),
+    finishReason,
+  };
 }
 
 function generationOf({ generated, finishReason }: Sequence, { logprobs }: ResolvedOptions): Generation {

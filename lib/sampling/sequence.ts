@@ -25,6 +25,22 @@ export interface GeneratedToken {
   readonly topLogprobs?: readonly TokenLogprob[];
 }
 
+/** A prompt, and how what continues it becomes text. */
+export interface TokenizedPrompt {
+  /** At least one. */
+  readonly tokens: readonly number[];
+  /** Makes a decoder of one continuation. */
+  readonly decoder: () => TokenDecoder;
+}
+
+/** Where a sequence's random numbers come from: all sequences of all seeds have their own. */
+export interface RandomStream {
+  /** An integer in [0, 2^53). */
+  readonly seed: number;
+  /** Which of the seed's sequences it is, from 0. */
+  readonly sequence: number;
+}
+
 /** A sequence that is being generated. */
 export class Sequence {
   readonly generated: GeneratedToken[] = [];
@@ -36,7 +52,7 @@ export class Sequence {
     readonly prompt: number,
     readonly sequence: number,
     readonly tokens: number[],
-    readonly seed: number,
+    readonly stream: RandomStream,
     private readonly decoder: TokenDecoder,
     stop: readonly string[],
   ) {

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { Dataset, IdRanges } from '../data/dataset';
+import { requireRowsFor } from '../data/vocabulary_fit';
 import { TesseraeError } from '../errors';
 import { hasFunctions, taken } from '../models/argument_schemas';
 import type { Model } from '../models/model';
@@ -42,13 +43,7 @@ export function checkFits(
         `${nPositions} tokens, or a model with a larger nPositions`,
       { details: { path: 'blockSize' } },
     );
-  if (tokenizer && tokenizer.vocabSize > vocabSize)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `the '${tokenizer.name}' tokenizer has ${tokenizer.vocabSize} tokens, more than the model's vocabSize ` +
-        `${vocabSize}: create the model with vocabSize ${tokenizer.vocabSize}`,
-      { details: { path: 'vocabSize' } },
-    );
+  if (tokenizer) requireRowsFor(tokenizer, vocabSize);
 }
 
 function checkIds(ids: IdRanges, { config }: Model): void {

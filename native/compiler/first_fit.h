@@ -8,8 +8,9 @@
 
 namespace tesserae {
 
-// Gives each block the lowest offset that no block placed before it occupies during its life. A segment tree over
-// time holds the occupied addresses as merged intervals, so a block meets runs of its neighbours, not each of them.
+// Gives each block the lowest offset that no block placed before it occupies during its life. A segment tree
+// over time holds the occupied addresses as merged intervals, so a block meets runs of its neighbours, not
+// each of them.
 class FirstFit {
  public:
   // Lives are ranges of [0, times).
@@ -29,8 +30,8 @@ class FirstFit {
   static void add(Intervals& intervals, int64_t begin, int64_t end);
 
   int times_;
-  std::vector<Span> spans_;                // the children of i are 2 i and 2 i + 1
-  std::vector<const Intervals*> met_;      // what the block that is being placed must avoid
+  std::vector<Span> spans_;            // the children of i are 2 i and 2 i + 1
+  std::vector<const Intervals*> met_;  // what the block that is being placed must avoid
 };
 
 }  // namespace tesserae

@@ -262,7 +262,7 @@ class Lowering {
   const Capacity capacity_;
   const int64_t cache_;  // positions; 0 unless sampling
   const bool sampling_;
-  int64_t layer_ = 0;  // of attention
+  int64_t layer_ = 0;                    // of attention
   std::set<std::string> linearWeights_;  // what the Graph's linear layers multiply by
   std::map<std::string, ValueId> values_;
 };

@@ -28,6 +28,8 @@ void makeSession(Ir& ir, int64_t rows, int64_t cache, const SamplingFeatures& fe
   const Axis& vocabulary = vocabularyOf(ir);
   const Axis words = countAxis("words", maskWords(vocabulary.logical()));
   const Axis visit = countAxis("visit", kMostVisit);
+  // Where a token can stand: behind a full cache too, where the last one of a row is chosen and never read.
+  const Axis positions = countAxis("positions", cache + 1);
   const auto keep = [&](const char* name, Axes axes, DType type) {
     ir.session(name, {std::move(axes), type});
   };
@@ -46,17 +48,16 @@ void makeSession(Ir& ir, int64_t rows, int64_t cache, const SamplingFeatures& fe
     keep((name + "Of").c_str(), {countAxis("ids", vocabulary.logical())}, DType::I32);
     keep((name + "At").c_str(), {batch, countAxis("positions", cache)}, DType::I32);
   }
+  if (features.known) keep("known", {vocabulary}, DType::F32);
   if (features.bias) keep("bias", {vocabulary}, DType::F32);
   if (features.mask) keep("mask", {batch, words}, DType::U32);
-  if (features.sets) {
-    keep("setAt", {batch, countAxis("positions", cache)}, DType::I32);
-    keep("sets", {countAxis("positions", cache), words}, DType::U32);
+  if (features.sets > 0) {
+    keep("setAt", {batch, positions}, DType::I32);
+    keep("sets", {countAxis("sets", features.sets), words}, DType::U32);
   }
   if (features.penalties) keep("counts", {batch, vocabulary}, DType::U32);
-  if (features.ngrams) keep("history", {batch, countAxis("positions", cache)}, DType::I32);
-  if (features.logProbs >= 0) {
-    keep("logProb", {visit, batch}, DType::F32);
-  }
+  if (features.ngrams) keep("history", {batch, positions}, DType::I32);
+  if (features.logProbs >= 0) keep("logProb", {visit, batch}, DType::F32);
   if (features.logProbs > 0) {
     keep("topTokens", {visit, batch, countAxis("likeliest", features.logProbs)}, DType::I32);
     keep("topLogProbs", {visit, batch, countAxis("likeliest", features.logProbs)}, DType::F32);
@@ -67,20 +68,30 @@ void lowerChoose(Ir& ir, const ChooseRequest& request) {
   const SamplingFeatures& features = request.features;
   makeSession(ir, request.rows, request.cache, features);
   const auto when = [&](bool wanted, const char* name) { return wanted ? ir.stateValue(name) : kAbsent; };
-  const ValueId logits = ir.stateValue("logits"), settings = ir.stateValue("settings");
+  const ValueId settings = ir.stateValue("settings"), start = ir.stateValue("start");
   const ValueId stops = ir.stateValue("stops"), stream = ir.stateValue("stream");
-  ValueId scores = logits, threshold = kAbsent;
-  if (features.scores()) {
-    scores = ir.emit("score_tokens", "score_tokens", "score_tokens",
-                     {logits, settings, stream, ir.stateValue("start"), ir.stateValue("lengths"),
-                      when(features.bias, "bias"), when(features.mask, "mask"), when(features.sets, "setAt"),
-                      when(features.sets, "sets"), when(features.minimum, "stops"),
-                      when(features.penalties, "counts"), when(features.ngrams, "history")},
+  const ValueId lengths = ir.stateValue("lengths");
+  ValueId logits = ir.stateValue("logits"), threshold = kAbsent;
+  if (features.known) {
+    logits = ir.emit("score_tokens", "known_tokens", "known_tokens",
+                     {logits, settings, stream, start, lengths, ir.stateValue("known"), kAbsent, kAbsent,
+                      kAbsent, kAbsent, kAbsent, kAbsent},
                      {})[0];
+  }
+  if (features.beams) logits = ir.emit("log_softmax", "log_softmax", "log_softmax", {logits}, {})[0];
+  ValueId scores = logits;
+  if (features.scores()) {
+    scores = ir.emit(
+        "score_tokens", "score_tokens", "score_tokens",
+        {logits, settings, stream, start, lengths, when(features.bias, "bias"), when(features.mask, "mask"),
+         when(features.sets > 0, "setAt"), when(features.sets > 0, "sets"), when(features.minimum, "stops"),
+         when(features.penalties, "counts"), when(features.ngrams, "history")},
+        {})[0];
   }
   if (features.filter)
     threshold = ir.emit("filter_tokens", "filter_tokens", "filter_tokens", {scores, settings}, {})[0];
-  const ValueId counts = when(features.penalties, "counts"), history = when(features.ngrams, "history");
+  const ValueId counts = when(features.penalties && !features.beams, "counts");
+  const ValueId history = when(features.ngrams && !features.beams, "history");
   std::vector<ValueId> inputs = {scores, settings, stops, threshold};
   std::vector<ValueId> outputs = {kNew};
   for (const char* name : {"stream", "start", "lengths", "finished", "next", "chosen"}) {
@@ -94,7 +105,8 @@ void lowerChoose(Ir& ir, const ChooseRequest& request) {
   const ValueId picked =
       ir.emit("choose", "choose", "choose", inputs, Attributes{}.with("cache", request.cache), outputs)[0];
   if (features.logProbs < 0) return;
-  ir.emit("token_log_probs", "token_log_probs", "token_log_probs", {logits, picked, stream}, {},
+  ir.emit("token_log_probs", "token_log_probs", "token_log_probs",
+          {features.beams ? scores : logits, picked, stream}, Attributes{}.with("asTheyAre", features.beams),
           {ir.stateValue("logProb"), when(features.logProbs > 0, "topTokens"),
            when(features.logProbs > 0, "topLogProbs")});
 }

@@ -160,8 +160,6 @@ class Planner {
 
 }  // namespace
 
-Program planMemory(const Ir& ir, const ProgramRequest& request) {
-  return Planner(ir, request).plan();
-}
+Program planMemory(const Ir& ir, const ProgramRequest& request) { return Planner(ir, request).plan(); }
 
 }  // namespace tesserae

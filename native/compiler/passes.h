@@ -36,7 +36,8 @@ void schedule(Ir& ir);
 // Decides which writes of gradients and of the loss store and which add.
 void assignWrites(Ir& ir);
 
-// Chooses the kernel of each call, then gives each value of Inputs, Outputs and Workspace its place by lifetime; fills the Program.
+// Chooses the kernel of each call, then gives each value of Inputs, Outputs and Workspace its place by
+// lifetime; fills the Program.
 Program planMemory(const Ir& ir, const ProgramRequest& request);
 
 }  // namespace tesserae

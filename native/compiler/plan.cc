@@ -202,17 +202,18 @@ class Planner {
       for (const Factor& factor : axis.factors) {
         if (factor.logical == factor.physical) continue;
         const bool vocabulary = factor.role == FactorRole::Vocabulary;
-        Json entry = {{"axis", axis.name},
-                      {"role", roleName(factor.role)},
-                      {"logical", factor.logical},
-                      {"physical", factor.physical},
-                      {"why", vocabulary
-                                  ? "a multiple of 64 gives matrix units whole tiles"
-                                  : "a multiple of 8 keeps each row of 16-bit numbers at a multiple of 16 bytes"}};
-        entry["buys"] =
-            !measured    ? "not measured on this chip in this precision"
-            : vocabulary ? "7.3 times the rate of a product with 50,257 columns (H100, fp16, measured)"
-                         : "4.3 times the rate of a product with 545 columns (H100, fp16, measured)";
+        Json entry = {
+            {"axis", axis.name},
+            {"role", roleName(factor.role)},
+            {"logical", factor.logical},
+            {"physical", factor.physical},
+            {"why", vocabulary
+                        ? "a multiple of 64 gives matrix units whole tiles"
+                        : "a multiple of 8 keeps each row of 16-bit numbers at a multiple of 16 bytes"}};
+        entry["buys"] = !measured ? "not measured on this chip in this precision"
+                        : vocabulary
+                            ? "7.3 times the rate of a product with 50,257 columns (H100, fp16, measured)"
+                            : "4.3 times the rate of a product with 545 columns (H100, fp16, measured)";
         list.push_back(std::move(entry));
       }
     }

@@ -59,15 +59,19 @@ TrainRequest trainRequest(const Json& json) {
 
 SamplingFeatures SamplingFeatures::parse(const Json& json) {
   const char* const where = "features";
-  onlyKeys(json, where, {"bias", "mask", "sets", "minimum", "penalties", "ngrams", "filter", "logProbs"});
+  onlyKeys(
+      json, where,
+      {"known", "bias", "mask", "sets", "minimum", "penalties", "ngrams", "filter", "beams", "logProbs"});
   SamplingFeatures features;
+  features.known = flagField(json, "known", where, false);
   features.bias = flagField(json, "bias", where, false);
   features.mask = flagField(json, "mask", where, false);
-  features.sets = flagField(json, "sets", where, false);
+  if (json.contains("sets")) features.sets = integerField(json, "sets", where, 0, kMostSets);
   features.minimum = flagField(json, "minimum", where, false);
   features.penalties = flagField(json, "penalties", where, false);
   features.ngrams = flagField(json, "ngrams", where, false);
   features.filter = flagField(json, "filter", where, false);
+  features.beams = flagField(json, "beams", where, false);
   if (json.contains("logProbs")) features.logProbs = integerField(json, "logProbs", where, -1, kMostLogProbs);
   return features;
 }

@@ -74,17 +74,21 @@ struct DecodeRequest {
 // What choosing a token takes beside a draw; each costs time and memory, so Programs do what is asked for
 // alone.
 struct SamplingFeatures {
+  bool known = false;      // some ids are no tokens: they are as if the model had none of them
   bool bias = false;       // a number is added to each token's logit
   bool mask = false;       // the host sets allowed bits before each token
-  bool sets = false;       // allowed tokens by position
+  int64_t sets = 0;        // of allowed tokens by position, at most so many
   bool minimum = false;    // of new tokens, before which nothing ends a row
   bool penalties = false;  // for tokens that were there: repetition, frequency, presence
   bool ngrams = false;     // none is repeated
   bool filter = false;     // topK, topP, minP
-  int64_t logProbs = -1;   // of the token chosen and of so many of the likeliest; -1: none
+  // Scores start from log-probabilities, and logProbs are those of the scores; the host says which tokens a
+  // row has drawn (Session::redirect).
+  bool beams = false;
+  int64_t logProbs = -1;  // of the token chosen and of so many of the likeliest; -1: none
   bool operator==(const SamplingFeatures&) const = default;
 
-  bool scores() const { return bias || mask || sets || minimum || penalties || ngrams; }
+  bool scores() const { return bias || mask || sets > 0 || minimum || penalties || ngrams; }
   static SamplingFeatures parse(const Json& json);  // throws ERR_CONFIG
 };
 

@@ -1,6 +1,6 @@
-// Fusion. A call whose operation is a piece (an activation, its slope, an addend) moves into the call before or
-// after it, where that one's contract takes the piece. Of all the pairs, the one that saves most traffic goes
-// first: it may leave the others nothing to take.
+// Fusion. A call whose operation is a piece (an activation, its slope, an addend) moves into the call before
+// or after it, where that one's contract takes the piece. Of all the pairs, the one that saves most traffic
+// goes first: it may leave the others nothing to take.
 #include <algorithm>
 #include <optional>
 #include <set>
@@ -173,8 +173,8 @@ class Rewriter {
     return keepsStateOrder(c.producer, c);
   }
 
-  // Whether no call between the two touches a State value that `moved` writes, such as the gradient of a shared
-  // weight.
+  // Whether no call between the two touches a State value that `moved` writes, such as the gradient of a
+  // shared weight.
   bool keepsStateOrder(int moved, const Candidate& c) const {
     const auto between = [&](int other) {
       return other != moved && rank(other) > rank(c.producer) && rank(other) < rank(c.consumer);
@@ -192,7 +192,7 @@ class Rewriter {
   // The host with the piece in it.
   Node fused(const Candidate& c) const {
     const bool epilogue = c.takes->side == Takes::Side::Epilogue;
-    const Node &piece = node(epilogue ? c.consumer : c.producer);
+    const Node& piece = node(epilogue ? c.consumer : c.producer);
     const ValueId between = valueBetween(c);
     const auto [through, operand] = operandsOf(piece, c.swapped);
     Node fused = node(epilogue ? c.producer : c.consumer);
@@ -241,8 +241,7 @@ class Rewriter {
     if (backward >= 0) {
       for (int reader : uses_.readers(node(backward).outputs[0])) {
         const std::string& name = node(reader).op->name;
-        if (name == "linear_input_gradient" && inputGradient < 0 &&
-            input(node(reader), "pre") == kAbsent) {
+        if (name == "linear_input_gradient" && inputGradient < 0 && input(node(reader), "pre") == kAbsent) {
           inputGradient = reader;
         } else if (name == "linear_weight_gradient" && weightGradient < 0) {
           weightGradient = reader;

@@ -60,7 +60,8 @@ std::vector<MemoryOwner> trainingMemory(const Layout& layout, const Program& mic
       {Arena::Outputs, std::max(micro.outputBytes, update.outputBytes)},
       {Arena::Workspace, std::max(micro.workspaceBytes, update.workspaceBytes)}};
   std::vector<MemoryOwner> owners;
-  for (const auto& [arena, bytes] : arenas) owners.push_back({arenaName(arena), mapped(micro.target.kind, bytes)});
+  for (const auto& [arena, bytes] : arenas)
+    owners.push_back({arenaName(arena), mapped(micro.target.kind, bytes)});
   return owners;
 }
 
@@ -89,8 +90,8 @@ int64_t largestRows(const Graph& graph, const Layout& layout, const Program& mic
   int64_t low = 1, high = kMost;  // fits; does not fit
   double lowBytes = bytesOf(low);
   if (lowBytes > limit) return 0;
-  // Memory grows with the rows, and almost linearly: a line through what is known finds the answer in a few steps.
-  // Every fourth step halves the range, in case it does not.
+  // Memory grows with the rows, and almost linearly: a line through what is known finds the answer in a few
+  // steps. Every fourth step halves the range, in case it does not.
   int64_t probe = std::clamp(capacityOf(micro.request).rows, low + 1, high - 1);
   double bytesPerRow = 0;
   for (int step = 1; high - low > 1; ++step) {

@@ -8,6 +8,7 @@
 #include "compiler/json.h"
 #include "ops/sampling.h"
 #include "runtime/error.h"
+#include "runtime/philox.h"
 
 namespace tesserae {
 
@@ -30,6 +31,16 @@ int64_t stepOf(const Json& value, const char* name) {
   if (!value.is_number_integer() || value.get<int64_t>() < 0)
     fail(ErrorCode::Config, "session.%s must hold integers of at least 0", name);
   return value.get<int64_t>();
+}
+
+// The key of the random numbers of a seed's n-th sequence. The first has the seed itself, below 2^53; bit 62
+// of all others is set, so that none has the numbers of another seed's first, and the rest is random.
+int64_t keyOf(int64_t seed, int64_t sequence) {
+  if (sequence == 0) return seed;
+  const Philox4 words = philox(static_cast<uint64_t>(seed), static_cast<uint32_t>(sequence),
+                               static_cast<uint32_t>(sequence >> 32), 0, 0);
+  const uint64_t bits = words.v[0] | static_cast<uint64_t>(words.v[1]) << 32;
+  return static_cast<int64_t>((bits & ((uint64_t{1} << 62) - 1)) | uint64_t{1} << 62);
 }
 
 std::vector<float> settingsOf(const Json& list) {
@@ -65,18 +76,19 @@ const HostTensor& arrayOf(const HostBatch& arrays, const char* name, DType type,
 Session::Session(std::shared_ptr<Model> model, std::string_view text, const HostBatch& arrays)
     : model_(std::move(model)) {
   const Json options = parseJson(text, "the session's options");
-  onlyKeys(options, "session",
-           {"rows", "cache", "seeds", "drawn", "settings", "endTokens", "stopTokens", "features"});
+  onlyKeys(
+      options, "session",
+      {"rows", "cache", "seeds", "sequences", "drawn", "settings", "endTokens", "stopTokens", "features"});
   rows_ = integerField(options, "rows", "session", 1, kMostRows);
   capacity_ = integerField(options, "cache", "session", 1, 1 << 24);
   if (options.contains("features"))
     features_ = SamplingFeatures::parse(objectField(options, "features", "session"));
   const std::vector<float> settings = settingsOf(rowList(options, "settings", rows_));
-  std::vector<int64_t> stream;
-  const Json &seeds = rowList(options, "seeds", rows_), &drawn = rowList(options, "drawn", rows_);
+  const Json &seeds = rowList(options, "seeds", rows_), &sequences = rowList(options, "sequences", rows_),
+             &drawn = rowList(options, "drawn", rows_);
   for (size_t row = 0; row < seeds.size(); ++row) {
-    drawn_.push_back(stepOf(drawn[row], "drawn"));
-    stream.insert(stream.end(), {stepOf(seeds[row], "seeds"), drawn_.back()});
+    const int64_t key = keyOf(stepOf(seeds[row], "seeds"), stepOf(sequences[row], "sequences"));
+    stream_.insert(stream_.end(), {key, stepOf(drawn[row], "drawn")});
   }
   program(decodeRequest());  // throws where the model can't be sampled
   const Program& choose = program(chooseRequest());
@@ -87,9 +99,11 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
                 "use fewer rows");
   memory_.reserve(model_->device(), choose.sessionBytes);
   positions_.assign(static_cast<size_t>(rows_), 0);
-  prompt_.resize(static_cast<size_t>(rows_));
-  write("stream", stream);
-  write("finished", std::vector<int32_t>(static_cast<size_t>(rows_), kRunning));
+  finished_.assign(static_cast<size_t>(rows_), kRunning);
+  past_.resize(static_cast<size_t>(rows_));
+  tokens_.resize(static_cast<size_t>(rows_));
+  write("stream", stream_);
+  write("finished", finished_);
   write("settings", settings);
   const int64_t vocabulary = value("logits").spec.axes[1].logical(), words = maskWords(vocabulary);
   std::vector<uint32_t> stops(static_cast<size_t>(2 * words));
@@ -105,10 +119,12 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
     }
   }
   write("stops", stops);
-  if (features_.bias) {
-    const HostTensor& bias = arrayOf(arrays, "bias", DType::F32, vocabulary);
-    model_->device().write(place("bias"), bias.data.data(), vocabulary * 4);
+  for (const auto& [wanted, name] : {std::pair{features_.known, "known"}, {features_.bias, "bias"}}) {
+    if (!wanted) continue;
+    const HostTensor& bias = arrayOf(arrays, name, DType::F32, vocabulary);
+    model_->device().write(place(name), bias.data.data(), vocabulary * 4);
   }
+  if (features_.penalties && arrays.count("past") > 0) writePast(arrays);
   for (const std::string name : {"types", "subtypes"}) {
     const GraphInput* input = model_->graph().findInput(name);
     if (!input) continue;
@@ -127,17 +143,18 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
       model_->device().write(place(table.c_str()), types, elements * 4);
     }
   }
-  if (!features_.sets) return;
+  if (features_.sets == 0) return;
+  const int64_t places = rows_ * (capacity_ + 1);
   const HostTensor &sets = arrayOf(arrays, "sets", DType::I32, -1),
-                   &setAt = arrayOf(arrays, "setAt", DType::I32, rows_ * capacity_);
+                   &setAt = arrayOf(arrays, "setAt", DType::I32, places);
   const int64_t count = sets.elements() / words;
   const auto* which = reinterpret_cast<const int32_t*>(setAt.data.data());
-  if (sets.elements() % words != 0 || count > capacity_ ||
-      std::any_of(which, which + rows_ * capacity_, [&](int32_t set) { return set < -1 || set >= count; }))
+  if (sets.elements() % words != 0 || count > features_.sets ||
+      std::any_of(which, which + places, [&](int32_t set) { return set < -1 || set >= count; }))
     fail(ErrorCode::Config,
          "session.sets must be at most %lld sets of %lld words, and setAt −1 or one of them",
-         static_cast<long long>(capacity_), static_cast<long long>(words));
-  model_->device().write(place("setAt"), which, rows_ * capacity_ * 4);
+         static_cast<long long>(features_.sets), static_cast<long long>(words));
+  model_->device().write(place("setAt"), which, places * 4);
   model_->device().write(place("sets"), sets.data.data(), sets.elements() * 4);
 }
 
@@ -153,27 +170,48 @@ const Value& Session::value(const char* name) const {
   fail(ErrorCode::Internal, "the session has no '%s'", name);
 }
 
-// What penalties and n-grams must know of a prompt. Of a row that has drawn tokens the last ones are its own.
-void Session::writePrompt() {
+// Takes the tokens that each row has before those in the cache.
+void Session::writePast(const HostBatch& arrays) {
+  const HostTensor &past = arrayOf(arrays, "past", DType::I32, -1),
+                   &lengths = arrayOf(arrays, "pastLengths", DType::I32, rows_);
+  const int64_t vocabulary = value("logits").spec.axes[1].logical();
+  const auto *id = reinterpret_cast<const int32_t*>(past.data.data()), *const end = id + past.elements();
+  const auto* length = reinterpret_cast<const int32_t*>(lengths.data.data());
+  for (std::vector<int32_t>& row : past_) {
+    const int32_t count = *length++;
+    if (count < 0 || count > end - id ||
+        std::any_of(id, id + count, [&](int32_t one) { return one < 0 || one >= vocabulary; }))
+      fail(ErrorCode::Config, "session.past must hold pastLengths ids below %lld",
+           static_cast<long long>(vocabulary));
+    row.assign(id, id + count);
+    id += count;
+  }
+}
+
+// What penalties and n-grams must know of tokens that were not chosen here. Of a row that has drawn tokens
+// the last ones are its own.
+void Session::writeTokens() {
   const auto rows = static_cast<size_t>(rows_);
   if (features_.penalties) {
     const auto columns = static_cast<size_t>(value("counts").spec.axes[1].physical());
     std::vector<uint32_t> counts(rows * columns);
     for (size_t row = 0; row < rows; ++row) {
-      const std::vector<int32_t>& tokens = prompt_[row];
-      for (size_t t = 0; t < tokens.size(); ++t) {
-        uint32_t& count = counts[row * columns + static_cast<size_t>(tokens[t])];
-        const bool drawn = static_cast<int64_t>(tokens.size() - t) <= drawn_[row];
-        count = drawn ? count + 1 : count | kInPrompt;
+      size_t left = past_[row].size() + tokens_[row].size();
+      for (const std::vector<int32_t>* tokens : {&past_[row], &tokens_[row]}) {
+        for (int32_t token : *tokens) {
+          uint32_t& count = counts[row * columns + static_cast<size_t>(token)];
+          const bool drawn = static_cast<int64_t>(left--) <= stream_[2 * row + 1];
+          count = drawn ? count + 1 : count | kInPrompt;
+        }
       }
     }
     write("counts", counts);
   }
   if (!features_.ngrams) return;
-  const auto columns = static_cast<size_t>(capacity_);
+  const auto columns = static_cast<size_t>(capacity_ + 1);
   std::vector<int32_t> history(rows * columns);
   for (size_t row = 0; row < rows; ++row)
-    std::copy(prompt_[row].begin(), prompt_[row].end(),
+    std::copy(tokens_[row].begin(), tokens_[row].end(),
               history.begin() + static_cast<std::ptrdiff_t>(row * columns));
   write("history", history);
 }
@@ -224,10 +262,11 @@ void Session::prefill(DeviceContext& context, const HostBatch& inputs, const std
   const auto* ids = reinterpret_cast<const int32_t*>(tokens->second.data.data());
   for (size_t row = 0; row < lengths.size(); ++row) {
     positions_[row] += lengths[row];
+    if (!features_.penalties && !features_.ngrams) continue;
     const int32_t* first = ids + static_cast<int64_t>(row) * request.time;
-    prompt_[row].insert(prompt_[row].end(), first, first + lengths[row]);
+    tokens_[row].insert(tokens_[row].end(), first, first + lengths[row]);
   }
-  writePrompt();
+  writeTokens();
   execute(model_->device(), program, bases, model_->threads(), false);
   started_ = pending_ = true;
 }
@@ -247,16 +286,40 @@ void Session::redirect(const std::vector<int32_t>& parents, const std::vector<in
   if (static_cast<int64_t>(parents.size()) != rows_ || static_cast<int64_t>(tokens.size()) != rows_)
     fail(ErrorCode::Data, "redirect needs a parent and a token for each of %lld rows",
          static_cast<long long>(rows_));
-  bool moved = false;
+  // Where the token that was chosen last stands, or would stand where there was none to choose.
+  const auto placeOf = [&](size_t row) { return positions_[row] - (finished_[row] == kRunning ? 1 : 0); };
+  bool moved = false, ended = false;
   for (int64_t row = 0; row < rows_; ++row) {
     const size_t r = static_cast<size_t>(row);
     if (parents[r] < 0 || parents[r] >= rows_ || tokens[r] < 0 || tokens[r] >= vocabulary ||
-        positions_[static_cast<size_t>(parents[r])] != positions_[r])
+        placeOf(static_cast<size_t>(parents[r])) != placeOf(r) || placeOf(r) >= capacity_)
       fail(ErrorCode::Data, "row %lld can't go on from row %d with the token %d", static_cast<long long>(row),
            parents[r], tokens[r]);
     moved |= parents[r] != row;
+    ended |= finished_[r] != kRunning;
   }
   write("next", tokens);
+  const std::vector<std::vector<int32_t>> before = tokens_;
+  const std::vector<int64_t> streams = stream_;
+  std::vector<int32_t> start;
+  for (size_t row = 0; row < parents.size(); ++row) {
+    const auto parent = static_cast<size_t>(parents[row]);
+    const int32_t place = placeOf(row);
+    start.push_back(place);
+    stream_[2 * row + 1] = streams[2 * parent + 1] + (finished_[parent] == kNoToken ? 1 : 0);
+    if (!features_.penalties && !features_.ngrams) continue;
+    tokens_[row].assign(before[parent].begin(), before[parent].begin() + place);
+    tokens_[row].push_back(tokens[row]);
+  }
+  if (ended) {
+    for (size_t row = 0; row < parents.size(); ++row) positions_[row] = start[row] + 1;
+    finished_.assign(parents.size(), kRunning);
+    write("start", start);
+    write("lengths", std::vector<int32_t>(parents.size(), 1));
+    write("finished", finished_);
+  }
+  write("stream", stream_);
+  writeTokens();
   const Program& decode = program(decodeRequest());
   for (const Value& value : decode.values) {
     if (value.arena != Arena::Cache || !moved) continue;
@@ -319,6 +382,7 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
   Visit visit;
   visit.tokens.assign(static_cast<size_t>(steps * rows_), -1);
   visit.finished.assign(finished, finished + rows_);
+  finished_ = visit.finished;
   const int64_t k = std::max<int64_t>(features_.logProbs, 0);
   std::vector<float> logProb, topLogProbs;
   std::vector<int32_t> topTokens;
@@ -332,15 +396,17 @@ Visit Session::decode(DeviceContext& context, int64_t steps, const std::vector<u
   }
   for (int64_t row = 0; row < rows_; ++row) {
     const size_t r = static_cast<size_t>(row);
-    for (int64_t drawn = drawn_[r]; drawn < std::min(stream[2 * row + 1], drawn_[r] + steps); ++drawn) {
-      const int64_t from = drawn % kMostVisit * rows_ + row, to = (drawn - drawn_[r]) * rows_ + row;
+    const int64_t first = stream_[2 * r + 1];
+    for (int64_t drawn = first; drawn < std::min(stream[2 * row + 1], first + steps); ++drawn) {
+      const int64_t from = drawn % kMostVisit * rows_ + row, to = (drawn - first) * rows_ + row;
       visit.tokens[static_cast<size_t>(to)] = chosen[from];
+      if (features_.penalties || features_.ngrams) tokens_[r].push_back(chosen[from]);
       if (features_.logProbs < 0) continue;
       visit.logProbs[static_cast<size_t>(to)] = logProb[static_cast<size_t>(from)];
       std::copy_n(topTokens.begin() + from * k, k, visit.topTokens.begin() + to * k);
       std::copy_n(topLogProbs.begin() + from * k, k, visit.topLogProbs.begin() + to * k);
     }
-    drawn_[r] = stream[2 * row + 1];
+    stream_[2 * r + 1] = stream[2 * row + 1];
     positions_[r] = start[row] + lengths[row];
   }
   return visit;

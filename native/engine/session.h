@@ -24,10 +24,11 @@ struct Visit {
 // stays as it is.
 class Session {
  public:
-  // options: {rows, cache, seeds, drawn, settings, endTokens, stopTokens, features} as JSON, by row where a
-  // row has its own; arrays: bias (V) float32; sets (n, ⌈V/32⌉) and setAt (rows, cache) int32 with
-  // features.sets; for a model with types, typesOf (V) and typesAt (rows, cache) int32, and so for subtypes:
-  // ops/token_types. Throws ERR_CONFIG.
+  // options: {rows, cache, seeds, sequences, drawn, settings, endTokens, stopTokens, features} as JSON, by
+  // row where a row has its own; arrays: known and bias (V) float32; sets (n, ⌈V/32⌉) and setAt (rows, cache
+  // + 1) int32 with features.sets; past (n) and pastLengths (rows) int32, which penalties take for tokens
+  // before the prompt; for a model with types, typesOf (V) and typesAt (rows, cache) int32, and so for
+  // subtypes: ops/token_types. Throws ERR_CONFIG.
   Session(std::shared_ptr<Model> model, std::string_view options, const HostBatch& arrays);
   ~Session();
   Session(const Session&) = delete;
@@ -41,7 +42,7 @@ class Session {
   // features.mask.
   Visit decode(DeviceContext& context, int64_t steps, const std::vector<uint32_t>& mask);
   // Rows go on as copies of others, with other tokens than were chosen last: row i from row parents[i], which
-  // has as many positions, with tokens[i].
+  // has as many positions, with tokens[i]. A row that had ended runs again.
   void redirect(const std::vector<int32_t>& parents, const std::vector<int32_t>& tokens);
   int64_t rows() const { return rows_; }
   int64_t logProbs() const { return features_.logProbs; }
@@ -55,7 +56,8 @@ class Session {
   Bases basesFor(DeviceContext& context, const Program& program, int64_t positions);
   const Value& value(const char* name) const;
   char* place(const char* name) const { return memory_.data() + value(name).offset; }
-  void writePrompt();
+  void writePast(const HostBatch& arrays);
+  void writeTokens();
   template <class T>
   void write(const char* name, const std::vector<T>& values) {
     model_->device().write(place(name), values.data(), static_cast<int64_t>(values.size() * sizeof(T)));
@@ -71,9 +73,11 @@ class Session {
   int64_t rows_, capacity_;
   SamplingFeatures features_;
   DeviceArena memory_, cache_, slab_;  // slab: rows of one layer and page, while they change places
-  std::vector<std::vector<int32_t>> prompt_;
-  std::vector<int64_t> drawn_;      // tokens that each row has drawn
+  // Where penalties or n-grams need them: tokens of each row before those in the cache, and in the cache.
+  std::vector<std::vector<int32_t>> past_, tokens_;
+  std::vector<int64_t> stream_;     // (rows, {key of its random numbers, tokens drawn})
   std::vector<int32_t> positions_;  // that each row has in the cache, the pending ones included
+  std::vector<int32_t> finished_;   // Finish of each row, after the last visit
   bool started_ = false, chose_ = false;
   bool pending_ = false;  // logits that nothing was chosen from
 };

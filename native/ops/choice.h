@@ -22,7 +22,7 @@ struct GemmChoice {
 struct KernelChoice {
   std::string kernel;                     // its name in the registry
   std::vector<GemmChoice> products = {};  // the matrix products that it runs, in the contract's order
-  int64_t ctas = 0;                       // blocks of a kernel that shares out its work; 0: by the shape alone
+  int64_t ctas = 0;  // blocks of a kernel that shares out its work; 0: by the shape alone
 };
 
 // A choice for products alone: the best kernel for each of them, as long as nothing has looked at the device.

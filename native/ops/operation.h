@@ -93,7 +93,7 @@ struct Takes {
   enum class Side : uint8_t { Prologue, Epilogue };
   Piece piece;
   Side side;
-  std::string on;            // prologue: the input that the piece makes; epilogue: the output it is applied to
+  std::string on;  // prologue: the input that the piece makes; epilogue: the output it is applied to
   std::string operand = {};  // the optional input for the piece's operand
   std::string setting = {};  // the attribute for the piece's setting
   std::string keeps = {};    // the optional output for the value between, when others read it too
@@ -107,8 +107,8 @@ struct Operation {
   void (*infer)(InferContext&) = nullptr;
   void (*gradient)(GradientContext&) = nullptr;  // null: no gradient flows through
   Cost (*cost)(const CallShape&) = nullptr;      // null: bytes alone
-  // How a call is computed on a target; nothing when no kernel does. A fused call that has no choice stays two
-  // calls. Null: by the one kernel with the operation's name.
+  // How a call is computed on a target; nothing when no kernel does. A fused call that has no choice stays
+  // two calls. Null: by the one kernel with the operation's name.
   std::optional<KernelChoice> (*choose)(const CallShape&, const Target&) = nullptr;
   // Bytes of scratch memory that a call needs. Null: none.
   int64_t (*workspace)(const CallShape&, const Target&, const KernelChoice&) = nullptr;

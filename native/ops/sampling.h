@@ -1,4 +1,4 @@
-// defines: Setting, Finish, kInPrompt, kPagePositions, kMostVisit, kMostLogProbs, maskWords
+// defines: Setting, Finish, kInPrompt, kPagePositions, kMostVisit, kMostLogProbs, kMostSets, maskWords
 // What the operations of sampling, their lowering and the session agree on. Plain data: kernels include it.
 #pragma once
 
@@ -34,6 +34,7 @@ enum Finish : int32_t {
 inline constexpr int64_t kPagePositions = 128;  // of the cache: keys of a run never cross a page
 inline constexpr int64_t kMostVisit = 64;       // tokens of a row that wait for the host
 inline constexpr int64_t kMostLogProbs = 128;   // likeliest tokens that are told of
+inline constexpr int64_t kMostSets = 1 << 24;   // of allowed tokens
 
 inline constexpr uint32_t kInPrompt = 1u
                                       << 31;  // in a token's count: the prompt has it; the rest: times drawn

@@ -27,15 +27,15 @@ export interface EncodedSegment {
  *
  * @throws TesseraeError as readSegment and the tokenizer do.
  */
-export function encodeSegment(
+export async function encodeSegment(
   { segment, textKey, dtype }: Extract<PrepareRequest, { kind: 'segment' }>,
   tokenizer: Tokenizer,
-): EncodedSegment {
+): Promise<EncodedSegment> {
   const parts: Int32Array[] = [];
   const end = tokenizer.endOfTextToken;
   let documents = 0;
   for (const { text, ends } of readSegment(segment, textKey)) {
-    parts.push(encoded(text, tokenizer, segment));
+    parts.push(await encoded(text, tokenizer, segment));
     if (!ends) continue;
     documents++;
     if (end !== undefined) parts.push(Int32Array.of(end));
@@ -50,9 +50,9 @@ export function encodeSegment(
   return { tokens, documents };
 }
 
-function encoded(text: string, tokenizer: Tokenizer, { path, from, to }: Segment): Int32Array {
+async function encoded(text: string, tokenizer: Tokenizer, { path, from, to }: Segment): Promise<Int32Array> {
   try {
-    return tokenizer.encode(text);
+    return await tokenizer.encode(text);
   } catch (cause) {
     if (!(cause instanceof TesseraeError)) throw cause;
     throw new TesseraeError(

@@ -2,6 +2,9 @@
 import { isUtf8 } from 'node:buffer';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
+import { JsonError, parseJson } from '../../files/json';
+import { recogniseUnmeant, RECOGNISED_BYTES } from '../../files/recognise';
+import { recogniseFileSync } from '../../files/recognise_file';
 import { badText, boundary, piecesOf, SEGMENT_BYTES, type Segment } from './segments';
 
 /** A line of JSON that is longer is no document. */
@@ -28,10 +31,18 @@ export interface DocumentPart {
 export function* readSegment(segment: Segment, textKey: string): Generator<DocumentPart> {
   const descriptor = system(segment, 0, () => openSync(segment.path, 'r'));
   try {
+    if (segment.from === 0) requireMeant(descriptor, segment);
     yield* segment.kind === 'text' ? textPart(descriptor, segment) : jsonLines(descriptor, segment, textKey);
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** @throws TesseraeError `ERR_DATA` for a file that is text, and yet not the one that was meant. */
+function requireMeant(descriptor: number, segment: Segment): void {
+  const { path } = segment;
+  const what = recogniseUnmeant(read(descriptor, segment, 0, RECOGNISED_BYTES), 'text');
+  if (what !== undefined) throw badText({ path, offset: 0, line: 1 }, `is no text: the file is ${what}`);
 }
 
 function* textPart(descriptor: number, segment: Segment): Generator<DocumentPart> {
@@ -61,7 +72,9 @@ function* jsonLines(descriptor: number, segment: Segment, textKey: string): Gene
     const line = withoutMark(bytes.subarray(start, end), offset);
     checkText(descriptor, segment, line, base + end - line.length);
     const text = textOf(Buffer.from(line).toString('utf8'), textKey, (why) => {
-      throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, why);
+      const what = offset === 0 ? recogniseFileSync(segment.path, 'JSON') : undefined;
+      const told = what === undefined ? why : `${why}. The file is ${what}`;
+      throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, told);
     });
     if (text !== '') {
       const pieces = [...piecesOf(Buffer.from(text, 'utf8'))];
@@ -98,9 +111,10 @@ function textOf(line: string, key: string, refuse: (why: string) => never): stri
     return refuse(`has more than ${MOST_LINE_VALUES} values: give one JSON object with a text a line`);
   let record: unknown;
   try {
-    record = JSON.parse(line);
+    record = parseJson(line, { rounds: true });
   } catch (error) {
-    return refuse(`is not JSON: ${(error as Error).message.slice(0, 200)}`);
+    if (!(error instanceof JsonError)) throw error;
+    return refuse(`is not JSON: ${error.why.slice(0, 200)}`);
   }
   if (typeof record !== 'object' || record === null || Array.isArray(record))
     return refuse('is not a JSON object');
@@ -185,11 +199,14 @@ function checkText(descriptor: number, segment: Segment, bytes: Buffer, offset: 
     if (feed < 0 || !isUtf8(bytes.subarray(start, end))) at = start;
     start = end;
   }
+  const what = recogniseFileSync(segment.path, 'text');
   throw badText(
     { path: segment.path, offset: offset + at, line: lineAt(descriptor, segment, offset + at) },
-    nul >= 0
-      ? 'has a NUL byte: give UTF-8 text (convert UTF-16 with iconv)'
-      : 'is not UTF-8 text: convert it (iconv -t UTF-8)',
+    what !== undefined
+      ? `is not text: the file is ${what}`
+      : nul >= 0
+        ? 'has a NUL byte: give UTF-8 text (convert UTF-16 with iconv)'
+        : 'is not UTF-8 text: convert it (iconv -t UTF-8)',
   );
 }
 

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
+import { recogniseFileSync } from '../../files/recognise_file';
 import { Numbers } from './numbers';
 import { checkSequence, KEYS, type CheckedSequence, type SequenceRules } from './sequence';
 import { Census, refusal, type SequenceStore } from './store';
@@ -42,7 +43,8 @@ export class JsonlStore implements SequenceStore {
         const file = new OpenFile(path, census.count);
         files.push(file);
         file.scan((text, refuse, torn) => {
-          parseLine(text, refuse, (value) => census.add(value, refuse), torn);
+          const told = census.count === file.firstSequence ? withKind(path, refuse) : refuse;
+          parseLine(text, told, (value) => census.add(value, refuse), torn);
         });
       }
     } catch (error) {
@@ -179,6 +181,14 @@ class OpenFile {
     }
   }
 }
+
+/** Says what a file is whose first line is no sequence, where that is known. */
+const withKind =
+  (path: string, refuse: (why: string) => never) =>
+  (why: string): never => {
+    const what = recogniseFileSync(path, 'JSON');
+    return refuse(what === undefined ? why : `${why}. The file is ${what}`);
+  };
 
 /** What `check` makes of a line's value. What it passes has no strings but its keys, and one array a key. */
 function parseLine(

@@ -3,6 +3,8 @@ import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { TesseraeError } from '../../errors';
+import { parseJson } from '../../files/json';
+import { whyNotJson } from '../../files/recognise_file';
 
 /** nanoGPT: token ids and nothing else. llm.c: the same after a header of 256 int32. */
 export const TOKEN_FORMATS = ['nanogpt', 'llmc'] as const;
@@ -99,15 +101,10 @@ export async function readDescription(file: string): Promise<TokenDescription | 
   try {
     const { size } = await stat(beside);
     if (size > MOST_BYTES) throw new Error(`it has ${size} bytes, more than ${MOST_BYTES}`);
-    return descriptionSchema.parse(JSON.parse(await readFile(beside, 'utf8')));
+    return descriptionSchema.parse(parseJson(await readFile(beside, 'utf8')));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    const why =
-      cause instanceof z.ZodError
-        ? z.prettifyError(cause)
-        : cause instanceof Error
-          ? cause.message
-          : String(cause);
+    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : await whyNotJson(beside, cause);
     throw new TesseraeError(
       'ERR_DATA',
       `'${beside}' does not describe the token file beside it: ${why}. Make both anew with tesserae prepare, or move the ` +

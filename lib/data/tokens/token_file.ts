@@ -6,6 +6,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
+import { recogniseUnmeant, RECOGNISED_BYTES } from '../../files/recognise';
+import { recogniseFileSync } from '../../files/recognise_file';
 import {
   BYTES_OF_DTYPE,
   HEADER_BYTES,
@@ -72,7 +74,7 @@ export class TokenFile {
       return file;
     } catch (error) {
       closeSync(descriptor);
-      throw error;
+      throw withKind(path, error);
     }
   }
 
@@ -193,10 +195,11 @@ function layoutOf(
   if (stat.isDirectory())
     refuse(path, 'is a folder: give the files in it, or the folder that tesserae prepare made');
   if (!stat.isFile()) refuse(path, 'is not a regular file');
-  const start = Buffer.alloc(12);
-  const header = readLlmcHeader(start.subarray(0, readSync(descriptor, start, 0, 12, 0)), (why) =>
-    refuse(path, why),
-  );
+  const buffer = Buffer.alloc(RECOGNISED_BYTES);
+  const start = buffer.subarray(0, readSync(descriptor, buffer, 0, buffer.length, 0));
+  const other = recogniseUnmeant(start, 'tokens');
+  if (other !== undefined) refuse(path, `is ${other}`);
+  const header = readLlmcHeader(start, (why) => refuse(path, why));
   const dtype = description?.dtype ?? header?.dtype ?? given ?? 'uint16';
   const width = BYTES_OF_DTYPE[dtype];
   if (given !== undefined && given !== dtype)
@@ -246,6 +249,17 @@ function vocabularyOf(
       { details: { path: 'vocabSize', file: path } },
     );
   return known;
+}
+
+/** Tells what a file may be that was found wrong: token ids may begin like anything, so that is a guess. */
+function withKind(path: string, error: unknown): unknown {
+  if (!(error instanceof TesseraeError) || error.code !== 'ERR_DATA') return error;
+  const what = recogniseFileSync(path, 'tokens');
+  if (what === undefined || error.message.includes(what)) return error;
+  return new TesseraeError(error.code, `${error.message}. It looks like ${what}`, {
+    details: { ...error.details },
+    cause: error.cause,
+  });
 }
 
 function refuse(path: string, why: string, details: Record<string, unknown> = {}): never {

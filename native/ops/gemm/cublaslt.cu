@@ -133,16 +133,16 @@ class LibraryProduct {
     const uint32_t reduction = cublaslt::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     cublaslt::MatmulHeuristicResult result;
     int found = 0;
-    const bool usable =
-        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kGemmLibraryBytes)) &&
-        prefer(cublaslt::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction) &&
-        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, kAlignment) &&
-        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, kAlignment) &&
-        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, kAlignment) &&
-        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, kAlignment) &&
-        lt_.matmulAlgoGetHeuristic(handle_, description_, first_, second_, result_, result_, preference, 1,
-                                   &result, &found) == cublaslt::kSuccess &&
-        found == 1 && result.state == cublaslt::kSuccess;
+    const bool usable = prefer(cublaslt::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                               static_cast<uint64_t>(kGemmLibraryBytes)) &&
+                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction) &&
+                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, kAlignment) &&
+                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, kAlignment) &&
+                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, kAlignment) &&
+                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, kAlignment) &&
+                        lt_.matmulAlgoGetHeuristic(handle_, description_, first_, second_, result_, result_,
+                                                   preference, 1, &result, &found) == cublaslt::kSuccess &&
+                        found == 1 && result.state == cublaslt::kSuccess;
     lt_.matmulPreferenceDestroy(preference);
     if (usable) algorithm_ = result.algo;
     return usable;

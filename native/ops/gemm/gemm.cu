@@ -8,8 +8,8 @@ namespace tesserae {
 void gemm(const KernelContext& c, const GemmChoice& choice, const GemmOperands& operands) {
   const GemmProblem& p = choice.problem;
   if (p.m <= 0 || p.n <= 0) return;
-  const GemmArguments own{operands.a,  operands.b,  operands.c,  p.m,                 p.n,          p.k,
-                          p.strideA(), p.strideB(), p.strideC(), operands.accumulate, operands.bias};
+  const GemmArguments own{operands.a,  operands.b,  operands.c,          p.m,          p.n, p.k, p.strideA(),
+                          p.strideB(), p.strideC(), operands.accumulate, operands.bias};
   switch (choice.kernel) {
     case GemmKernel::CublasLt:
       return runLibraryProduct(cudaStream(c), *choice.library, p, operands, c.workspace);

@@ -17,8 +17,8 @@ struct GemmOperands {
   void* aux = nullptr;          // (m, n): written by KeepInput, read by Slope
 };
 
-// Enqueues a product of the call. Its workspace begins with the kGemmWorkspaceBytes of the products. The result is
-// the same each time on the same chip with the same library.
+// Enqueues a product of the call. Its workspace begins with the kGemmWorkspaceBytes of the products. The
+// result is the same each time on the same chip with the same library.
 void gemm(const KernelContext& c, const GemmChoice& choice, const GemmOperands& operands);
 
 }  // namespace tesserae

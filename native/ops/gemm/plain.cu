@@ -20,13 +20,15 @@ __global__ void __launch_bounds__(kGemmThreads, 2) plainGemm(GemmArguments g) {
     for (int i = 0; i < kGemmTile * kDepth / kGemmThreads; ++i) {
       const int index = threadIdx.x + i * kGemmThreads;
       {  // neighbouring threads read along the contiguous extent
-        const int r = kTransA ? index % kGemmTile : index / kDepth, k = kTransA ? index / kGemmTile : index % kDepth;
+        const int r = kTransA ? index % kGemmTile : index / kDepth,
+                  k = kTransA ? index / kGemmTile : index % kDepth;
         const bool inside = row + r < g.m && k0 + k < g.k;
         const int64_t at = kTransA ? (k0 + k) * g.lda + row + r : (row + r) * g.lda + k0 + k;
         tileA[k][r] = inside ? toFloat(a[at]) : 0.0f;
       }
       {
-        const int c = kTransB ? index / kDepth : index % kGemmTile, k = kTransB ? index % kDepth : index / kGemmTile;
+        const int c = kTransB ? index / kDepth : index % kGemmTile,
+                  k = kTransB ? index % kDepth : index / kGemmTile;
         const bool inside = column + c < g.n && k0 + k < g.k;
         const int64_t at = kTransB ? (column + c) * g.ldb + k0 + k : (k0 + k) * g.ldb + column + c;
         tileB[k][c] = inside ? toFloat(b[at]) : 0.0f;
@@ -56,7 +58,7 @@ __global__ void __launch_bounds__(kGemmThreads, 2) plainGemm(GemmArguments g) {
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       storeSum<Out>(g, row + threadRow + i % 4 + i / 4 * 64, column + threadColumn + j % 4 + j / 4 * 64,
-                       sums[i][j]);
+                    sums[i][j]);
     }
   }
 }
@@ -68,8 +70,7 @@ void launchPlainGemm(cudaStream_t stream, DType type, DType result, bool transA,
   dispatchGemm(type, result, transA, transB, [&](auto tag, auto out, auto a, auto b) {
     using T = typename decltype(tag)::Type;
     using Out = typename decltype(out)::Type;
-    plainGemm<T, Out, decltype(a)::value, decltype(b)::value>
-        <<<gemmBlocks(g), kGemmThreads, 0, stream>>>(g);
+    plainGemm<T, Out, decltype(a)::value, decltype(b)::value><<<gemmBlocks(g), kGemmThreads, 0, stream>>>(g);
     cudaCheckLaunch("gemm");
   });
 }

@@ -1,5 +1,5 @@
-// A matrix product as a contract knows it, before there is memory. Plain C++: contracts describe their products,
-// the chooser picks a kernel for each, kernels run what was picked.
+// A matrix product as a contract knows it, before there is memory. Plain C++: contracts describe their
+// products, the chooser picks a kernel for each, kernels run what was picked.
 #pragma once
 
 #include <cstdint>
@@ -49,11 +49,12 @@ enum class GemmKernel : uint8_t {
 };
 const char* gemmKernelName(GemmKernel kernel);
 
-// The kernels that compute a product on a target, best first. Empty where there is none, because of its epilogue.
+// The kernels that compute a product on a target, best first. Empty where there is none, because of its
+// epilogue.
 std::vector<GemmKernel> gemmKernels(const GemmProblem& problem, const Target& target);
 
-// Scratch memory of the products of a call: 32 MiB for cuBLASLt, then 1 MiB for a bias in the type of the result.
-// It does not depend on the shape, so memory grows with the rows alone.
+// Scratch memory of the products of a call: 32 MiB for cuBLASLt, then 1 MiB for a bias in the type of the
+// result. It does not depend on the shape, so memory grows with the rows alone.
 inline constexpr int64_t kGemmLibraryBytes = int64_t{32} << 20;
 inline constexpr int64_t kGemmWorkspaceBytes = kGemmLibraryBytes + (int64_t{1} << 20);
 inline int64_t gemmWorkspaceBytes(const Target& target) { return target.isCuda() ? kGemmWorkspaceBytes : 0; }

@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kGemmThreads, 2) tensorCoreGemm(GemmArguments 
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         storeSum<Out>(g, row + warpRow + i * 16 + lane / 4 + e / 2 * 8,
-                         column + warpColumn + j * 8 + lane % 4 * 2 + e % 2, sums[i][j][e]);
+                      column + warpColumn + j * 8 + lane % 4 * 2 + e % 2, sums[i][j][e]);
       }
     }
   }

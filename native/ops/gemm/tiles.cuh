@@ -15,7 +15,8 @@ struct GemmArguments {
 };
 
 inline constexpr int kGemmTile = 128, kGemmThreads = 256;
-inline constexpr int kGemmGroup = 8;  // tile rows that are walked together, so that they share B in the L2 cache
+inline constexpr int kGemmGroup =
+    8;  // tile rows that are walked together, so that they share B in the L2 cache
 
 inline unsigned gemmBlocks(const GemmArguments& g) {
   return static_cast<unsigned>(divideUp(g.m, kGemmTile) * divideUp(g.n, kGemmTile));

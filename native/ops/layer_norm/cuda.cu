@@ -1,10 +1,10 @@
 #include <type_traits>
 
 #include "ops/attributes.h"
+#include "ops/choice.h"
 #include "ops/cuda_dependent_launch.cuh"
 #include "ops/cuda_mma.cuh"
 #include "ops/cuda_support.cuh"
-#include "ops/choice.h"
 #include "ops/registry.h"
 
 namespace tesserae {

@@ -59,9 +59,8 @@ std::optional<KernelChoice> chooseBackward(const CallShape& c, const Target& tar
   constexpr int64_t kBlocksOfMultiprocessor = 8;
   const TensorSpec& x = *c.inputs[1];
   const int64_t rows = x.physicalElements() / x.axes.back().physical();
-  return KernelChoice{"layer_norm_backward",
-                      {},
-                      std::min<int64_t>(rows, kBlocksOfMultiprocessor * target.multiprocessors)};
+  return KernelChoice{
+      "layer_norm_backward", {}, std::min<int64_t>(rows, kBlocksOfMultiprocessor * target.multiprocessors)};
 }
 
 // Partial column sums of weight and bias gradients, a row of each per thread-independent block of rows.

@@ -78,7 +78,11 @@ void linear(const KernelContext& c) {
   requireVectors("linear", y.columns);
   if (y.dtype != DType::F32) requireTypes("linear", x.dtype, {&y, &pre});
   gemm(c, c.choice->products[0],
-       {.a = x.data, .b = weightAs(c, weight, x.dtype, "linear"), .c = y.data, .bias = bias.f32(), .aux = pre.data});
+       {.a = x.data,
+        .b = weightAs(c, weight, x.dtype, "linear"),
+        .c = y.data,
+        .bias = bias.f32(),
+        .aux = pre.data});
 }
 
 // The same where each sequence has one row: its results depend on no other row.
@@ -87,9 +91,9 @@ void linearOfFewRows(const KernelContext& c) {
   requireVectors("linear", x.columns);
   requireVectors("linear", y.columns);
   if (y.dtype != DType::F32) requireTypes("linear", x.dtype, {&y});
-  multiplyFewRows(cudaStream(c), {x.data, weightAs(c, weight, x.dtype, "linear"), bias.f32(), y.data, x.dtype,
-                                  y.dtype, x.rows, x.columns, y.columns,
-                                  parseActivation(c.attributes->text("activation"))});
+  multiplyFewRows(cudaStream(c),
+                  {x.data, weightAs(c, weight, x.dtype, "linear"), bias.f32(), y.data, x.dtype, y.dtype,
+                   x.rows, x.columns, y.columns, parseActivation(c.attributes->text("activation"))});
 }
 
 // dy (rows, out), W (out, in), pre (rows, in) -> dx (rows, in)

@@ -102,7 +102,9 @@ Cost weightGradientCost(const CallShape& c) {
 
 int64_t columnsOf(const TensorSpec& spec) { return spec.axes.back().physical(); }
 
-ActivationFunction activationOf(const CallShape& c) { return parseActivation(c.attributes.text("activation")); }
+ActivationFunction activationOf(const CallShape& c) {
+  return parseActivation(c.attributes.text("activation"));
+}
 
 std::optional<KernelChoice> chooseLinear(const CallShape& c, const Target& target) {
   enum { kX, kWeight, kBias };
@@ -132,7 +134,8 @@ std::optional<KernelChoice> chooseInputGradient(const CallShape& c, const Target
   enum { kDy, kWeight, kPre };
   if (!target.isCuda()) return KernelChoice{"linear_input_gradient"};
   const TensorSpec &dy = *c.inputs[kDy], &dx = *c.outputs[0];
-  GemmProblem problem{.m = rowsOf(dy), .n = columnsOf(dx), .k = columnsOf(dy), .type = dy.dtype, .result = dx.dtype};
+  GemmProblem problem{
+      .m = rowsOf(dy), .n = columnsOf(dx), .k = columnsOf(dy), .type = dy.dtype, .result = dx.dtype};
   if (c.inputs[kPre]) problem.epilogue.push_back({GemmPiece::Kind::Slope, activationOf(c)});
   return chooseProducts("linear_input_gradient", {problem}, target);
 }
@@ -182,15 +185,14 @@ void register_linear(OperationRegistry& registry) {
                 .workspace = productWorkspace,
                 .takes = {{Piece::Activation, Takes::Side::Epilogue, "y", {}, "activation", "pre"}}});
   // dx = (dy W) ∘ activation'(pre)
-  registry.add(
-      {.name = "linear_input_gradient",
-       .inputs = {"dy", "weight", "pre?"},
-       .outputs = {"dx"},
-       .infer = inferInputGradient,
-       .cost = productCost,
-       .choose = chooseInputGradient,
-       .workspace = productWorkspace,
-       .takes = {{Piece::Slope, Takes::Side::Epilogue, "dx", "pre", "activation"}}});
+  registry.add({.name = "linear_input_gradient",
+                .inputs = {"dy", "weight", "pre?"},
+                .outputs = {"dx"},
+                .infer = inferInputGradient,
+                .cost = productCost,
+                .choose = chooseInputGradient,
+                .workspace = productWorkspace,
+                .takes = {{Piece::Slope, Takes::Side::Epilogue, "dx", "pre", "activation"}}});
   // dweight = dyᵀ x, dbias = column sums of dy
   registry.add({.name = "linear_weight_gradient",
                 .inputs = {"dy", "x"},

@@ -82,8 +82,7 @@ void run(const KernelContext& c) {
     });
     if (dx.data) gemm(c, products[1], {.a = z, .b = w, .c = static_cast<T*>(dx.data) + first * width});
     if (dweight.data)
-      gemm(c, products[2],
-           {.a = z, .b = in, .c = dweight.data, .accumulate = c.accumulate[2] || panel > 0});
+      gemm(c, products[2], {.a = z, .b = in, .c = dweight.data, .accumulate = c.accumulate[2] || panel > 0});
   }
   const int64_t ignoreIndex = c.attributes->integer("ignoreIndex", -100);
   sumLosses(cudaStream(c), losses, targets, rows, ignoreIndex, c.accumulate[0], c.outputs[0].as<LossSum>(),

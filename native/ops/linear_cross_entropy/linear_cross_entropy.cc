@@ -40,13 +40,14 @@ Cost costOf(const CallShape& c) {
   return {.matrixFlops = products * product, .vectorFlops = (products > 1 ? 20.0 : 16.0) * logits};
 }
 
-// On a GPU for a panel of rows: the logits, dx and dweight; then the same for the last panel, which may be lower.
+// On a GPU for a panel of rows: the logits, dx and dweight; then the same for the last panel, which may be
+// lower.
 std::optional<KernelChoice> chooseKernel(const CallShape& c, const Target& target) {
   if (!target.isCuda()) return KernelChoice{"linear_cross_entropy"};
   const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
   const int64_t rows = rowsOf(x), columns = weight.axes[0].physical(), width = weight.axes[1].physical();
-  const CudaLinearCrossEntropyPlan plan = planCudaLinearCrossEntropy(rows, columns, width, dtypeSize(x.dtype),
-                                                                     weight.dtype != x.dtype);
+  const CudaLinearCrossEntropyPlan plan =
+      planCudaLinearCrossEntropy(rows, columns, width, dtypeSize(x.dtype), weight.dtype != x.dtype);
   std::vector<GemmProblem> problems;
   for (int64_t count : {plan.panelRows, rows - (plan.panels - 1) * plan.panelRows}) {
     problems.push_back(

@@ -31,10 +31,11 @@ void inferScoreTokens(InferContext& c) {
   const auto table = [&](int input, int64_t rows, int64_t columns, DType type, const char* name) {
     if (!c.has(input)) return;
     const TensorSpec& spec = c.input(input);
-    c.require(spec.axes.size() == 2 && spec.axes[0].physical() == rows &&
-                  (columns < 0 || spec.axes[1].physical() == columns) && spec.dtype == type,
+    const auto is = [](int64_t extent, int64_t wanted) { return wanted < 0 || extent == wanted; };
+    c.require(spec.axes.size() == 2 && is(spec.axes[0].physical(), rows) &&
+                  is(spec.axes[1].physical(), columns) && spec.dtype == type,
               std::string(name) + " must be " + std::to_string(rows) + " × " + std::to_string(columns) +
-                  ", not " + spec.describe());
+                  " (-1: any), not " + spec.describe());
   };
   const auto positions = [&](int input) { return c.has(input) ? c.input(input).axes.back().physical() : 0; };
   const auto vector = [&](int input, int64_t size, DType type, const char* name) {
@@ -51,7 +52,7 @@ void inferScoreTokens(InferContext& c) {
   table(kMask, batch, words, DType::U32, "mask");
   c.require(c.has(kSetAt) == c.has(kSets), "setAt and sets belong together");
   table(kSetAt, batch, -1, DType::I32, "setAt");
-  table(kSets, positions(kSetAt), words, DType::U32, "sets");
+  table(kSets, -1, words, DType::U32, "sets");
   table(kStops, 2, words, DType::U32, "stops");
   table(kCounts, batch, vocabulary, DType::U32, "counts");
   table(kHistory, batch, c.has(kSetAt) ? positions(kSetAt) : -1, DType::I32, "history");

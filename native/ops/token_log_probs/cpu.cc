@@ -14,6 +14,7 @@ void tokenLogProbs(const KernelContext& c) {
   const int64_t* stream = c.inputs[2].i64();  // (B, {seed, drawn})
   const TensorView& tokens = c.outputs[1];    // (visit, B, likeliest)
   const int64_t batch = logits.rows, likeliest = tokens.data ? tokens.columns : 0;
+  const bool asTheyAre = c.attributes->flag("asTheyAre");
 #pragma omp parallel for schedule(static) num_threads(c.threads)
   for (int64_t b = 0; b < batch; ++b) {
     if (picked[b] < 0) continue;
@@ -22,7 +23,7 @@ void tokenLogProbs(const KernelContext& c) {
     for (int64_t id = 0; id < logits.logicalColumns; ++id) maximum = row[id] > maximum ? row[id] : maximum;
 #pragma omp simd reduction(+ : total)
     for (int64_t id = 0; id < logits.logicalColumns; ++id) total += vectorExp(row[id] - maximum);
-    const float shift = maximum + logf(total);
+    const float shift = asTheyAre ? 0.0f : maximum + logf(total);
     const int64_t place = (stream[2 * b + 1] - 1) % kMostVisit * batch + b;
     c.outputs[0].f32()[place] = row[picked[b]] - shift;
     float last = INFINITY;

@@ -42,7 +42,7 @@ __device__ __forceinline__ void forEachLogit(const float* row, int32_t vocabular
 __global__ void __launch_bounds__(kThreads)
     logProbKernel(const float* logits, const int32_t* picked, const int64_t* stream, float* logProb,
                   int32_t* topTokens, float* topLogProbs, int64_t columns, int32_t vocabulary,
-                  int32_t likeliest) {
+                  int32_t likeliest, bool asTheyAre) {
   __shared__ float shared[kWarps];
   __shared__ Entry entries[kWarps];
   const int64_t b = blockIdx.x;
@@ -52,7 +52,8 @@ __global__ void __launch_bounds__(kThreads)
   forEachLogit(row, vocabulary, [&](float logit, int32_t) { maximum = logit > maximum ? logit : maximum; });
   maximum = blockMax<kThreads>(maximum, shared);
   forEachLogit(row, vocabulary, [&](float logit, int32_t) { total += expf(logit - maximum); });
-  const float shift = maximum + logf(blockSum<kThreads>(total, shared));
+  total = blockSum<kThreads>(total, shared);
+  const float shift = asTheyAre ? 0.0f : maximum + logf(total);
   const int64_t place = (stream[2 * b + 1] - 1) % kMostVisit * gridDim.x + b;
   if (threadIdx.x == 0) logProb[place] = row[picked[b]] - shift;
   Entry last{INFINITY, -1};
@@ -84,7 +85,7 @@ void tokenLogProbs(const KernelContext& c) {
   logProbKernel<<<static_cast<unsigned>(logits.rows), kThreads, 0, cudaStream(c)>>>(
       logits.f32(), c.inputs[1].i32(), c.inputs[2].i64(), c.outputs[0].f32(), tokens.i32(),
       c.outputs[2].f32(), logits.columns, static_cast<int32_t>(logits.logicalColumns),
-      tokens.data ? static_cast<int32_t>(tokens.columns) : 0);
+      tokens.data ? static_cast<int32_t>(tokens.columns) : 0, c.attributes->flag("asTheyAre"));
   cudaCheckLaunch("token_log_probs");
 }
 

@@ -1,5 +1,4 @@
-// Log-probabilities of the tokens that were chosen, and the likeliest ones, by the model alone: before
-// biases, penalties, temperature and filters.
+// Log-probabilities of the tokens that were chosen, and of the likeliest ones.
 #include "ops/registry.h"
 #include "ops/sampling.h"
 
@@ -41,7 +40,8 @@ Cost tokenLogProbsCost(const CallShape& c) {
 
 void register_token_log_probs(OperationRegistry& registry) {
   // Of each row that picked a token: log softmax(logits) of it and of the largest logits, the lower id first
-  // among equals, at the place of the token it drew last.
+  // among equals, at the place of the token it drew last. With the attribute `asTheyAre` the logits
+  // themselves.
   registry.add({.name = "token_log_probs",
                 .inputs = {"logits", "picked", "stream", "logProb*", "topTokens*?", "topLogProbs*?"},
                 .outputs = {"logProb*", "topTokens*?", "topLogProbs*?"},

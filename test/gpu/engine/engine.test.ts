@@ -1,5 +1,5 @@
 import { gpt2 } from '../../../lib/models/gpt2';
-import { fromHuggingFace } from '../../../lib/models/gpt2_config';
+import { fromHuggingFace } from '../../../lib/models/gpt2_config_file';
 import { Model } from '../../../lib/models/model';
 import { deviceStatistics, NativeModel, type Batch } from '../../../lib/native';
 import { failureOf } from '../../unit/support/errors';

@@ -1,5 +1,5 @@
 import { gpt2 } from '../../../lib/models/gpt2';
-import { fromHuggingFace } from '../../../lib/models/gpt2_config';
+import { fromHuggingFace } from '../../../lib/models/gpt2_config_file';
 import { devices, type NativeModel, type Precision } from '../../../lib/native';
 import { expectClose } from '../../unit/support/compare';
 import {

@@ -1,3 +1,4 @@
+import { IdTokenizer } from '../../../lib/data/id_tokenizer';
 import { gpt2 } from '../../../lib/models/gpt2';
 import { Model } from '../../../lib/models/model';
 import { deviceStatistics, type NativeModel, type Precision, type Visit } from '../../../lib/native';
@@ -29,6 +30,31 @@ describe.each(['fp32', 'tf32', 'bf16', 'fp16'] as const)('%s', (precision) => {
   );
 
   test('a row samples the same beside others as alone', () => checkAlone({ device, precision }));
+});
+
+// Weights are the same on each device, and so large that rounding to fp32 decides nothing.
+test.each([
+  ['nothing but beams', {}],
+  ['penalties', { repetitionPenalty: 1.4, frequencyPenalty: 0.2, presencePenalty: 0.1 }],
+  ['no pair twice', { noRepeatNgramSize: 2 }],
+  ['ends', { eosTokenId: [1, 4], minNewTokens: 4 }],
+  [
+    'tokens by position',
+    { allowedTokens: new Map(Array.from({ length: 17 }, (_, position) => [position, [position % 7, 9]])) },
+  ],
+  ['biases', { logitBias: new Map([[3, 1.5]]), suppressTokens: [2] }],
+] as const)('beams with %s are those of the CPU', async (_, options) => {
+  const config = { type: 'gpt2', vocabSize: 40, nPositions: 16, nEmbd: 16, nLayer: 2, nHead: 2 } as const;
+  const search = async (where: 'cpu' | typeof device): Promise<unknown> => {
+    using model = await Model.create(
+      { ...config, initializerRange: 0.4 },
+      { device: where, precision: 'fp32' },
+    );
+    // Of 40 rows 33 have a token.
+    const one = new Sampler(model, new IdTokenizer(33));
+    return one.generate(['1 2 3', '7'], { numBeams: 4, numReturnSequences: 4, maxNewTokens: 13, ...options });
+  };
+  expect(await search(device)).toEqual(await search('cpu'));
 });
 
 test('a visit of many tokens waits for the device once and allocates nothing', async () => {

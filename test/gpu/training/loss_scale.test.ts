@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { gpt2 } from '../../../lib/models/gpt2';
-import { fromHuggingFace } from '../../../lib/models/gpt2_config';
+import { fromHuggingFace } from '../../../lib/models/gpt2_config_file';
 import { Model } from '../../../lib/models/model';
 import { Trainer } from '../../../lib/training/trainer';
 import { failureOf } from '../../unit/support/errors';

@@ -87,6 +87,80 @@ describe('checkpoints that transformers wrote', () => {
   });
 });
 
+/** The weights of a checkpoint, by their names there. */
+async function weightsOf(
+  directory: string,
+): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
+  const file = await readSafetensors(path.join(directory, 'model.safetensors'));
+  const entries = [...file.tensors].map(
+    async ([name, { shape }]) => [name, { shape, data: await file.readFloat32(name) }] as const,
+  );
+  const weights = new Map(await Promise.all(entries));
+  await file.close();
+  return weights;
+}
+
+async function setWeights(directory: string, weights: Awaited<ReturnType<typeof weightsOf>>): Promise<void> {
+  const file = path.join(directory, 'model.safetensors');
+  rmSync(file);
+  const sources = [...weights].map(([name, { shape, data }]) => ({ name, shape, read: async () => data }));
+  await writeSafetensors(file, sources);
+}
+
+describe('variants that transformers computes', () => {
+  it('scale_attn_by_inverse_layer_idx divides the scores of the second block by 2', async () => {
+    const directory = copyOf('lm');
+    const config = path.join(directory, 'config.json');
+    editJson(config, (json) => void (json['scale_attn_by_inverse_layer_idx'] = true));
+    const scaled = await logits(await load(directory));
+    expect(scaled).not.toEqual(await logits(await load(path.join(FIXTURES, 'lm'))));
+    // Scores are products of queries and keys: half of the queries gives half of them, exactly.
+    editJson(config, (json) => void (json['scale_attn_by_inverse_layer_idx'] = false));
+    const weights = await weightsOf(directory);
+    for (const name of ['weight', 'bias']) {
+      const { shape, data } = weights.get(`transformer.h.1.attn.c_attn.${name}`)!;
+      const columns = shape.at(-1)!;
+      data.forEach((value, i) => {
+        if (i % columns < columns / 3) data[i] = value / 2;
+      });
+    }
+    await setWeights(directory, weights);
+    expect(await logits(await load(directory))).toEqual(scaled);
+  });
+
+  it('scale_attn_weights false leaves the scores as they are', async () => {
+    const directory = copyOf('lm');
+    const config = path.join(directory, 'config.json');
+    editJson(config, (json) => void (json['scale_attn_weights'] = false));
+    const unscaled = await logits(await load(directory));
+    editJson(config, (json) => void (json['scale_attn_weights'] = true));
+    const weights = await weightsOf(directory);
+    for (const name of ['weight', 'bias']) {
+      const { shape, data } = weights.get(`transformer.h.0.attn.c_attn.${name}`)!;
+      const other = weights.get(`transformer.h.1.attn.c_attn.${name}`)!.data;
+      const columns = shape.at(-1)!;
+      for (const values of [data, other])
+        values.forEach((value, i) => {
+          if (i % columns < columns / 3) values[i] = value * Math.sqrt(8); // the fixture's headDim
+        });
+    }
+    await setWeights(directory, weights);
+    expect(distance(await logits(await load(directory)), unscaled)).toBeLessThan(1e-5);
+  });
+
+  it.each(['score.weight', 'classifier.bias', 'qa_outputs.weight', 'multiple_choice_head.summary.weight'])(
+    'another head, %s, is left out',
+    async (name) => {
+      const directory = copyOf('lm');
+      const weights = await weightsOf(directory);
+      await setWeights(directory, weights.set(name, { shape: [2], data: Float32Array.of(1, 2) }));
+      expect(await logits(await load(directory))).toEqual(
+        await logits(await load(path.join(FIXTURES, 'lm'))),
+      );
+    },
+  );
+});
+
 it.each(['base', 'sharded', 'untied', 'bf16'])(
   'fine-tuning from %s learns, saves and goes on',
   async (name) => {
@@ -122,10 +196,10 @@ describe('checkpoints of transformers that cannot be loaded', () => {
       'a variant that computes something else',
       (directory) =>
         editJson(path.join(directory, 'config.json'), (json) => {
-          json['scale_attn_by_inverse_layer_idx'] = true;
+          json['add_cross_attention'] = true;
         }),
       'ERR_CONFIG',
-      /config.json': scale_attn_by_inverse_layer_idx true is a variant/,
+      /config.json': add_cross_attention is true: /,
     ],
     [
       'an activation that there is not',
@@ -134,7 +208,7 @@ describe('checkpoints of transformers that cannot be loaded', () => {
           json['activation_function'] = 'quick_gelu';
         }),
       'ERR_CONFIG',
-      /config.json': activationFunction must be one of 'gelu', .* not 'quick_gelu'/,
+      /config.json': activation_function must be one of 'gelu', .* not 'quick_gelu'/,
     ],
     [
       'an untied model without a head',

@@ -78,7 +78,7 @@ describe('readSafetensors', () => {
 
   const entry = (fields: string): string => `{"x":{${fields}}}`;
   const refused: [string, Uint8Array, RegExp][] = [
-    ['an empty file', Buffer.alloc(0), /0 bytes, fewer than the 8/],
+    ['an empty file', Buffer.alloc(0), /it is empty/],
     ['a file cut in the length', Buffer.alloc(7), /7 bytes/],
     ['a header beyond the file', made('{}', 0).subarray(0, 9), /2 bytes, but the file only has 9/],
     ['a header beyond the limit', Buffer.from('ffffffffffffff7f', 'hex'), /more than the limit/],

@@ -17,6 +17,15 @@ describe('ByteTokenizer', () => {
     expect(decoder.end()).toBe('');
   });
 
+  it('gives a character that a prompt begins whole', () => {
+    for (let split = 0; split <= 5; split++) {
+      const ids = tokenizer.encode('aa😀');
+      const decoder = tokenizer.decoder(ids.subarray(0, split));
+      const pieces = Array.from(ids.subarray(split), (id) => decoder.push(id));
+      expect(pieces.join('') + decoder.end()).toBe('aa😀'.slice(Math.min(split, 2)));
+    }
+  });
+
   it('shows bytes that are not UTF-8, and a character that was cut off, as U+FFFD', () => {
     expect(tokenizer.decode([97, 255, 98])).toBe('a\ufffdb');
     const decoder = tokenizer.decoder();

@@ -7,8 +7,13 @@ it('reads ids between spaces and commas, and writes them with spaces', () => {
   expect([...tokenizer.encode(' 1, 17\n4,31 ')]).toEqual([1, 17, 4, 31]);
   expect([...tokenizer.encode('')]).toEqual([]);
   expect(tokenizer.decode([1, 17, 4])).toBe('1 17 4');
-  const decoder = tokenizer.decoder();
-  expect([decoder.push(1), decoder.push(17), decoder.end()]).toEqual([' 1', ' 17', '']);
+  for (const [prompt, first] of [
+    [[], '1'],
+    [[31], ' 1'],
+  ] as const) {
+    const decoder = tokenizer.decoder(prompt);
+    expect([decoder.push(1), decoder.push(17), decoder.end()]).toEqual([first, ' 17', '']);
+  }
 });
 
 it.each(['32', '-1', '1.5', '1e1', 'the', '1;2', '9'.repeat(60)])('refuses %j', async (text) => {

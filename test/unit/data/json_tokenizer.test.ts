@@ -22,34 +22,34 @@ const streamed = ({ decoder }: { decoder: JsonTokenizer['decoder'] }, ids: Itera
 };
 
 describe('JsonTokenizer of byte-level BPE', () => {
-  it('merges what its file says, and decodes it again', () => {
+  it('merges what its file says, and decodes it again', async () => {
     const { vocab } = tinyTokenizer().model;
-    const ids = [...tokenizer.encode(' the cat')];
+    const ids = [...(await tokenizer.encode(' the cat'))];
     expect(ids).toEqual(['Ġthe', 'Ġ', 'c', 'at'].map((token) => vocab[token]));
     expect(tokenizer.decode(ids)).toBe(' the cat');
     expect(tokenizer).toMatchObject({ name: 'tokenizer.json', vocabSize: END + 1, startToken: END });
   });
 
-  it('gives every text back', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'grapheme' }), (text) => {
-        expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+  it('gives every text back', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.string({ unit: 'grapheme' }), async (text) => {
+        expect(tokenizer.decode(await tokenizer.encode(text))).toBe(text);
       }),
       { seed: 1, numRuns: 300 },
     );
     for (const text of ['', '  two  spaces . \n\n', 'naïve — 漢字 😀', '\uFEFFmark'])
-      expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+      expect(tokenizer.decode(await tokenizer.encode(text))).toBe(text);
   });
 
-  it('takes special tokens in a text for what they are', () => {
-    expect([...tokenizer.encode('a<|endoftext|>')].at(-1)).toBe(END);
+  it('takes special tokens in a text for what they are', async () => {
+    expect([...(await tokenizer.encode('a<|endoftext|>'))].at(-1)).toBe(END);
     expect(tokenizer.decode([END])).toBe('<|endoftext|>');
   });
 
-  it('streams whole characters only', () => {
-    const pieces = streamed(tokenizer, tokenizer.encode('a😀b'));
+  it('streams whole characters only', async () => {
+    const pieces = streamed(tokenizer, await tokenizer.encode('a😀b'));
     expect(pieces).toEqual(['a', '', '', '', '😀', 'b', '']);
-    expect(streamed(tokenizer, tokenizer.encode('😀').subarray(0, 2)).join('')).toBe('\uFFFD');
+    expect(streamed(tokenizer, (await tokenizer.encode('😀')).subarray(0, 2)).join('')).toBe('\uFFFD');
   });
 
   it.each([END + 1, -1, 1.5, NaN])('refuses the id %p', async (id) => {
@@ -57,11 +57,11 @@ describe('JsonTokenizer of byte-level BPE', () => {
     expect(() => tokenizer.decoder().push(id)).toThrow('vocabulary');
   });
 
-  it('is quick on a megabyte of one letter', () => {
+  it('is quick on a megabyte of one letter', async () => {
     // Merging pair by pair from the left would take 2^40 steps.
     const started = performance.now();
     const text = 'l'.repeat(2 ** 20);
-    expect(tokenizer.encode(text)).toHaveLength(2 ** 19);
+    expect(await tokenizer.encode(text)).toHaveLength(2 ** 19);
     expect(performance.now() - started).toBeLessThan(20_000);
   });
 });
@@ -81,9 +81,9 @@ describe('JsonTokenizer of text', () => {
       }),
     );
 
-  it('streams what decode gives as a whole', () => {
+  it('streams what decode gives as a whole', async () => {
     const one = unigram();
-    const ids = one.encode('ab ab é ba');
+    const ids = await one.encode('ab ab é ba');
     const stream = one.decoder();
     const pieces = [...Array.from(ids, (id) => stream.push(id)), stream.end()];
     expect(pieces.join('')).toBe(one.decode(ids));
@@ -91,7 +91,7 @@ describe('JsonTokenizer of text', () => {
     expect(one).toMatchObject({ endOfTextToken: 0, vocabSize: 7 });
   });
 
-  it('streams the bytes of a character as one, and bytes of none as U+FFFD', () => {
+  it('streams the bytes of a character as one, and bytes of none as U+FFFD', async () => {
     const bytes = Array.from(
       { length: 256 },
       (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
@@ -104,7 +104,7 @@ describe('JsonTokenizer of text', () => {
       }),
     );
     const stream = one.decoder();
-    expect([...one.encode('x😀')].map((id) => stream.push(id))).toEqual(['x', '', '', '', '😀']);
+    expect([...(await one.encode('x😀'))].map((id) => stream.push(id))).toEqual(['x', '', '', '', '😀']);
     expect(
       new Array(20)
         .fill(255)
@@ -184,7 +184,7 @@ describe('JsonTokenizer refuses', () => {
     },
   );
 
-  it('any change of a value, with an error that has a code, or works', () => {
+  it('any change of a value, with an error that has a code, or works', async () => {
     const json = tinyTokenizer();
     const paths = [
       'added_tokens',
@@ -195,18 +195,18 @@ describe('JsonTokenizer refuses', () => {
       'model',
     ] as const;
     const deep = fc.anything({ maxDepth: 3, withNullPrototype: false });
-    fc.assert(
-      fc.property(
+    await fc.assert(
+      fc.asyncProperty(
         fc.constantFrom(...paths),
         fc.constantFrom('', 'type', 'vocab', 'merges'),
         deep,
-        (at, key, value) => {
+        async (at, key, value) => {
           const inner: unknown = json[at];
           const changed =
             key === '' || typeof inner !== 'object' || inner === null ? value : { ...inner, [key]: value };
           try {
             const one = new JsonTokenizer(JSON.stringify({ ...json, [at]: changed }));
-            for (const id of one.encode('the fox')) expect(id).toBeLessThan(one.vocabSize);
+            for (const id of await one.encode('the fox')) expect(id).toBeLessThan(one.vocabSize);
           } catch (error) {
             expect(error).toMatchObject({ code: 'ERR_DATA' });
           }
@@ -235,6 +235,6 @@ describe('tokenizers by name', () => {
     expect((await failureOf('ERR_DATA', () => openTokenizer(none))).message).toContain(
       'there is no such file',
     );
-    await failureOf('ERR_DATA', () => openTokenizer(folder));
+    expect((await openTokenizer(folder)).vocabSize).toBe(END + 1);
   });
 });

@@ -1,5 +1,5 @@
 import { gpt2 } from '../../../lib/models/gpt2';
-import { fromHuggingFace } from '../../../lib/models/gpt2_config';
+import { fromHuggingFace } from '../../../lib/models/gpt2_config_file';
 import { batchOfStep, curve, distances, followCurve, startCurve } from '../support/curve';
 import { expectClose } from '../support/compare';
 import { withModel } from '../support/native';

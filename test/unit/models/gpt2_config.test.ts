@@ -1,5 +1,6 @@
 import { TesseraeError } from '../../../lib/errors';
-import { fromHuggingFace, resolveGPT2Config, toHuggingFace } from '../../../lib/models/gpt2_config';
+import { resolveGPT2Config } from '../../../lib/models/gpt2_config';
+import { fromHuggingFace, toHuggingFace } from '../../../lib/models/gpt2_config_file';
 
 /** The error that `action` throws. */
 function failure(action: () => unknown): TesseraeError {
@@ -23,6 +24,8 @@ describe('resolveGPT2Config', () => {
       nLayer: 12,
       nHead: 12,
       headDim: 64,
+      scaleAttnWeights: true,
+      scaleAttnByInverseLayerIdx: false,
       nInner: 3072,
       activationFunction: 'gelu_new',
       residPdrop: 0.1,
@@ -101,6 +104,12 @@ describe('resolveGPT2Config', () => {
       { vocabSize: 10, eosTokenId: 10 },
       'eosTokenId 10 is not in the vocabulary',
     ],
+    [
+      'one of several tokens beyond the vocabulary',
+      { vocabSize: 10, eosTokenId: [1, 10] },
+      'eosTokenId 10 is not in the vocabulary',
+    ],
+    ['no token in an array', { eosTokenId: [] }, 'eosTokenId'],
     ['an ignored token', { ignoreIndex: 0 }, 'ignoreIndex 0 is a token of the vocabulary'],
     ['a misspelt choice', { activationFunction: 'gelu_now' }, "did you mean 'gelu_new'?"],
     ['a misspelt name', { nEmbed: 64 }, 'nEmbed is unknown: did you mean nEmbd?'],
@@ -148,13 +157,57 @@ describe('Hugging Face config.json', () => {
     expect(rest).toEqual({
       architectures: gpt2.architectures,
       model_type: 'gpt2',
+      n_ctx: 1024,
       summary_type: 'cls_index',
       task_specific_params: gpt2.task_specific_params,
     });
   });
 
+  it.each<[string, object, object]>([
+    ['n_ctx, which transformers does not read', { n_positions: 32, n_ctx: 8 }, { nPositions: 32 }],
+    ['n_ctx alone', { n_ctx: 8 }, { nPositions: 1024 }],
+    ['another order of the same products', { reorder_and_upcast_attn: true }, {}],
+    ['a key that nothing reads', { scale_attn_by_layer_idx: true }, { scaleAttnByInverseLayerIdx: false }],
+    ['scaling by layer', { scale_attn_by_inverse_layer_idx: true }, { scaleAttnByInverseLayerIdx: true }],
+    ['unscaled attention', { scale_attn_weights: false }, { scaleAttnWeights: false }],
+    ['other classes of GPT-2', { architectures: ['GPT2ForSequenceClassification'] }, {}],
+    ['no cross attention', { add_cross_attention: false, is_encoder_decoder: false }, {}],
+    ['several tokens that end a text', { eos_token_id: [1, 2, 1] }, { eosTokenId: [1, 2] }],
+    ['one in an array', { eos_token_id: [7], bos_token_id: [3, 4] }, { eosTokenId: 7, bosTokenId: 3 }],
+    ['some of them outside the vocabulary', { eos_token_id: [-1, 50257, 7] }, { eosTokenId: 7 }],
+    [
+      'none of them inside',
+      { eos_token_id: [50257], bos_token_id: -1 },
+      { eosTokenId: null, bosTokenId: null },
+    ],
+    [
+      'ids that are none',
+      { eos_token_id: '</s>', bos_token_id: 1.5 },
+      { eosTokenId: null, bosTokenId: null },
+    ],
+    ['null', { eos_token_id: null, bos_token_id: null }, { eosTokenId: null, bosTokenId: null }],
+  ])('takes %s', (_what, json, expected) => {
+    expect(fromHuggingFace(json).config).toMatchObject(expected);
+  });
+
+  it.each([
+    ['gelu_new', 'gelu_new'],
+    ['gelu_pytorch_tanh', 'gelu_new'],
+    ['gelu_fast', 'gelu_new'],
+    ['gelu', 'gelu'],
+    ['gelu_python', 'gelu'],
+    ['swish', 'silu'],
+    ['tanh', 'tanh'],
+  ])('reads the activation %s as %s', (theirs, ours) => {
+    expect(fromHuggingFace({ activation_function: theirs }).config.activationFunction).toBe(ours);
+  });
+
   it.each([
     resolveGPT2Config({ nEmbd: 64, nHead: 4 }),
+    resolveGPT2Config({
+      ...{ nEmbd: 64, nHead: 4, scaleAttnWeights: false, scaleAttnByInverseLayerIdx: true },
+      eosTokenId: [1, 2],
+    }),
     resolveGPT2Config({ vocabSize: 256, nEmbd: 544, nHead: 12, headDim: 48, activationFunction: 'relu' }),
     resolveGPT2Config({
       isEncoder: true,
@@ -201,12 +254,10 @@ describe('Hugging Face config.json', () => {
   it.each<[string, unknown, string]>([
     ['another model', { model_type: 'llama' }, "model_type must be 'gpt2', not 'llama'"],
     ['a model type of another type', { model_type: ['gpt2'] }, "model_type must be 'gpt2', not an array"],
-    ['scaling by layer', { scale_attn_by_inverse_layer_idx: true }, 'scale_attn_by_inverse_layer_idx true'],
-    ['unscaled attention', { scale_attn_weights: false }, 'scale_attn_weights false'],
-    ['reordered attention', { reorder_and_upcast_attn: true }, 'reorder_and_upcast_attn true'],
-    ['cross attention', { add_cross_attention: true }, 'add_cross_attention true'],
+    ['cross attention', { add_cross_attention: true }, 'add_cross_attention is true'],
+    ['weights that were quantised', { quantization_config: { bits: 4 } }, 'quantization_config is there'],
     ['heads that were pruned', { pruned_heads: { 0: [1] } }, 'pruned_heads is not supported'],
-    ['two lengths', { n_ctx: 512, n_positions: 1024 }, 'n_ctx 512 and n_positions 1024'],
+    ['two widths', { hidden_size: 512, n_embd: 1024 }, 'hidden_size 512 and n_embd 1024'],
     ['a size that is text', { n_embd: '16' }, 'nEmbd must be an integer'],
     ['a size beyond all limits', { vocab_size: 1e300 }, 'vocabSize must be an integer'],
     [
@@ -214,7 +265,8 @@ describe('Hugging Face config.json', () => {
       { tie_word_embeddings: 'yes' },
       'tieWordEmbeddings must be true or false',
     ],
-    ['an unknown activation', { activation_function: 'mish' }, 'activationFunction must be one of'],
+    ['an unknown activation', { activation_function: 'quick_gelu' }, 'activation_function must be one of'],
+    ['an activation that is none', { activation_function: 5 }, 'activation_function must be one of'],
     ['an unknown setting of ours', { tesserae: { model: { nTypez: 1 } } }, 'did you mean nTypes?'],
     [
       'a prototype of ours',

@@ -141,11 +141,13 @@ describe('sampling', () => {
   ])('%s', (_, first, second) => expectOwnProgram(onGpt2, sample(...first), sample(...second)));
 
   const bias = Float32Array.from({ length: 37 }, (_, id) => (id === 9 ? 100 : 0));
-  const everywhere = new Int32Array(2 * 24);
+  const known = Float32Array.from({ length: 37 }, (_, id) => (id === 9 ? 0 : -Infinity));
+  const everywhere = new Int32Array(2 * 25); // the token behind a full cache too
   test.each<[keyof SamplingFeatures, boolean | number, Partial<SessionOptions>]>([
+    ['known', true, { arrays: { known } }],
     ['bias', true, { arrays: { bias } }],
     ['mask', true, {}],
-    ['sets', true, { arrays: { sets: Int32Array.of(1 << 6, 0), setAt: everywhere } }],
+    ['sets', 1, { arrays: { sets: Int32Array.of(1 << 6, 0), setAt: everywhere } }],
     [
       'minimum',
       true,

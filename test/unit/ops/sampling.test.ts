@@ -128,13 +128,13 @@ describe('refused', () => {
     ['a seed that is not an integer', { seeds: [1.5] }],
     ['an end token beyond the vocabulary', { endTokens: [61] }],
     ['a bias of another vocabulary', { features: { bias: true }, arrays: { bias: new Float32Array(60) } }],
-    ['sets that are not there', { features: { sets: true } }],
+    ['sets that are not there', { features: { sets: 1 } }],
     [
       'a set that is not there',
       {
         cache: 2,
-        features: { sets: true },
-        arrays: { sets: new Int32Array(2), setAt: Int32Array.of(0, 1) },
+        features: { sets: 2 },
+        arrays: { sets: new Int32Array(2), setAt: Int32Array.of(0, 1, 0) },
       },
     ],
     ['more likeliest tokens than are kept', { features: { logProbs: 129 } }],

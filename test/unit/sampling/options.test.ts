@@ -3,6 +3,7 @@ import type { SequenceStarts } from '../../../lib/data/dataset';
 import type { ModelConfig } from '../../../lib/models/families';
 import type { GenerateOptions, MaskedSequence } from '../../../lib/sampling/options';
 import { Sampler, type SamplerOptions } from '../../../lib/sampling/sampler';
+import { scores } from '../../oracles/sampling';
 import { failureOf } from '../support/errors';
 import { disposeModels, tinyModel } from '../support/tiny_model';
 
@@ -11,10 +12,6 @@ afterEach(disposeModels);
 async function sampler(config: Partial<ModelConfig> = {}, options: SamplerOptions = {}): Promise<Sampler> {
   return new Sampler(await tinyModel({ vocabSize: 256, ...config }), new ByteTokenizer(), options);
 }
-
-const tokensOf = async (one: Sampler, prompt: string, options: GenerateOptions): Promise<number[]> => [
-  ...(await one.generate(prompt, options)).tokens,
-];
 
 describe('several sequences', () => {
   it('are what each of them is alone, beyond the end of the context too', async () => {
@@ -27,14 +24,46 @@ describe('several sequences', () => {
       expect(await one.generate(prompt, options)).toEqual(together[i]);
   });
 
-  it('of one prompt draw with seeds of their own', async () => {
+  it('of one prompt are drawn apart, the same beside another prompt, and the first as alone', async () => {
     const one = await sampler();
-    const made = await one.generate(['ab', 'c'], { maxNewTokens: 12, seed: 4, numReturnSequences: 3 });
+    const options = { maxNewTokens: 12, seed: 4, numReturnSequences: 3 };
+    const made = await one.generate(['ab', 'c'], options);
     expect(made).toHaveLength(6);
-    for (let i = 0; i < 3; i++) {
-      expect([...made[i]!.tokens]).toEqual(await tokensOf(one, 'ab', { maxNewTokens: 12, seed: 4 + i }));
-      expect([...made[3 + i]!.tokens]).toEqual(await tokensOf(one, 'c', { maxNewTokens: 12, seed: 4 + i }));
+    expect(await one.generate(['ab'], options)).toEqual(made.slice(0, 3));
+    expect(await one.generate(['c'], options)).toEqual(made.slice(3));
+    expect(await one.generate('ab', { maxNewTokens: 12, seed: 4 })).toEqual(made[0]);
+  });
+
+  it('of different seeds, or sequences of one, share no random numbers', async () => {
+    const one = await sampler();
+    const streams = new Map<string, string>();
+    for (const seed of [0, 1, 2, 3, 4, 5, 2 ** 32, 2 ** 32 + 1, 2 ** 52, 2 ** 53 - 2, 2 ** 53 - 1]) {
+      const made = await one.generate(['x'], { maxNewTokens: 12, seed, numReturnSequences: 12 });
+      for (const [i, { tokens }] of made.entries()) {
+        // An untrained model is nearly uniform over 256 tokens: equal numbers are equal tokens.
+        expect(streams.get(tokens.join())).toBeUndefined();
+        streams.set(tokens.join(), `${seed}, ${i}`);
+      }
     }
+    expect(streams.size).toBe(11 * 12);
+  });
+
+  it('without a seed are drawn apart, of one prompt or several, in each call', async () => {
+    const one = await sampler();
+    const made = [
+      ...(await one.generate(Array(4).fill('ab'), { maxNewTokens: 12, numReturnSequences: 2 })),
+      ...(await one.generate(Array(4).fill('ab'), { maxNewTokens: 12 })),
+    ];
+    expect(new Set(made.map(({ tokens }) => tokens.join())).size).toBe(12);
+  });
+
+  it('are refused where there are more than can be generated side by side', async () => {
+    const one = await sampler();
+    const many = { numReturnSequences: 40_000, maxNewTokens: 1 };
+    const { message } = await failureOf('ERR_CONFIG', () => one.generate(['a', 'b'], many));
+    expect(message).toMatch(/numReturnSequences is 40000: with 2 prompts .* 80000 sequences.*65535/);
+    const beams = { numBeams: 64, maxNewTokens: 1 };
+    await failureOf('ERR_CONFIG', () => one.generate(Array(1024).fill('a'), beams));
   });
 
   it('end where a document does, unless they are told otherwise', async () => {
@@ -163,6 +192,97 @@ describe('tokens by position', () => {
   });
 });
 
+describe('beyond the end of the context', () => {
+  const { positions, allowed } = {
+    positions: 80,
+    allowed: (position: number) => [position % 7, 64 + (position % 5)],
+  };
+  const sets = new Map(Array.from({ length: positions }, (_, position) => [position, allowed(position)]));
+  const holds = (prompt: number, tokens: readonly number[]): boolean =>
+    tokens.every((token, i) => allowed(prompt + i).includes(token));
+
+  it('allowed and forced tokens hold at every position, for prompts of any length', async () => {
+    const one = await sampler();
+    const prompts = ['a', 'abcdefg', '0123456789abcdef', '0123456789abcdef01234'];
+    const made = await one.generate(prompts, { maxNewTokens: 50, seed: 3, allowedTokens: sets });
+    for (const [i, { tokens }] of made.entries())
+      expect({ i, holds: holds(prompts[i]!.length, [...tokens]) }).toEqual({ i, holds: true });
+    const forcedTokens = new Map([...sets].map(([position, [token]]) => [position, token!]));
+    const forced = await one.generate(prompts, { maxNewTokens: 50, seed: 3, forcedTokens });
+    for (const [i, { tokens }] of forced.entries())
+      expect([...tokens]).toEqual(Array.from(tokens, (_, at) => (prompts[i]!.length + at) % 7));
+    const streamed: number[] = [];
+    for await (const { token } of one.stream('a', { maxNewTokens: 50, seed: 3, allowedTokens: sets }))
+      streamed.push(token);
+    expect(streamed).toEqual([...made[0]!.tokens]);
+  });
+
+  it('in the smallest contexts too', async () => {
+    for (const nPositions of [1, 2, 3]) {
+      const one = await sampler({ nPositions });
+      const { tokens } = await one.generate('a', { maxNewTokens: 20, seed: 1, allowedTokens: sets });
+      expect(holds(1, [...tokens])).toBe(true);
+    }
+  });
+
+  it('no run of tokens comes twice, in masks of the caller neither', async () => {
+    const one = new Sampler(await tinyModel({ vocabSize: 12 }));
+    const odd = (batch: readonly MaskedSequence[]): Uint32Array =>
+      new Uint32Array(batch.length).fill(0b101010101010);
+    for (const [options, n] of [
+      [{ noRepeatNgramSize: 2, maxNewTokens: 60 }, 2],
+      [{ noRepeatNgramSize: 3, maxNewTokens: 60, temperature: 0.1 }, 3],
+      [{ noRepeatNgramSize: 3, maxNewTokens: 60, tokenMask: odd, temperature: 0.1 }, 3],
+    ] as const) {
+      const made = await one.generate([[1], [2, 3, 4]], { seed: 1, ...options });
+      for (const [i, { tokens }] of made.entries()) {
+        const sequence = [...(i === 0 ? [1] : [2, 3, 4]), ...tokens];
+        const runs = sequence.slice(n - 1).map((_, at) => sequence.slice(at, at + n).join());
+        expect(new Set(runs).size).toBe(runs.length);
+        if ('tokenMask' in options) expect([...tokens].every((token) => token % 2 === 1)).toBe(true);
+      }
+    }
+  });
+
+  it('no token comes twice, until there is none left', async () => {
+    const one = new Sampler(await tinyModel({ vocabSize: 24 }));
+    const { tokens } = await one.generate([1], { noRepeatNgramSize: 1, maxNewTokens: 23, seed: 1 });
+    expect(new Set([1, ...tokens]).size).toBe(24);
+    await failureOf('ERR_DATA', () => one.generate([1], { noRepeatNgramSize: 1, maxNewTokens: 24 }));
+  });
+
+  it('penalties count tokens of the whole sequence', async () => {
+    const one = new Sampler(await tinyModel({ vocabSize: 48 }));
+    const options = { maxNewTokens: 40, temperature: 0 };
+    // A token that was there before has no chance: the first 40 are all different.
+    for (const penalty of [{ presencePenalty: 100 }, { frequencyPenalty: 100 }])
+      expect(new Set((await one.generate([1], { ...options, ...penalty })).tokens).size).toBe(40);
+    const settings = { repetitionPenalty: 1.3, frequencyPenalty: 0.02, presencePenalty: 0.01 };
+    const prompt = Array.from({ length: 40 }, (_, i) => (i * i) % 48);
+    const { tokens } = await one.generate(prompt, { ...options, ...settings });
+    const sequence = [...prompt];
+    let context = prompt.slice(-8);
+    for (const token of tokens) {
+      if (context.length > 16) context = context.slice(-8);
+      const { data } = await one.model.logits([context]);
+      const rule = { tokens: sequence, promptLength: prompt.length, ...settings };
+      const expected = scores(data.subarray(data.length - 48), rule);
+      // The likeliest, but for what rounding decides.
+      expect(expected[token]).toBeGreaterThan(Math.max(...expected) - 1e-5);
+      sequence.push(token);
+      context.push(token);
+    }
+  });
+
+  it('minNewTokens counts tokens of all contexts', async () => {
+    const one = await sampler();
+    const stopTokens = Array.from({ length: 128 }, (_, i) => 2 * i);
+    const { tokens } = await one.generate('a', { seed: 2, stopTokens, minNewTokens: 40, maxNewTokens: 60 });
+    expect(tokens.length).toBeGreaterThan(40);
+    expect([...tokens.subarray(0, 40)].every((id) => id % 2 === 1)).toBe(true);
+  });
+});
+
 describe('types', () => {
   const config = { nTypes: 3, nStypes: 5 } as const;
 
@@ -173,7 +293,7 @@ describe('types', () => {
     const options = { maxNewTokens: 10, temperature: 0, types: { byToken }, subtypes: { byPosition } };
     const made = await one.generate(['hello', 'a'], options);
     for (const [i, prompt] of ['hello', 'a'].entries()) {
-      const tokens = [...one.tokenizer.encode(prompt)];
+      const tokens = [...(await one.tokenizer.encode(prompt))];
       for (const token of made[i]!.tokens) {
         const types = [tokens.map((id) => byToken[id]!)];
         const subtypes = [tokens.map((_, position) => byPosition[position]!)];
@@ -273,7 +393,7 @@ it('log-probabilities come with tokens, streamed or not', async () => {
   const one = await sampler();
   const options = { maxNewTokens: 12, seed: 6, logprobs: 3, temperature: 0.7 };
   const whole = await one.generate('abc', options);
-  const { data } = await one.model.logProbs([[...one.tokenizer.encode('abc'), ...whole.tokens]]);
+  const { data } = await one.model.logProbs([[...(await one.tokenizer.encode('abc')), ...whole.tokens]]);
   whole.tokens.forEach((token, i) => {
     const row = data.subarray((2 + i) * 256, (3 + i) * 256);
     // Two paths to the same sum of 256 fp32 terms.

@@ -35,11 +35,25 @@ describe('Sampler', () => {
     const one = await sampler();
     for (const prompt of ['a', 'hello world', '0123456789abcdef', '0123456789abcdef0123']) {
       const { tokens, text, finishReason } = await one.generate(prompt, { maxNewTokens: 40, temperature: 0 });
-      const expected = await greedy(one.model, [...one.tokenizer.encode(prompt)], 40);
+      const expected = await greedy(one.model, [...(await one.tokenizer.encode(prompt))], 40);
       expect([...tokens]).toEqual(expected);
       expect(text).toBe(one.tokenizer.decode(expected));
       expect(finishReason).toBe('length');
     }
+  });
+
+  it('at the ends of what options may be chooses the likeliest token', async () => {
+    const one = await sampler();
+    const { tokens } = await one.generate('a', { maxNewTokens: 30, temperature: 0 });
+    for (const options of [
+      { temperature: 1e-45 },
+      { temperature: 1e-45, topP: 0.9, topK: 16_777_216, minP: 0.5 },
+      { temperature: 1e-38, topP: 1e-38 },
+      { minP: 1 },
+      { topP: 1e-45 },
+      { temperature: 1e6, topK: 1 },
+    ])
+      expect((await one.generate('a', { maxNewTokens: 30, seed: 1, ...options })).tokens).toEqual(tokens);
   });
 
   it('repeats itself with a seed, whatever the length asked for, and varies without', async () => {
@@ -156,6 +170,16 @@ describe('Sampler', () => {
       [{ tokenMask: true }, 'tokenMask', /function/],
       [{ types: { byToken: [] } }, 'types', /the model has none/],
       [{ numBeams: 2, temperature: 0.5 }, 'temperature', /beam search/],
+      [{ numBeams: 2, logprobs: 1 }, 'logprobs', /beam search/],
+      [{ temperature: 1e-50 }, 'temperature', /is 1e-50, which is 0 in single precision/],
+      [{ topP: 1e-50 }, 'topP', /1e-50.*single precision/],
+      [{ minP: 1e-50 }, 'minP', /1e-50.*single precision/],
+      [{ repetitionPenalty: 1e-50 }, 'repetitionPenalty', /1e-50.*single precision/],
+      [{ presencePenalty: -1e-50 }, 'presencePenalty', /-1e-50.*single precision/],
+      [{ logitBias: new Map([[3, -1e39]]) }, 'logitBias', /token 3 is -1e\+39.*-3\.4e38/],
+      [{ maxNewTokens: 1e12 }, 'maxNewTokens', /to 10000000/],
+      [{ topK: 2 ** 31 }, 'topK', /to 16777216/],
+      [{ seed: -1 }, 'seed', /-1/],
       [{ numBeams: 100 }, 'numBeams', /from 1 to 64/],
       [{ numBeams: 40, eosTokenId: [1, 2, 3] }, 'numBeams', /at most 32/],
     ];
@@ -220,8 +244,10 @@ describe('Sampler', () => {
   });
 
   it('refuses models that do not continue texts', async () => {
-    const { message } = await failureOf('ERR_CONFIG', () => sampler({ vocabSize: 257 }));
-    expect(message).toMatch(/256 tokens.*vocabSize is 257/);
+    const { message } = await failureOf('ERR_CONFIG', () => sampler({ vocabSize: 97 }));
+    expect(message).toMatch(
+      /256 tokens.*vocabSize 97: the model lacks "a" \(97\), "b" \(98\), .* and 149 more/,
+    );
     await failureOf('ERR_CONFIG', () => sampler({ isEncoder: true }));
   });
 

@@ -55,6 +55,13 @@ export const gpt2Cases: readonly (readonly [name: string, graph: Graph])[] = [
     }),
   ],
   [
+    'scores divided by the number of the block',
+    gpt2({
+      ...{ ...small, vocabSize: 23, nEmbd: 12, nHead: 2 },
+      ...{ scaleAttnByInverseLayerIdx: true, scaleAttnWeights: false },
+    }),
+  ],
+  [
     'post norm, tied, types, one layer, silu',
     gpt2({
       ...small,

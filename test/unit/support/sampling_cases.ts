@@ -40,6 +40,10 @@ export interface SamplingCase {
   readonly features: SamplingFeatures;
   readonly bias?: ReadonlyMap<number, number>;
   readonly endTokens?: readonly number[];
+  /** Positions that a row may have. Default 40. */
+  readonly cache?: number;
+  /** Ids from here on are no tokens. */
+  readonly known?: number;
   /** Allowed tokens by position. */
   readonly sets?: ReadonlyMap<number, readonly number[]>;
 }
@@ -56,12 +60,14 @@ export async function checkSampling(one: SamplingCase, where: Where = {}): Promi
     const settings = settingsOf(one.settings);
     const bias = new Float32Array(size);
     for (const [id, value] of one.bias ?? []) bias[id] = value;
-    const cache = 40;
+    const { cache = 40 } = one;
+    const known = new Float32Array(size).fill(-Infinity, one.known ?? size);
+    const all = Array.from({ length: one.known ?? size }, (_, id) => id);
     const sets = new Int32Array(2 * (one.sets?.size ?? 0));
-    const setAt = new Int32Array(3 * cache).fill(-1);
+    const setAt = new Int32Array(3 * (cache + 1)).fill(-1);
     [...(one.sets ?? [])].forEach(([position, ids], set) => {
       for (const id of ids) sets[2 * set + Math.floor(id / 32)]! |= 1 << (id % 32);
-      for (let row = 0; row < 3; row++) setAt[row * cache + position] = set;
+      for (let row = 0; row < 3; row++) setAt[row * (cache + 1) + position] = set;
     });
     const seeds = [11, 12, 13];
     const session = await sessionOf(model, [0, 0, 0], {
@@ -72,6 +78,7 @@ export async function checkSampling(one: SamplingCase, where: Where = {}): Promi
       features: one.features,
       arrays: {
         ...(one.bias ? { bias } : {}),
+        ...(one.known === undefined ? {} : { known }),
         ...(one.sets ? { sets, setAt } : {}),
       },
     });
@@ -91,7 +98,7 @@ export async function checkSampling(one: SamplingCase, where: Where = {}): Promi
           promptLength: prompt.length,
           stops: one.endTokens ?? [],
           ...(one.bias ? { bias: one.bias } : {}),
-          ...(one.sets?.has(sequence.length) ? { allowed: new Set(one.sets.get(sequence.length)) } : {}),
+          allowed: new Set(all.filter((id) => one.sets?.get(sequence.length)?.includes(id) ?? true)),
         };
         const kept = filtered(scores(await nextLogits(model, sequence, size), context), settings);
         const draw = choose(kept.scores, {
@@ -165,7 +172,28 @@ export const samplingCases: readonly (readonly [name: string, one: SamplingCase]
         [9, [60]],
         [12, [0, 31, 32, 59]],
       ]),
-      features: { sets: true },
+      features: { sets: 4 },
+    },
+  ],
+  [
+    'sets up to the place behind a full cache',
+    {
+      cache: 12,
+      sets: new Map([
+        [11, [5, 6]],
+        [12, [60, 2]],
+      ]),
+      features: { sets: 2 },
+    },
+  ],
+  ['ids without a token', { known: 33, features: { known: true } }],
+  [
+    'ids without a token, penalties and filters',
+    {
+      known: 20,
+      bias: new Map([[25, 9]]),
+      settings: { repetitionPenalty: 1.3, topP: 0.9 },
+      features: { known: true, bias: true, penalties: true, filter: true },
     },
   ],
   [
@@ -204,7 +232,7 @@ export const samplingCases: readonly (readonly [name: string, one: SamplingCase]
       sets: new Map([[6, [1, 2, 3, 4, 5]]]),
       features: {
         bias: true,
-        sets: true,
+        sets: 4,
         minimum: true,
         penalties: true,
         ngrams: true,

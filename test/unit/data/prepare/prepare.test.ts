@@ -84,7 +84,7 @@ describe('prepareTokens', () => {
       format: 'llmc',
     });
     const ids = await ids16(path.join(output, 'train.bin'), HEADER_BYTES);
-    const whole = tokenizer.encode(long);
+    const whole = await tokenizer.encode(long);
     expect(ids.length).toBe(whole.length + 1);
     expect(
       Buffer.from(Uint16Array.from(whole).buffer).equals(

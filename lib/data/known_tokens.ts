@@ -1,0 +1,42 @@
+import type { JsonObject, KnownTokens } from './token_roles';
+
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/**
+ * The tokens that the text of a tokenizer.json names. Of a text that is none there are none: the tokenizer that is made of
+ * it says what is wrong.
+ */
+export function knownTokens(json: string): KnownTokens {
+  const { added_tokens: added, model } = parsed(json);
+  const tokens = (Array.isArray(added) ? added : []).filter(isObject);
+  const ids = new Map<string, number>();
+  const { vocab, unk_token: unknown, unk_id: unknownId } = isObject(model) ? model : {};
+  const note = (token: unknown, id: unknown): void => {
+    if (typeof token === 'string' && typeof id === 'number') ids.set(token, id);
+  };
+  if (Array.isArray(vocab))
+    for (const [id, entry] of vocab.entries()) note(Array.isArray(entry) ? entry[0] : undefined, id);
+  else if (isObject(vocab)) for (const [token, id] of Object.entries(vocab)) note(token, id);
+  for (const { content, id } of tokens) note(content, id);
+  const special = new Map<string, number>();
+  for (const { content, id, special: isSpecial } of tokens)
+    if (isSpecial === true && typeof content === 'string' && typeof id === 'number') special.set(content, id);
+  let names: Map<number, string> | undefined;
+  const tokenOf = (id: number): string | undefined => {
+    names ??= new Map(Array.from(ids, ([token, one]) => [one, token]));
+    return names.get(id);
+  };
+  const unknownToken =
+    typeof unknown === 'string' ? unknown : typeof unknownId === 'number' ? tokenOf(unknownId) : undefined;
+  return { size: ids.size, special, unknown: unknownToken, idOf: (token) => ids.get(token), tokenOf };
+}
+
+function parsed(json: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(json.replace(/^\uFEFF/, ''));
+    return isObject(value) ? value : {};
+  } catch {
+    return {};
+  }
+}

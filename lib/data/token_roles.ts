@@ -1,0 +1,192 @@
+/** Which tokens begin and end texts, fill rows and stand for what is unknown. */
+import { TesseraeError } from '../errors';
+import type { TokenRoles } from './tokenizer';
+
+/** A parsed JSON object; what it holds is looked at one by one. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+interface Role {
+  readonly role: keyof TokenRoles;
+  /** Its name in tokenizer_config.json and special_tokens_map.json; with `_id` that in the files of a model. */
+  readonly key: string;
+  /** What messages call it. */
+  readonly what: string;
+  /** What special tokens of this role are called, most specific first. */
+  readonly names: readonly string[];
+}
+
+const ROLES: readonly Role[] = [
+  {
+    role: 'startToken',
+    key: 'bos_token',
+    what: 'begins a text',
+    names: [
+      ...['<|begin_of_text|>', '<|startoftext|>', '<｜begin▁of▁sentence｜>', '<bos>', '<BOS>', '<|bos|>'],
+      ...['[BOS]', '<s>', '[CLS]'],
+    ],
+  },
+  {
+    role: 'endOfTextToken',
+    key: 'eos_token',
+    what: 'ends a text',
+    names: [
+      ...['<|endoftext|>', '<|end_of_text|>', '<｜end▁of▁sentence｜>', '<eos>', '<EOS>', '<|eos|>'],
+      ...['[EOS]', '</s>', '[SEP]'],
+    ],
+  },
+  {
+    role: 'padToken',
+    key: 'pad_token',
+    what: 'fills rows',
+    names: ['<pad>', '<PAD>', '<|pad|>', '[PAD]', '<｜▁pad▁｜>'],
+  },
+  {
+    role: 'unknownToken',
+    key: 'unk_token',
+    what: 'stands for unknown text',
+    names: ['<unk>', '<UNK>', '<|unk|>', '[UNK]'],
+  },
+];
+
+/** The tokens of a tokenizer.json. */
+export interface KnownTokens {
+  readonly size: number;
+  /** Ids of the added tokens that the file calls special, by their text. */
+  readonly special: ReadonlyMap<string, number>;
+  /** The token that its model uses for what it does not know. */
+  readonly unknown?: string | undefined;
+  /** The id of any token. */
+  readonly idOf: (token: string) => number | undefined;
+  /** The token of an id. */
+  readonly tokenOf: (id: number) => string | undefined;
+}
+
+/** A file that may say what tokens are for. */
+export interface RoleSource {
+  /** How messages call it. */
+  readonly name: string;
+  readonly contents: JsonObject;
+  /** Whether it has names of tokens, or their ids. */
+  readonly has: 'names' | 'ids';
+}
+
+/** What files say of the roles. */
+export interface FoundRoles {
+  readonly roles: TokenRoles;
+  /** Where files disagree, or name tokens that there are not. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * The roles that tokens have. The first source that says something about a role decides; after all of them come
+ * the special tokens of the tokenizer.json whose names say what they are for. An id counts only if it is that of a special
+ * token: models keep GPT-2's 50256 with vocabularies in which that is a word. A text begins with the token that ends one
+ * where none is for its beginning.
+ *
+ * @param sources - in the order of their weight.
+ */
+export function tokenRoles(tokens: KnownTokens, sources: readonly RoleSource[] = []): FoundRoles {
+  const warnings: string[] = [];
+  const roles: { -readonly [Key in keyof TokenRoles]: number } = {};
+  for (const one of ROLES) {
+    const found = sources.flatMap((source) => idsIn(source, one, tokens, warnings));
+    const id = found[0]?.ids[0] ?? byName(one, tokens);
+    if (id === undefined) continue;
+    roles[one.role] = id;
+    const other = found.find(({ ids }) => !ids.includes(id));
+    if (other)
+      warnings.push(
+        `files disagree about the token that ${one.what}: ${told(id, tokens)} in ${found[0]?.name}, ` +
+          `${told(other.ids[0], tokens)} in ${other.name}. The first is used`,
+      );
+  }
+  if (roles.startToken === undefined && roles.endOfTextToken !== undefined)
+    roles.startToken = roles.endOfTextToken;
+  return { roles, warnings };
+}
+
+/** What a source says of a role: one id, or several of which each has it. */
+function idsIn(
+  { name, contents, has }: RoleSource,
+  { key, what }: Role,
+  tokens: KnownTokens,
+  warnings: string[],
+): { readonly name: string; readonly ids: readonly number[] }[] {
+  if (has === 'ids') {
+    const special = new Set(tokens.special.values());
+    const ids = [contents[`${key}_id`]].flat().filter((id): id is number => special.has(id as number));
+    return ids.length > 0 ? [{ name, ids }] : [];
+  }
+  const token = nameOf(contents[key]);
+  if (token === undefined) return [];
+  const id = tokens.special.get(token) ?? tokens.idOf(token);
+  if (id !== undefined) return [{ name, ids: [id] }];
+  warnings.push(`${name} says that ${JSON.stringify(token)} ${what}, but the vocabulary has no such token`);
+  return [];
+}
+
+function byName({ role, names }: Role, { special, unknown, idOf }: KnownTokens): number | undefined {
+  const own = role === 'unknownToken' && unknown !== undefined ? idOf(unknown) : undefined;
+  return own ?? names.map((name) => special.get(name)).find((id) => id !== undefined);
+}
+
+/** A token as tokenizer_config.json and special_tokens_map.json write it: its text, or an object with its text. */
+export function nameOf(value: unknown): string | undefined {
+  const content: unknown =
+    typeof value === 'object' && value !== null && 'content' in value ? value.content : value;
+  return typeof content === 'string' && content !== '' ? content : undefined;
+}
+
+const told = (id: number | undefined, { tokenOf }: KnownTokens): string =>
+  id === undefined ? 'none' : `${JSON.stringify(tokenOf(id) ?? '')} (${id})`;
+
+/** Tokens that a caller names for a role: each by its text, or its id. */
+export type NamedRoles = Readonly<Partial<Record<'startToken' | 'endOfTextToken', string | number>>>;
+
+/**
+ * A tokenizer_config.json that says what a caller named, beside what it said before.
+ *
+ * @throws TesseraeError `ERR_CONFIG` for a token that the vocabulary does not have.
+ */
+export function withNamedRoles(config: JsonObject, named: NamedRoles, tokens: KnownTokens): JsonObject {
+  const names = ROLES.flatMap(({ role, key }) => {
+    const given = role === 'startToken' || role === 'endOfTextToken' ? named[role] : undefined;
+    return given === undefined ? [] : [[key, tokenNamed(given, role, tokens)] as const];
+  });
+  return { ...config, ...Object.fromEntries(names) };
+}
+
+function tokenNamed(given: string | number, role: keyof TokenRoles, tokens: KnownTokens): string {
+  const id = typeof given === 'number' ? given : /^\d{1,9}$/.test(given) ? Number(given) : undefined;
+  if (typeof given === 'string' && tokens.special.has(given)) return given;
+  const byId = id === undefined ? undefined : tokens.tokenOf(id);
+  if (byId !== undefined) return byId;
+  if (typeof given === 'string' && tokens.idOf(given) !== undefined) return given;
+  const special = [...tokens.special.keys()].slice(0, 10).map((token) => JSON.stringify(token));
+  throw new TesseraeError(
+    'ERR_CONFIG',
+    `${role} ${JSON.stringify(given)} is no token of the tokenizer: give the text or the id of one` +
+      (special.length > 0 ? `, such as its special tokens ${special.join(', ')}` : ''),
+    { details: { path: role } },
+  );
+}
+
+/**
+ * A tokenizer_config.json that names every role that was found, so that nothing else has to be read to know it. What it says
+ * stays.
+ */
+export function namingRoles(
+  config: JsonObject,
+  roles: TokenRoles,
+  tokenOf: KnownTokens['tokenOf'],
+): JsonObject {
+  const names = ROLES.flatMap(({ role, key }) => {
+    const id = roles[role];
+    const token = id === undefined ? undefined : tokenOf(id);
+    const isKnown = nameOf(config[key]) !== undefined;
+    // The token that ends a text stands in for one that begins it: that is no role of its own.
+    const isStandIn = role === 'startToken' && id === roles.endOfTextToken && 'bos_token' in config;
+    return token === undefined || isKnown || isStandIn ? [] : [[key, token] as const];
+  });
+  return { ...config, ...Object.fromEntries(names) };
+}

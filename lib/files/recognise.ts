@@ -1,0 +1,151 @@
+/** Tells what a file is that is not what was expected, from how it begins. */
+
+/** Bytes of the beginning that `recognise` looks at. */
+export const RECOGNISED_BYTES = 512;
+
+/** Fewer may be what was meant. */
+const LEAST_ZEROS = 64;
+
+/** What a file was expected to be, which is then no news. */
+export type ExpectedFile = 'JSON' | 'safetensors' | 'text' | 'tokens';
+
+interface Kind {
+  /** Completes 'it is …', with what to do. */
+  readonly what: string;
+  readonly matches: (start: Buffer) => boolean;
+  readonly expectedAs?: ExpectedFile;
+  /** Where it is never what was meant, although what is in it could be read. */
+  readonly neverAs?: readonly ExpectedFile[];
+}
+
+const startsWith =
+  (...bytes: number[]) =>
+  (start: Buffer): boolean =>
+    start.subarray(0, bytes.length).equals(Buffer.from(bytes));
+
+const startsWithText =
+  (text: string, at = 0) =>
+  (start: Buffer): boolean =>
+    start.subarray(at, at + text.length).equals(Buffer.from(text, 'latin1'));
+
+const startsLike =
+  (pattern: RegExp) =>
+  (start: Buffer): boolean =>
+    pattern.test(start.toString('latin1'));
+
+const UNPACK = 'unpack it';
+const CONVERT =
+  "convert it with Python: from transformers import GPT2LMHeadModel as M; M.from_pretrained('FROM').save_pretrained('TO')";
+const AGAIN = 'download the file again';
+
+const isZip = startsWith(0x50, 0x4b, 0x03, 0x04);
+const zipOf = (name: string) => (start: Buffer) => isZip(start) && start.includes(name);
+
+/** In the order in which they are tried. */
+const KINDS: readonly Kind[] = [
+  {
+    what: "a Git LFS pointer, not the file that it stands for: fetch that with 'git lfs pull', or download it",
+    matches: startsWithText('version https://git-lfs.github.com/spec/'),
+    neverAs: ['text', 'tokens'],
+  },
+  {
+    what: `an HTML page, perhaps of an error or a log-in: ${AGAIN}`,
+    matches: startsLike(/^(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)/i),
+    neverAs: ['tokens'],
+  },
+  { what: `an XML file: ${AGAIN}`, matches: startsLike(/^(?:\xef\xbb\xbf)?\s*<\?xml/) },
+  {
+    what: `the message of a download that failed: ${AGAIN}`,
+    matches: startsLike(
+      /^(?:Entry not found|Repository not found|Invalid username or password|Not Found)\b/i,
+    ),
+  },
+  {
+    what: `a PyTorch checkpoint (a zip archive with a pickle in it), which can run code: ${CONVERT}`,
+    matches: zipOf('data.pkl'),
+    neverAs: ['tokens'],
+  },
+  { what: 'an archive of NumPy arrays (.npz)', matches: zipOf('.npy') },
+  { what: `a zip archive: ${UNPACK}`, matches: isZip },
+  {
+    what: `a pickle of Python, as PyTorch's older checkpoints are, which can run code: ${CONVERT}`,
+    matches: (start) => start[0] === 0x80 && (start[1] ?? 0) >= 2 && (start[1] ?? 0) <= 5,
+  },
+  {
+    what: 'a GGUF file of llama.cpp: take the model from before it was converted',
+    matches: startsWithText('GGUF'),
+  },
+  {
+    what: `an HDF5 file, as TensorFlow's and Keras's checkpoints are: ${CONVERT}`,
+    matches: startsWith(0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a),
+    neverAs: ['tokens'],
+  },
+  { what: 'an ONNX model: take the model from before it was converted', matches: isOnnx },
+  {
+    what:
+      'a SentencePiece model: make a tokenizer.json of it with Python: from transformers import AutoTokenizer as T; ' +
+      "T.from_pretrained('FROM').save_pretrained('TO')",
+    matches: (start) => start[0] === 0x0a && startsWithText('\x0a\x05<unk>', 2)(start),
+  },
+  {
+    what: `a msgpack file, as Flax's checkpoints are: ${CONVERT}`,
+    matches: startsLike(/^[\x81-\x8f][\xa1-\xbf][\w.]/),
+  },
+  { what: `a gzip file: ${UNPACK} (gunzip)`, matches: startsWith(0x1f, 0x8b) },
+  { what: `a zstd file: ${UNPACK} (unzstd)`, matches: startsWith(0x28, 0xb5, 0x2f, 0xfd) },
+  { what: `an xz file: ${UNPACK} (unxz)`, matches: startsWith(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00) },
+  { what: `a bzip2 file: ${UNPACK} (bunzip2)`, matches: startsLike(/^BZh[1-9]/) },
+  { what: `a 7z archive: ${UNPACK}`, matches: startsWith(0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c) },
+  { what: `a tar archive: ${UNPACK} (tar -x)`, matches: startsWithText('ustar', 257) },
+  { what: 'a Parquet file: write its texts as JSON lines', matches: startsWithText('PAR1') },
+  { what: 'an Arrow file: write its texts as JSON lines', matches: startsWithText('ARROW1') },
+  { what: 'a NumPy array (.npy)', matches: startsWith(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59) },
+  { what: 'an SQLite database', matches: startsWithText('SQLite format 3\0') },
+  { what: 'a PDF: extract its text', matches: startsWithText('%PDF-') },
+  {
+    what: 'text in UTF-16: convert it (iconv -f UTF-16 -t UTF-8)',
+    matches: startsLike(/^(?:\xff\xfe|\xfe\xff)/),
+  },
+  { what: 'a safetensors file', matches: isSafetensors, expectedAs: 'safetensors' },
+  { what: 'a JSON file', matches: startsLike(/^(?:\xef\xbb\xbf)?\s*[{[]\s*["{[\]}\d-]/), expectedAs: 'JSON' },
+];
+
+/**
+ * What a file is, as an error says it after 'it is', or undefined when it is nothing known. Some bytes begin files of
+ * several kinds (token ids may begin like a gzip file), so ask only about a file that was found wrong.
+ *
+ * @param start - its first 512 bytes, or all of a shorter one.
+ * @param expected - what it should have been, which is not told.
+ */
+export function recognise(start: Uint8Array, expected: ExpectedFile): string | undefined {
+  if (start.length === 0) return 'empty';
+  const bytes = Buffer.from(start.buffer, start.byteOffset, Math.min(start.length, RECOGNISED_BYTES));
+  if (bytes.length >= LEAST_ZEROS && bytes.every((byte) => byte === 0))
+    return `nothing but zeros, as a download that was cut off leaves: ${AGAIN}`;
+  return KINDS.find(
+    ({ matches, expectedAs }) => (expectedAs === undefined || expectedAs !== expected) && matches(bytes),
+  )?.what;
+}
+
+/**
+ * As recognise, but only what is never meant where such a file is expected: a page is text and token ids as well, but
+ * nobody trains on a page as ids.
+ */
+export function recogniseUnmeant(start: Uint8Array, expected: ExpectedFile): string | undefined {
+  const bytes = Buffer.from(start.buffer, start.byteOffset, Math.min(start.length, RECOGNISED_BYTES));
+  return KINDS.find(({ matches, neverAs }) => neverAs?.includes(expected) === true && matches(bytes))?.what;
+}
+
+/** A length in 8 bytes, and the header that has it. */
+function isSafetensors(start: Buffer): boolean {
+  return (
+    start.length > 10 && start.readBigUInt64LE() <= 100_000_000n && start[8] === 0x7b && start[9] === 0x22
+  );
+}
+
+/** A protocol buffer of field 1 (the version, a number) and field 2 (the producer, a text). */
+function isOnnx(start: Buffer): boolean {
+  const [first, version = 0, second, length = 0] = start;
+  if (first !== 0x08 || version === 0 || version > 64 || second !== 0x12) return false;
+  return length > 0 && /^[ -~]+$/.test(start.toString('latin1', 4, 4 + length));
+}

@@ -1,0 +1,49 @@
+/** Tells what a file is that could not be used, when an error is made of it. */
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { messageOf } from '../errors';
+import { JsonError } from './json';
+import { recognise, RECOGNISED_BYTES, type ExpectedFile } from './recognise';
+
+// Opening a pipe would otherwise wait for a writer.
+const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
+
+/** As `recognise`, of the beginning of a file; undefined also where it can't be read. */
+export async function recogniseFile(file: string, expected: ExpectedFile): Promise<string | undefined> {
+  try {
+    const handle = await open(file, FLAGS);
+    try {
+      if (!(await handle.stat()).isFile()) return undefined;
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(RECOGNISED_BYTES), 0, RECOGNISED_BYTES, 0);
+      return recognise(buffer.subarray(0, bytesRead), expected);
+    } finally {
+      await handle.close();
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** As recogniseFile, in threads that may wait. */
+export function recogniseFileSync(file: string, expected: ExpectedFile): string | undefined {
+  try {
+    const descriptor = openSync(file, FLAGS);
+    try {
+      if (!fstatSync(descriptor).isFile()) return undefined;
+      const start = Buffer.alloc(RECOGNISED_BYTES);
+      return recognise(start.subarray(0, readSync(descriptor, start, 0, start.length, 0)), expected);
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why a file is not the JSON that was expected: it is something else, or its text has a mistake, or it can't be read. */
+export async function whyNotJson(file: string, cause: unknown): Promise<string> {
+  const what =
+    (cause as NodeJS.ErrnoException).code === undefined ? await recogniseFile(file, 'JSON') : undefined;
+  if (what !== undefined) return `it is ${what}`;
+  return cause instanceof JsonError ? `it is not valid JSON: ${cause.message}` : messageOf(cause);
+}

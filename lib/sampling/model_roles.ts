@@ -1,0 +1,29 @@
+import { companionsOf } from '../checkpoint/companions';
+import type { Model } from '../models/model';
+
+/** Which tokens a model itself says that texts begin and end with. */
+export interface ModelRoles {
+  /** Token that an empty prompt becomes. */
+  readonly start?: number;
+  /** Tokens that end a text; empty where it names none. */
+  readonly ends: readonly number[];
+}
+
+/**
+ * What the generation_config.json that a model came with says, else its configuration.
+ *
+ * @param tokens - ids from here on have no token, and so no role.
+ */
+export function rolesOf(model: Model, tokens: number): ModelRoles {
+  const { generation = {} } = companionsOf(model);
+  const known = (ids: unknown): number[] =>
+    (Array.isArray(ids) ? (ids as unknown[]) : [ids]).filter(
+      (id): id is number => typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < tokens,
+    );
+  const first = (...sources: readonly unknown[]): readonly number[] =>
+    sources.map(known).find((ids) => ids.length > 0) ?? [];
+  const { bosTokenId, eosTokenId } = model.config;
+  const [start] = first(generation['bos_token_id'], bosTokenId);
+  const ends = first(generation['eos_token_id'], eosTokenId);
+  return { ends, ...(start === undefined ? {} : { start }) };
+}
