@@ -6,7 +6,6 @@ export const typescriptLayers = [
   'sampling',
   'checkpoint',
   'data',
-  'distributed',
   'report',
   'models',
   'graph',
@@ -17,7 +16,7 @@ export const typescriptLayers = [
   'errors.ts',
 ];
 
-export const nativeLayers = ['binding', 'engine', 'compiler', 'ops', 'comm', 'runtime'];
+export const nativeLayers = ['binding', 'engine', 'compiler', 'ops', 'runtime'];
 
 // Returns what is wrong with an import of layer `to` from layer `from`, or null.
 export function violation(layers, from, to) {

@@ -77,6 +77,8 @@ export interface PlannedCall {
   readonly name: string;
   /** The operation: a folder of `native/ops/`. */
   readonly operation: string;
+  /** The kernel that was chosen, where the operation has several or calls a library; '' for its only one. */
+  readonly kernel: string;
   /** What it reads. */
   readonly inputs: readonly PlannedTensor[];
   /** What it writes. */
@@ -156,6 +158,7 @@ function callTable(plan: Plan, section: PlannedCall['section'], all: boolean): s
   const rows = groups.map(({ name, call, count }) => [
     name,
     call.operation,
+    call.kernel,
     String(count),
     formatCount(count * flops(call)),
     formatBytes(count * call.bytes),
@@ -168,6 +171,7 @@ function callTable(plan: Plan, section: PlannedCall['section'], all: boolean): s
     [
       { title: 'name' },
       { title: 'operation' },
+      { title: 'kernel' },
       { title: 'calls', align: 'right' },
       { title: 'FLOP', align: 'right' },
       { title: 'traffic', align: 'right' },
@@ -179,6 +183,7 @@ function callTable(plan: Plan, section: PlannedCall['section'], all: boolean): s
     rows,
     [
       'total',
+      '',
       '',
       String(calls.length),
       formatCount(total(flops)),
@@ -204,7 +209,7 @@ function group(calls: readonly PlannedCall[]): CallGroup[] {
   const groups = new Map<string, CallGroup>();
   for (const call of calls) {
     const name = blockName(call.name);
-    const work = [call.matrixFlops, call.vectorFlops, call.bytes, call.seconds, call.bound];
+    const work = [call.kernel, call.matrixFlops, call.vectorFlops, call.bytes, call.seconds, call.bound];
     const key = JSON.stringify([name, call.operation, work, call.outputs.map(({ shape }) => shape)]);
     const known = groups.get(key);
     groups.set(key, known ? { ...known, name, count: known.count + 1 } : { name: call.name, call, count: 1 });

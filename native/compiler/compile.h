@@ -1,4 +1,3 @@
-// defines: compile
 #pragma once
 
 #include "compiler/program.h"

@@ -1,5 +1,6 @@
 // Reverse-mode differentiation: walks the forward calls backwards and lets each contract emit its backward
 // calls.
+#include <algorithm>
 #include <set>
 
 #include "compiler/passes.h"
@@ -21,7 +22,7 @@ class Differentiation {
         fail(ErrorCode::Shape, "request.seeds: the input '%s' does not have the shape of '%s'", input.c_str(),
              output.c_str());
       }
-      flows_[seeded].push_back(seed);
+      flow(seeded, seed);
     }
     for (const std::string& name : request_.gradientsOf) wanted_.insert(inputNamed(name));
     const size_t forward = ir_.nodes.size();
@@ -29,6 +30,7 @@ class Differentiation {
     for (size_t i = forward; i-- > 0;) {
       // A copy: emitting appends to the list of nodes.
       const Node node = ir_.nodes[i];
+      requireGradientRule(node);
       if (reached(node)) differentiate(node);
     }
     for (const std::string& name : request_.gradientsOf) {
@@ -64,7 +66,7 @@ class Differentiation {
     }
     void flow(int input, ValueId gradient) override {
       if (!needs(input) || gradient == kAbsent || isParameter(ir_.values[node_.inputs[input]])) return;
-      owner_.flows_[node_.inputs[input]].push_back(gradient);
+      owner_.flow(node_.inputs[input], gradient);
     }
 
    private:
@@ -102,7 +104,7 @@ class Differentiation {
     }
     for (size_t i = 0; i < forward; ++i) {
       const Node& node = ir_.nodes[i];
-      if (!node.op->gradient) continue;
+      if (node.op->stopsGradient) continue;
       bool any = false;
       for (ValueId input : node.inputs) any = any || needs_.count(input) != 0;
       if (!any) continue;
@@ -128,23 +130,38 @@ class Differentiation {
     node.op->gradient(context);
   }
 
-  // The sum of what flows into a value, as one value.
-  ValueId total(ValueId value) {
+  // The sum of what flows into a value; kAbsent when nothing does.
+  ValueId total(ValueId value) const {
     const auto it = flows_.find(value);
-    if (it == flows_.end()) return kAbsent;
-    std::vector<ValueId>& parts = it->second;
-    while (parts.size() > 1) {
-      const ValueId b = parts.back();
-      parts.pop_back();
-      parts.back() = ir_.emit("add", "d(" + ir_.values[value].name + ").sum", "", {parts.back(), b}, {})[0];
+    return it == flows_.end() ? kAbsent : it->second;
+  }
+
+  // Adds to the sum at once, so that no value with many readers holds all their gradients.
+  void flow(ValueId value, ValueId gradient) {
+    const auto [it, isFirst] = flows_.try_emplace(value, gradient);
+    if (isFirst) return;
+    it->second = ir_.emit("add", "d(" + ir_.values[value].name + ").sum", "", {it->second, gradient}, {})[0];
+  }
+
+  // A gradient would end here, and all parameters before it would silently not be trained.
+  void requireGradientRule(const Node& node) const {
+    if (node.op->gradient || node.op->stopsGradient) return;
+    const auto is = [&](ValueId value) { return value != kAbsent && needs_.count(value); };
+    const auto flows = [&](ValueId value) { return value != kAbsent && flows_.count(value); };
+    if (std::any_of(node.outputs.begin(), node.outputs.end(), flows) &&
+        std::any_of(node.inputs.begin(), node.inputs.end(), is)) {
+      fail(
+          ErrorCode::Config,
+          "%s: no gradient flows through '%s', so the parameters before it would not be trained; use another "
+          "operation between them and the loss",
+          node.name.c_str(), node.op->name.c_str());
     }
-    return parts[0];
   }
 
   Ir& ir_;
   const TrainRequest& request_;
   std::set<ValueId> wanted_, needs_;
-  std::map<ValueId, std::vector<ValueId>> flows_;
+  std::map<ValueId, ValueId> flows_;  // the gradient of each value, as far as it has come
 };
 
 }  // namespace

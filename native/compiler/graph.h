@@ -1,4 +1,3 @@
-// defines: Graph, GraphParameter, GraphInput, GraphNode, PaddingPolicy, parseGraph
 // The Graph of lib/graph/graph.ts as native code sees it: checked, with physical extents by the padding
 // policy.
 #pragma once

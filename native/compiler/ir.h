@@ -1,4 +1,3 @@
-// defines: Arena, Value, Node, WriteMode, Ir
 // The compiler's working form: operation calls over values, in an order that can run.
 #pragma once
 

@@ -1,4 +1,3 @@
-// defines: Json, parseJson, field readers
 // The one place where text becomes structure: parsed with limits, read with messages that name the field.
 #pragma once
 

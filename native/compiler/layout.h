@@ -1,4 +1,3 @@
-// defines: Layout, ParameterSlot, makeLayout
 // Where parameters stand in the flat buffers of State. Computed once from a Graph and a padding policy,
 // before any Program; parameters, gradients, moments and 16-bit copies all share it. Each parameter starts on
 // a chunk; buckets and shards are runs of chunks.

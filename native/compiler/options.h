@@ -1,4 +1,3 @@
-// defines: parsePadding, OptimizerOptions, parseOptimizer, hexHash
 #pragma once
 
 #include "compiler/graph.h"

@@ -1,6 +1,3 @@
-// defines: lower, lowerUpdate, lowerChoose, makeSession, differentiate, rewrite, removeDeadNodes, schedule,
-// assignWrites, planMemory
-//
 // The passes of the compiler, in their order. Each takes the Ir and leaves one that can still run.
 #pragma once
 

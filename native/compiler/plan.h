@@ -1,4 +1,3 @@
-// defines: planJson, usesArena, MemoryOwner, trainingMemory, totalBytes, largestRows, requireTrainingMemory
 #pragma once
 
 #include <cstdint>

@@ -34,7 +34,7 @@ class ProgramCache {
   // One that the cache does not keep.
   std::unique_ptr<CompiledProgram> compile(const ProgramRequest& request) const;
 
-  // Enqueues a Program: call by call the first time, so that libraries load and cuBLASLt chooses its kernels.
+  // Enqueues a Program: call by call the first time, so that libraries load.
   // The second time it is recorded, if the device records; later ones replay that. `add`: gradients and the
   // loss are added to.
   void enqueue(CompiledProgram& compiled, const Bases& bases, bool add);

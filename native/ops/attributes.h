@@ -1,4 +1,3 @@
-// defines: Attributes
 #pragma once
 
 #include <cstdint>

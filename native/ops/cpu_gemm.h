@@ -1,4 +1,3 @@
-// defines: gemm, GemmTiles, gemmTiles, WeightGradientPlan, planWeightGradient, weightGradient
 // Matrix products of the CPU kernels: oneDNN's sgemm on blocks that depend on the shapes alone, so that
 // results do not depend on the number of threads. Included by cpu.cc files and by the contracts that size
 // their workspace.

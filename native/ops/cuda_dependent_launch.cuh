@@ -1,4 +1,3 @@
-// defines: launchDependent, awaitPredecessor, releaseSuccessor
 // Kernels of sampling are short: on sm_90 one may start while the one before it ends (programmatic dependent
 // launch, CUDA programming guide, section 4.5), and read what that one does not write before it waits.
 #pragma once

@@ -1,6 +1,3 @@
-// defines: sharedAddress, copyAsync16, copyAsync4, commitCopies, waitCopies, loadMatrix4,
-// loadMatrix4Transposed, multiplyAccumulate, packPair, loadFragmentA, loadFragmentAColumns, loadFragmentsB,
-// loadFragmentsBRows
 // Tensor-core products of sm_80: mma.sync m16n8k16 with fp32 accumulation, ldmatrix and cp.async (PTX ISA,
 // sections 9.7.14.5 and 9.7.9.25). In a warp, g = lane / 4 and t = lane % 4; an accumulator c[4] of a 16 × 8
 // tile holds (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).

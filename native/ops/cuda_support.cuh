@@ -1,7 +1,3 @@
-// defines: cudaCheckLaunch, cudaStream, divideUp, toFloat, fromFloat, Packed, loadPacked, storePacked,
-// loadVector, storeVector, kVector, exponential2, exponential, reciprocal, clampKeepingNaN, warpSum, warpMax,
-// blockSum, blockMax, TypeTag, dispatchActivationType, requireVectors, requireTypes, residentBlocks
-//
 // What the kernels of cuda.cu files share. Reductions add in an order that depends on the launch's shape
 // alone: results repeat bit for bit on a chip.
 #pragma once
@@ -47,8 +43,7 @@ __host__ __device__ constexpr int64_t divideUp(A a, B b) {
   return (static_cast<int64_t>(a) + static_cast<int64_t>(b) - 1) / static_cast<int64_t>(b);
 }
 
-// --- Types
-// --------------------------------------------------------------------------------------------------
+// --- Types ---
 
 __device__ __forceinline__ float toFloat(float x) { return x; }
 __device__ __forceinline__ float toFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
@@ -99,8 +94,7 @@ inline void requireTypes(const char* operation, DType type, std::initializer_lis
   }
 }
 
-// --- Functions
-// ----------------------------------------------------------------------------------------------
+// --- Functions ---
 
 // 2^x by the special function unit, which expf and division go around: relative error 2^-22; results below
 // 2^-126 are zero. Infinities and NaN come out as they should.
@@ -128,8 +122,7 @@ __device__ __forceinline__ float clampKeepingNaN(float x, float low, float high)
   return y;
 }
 
-// --- Vectors
-// ------------------------------------------------------------------------------------------------
+// --- Vectors ---
 
 // Elements that a thread loads at once whatever their type: 16 bytes of 16-bit ones, twice 16 bytes of fp32.
 inline constexpr int kVector = 8;
@@ -183,8 +176,7 @@ __device__ __forceinline__ void storeVector(T* to, const float (&from)[kVector])
   storePacked(to, packed);
 }
 
-// --- Reductions
-// ---------------------------------------------------------------------------------------------
+// --- Reductions ---
 
 // The lanes of the group of kLanes neighbours that a thread is in. Other groups may have gone.
 template <int kLanes>

@@ -1,4 +1,3 @@
-// defines: requireStarts
 // Rows of several documents: `starts` (B, T) has for each position that of its document's first token.
 #pragma once
 

@@ -105,8 +105,9 @@ struct Operation {
       inputs;  // in order; a trailing '?' marks an optional one, '*' one that is a State value of that name
   std::vector<std::string> outputs;  // likewise
   void (*infer)(InferContext&) = nullptr;
-  void (*gradient)(GradientContext&) = nullptr;  // null: no gradient flows through
-  Cost (*cost)(const CallShape&) = nullptr;      // null: bytes alone
+  void (*gradient)(GradientContext&) =
+      nullptr;  // null: none flows through, which is an error on the way to a loss
+  Cost (*cost)(const CallShape&) = nullptr;  // null: bytes alone
   // How a call is computed on a target; nothing when no kernel does. A fused call that has no choice stays
   // two calls. Null: by the one kernel with the operation's name.
   std::optional<KernelChoice> (*choose)(const CallShape&, const Target&) = nullptr;
@@ -116,7 +117,8 @@ struct Operation {
     int output, input;
   };
   std::vector<Alias> aliases =
-      {};  // the output may take over the input's memory if nobody reads it afterwards
+      {};                      // the output may take over the input's memory if nobody reads it afterwards
+  bool stopsGradient = false;  // on purpose: what is before it is not trained by what is behind it
   std::optional<AsPiece> piece = {};
   std::vector<Takes> takes = {};
 };

@@ -1,4 +1,3 @@
-// defines: OperationRegistry, KernelRegistry, CpuIsa, operations, cpuKernel
 #pragma once
 
 #include <map>

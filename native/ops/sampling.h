@@ -1,4 +1,3 @@
-// defines: Setting, Finish, kInPrompt, kPagePositions, kMostVisit, kMostLogProbs, kMostSets, maskWords
 // What the operations of sampling, their lowering and the session agree on. Plain data: kernels include it.
 #pragma once
 

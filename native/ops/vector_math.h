@@ -1,4 +1,3 @@
-// defines: vectorExp, vectorTanh, vectorSigmoid, normalCdf, activate, activationSlope, TESSERAE_INLINE
 // Elementary functions of fp32 without branches or calls, so that GCC vectorises the `#pragma omp simd` loops
 // they stand in. For cpu.cc files only. Polynomials are minimax fits (Lawson's iteration) in fp64, rounded to
 // fp32.

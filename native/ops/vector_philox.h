@@ -1,4 +1,3 @@
-// defines: philoxWords, kPhiloxWords
 // Philox for runs of columns; for cpu.cc files only. GCC makes 64-bit multiplications and shuffles of a
 // vectorised philox(). Here each 64-bit lane is a generator whose 32 × 32 → 64 bit products are one
 // instruction: twice as fast.

@@ -50,6 +50,8 @@ struct TensorSpec {
   int64_t logicalElements() const;
   int64_t physicalElements() const;
   int64_t bytes() const { return physicalElements() * dtypeSize(dtype); }
+  int64_t columns() const { return axes.back().physical(); }  // physical, of the last axis
+  int64_t rows() const { return physicalElements() / columns(); }
   std::string describe() const;  // "batch 8 × time 128 × embd 545→552 float32"
 };
 

@@ -126,7 +126,7 @@ export const gpuMutants = [
   },
   {
     name: 'products in fp32 run in TF32',
-    file: 'native/ops/cuda_gemm.cu',
+    file: 'native/ops/gemm/cublaslt.cu',
     search: 'cublaslt::CUBLAS_COMPUTE_32F_PEDANTIC',
     replace: 'cublaslt::CUBLAS_COMPUTE_32F_FAST_TF32',
     ...operation('fp32 linear rows=1 time=113 nIn=545 nOut=203 bias=true'),
@@ -134,8 +134,8 @@ export const gpuMutants = [
   {
     name: 'the second micro-batch stores its gradient in place of adding it',
     file: 'native/ops/linear/cuda.cu',
-    search: 'call.beta = c.accumulate[0] ? 1.0f : 0.0f;',
-    replace: 'call.beta = 0.0f;',
+    search: '.accumulate = c.accumulate[0]',
+    replace: '.accumulate = false',
     ...curve('fp32', 4),
   },
   {

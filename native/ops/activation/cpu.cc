@@ -1,3 +1,4 @@
+#include "ops/activation/dispatch.h"
 #include "ops/attributes.h"
 #include "ops/registry.h"
 #include "ops/vector_math.h"
@@ -36,37 +37,13 @@ void backward(const KernelContext& c) {
 }
 
 void activation(const KernelContext& c) {
-  switch (parseActivation(c.attributes->text("function"))) {
-    case ActivationFunction::None:
-      break;
-    case ActivationFunction::Gelu:
-      return forward<ActivationFunction::Gelu>(c);
-    case ActivationFunction::GeluNew:
-      return forward<ActivationFunction::GeluNew>(c);
-    case ActivationFunction::Relu:
-      return forward<ActivationFunction::Relu>(c);
-    case ActivationFunction::Silu:
-      return forward<ActivationFunction::Silu>(c);
-    case ActivationFunction::Tanh:
-      return forward<ActivationFunction::Tanh>(c);
-  }
+  dispatchActivationFunction(parseActivation(c.attributes->text("function")),
+                             [&](auto function) { forward<decltype(function)::value>(c); });
 }
 
 void activationBackward(const KernelContext& c) {
-  switch (parseActivation(c.attributes->text("function"))) {
-    case ActivationFunction::None:
-      break;
-    case ActivationFunction::Gelu:
-      return backward<ActivationFunction::Gelu>(c);
-    case ActivationFunction::GeluNew:
-      return backward<ActivationFunction::GeluNew>(c);
-    case ActivationFunction::Relu:
-      return backward<ActivationFunction::Relu>(c);
-    case ActivationFunction::Silu:
-      return backward<ActivationFunction::Silu>(c);
-    case ActivationFunction::Tanh:
-      return backward<ActivationFunction::Tanh>(c);
-  }
+  dispatchActivationFunction(parseActivation(c.attributes->text("function")),
+                             [&](auto function) { backward<decltype(function)::value>(c); });
 }
 
 }  // namespace

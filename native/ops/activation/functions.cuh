@@ -1,10 +1,9 @@
-// defines: cudaActivate, cudaActivationSlope, dispatchActivationFunction
 // The functions of functions.h on the device, in fp32. For cuda.cu files only.
 #pragma once
 
 #include <type_traits>
 
-#include "ops/activation/functions.h"
+#include "ops/activation/dispatch.h"
 #include "ops/cuda_support.cuh"
 
 namespace tesserae {
@@ -82,25 +81,6 @@ __device__ __forceinline__ float cudaActivationSlope(float x) {
     return 1.0f - t * t;
   }
   return 1.0f;
-}
-
-// Calls f with the function as a constant type: decltype(constant)::value. None has one too.
-template <class Call>
-void dispatchActivationFunction(ActivationFunction function, Call&& call) {
-  switch (function) {
-    case ActivationFunction::None:
-      return call(std::integral_constant<ActivationFunction, ActivationFunction::None>{});
-    case ActivationFunction::Gelu:
-      return call(std::integral_constant<ActivationFunction, ActivationFunction::Gelu>{});
-    case ActivationFunction::GeluNew:
-      return call(std::integral_constant<ActivationFunction, ActivationFunction::GeluNew>{});
-    case ActivationFunction::Relu:
-      return call(std::integral_constant<ActivationFunction, ActivationFunction::Relu>{});
-    case ActivationFunction::Silu:
-      return call(std::integral_constant<ActivationFunction, ActivationFunction::Silu>{});
-    case ActivationFunction::Tanh:
-      return call(std::integral_constant<ActivationFunction, ActivationFunction::Tanh>{});
-  }
 }
 
 }  // namespace tesserae

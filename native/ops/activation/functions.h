@@ -1,4 +1,3 @@
-// defines: ActivationFunction, parseActivation
 #pragma once
 
 #include <cstdint>

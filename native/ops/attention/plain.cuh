@@ -1,4 +1,3 @@
-// defines: launchPlainForward, launchPlainBackward
 // Attention in fp32 multiply-adds: right, and far from the tensor cores' speed. A block has 32 rows, a warp 4
 // of them; the lanes are 32 rows of the other side.
 #pragma once

@@ -1,4 +1,3 @@
-// defines: AttentionPlan, planAttention
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,3 @@
-// defines: AttentionArguments, CachedAttentionArguments, lengthOf, startsOf, Span, othersOf, WarpDocuments,
-// documentsOf, headOffset, DropoutStream, dropoutStream, kLog2E
-//
 // What the CUDA kernels of attention read of a call. For .cu files only.
 #pragma once
 

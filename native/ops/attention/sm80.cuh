@@ -1,5 +1,3 @@
-// defines: loadRows, storeRows, keptOfRows, keptOfColumns, launchForward16, launchCachedForward16,
-// launchBackward16, dispatchHead
 // What the tensor-core kernels of attention share. For .cu files only.
 #pragma once
 

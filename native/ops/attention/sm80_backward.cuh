@@ -1,4 +1,3 @@
-// defines: launchBackward16
 // The backward pass of attention (Dao et al. 2022, algorithm 4) without atomics: one kernel walks over the
 // queries of a block of keys and sums dK and dV, another one over the keys of a block of queries and sums dQ.
 // Both recompute the probabilities, so that every sum has one owner and one order.

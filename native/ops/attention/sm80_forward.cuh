@@ -1,4 +1,3 @@
-// defines: launchForward16
 // Attention without the T × T scores in memory (Dao et al. 2022, algorithm 1): blocks of queries walk over
 // blocks of keys with a running maximum and sum.
 #pragma once

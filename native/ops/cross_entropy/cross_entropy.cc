@@ -8,12 +8,10 @@ namespace tesserae {
 
 namespace {
 
-int64_t rowsOf(const TensorSpec& spec) { return spec.physicalElements() / spec.axes.back().physical(); }
-
 void requireTargets(InferContext& c, const TensorSpec& logits, const TensorSpec& targets) {
   c.require(!logits.axes.empty() && logits.axes.back().factors.size() == 1,
             "logits need one factor as the last axis");
-  c.require(targets.dtype == DType::I32 && targets.physicalElements() == rowsOf(logits),
+  c.require(targets.dtype == DType::I32 && targets.physicalElements() == logits.rows(),
             "targets must be an int32 for each row of logits, not " + targets.describe());
   const double smoothing = c.attributes().number("labelSmoothing", 0);
   c.require(smoothing >= 0 && smoothing < 1, "labelSmoothing must be at least 0 and below 1");
@@ -48,8 +46,8 @@ Cost forwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]
 Cost backwardCost(const CallShape& c) { return {.vectorFlops = 16.0 * c.inputs[0]->physicalElements()}; }
 
 int64_t forwardWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
-  if (target.isCuda()) return cudaLossBytes(rowsOf(*c.inputs[0]));
-  return lossBlocks(rowsOf(*c.inputs[0])) * static_cast<int64_t>(sizeof(LossSum));
+  if (target.isCuda()) return cudaLossBytes(c.inputs[0]->rows());
+  return lossBlocks(c.inputs[0]->rows()) * static_cast<int64_t>(sizeof(LossSum));
 }
 
 }  // namespace

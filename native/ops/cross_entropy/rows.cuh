@@ -1,5 +1,3 @@
-// defines: CudaLoss, cudaLoss, RowStatistics, rowStatistics, storeLoss, storeRowGradient, sumLosses,
-// dispatchRowThreads, rowOfThread, rowBlocks, kRowThreads, kLossThreads
 // Cross-entropy of rows on a GPU, shared by cross_entropy and linear_cross_entropy. A row belongs to kRow
 // threads: a block of kLossThreads, or a warp or part of one where rows are short. For cuda.cu files only.
 #pragma once

@@ -1,4 +1,3 @@
-// defines: EmbeddingSort
 // How the CUDA kernels of embedding_backward use their workspace: token positions sorted by id, then sums of
 // runs of equal ids. Contract and kernels agree on it here.
 #pragma once

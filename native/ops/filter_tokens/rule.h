@@ -1,4 +1,3 @@
-// defines: orderedKey, fromOrderedKey, kWeightOne
 // What the kernels of filter_tokens have in common: scores as integers of the same order, and probabilities
 // as integers, whose sums are the same in any order.
 #pragma once

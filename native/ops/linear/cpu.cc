@@ -1,3 +1,4 @@
+#include "ops/activation/dispatch.h"
 #include "ops/attributes.h"
 #include "ops/cpu_gemm.h"
 #include "ops/registry.h"
@@ -84,38 +85,15 @@ void inputGradient(const KernelContext& c) {
 }
 
 void linear(const KernelContext& c) {
-  switch (parseActivation(c.attributes->text("activation"))) {
-    case ActivationFunction::None:
-      return forward<ActivationFunction::None>(c);
-    case ActivationFunction::Gelu:
-      return forward<ActivationFunction::Gelu>(c);
-    case ActivationFunction::GeluNew:
-      return forward<ActivationFunction::GeluNew>(c);
-    case ActivationFunction::Relu:
-      return forward<ActivationFunction::Relu>(c);
-    case ActivationFunction::Silu:
-      return forward<ActivationFunction::Silu>(c);
-    case ActivationFunction::Tanh:
-      return forward<ActivationFunction::Tanh>(c);
-  }
+  dispatchActivationFunction(parseActivation(c.attributes->text("activation")),
+                             [&](auto function) { forward<decltype(function)::value>(c); });
 }
 
 void linearInputGradient(const KernelContext& c) {
   const bool activated = c.inputs[2].data != nullptr;
-  switch (activated ? parseActivation(c.attributes->text("activation")) : ActivationFunction::None) {
-    case ActivationFunction::None:
-      return inputGradient<ActivationFunction::None>(c);
-    case ActivationFunction::Gelu:
-      return inputGradient<ActivationFunction::Gelu>(c);
-    case ActivationFunction::GeluNew:
-      return inputGradient<ActivationFunction::GeluNew>(c);
-    case ActivationFunction::Relu:
-      return inputGradient<ActivationFunction::Relu>(c);
-    case ActivationFunction::Silu:
-      return inputGradient<ActivationFunction::Silu>(c);
-    case ActivationFunction::Tanh:
-      return inputGradient<ActivationFunction::Tanh>(c);
-  }
+  dispatchActivationFunction(
+      activated ? parseActivation(c.attributes->text("activation")) : ActivationFunction::None,
+      [&](auto function) { inputGradient<decltype(function)::value>(c); });
 }
 
 void linearWeightGradient(const KernelContext& c) {

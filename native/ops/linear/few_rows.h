@@ -1,4 +1,3 @@
-// defines: FewRows, multiplyFewRows
 // The product of decoding: a row for each sequence. Plain C++.
 #pragma once
 

@@ -18,8 +18,6 @@ Axes withLast(Axes axes, const Axis& last) {
   return axes;
 }
 
-int64_t rowsOf(const TensorSpec& spec) { return spec.physicalElements() / spec.axes.back().physical(); }
-
 // x [..., in], weight [out, in] -> y, pre [..., out]
 void inferLinear(InferContext& c) {
   enum { kX, kWeight, kBias };
@@ -78,8 +76,7 @@ void inferInputGradient(InferContext& c) {
 void inferWeightGradient(InferContext& c) {
   enum { kDy, kX };
   const TensorSpec &dy = c.input(kDy), &x = c.input(kX);
-  c.require(!dy.axes.empty() && !x.axes.empty() && rowsOf(dy) == rowsOf(x),
-            "dy and x must have the same rows");
+  c.require(!dy.axes.empty() && !x.axes.empty() && dy.rows() == x.rows(), "dy and x must have the same rows");
   c.output(0, {{dy.axes.back(), x.axes.back()}, DType::F32});
   c.output(1, {{dy.axes.back()}, DType::F32});
 }
@@ -89,7 +86,7 @@ Cost productCost(const CallShape& c) {
   const TensorSpec &rows = *c.inputs[0], &weight = *c.inputs[1];
   const bool activated = parseActivation(c.attributes.text("activation")) != ActivationFunction::None;
   const double outputs = static_cast<double>(c.outputs[0]->physicalElements());
-  return {.matrixFlops = 2.0 * rowsOf(rows) * weight.physicalElements(),
+  return {.matrixFlops = 2.0 * rows.rows() * weight.physicalElements(),
           .vectorFlops = (activated ? 21 : 1) * outputs};
 }
 
@@ -99,8 +96,6 @@ Cost weightGradientCost(const CallShape& c) {
   return {.matrixFlops = c.outputs[0] ? 2.0 * columns * x.physicalElements() : 0.0,
           .vectorFlops = c.outputs[1] ? 1.0 * dy.physicalElements() : 0.0};
 }
-
-int64_t columnsOf(const TensorSpec& spec) { return spec.axes.back().physical(); }
 
 ActivationFunction activationOf(const CallShape& c) {
   return parseActivation(c.attributes.text("activation"));
@@ -116,9 +111,9 @@ std::optional<KernelChoice> chooseLinear(const CallShape& c, const Target& targe
   if (rowInvariant && c.attributes.integer("rowsOfSequence", 1) == 1 && !c.outputs[kPre])
     return KernelChoice{"linear/few_rows"};
   GemmProblem problem{.transB = true,
-                      .m = rowsOf(x),
-                      .n = columnsOf(y),
-                      .k = columnsOf(x),
+                      .m = x.rows(),
+                      .n = y.columns(),
+                      .k = x.columns(),
                       .type = x.dtype,
                       .result = y.dtype,
                       .rowInvariant = rowInvariant};
@@ -135,7 +130,7 @@ std::optional<KernelChoice> chooseInputGradient(const CallShape& c, const Target
   if (!target.isCuda()) return KernelChoice{"linear_input_gradient"};
   const TensorSpec &dy = *c.inputs[kDy], &dx = *c.outputs[0];
   GemmProblem problem{
-      .m = rowsOf(dy), .n = columnsOf(dx), .k = columnsOf(dy), .type = dy.dtype, .result = dx.dtype};
+      .m = dy.rows(), .n = dx.columns(), .k = dy.columns(), .type = dy.dtype, .result = dx.dtype};
   if (c.inputs[kPre]) problem.epilogue.push_back({GemmPiece::Kind::Slope, activationOf(c)});
   return chooseProducts("linear_input_gradient", {problem}, target);
 }
@@ -147,7 +142,7 @@ std::optional<KernelChoice> chooseWeightGradient(const CallShape& c, const Targe
   std::vector<GemmProblem> problems;
   if (c.outputs[0])
     problems.push_back(
-        {.transA = true, .m = columnsOf(dy), .n = columnsOf(x), .k = rowsOf(dy), .type = dy.dtype});
+        {.transA = true, .m = dy.columns(), .n = x.columns(), .k = dy.rows(), .type = dy.dtype});
   return chooseProducts("linear_weight_gradient", problems, target);
 }
 
@@ -162,10 +157,10 @@ int64_t productWorkspace(const CallShape& c, const Target& target, const KernelC
 int64_t weightGradientWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
   const TensorSpec &dy = *c.inputs[0], &x = *c.inputs[1];
   if (target.isCuda()) {
-    const int64_t sums = planColumnSum(rowsOf(dy), columnsOf(dy)).floats;
+    const int64_t sums = planColumnSum(dy.rows(), dy.columns()).floats;
     return gemmWorkspaceBytes(target) + (c.outputs[1] ? sums * static_cast<int64_t>(sizeof(float)) : 0);
   }
-  return planWeightGradient(rowsOf(dy), columnsOf(dy), columnsOf(x)).floats *
+  return planWeightGradient(dy.rows(), dy.columns(), x.columns()).floats *
          static_cast<int64_t>(sizeof(float));
 }
 

@@ -1,4 +1,3 @@
-// defines: ColumnSumPlan, planColumnSum
 #pragma once
 
 #include <cstdint>

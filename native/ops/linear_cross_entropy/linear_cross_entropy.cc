@@ -8,8 +8,6 @@ namespace tesserae {
 
 namespace {
 
-int64_t rowsOf(const TensorSpec& spec) { return spec.physicalElements() / spec.axes.back().physical(); }
-
 // x [..., C], weight [V, C], targets [...] -> loss (2) = {Σ loss, Σ 1} over valid targets, dx [..., C],
 // dweight [V, C]
 void inferLinearCrossEntropy(InferContext& c) {
@@ -20,7 +18,7 @@ void inferLinearCrossEntropy(InferContext& c) {
   c.require(!x.axes.empty() && x.axes.back().fits(weight.axes[1]),
             "the last axis of x (" + x.describe() + ") must be the second one of weight (" +
                 weight.describe() + ")");
-  c.require(targets.dtype == DType::I32 && targets.physicalElements() == rowsOf(x),
+  c.require(targets.dtype == DType::I32 && targets.physicalElements() == x.rows(),
             "targets must be an int32 for each row of x, not " + targets.describe());
   const double smoothing = c.attributes().number("labelSmoothing", 0);
   c.require(smoothing >= 0 && smoothing < 1, "labelSmoothing must be at least 0 and below 1");
@@ -33,9 +31,8 @@ Cost costOf(const CallShape& c) {
   enum { kX, kWeight };
   enum { kLoss, kDx, kDweight };
   const TensorSpec &x = *c.inputs[kX], &weight = *c.inputs[kWeight];
-  const double product =
-      2.0 * static_cast<double>(rowsOf(x)) * static_cast<double>(weight.physicalElements());
-  const double logits = static_cast<double>(rowsOf(x) * weight.axes[0].physical());
+  const double product = 2.0 * static_cast<double>(x.rows()) * static_cast<double>(weight.physicalElements());
+  const double logits = static_cast<double>(x.rows() * weight.axes[0].physical());
   const int products = 1 + (c.outputs[kDx] ? 1 : 0) + (c.outputs[kDweight] ? 1 : 0);
   return {.matrixFlops = products * product, .vectorFlops = (products > 1 ? 20.0 : 16.0) * logits};
 }
@@ -45,7 +42,7 @@ Cost costOf(const CallShape& c) {
 std::optional<KernelChoice> chooseKernel(const CallShape& c, const Target& target) {
   if (!target.isCuda()) return KernelChoice{"linear_cross_entropy"};
   const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
-  const int64_t rows = rowsOf(x), columns = weight.axes[0].physical(), width = weight.axes[1].physical();
+  const int64_t rows = x.rows(), columns = weight.axes[0].physical(), width = weight.axes[1].physical();
   const CudaLinearCrossEntropyPlan plan =
       planCudaLinearCrossEntropy(rows, columns, width, dtypeSize(x.dtype), weight.dtype != x.dtype);
   std::vector<GemmProblem> problems;
@@ -61,11 +58,11 @@ std::optional<KernelChoice> chooseKernel(const CallShape& c, const Target& targe
 int64_t workspace(const CallShape& c, const Target& target, const KernelChoice&) {
   const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
   if (target.isCuda()) {
-    return planCudaLinearCrossEntropy(rowsOf(x), weight.axes[0].physical(), weight.axes[1].physical(),
+    return planCudaLinearCrossEntropy(x.rows(), weight.axes[0].physical(), weight.axes[1].physical(),
                                       dtypeSize(x.dtype), weight.dtype != x.dtype)
         .bytes;
   }
-  return planLinearCrossEntropy(rowsOf(x), weight.axes[0].physical(), weight.axes[1].physical()).bytes;
+  return planLinearCrossEntropy(x.rows(), weight.axes[0].physical(), weight.axes[1].physical()).bytes;
 }
 
 }  // namespace

@@ -1,5 +1,3 @@
-// defines: LinearCrossEntropyPlan, planLinearCrossEntropy, CudaLinearCrossEntropyPlan,
-// planCudaLinearCrossEntropy
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,3 @@
-// defines: ScoreTables, scoreOf, repeatsNgram
 // The arithmetic of score_tokens, for the kernels of both devices.
 #pragma once
 

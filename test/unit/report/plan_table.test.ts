@@ -13,6 +13,7 @@ const linear = (name: string, shape: string): PlannedCall => ({
   section: 'micro',
   name,
   operation: 'linear',
+  kernel: 'cuBLASLt, chosen on the device',
   inputs: [tensor('x', 'batch 8 × time 128 × embd 545→552'), tensor('weight', 'inner 2180 × embd 545→552')],
   outputs: [tensor('y', shape)],
   matrixFlops: 1e9,
@@ -57,10 +58,10 @@ const lines = (text: string): string[] => text.split('\n').map((line) => line.re
 it('joins the calls of repeated blocks and adds everything up', () => {
   const text = lines(planText(plan));
   expect(text).toContain(
-    'transformer.h.*.mlp.c_fc | linear | 2 | 2 G | 2 MiB | 2 ms | 66.7 % | compute | [batch 8 × time 128 × inner 2180] bf16',
+    'transformer.h.*.mlp.c_fc | linear | cuBLASLt, chosen on the device | 2 | 2 G | 2 MiB | 2 ms | 66.7 % | compute | [batch 8 × time 128 × inner 2180] bf16',
   );
   expect(text).toContain(
-    'lm_head | linear | 1 | 1 G | 1 MiB | 1 ms | 33.3 % | compute | [batch 8 × time 128 × vocab 250→256] bf16',
+    'lm_head | linear | cuBLASLt, chosen on the device | 1 | 1 G | 1 MiB | 1 ms | 33.3 % | compute | [batch 8 × time 128 × vocab 250→256] bf16',
   );
   expect(text.find((line) => line.startsWith('total | 3 |'))).toBe(
     'total | 3 | 3 G | 3 MiB | 3 ms | 100.0 %',

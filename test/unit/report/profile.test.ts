@@ -32,6 +32,7 @@ const planned = ({ section, call, operation, seconds }: OperationTiming): Planne
   bound: operation === 'linear' ? 'compute' : 'memory',
   inputs: [],
   outputs: [],
+  kernel: '',
   scratchBytes: 0,
   matrixFlops: 0,
   vectorFlops: 0,

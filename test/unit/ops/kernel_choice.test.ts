@@ -1,0 +1,79 @@
+import { GraphBuilder, normal, vocabulary, width } from '../../../lib/graph/builder';
+import { BATCH, TIME } from '../../../lib/graph/graph';
+import type { Precision } from '../../../lib/native';
+import { planTraining } from '../../../lib/training/planning';
+import { failureOf } from '../support/errors';
+import { withModel } from '../support/native';
+import { TINY } from '../support/tiny_model';
+
+const callsOf = (chip: string, precision: Precision, activationFunction: 'gelu_new' | 'relu') =>
+  planTraining({ ...TINY, activationFunction }, { chip, precision }).calls.filter(
+    ({ section }) => section === 'micro',
+  );
+
+const operationsOf = (...args: Parameters<typeof callsOf>): string[] =>
+  callsOf(...args).map(({ operation }) => operation);
+
+describe('an activation runs in a product only where a kernel does both', () => {
+  test.each<[string, Precision, 'gelu_new' | 'relu', boolean]>([
+    ['h100', 'bf16', 'gelu_new', true],
+    ['h100', 'fp16', 'gelu_new', true],
+    ['h100', 'fp32', 'gelu_new', false],
+    ['h100', 'tf32', 'gelu_new', false],
+    ['h100', 'bf16', 'relu', false],
+    ['cpu', 'fp32', 'gelu_new', true],
+    ['cpu', 'fp32', 'relu', true],
+  ])('%s, %s, %s', (chip, precision, activation, isFused) => {
+    const operations = operationsOf(chip, precision, activation);
+    for (const operation of ['activation', 'activation_backward'])
+      expect(operations.includes(operation)).toBe(!isFused);
+  });
+});
+
+it('names the kernel where there are several', () => {
+  const kernels = (precision: Precision): Map<string, string> =>
+    new Map(callsOf('h100', precision, 'gelu_new').map(({ operation, kernel }) => [operation, kernel]));
+  expect(kernels('bf16').get('attention')).toBe('sm80');
+  expect(kernels('fp32').get('attention')).toBe('plain');
+  expect(kernels('bf16').get('linear')).toBe('cuBLASLt, chosen on the device');
+  expect(kernels('bf16').get('layer_norm')).toBe('');
+  expect(callsOf('cpu', 'fp32', 'relu').map(({ kernel }) => kernel)).toEqual(
+    callsOf('cpu', 'fp32', 'relu').map(() => ''),
+  );
+});
+
+it('says what padding buys only where that was measured', () => {
+  const odd = { ...TINY, vocabSize: 250 };
+  const buys = (chip: string, precision: Precision): string[] =>
+    planTraining(odd, { chip, precision }).padding.map((entry) => entry.buys);
+  expect(buys('cpu', 'fp32').length).toBeGreaterThan(0);
+  for (const text of [...buys('cpu', 'fp32'), ...buys('a100', 'bf16'), ...buys('h100', 'fp32')])
+    expect(text).toBe('not measured on this chip in this precision');
+  expect(buys('h100', 'bf16').join()).toContain('H100');
+});
+
+it('refuses a loss behind an operation that no gradient flows through', async () => {
+  const g = new GraphBuilder('stopped');
+  const vocab = g.axis('vocab', vocabulary(11));
+  const embd = g.axis('embd', width(13));
+  const tokens = g.input('tokens', [BATCH, TIME], { dtype: 'int32', below: 11 });
+  const targets = g.input('targets', [BATCH, TIME], { dtype: 'int32', below: 11 });
+  const wte = g.parameter('wte', [vocab, embd], normal(0.5));
+  const x = g.node('embedding', 'embedded', { ids: tokens, weight: wte });
+  const y = g.node('log_softmax', 'stops_here', { x });
+  const logits = g.node('linear', 'head', {
+    x: y,
+    weight: g.parameter('head.weight', [vocab, embd], normal(1)),
+  });
+  const loss = g.node('cross_entropy', 'loss', { logits, targets }, { ignoreIndex: -100 });
+  await withModel(g.build({ loss }), {}, async (model) => {
+    const batch = { tokens: new Int32Array(4), targets: new Int32Array(4) };
+    const train = failureOf('ERR_CONFIG', () => model.run({ mode: 'train', rows: 1, time: 4 }, batch));
+    expect(await train).toMatchObject({
+      code: 'ERR_CONFIG',
+      message: expect.stringMatching(/stops_here.*log_softmax/) as string,
+    });
+    const { outputs } = await model.run({ mode: 'eval', rows: 1, time: 4 }, batch);
+    expect(outputs['loss']).toBeDefined();
+  });
+});
