@@ -88,7 +88,8 @@ export interface LoadedModel {
 
 /**
  * Saves a model as a folder of `config.json` and `model.safetensors`, with Hugging Face's names and layouts: its GPT-2
- * loads it, where it computes the same function. A tokenizer is saved beside it, with what transformers reads of it. The
+ * loads it, where it computes the same function. A tokenizer is saved beside it, with what transformers reads of it and what
+ * it came with, such as a chat template; so are generation settings that the model was loaded with. The
  * folder is complete or not there at all; one that saveModel wrote is replaced, a trainer's checkpoint is not.
  *
  * @param directory - the folder to write; one that holds anything but what saveModel wrote is not replaced.
@@ -127,12 +128,14 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
 
 /**
  * Loads a checkpoint of this library or of Hugging Face's GPT-2: safetensors in one file or in several with an index,
- * stored in F32, F16 or BF16, named as GPT2LMHeadModel or as GPT2Model names them.
+ * stored in F32, F16 or BF16, named as GPT2LMHeadModel or as GPT2Model names them. The tokenizer is a tokenizer.json, or a
+ * vocab.json with its merges.txt; the files beside it say what its tokens are for. What else stands there for transformers,
+ * such as generation settings, is noted, and saveModel and a trainer write it again with the model.
  *
  * @param directory - the checkpoint, or the folder of a run: then its last `checkpoint-<step>` is taken.
  * @param options - which weights, and where to; as of `Model.create`.
  * @throws TesseraeError `ERR_CHECKPOINT` when it is missing, damaged or does not fit its configuration, `ERR_CONFIG` for
- * a model that is not supported, and what `Model.create` throws.
+ * a model that is not supported or has fewer rows than its tokenizer has tokens, and what `Model.create` throws.
  *
  * @example
  * const { model, tokenizer } = await loadModel('runs/book');

@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import { Tokenizer as Untyped } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
+import { recogniseFile } from '../files/recognise_file';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { knownTokens } from './known_tokens';
@@ -170,7 +171,12 @@ export class JsonTokenizer implements Tokenizer {
       throw unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause);
     }
     const side = options.roles === undefined ? await readSide(text, file) : {};
-    return new JsonTokenizer(text, file, { ...side, ...options });
+    try {
+      return new JsonTokenizer(text, file, { ...side, ...options });
+    } catch (error) {
+      const what = await recogniseFile(file, 'JSON');
+      throw what === undefined ? error : unusable(file, `it is ${what}`, error);
+    }
   }
 
   /**

@@ -3,6 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, TesseraeError } from '../errors';
 import { parseJson } from '../files/json';
+import { recogniseUnmeant } from '../files/recognise';
 import { recogniseFile, whyNotJson } from '../files/recognise_file';
 import { readSmallFile } from '../files/small_file';
 import { nameOf, type JsonObject } from './token_roles';
@@ -202,6 +203,8 @@ async function readMerges(file: string): Promise<string[]> {
   } catch (cause) {
     throw unusable(file, messageOf(cause), cause);
   }
+  const unmeant = recogniseUnmeant(Buffer.from(text), 'text');
+  if (unmeant !== undefined) throw unusable(file, `it is ${unmeant}`);
   const lines = text.replace(/^\uFEFF/, '').split(/\r?\n/);
   const merges = lines.filter((line) => line !== '' && !line.startsWith('#version'));
   const wrong = merges.find((line) => !/^[^ ]+ [^ ]+$/.test(line));

@@ -1,13 +1,13 @@
 /** Turns segments of inputs into token ids. Runs in a worker thread. */
 import { TesseraeError } from '../../errors';
-import type { Tokenizer } from '../tokenizer';
+import type { Tokenizer, TokenRoles } from '../tokenizer';
 import type { TokenDtype } from '../tokens/format';
 import { readSegment } from './segment_reader';
 import type { Segment } from './segments';
 
 /** What a worker is asked: first to take a tokenizer (the text of a tokenizer.json, or bytes), then segments. */
 export type PrepareRequest =
-  | { readonly kind: 'tokenizer'; readonly json: string | undefined }
+  | { readonly kind: 'tokenizer'; readonly json: string | undefined; readonly roles?: TokenRoles }
   | {
       readonly kind: 'segment';
       readonly segment: Segment;

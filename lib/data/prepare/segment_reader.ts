@@ -5,6 +5,8 @@ import { TesseraeError } from '../../errors';
 import { JsonError, parseJson } from '../../files/json';
 import { recogniseUnmeant, RECOGNISED_BYTES } from '../../files/recognise';
 import { recogniseFileSync } from '../../files/recognise_file';
+import type { InputKind } from './inputs';
+import { ArrayScanner } from './json_array';
 import { badText, boundary, piecesOf, SEGMENT_BYTES, type Segment } from './segments';
 
 /** A line of JSON that is longer is no document. */
@@ -32,7 +34,7 @@ export function* readSegment(segment: Segment, textKey: string): Generator<Docum
   const descriptor = system(segment, 0, () => openSync(segment.path, 'r'));
   try {
     if (segment.from === 0) requireMeant(descriptor, segment);
-    yield* segment.kind === 'text' ? textPart(descriptor, segment) : jsonLines(descriptor, segment, textKey);
+    yield* READERS[segment.kind](descriptor, segment, textKey);
   } finally {
     closeSync(descriptor);
   }
@@ -71,18 +73,58 @@ function* jsonLines(descriptor: number, segment: Segment, textKey: string): Gene
     const offset = base + start;
     const line = withoutMark(bytes.subarray(start, end), offset);
     checkText(descriptor, segment, line, base + end - line.length);
-    const text = textOf(Buffer.from(line).toString('utf8'), textKey, (why) => {
-      const what = offset === 0 ? recogniseFileSync(segment.path, 'JSON') : undefined;
-      const told = what === undefined ? why : `${why}. The file is ${what}`;
-      throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, told);
-    });
-    if (text !== '') {
-      const pieces = [...piecesOf(Buffer.from(text, 'utf8'))];
-      for (const [index, piece] of pieces.entries())
-        yield { text: Buffer.from(piece).toString('utf8'), ends: index === pieces.length - 1 };
-    }
+    yield* documentOf(descriptor, segment, { json: line, offset, textKey });
     start = end + 1;
   }
+}
+
+/** The elements of a JSON array that begin in a segment. */
+function* arrayElements(descriptor: number, segment: Segment, textKey: string): Generator<DocumentPart> {
+  const { from, to, bytes: length, anchor = length } = segment;
+  for (let end = to + SEGMENT_BYTES; anchor < length; end += end - anchor) {
+    const bytes = read(descriptor, segment, anchor, end);
+    const scanner = new ArrayScanner((why, offset) => {
+      throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, why);
+    }, true);
+    const found = [...scanner.scan(bytes, anchor)].filter((one) => one.from >= from && one.from < to);
+    // An element that begins here and ends further on: it is read once more with what follows.
+    if (scanner.unfinished !== undefined && scanner.unfinished < to && end < length) {
+      if (end - scanner.unfinished > MOST_LINE_BYTES)
+        throw badText({ path: segment.path, offset: scanner.unfinished }, TOO_LONG);
+      continue;
+    }
+    for (const element of found) {
+      const json = bytes.subarray(element.from - anchor, element.to - anchor);
+      checkText(descriptor, segment, json, element.from);
+      yield* documentOf(descriptor, segment, { json, offset: element.from, textKey });
+    }
+    return;
+  }
+}
+
+const TOO_LONG = `is longer than ${MOST_LINE_BYTES} bytes: give one JSON object a document`;
+
+const READERS: Readonly<Record<InputKind, typeof jsonLines>> = {
+  text: textPart,
+  jsonl: jsonLines,
+  array: arrayElements,
+};
+
+/** The text of a JSON object, in pieces. */
+function* documentOf(
+  descriptor: number,
+  segment: Segment,
+  { json, offset, textKey }: { readonly json: Uint8Array; readonly offset: number; readonly textKey: string },
+): Generator<DocumentPart> {
+  const text = textOf(Buffer.from(json).toString('utf8'), textKey, (why) => {
+    const what = offset === 0 ? recogniseFileSync(segment.path, 'JSON') : undefined;
+    const told = what === undefined ? why : `${why}. The file is ${what}`;
+    throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, told);
+  });
+  if (text === '') return;
+  const pieces = [...piecesOf(Buffer.from(text, 'utf8'))];
+  for (const [index, piece] of pieces.entries())
+    yield { text: Buffer.from(piece).toString('utf8'), ends: index === pieces.length - 1 };
 }
 
 /** The bytes with those of the last line that are beyond the segment. */

@@ -21,6 +21,8 @@ export interface Segment {
   /** Whether its document ends with it. */
   readonly endsDocument: boolean;
   readonly part: 'train' | 'validation';
+  /** Of a JSON array: where an element begins, at or before the first one that begins in the segment. */
+  readonly anchor?: number;
 }
 
 /**
@@ -34,7 +36,7 @@ export function* segmentsOf(
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const cut = validationFraction > 0 ? Math.floor(total * (1 - validationFraction)) : total;
   let before = 0;
-  for (const { path, kind, bytes } of files) {
+  for (const { path, kind, bytes, anchors } of files) {
     const own = Math.min(Math.max(cut - before, 0), bytes);
     for (const [start, end, part] of [
       [0, own, 'train'],
@@ -42,7 +44,9 @@ export function* segmentsOf(
     ] as const)
       for (let from = start; from < end; from += segmentBytes) {
         const to = Math.min(from + segmentBytes, end);
-        yield { path, kind, from, to, bytes, documentFrom: start, endsDocument: to === end, part };
+        const anchor = anchors?.findLast((offset) => offset <= from) ?? anchors?.[0];
+        const segment = { path, kind, from, to, bytes, documentFrom: start, endsDocument: to === end, part };
+        yield anchor === undefined ? segment : { ...segment, anchor };
       }
     before += bytes;
   }
@@ -95,11 +99,12 @@ export function* piecesOf(bytes: Uint8Array, pieceBytes = SEGMENT_BYTES): Genera
 
 /** What is wrong with a text, and where. */
 export function badText(
-  where: { readonly path: string; readonly offset: number; readonly line: number },
+  where: { readonly path: string; readonly offset: number; readonly line?: number },
   why: string,
 ): TesseraeError {
   const { path, offset, line } = where;
-  return new TesseraeError('ERR_DATA', `the input '${path}', line ${line} (offset ${offset}), ${why}`, {
-    details: { path, offset, line },
+  const at = line === undefined ? `offset ${offset}` : `line ${line} (offset ${offset})`;
+  return new TesseraeError('ERR_DATA', `the input '${path}', ${at}, ${why}`, {
+    details: { path, offset, ...(line === undefined ? {} : { line }) },
   });
 }

@@ -110,6 +110,87 @@ describe('prepareTokens', () => {
     expect(train.documents).toBe(2);
   });
 
+  describe('a file called .json', () => {
+    const texts = ['one', 't "w\\o] [}', 'thrée,\n', '', 'five'];
+    const objects = texts.map((text, id) => ({ id, more: { a: [1, { b: 'x]' }] }, text }));
+    const expected = texts.join('');
+
+    it.each([
+      ['an array on one line', JSON.stringify(objects)],
+      ['an array with a mark and spaces', `\uFEFF\n${JSON.stringify(objects, null, 4)}\n\n`],
+      ['lines', objects.map((one) => JSON.stringify(one)).join('\n')],
+    ])('is read as %s', async (_what, contents) => {
+      const { output, train } = await prepared([await input('a.json', contents)]);
+      expect(await textOf(output)).toBe(expected);
+      expect(train.documents).toBe(4);
+    });
+
+    it('gives the same as JSON lines, however large, cut anywhere, by any number of threads', async () => {
+      const many = Array.from({ length: 400 }, (_, i) => ({
+        text: `document ${i} [{"\\`.repeat(1 + ((i * 7919) % 1500)),
+      }));
+      const lines = await input('many.jsonl', many.map((one) => JSON.stringify(one)).join('\n'));
+      const array = await input('many.json', JSON.stringify(many));
+      const one = await prepared([lines]);
+      const four = await prepared([array], { workers: 4 });
+      expect(four.train.sha256).toBe(one.train.sha256);
+      expect(four.train.documents).toBe(400);
+      const cut = await prepared([array], { workers: 3, validationFraction: 0.3 });
+      expect((await textOf(cut.output)) + (await textOf(cut.output, 'val.bin'))).toBe(
+        many.map(({ text }) => text).join(''),
+      );
+    });
+
+    it('has its text under another key', async () => {
+      const alpaca = JSON.stringify([{ instruction: 'a', output: 'b' }]);
+      const { output } = await prepared([await input('alpaca.json', alpaca)], { textKey: 'output' });
+      expect(await textOf(output)).toBe('b');
+    });
+
+    it.each([
+      [
+        '[{"instruction":"a","output":"b"}]',
+        /line 1 \(offset 1\), has no "text": its keys are "instruction", "output"/,
+      ],
+      [
+        '[{"text":"a"},\n {"text":"b","text":"c"}]',
+        /line 2 \(offset 16\), is not JSON: the key "text" is there twice/,
+      ],
+      ['["a", "b"]', /is not a JSON object/],
+      ['[{"text":"a"},]', /has a ',' after the last element/],
+      ['[,{"text":"a"}]', /has a ',' without an element before it/],
+      ['[{"text":"a"} {"text":"b"}]', /offset 1\), is not JSON: expected nothing more/],
+      ['[{"text":"a"}', /ends within its array: it was cut off/],
+      ['[{"text":"a"}] x', /has something after the '\]' of its array/],
+      ['{\n  "data": [{"text":"a"}]\n}', /neither a JSON array of objects nor JSON lines.*jq -c/],
+      ['Call me Ishmael.', /neither a JSON array/],
+      ['version https://git-lfs.github.com/spec/v1\n', /it is a Git LFS pointer/],
+      ['[]', /no text for training/],
+    ])('is refused: %s', async (contents, message) => {
+      const name = await input('bad.json', contents);
+      expect((await failureOf('ERR_DATA', () => prepared([name]))).message).toMatch(message);
+    });
+  });
+
+  it('ends documents with the token that is named, and keeps what the tokenizer came with', async () => {
+    const at = path.join(folder, 'named');
+    await mkdir(at);
+    await writeFile(path.join(at, 'tokenizer.json'), JSON.stringify(tinyTokenizer()));
+    await writeFile(path.join(at, 'chat_template.jinja'), '{{ messages }}');
+    const inputs = [await input('n.jsonl', '{"text": "a"}\n{"text": "b"}')];
+    const { output, train } = await prepared(inputs, {
+      tokenizer: at,
+      endOfTextToken: 'Ġthe',
+      startToken: 5,
+    });
+    const the = tinyTokenizer().model.vocab['Ġthe'];
+    expect(train.endOfTextToken).toBe(the);
+    expect((await ids16(path.join(output, 'train.bin'))).filter((id) => id === the)).toHaveLength(2);
+    expect(await readFile(path.join(output, 'chat_template.jinja'), 'utf8')).toBe('{{ messages }}');
+    const { tokenizer } = await openTokens(output, { blockSize: 2 });
+    expect(tokenizer).toMatchObject({ endOfTextToken: the, startToken: 5 });
+  });
+
   it('reads folders in order of names, files of known endings alone', async () => {
     for (const name of ['b.txt', 'a/z.md', 'a/y.jsonl', 'c.bin', 'B.TXT'])
       await input(`tree/${name}`, name.endsWith('jsonl') ? '{"text": "y"}' : name);
