@@ -140,7 +140,8 @@ export class Trainer {
 
   /**
    * One optimizer step over one batch, or over micro-batches whose gradients are summed, for loops of your own. A GPU
-   * stays busy if the next step is called before this one is awaited: two may be under way.
+   * stays busy if the next step is called before this one is awaited: two may be under way. The batches are copied before
+   * the call returns; you may fill their arrays again at once.
    *
    * @param batches - one micro-batch, or several; the loss is the mean over all their targets.
    * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for a batch that the model can't read, `ERR_CONFIG` for a field that
