@@ -314,7 +314,7 @@ function startsOf(
 
 /**
  * Rows one after the other, each padded to the capacity. Always a copy: the caller may write to its arrays again before the
- * device reads these. It takes 10 µs for 32 rows of 1,024 tokens.
+ * device reads these. It takes 65 µs for 32 rows of 1,024 tokens.
  */
 function fill(
   source: TokenRows | undefined,
