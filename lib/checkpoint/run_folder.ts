@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { formatBytes } from '../report/format';
+import { isLeftover, parseTemporary, temporaryPath } from '../report/temporary_path';
 import { writeText } from './durable_file';
 import { fileError, files, isOfProcess, readError, syncDirectory, systemCode } from './files';
 import { readManifest, verifyFiles, verifySizes, type Manifest } from './manifest';
@@ -164,7 +164,7 @@ export async function rotateCheckpoints({ run, limit, bestLimit }: Rotation, sav
 
 /** First out of the way in one step, so that a crash can't leave half of it under its name. */
 async function remove(directory: string, saved: string): Promise<void> {
-  const trash = `${directory}.trash-${randomBytes(6).toString('hex')}`;
+  const trash = temporaryPath(directory, 'trash');
   try {
     await files.rename(directory, trash);
     await syncDirectory(path.dirname(directory));
@@ -175,16 +175,18 @@ async function remove(directory: string, saved: string): Promise<void> {
 }
 
 /**
- * Tidies up what a process left that died while it saved: puts a checkpoint back that was moved aside for another that
- * never came, and removes the rest. Not while another process saves there.
+ * Tidies up what was left of saves that did not end: puts a checkpoint back that was moved aside for another that never
+ * came, and removes the rest, but for what another process that lives is at work on. Whoever calls it holds the run's lock.
  *
  * @throws TesseraeError `ERR_CHECKPOINT` when that can't be done.
  */
 export async function removeLeftovers(run: string): Promise<void> {
   const names = await entries(run);
   for (const name of names) {
-    const [, checkpoint, kind] = /^(checkpoint-\d+)\.(tmp|old|trash)-[0-9a-f]{12}$/.exec(name) ?? [];
-    if (checkpoint === undefined) continue;
+    const temporary = parseTemporary(name);
+    if (!temporary || !/^checkpoint-\d+$/.test(temporary.target)) continue;
+    const { target: checkpoint, kind, owner } = temporary;
+    if (owner && owner.pid !== process.pid && !(await isLeftover(temporary))) continue;
     const leftover = path.join(run, name);
     try {
       if (kind === 'old' && !names.includes(checkpoint))
@@ -217,7 +219,7 @@ export async function prepareRunFolder(
   run: string,
   { bytes, count, rotation }: ExpectedCheckpoints,
 ): Promise<string | undefined> {
-  const probe = path.join(run, `checkpoint-0.tmp-${randomBytes(6).toString('hex')}`);
+  const probe = temporaryPath(path.join(run, 'checkpoint-0'), 'tmp');
   let free: number;
   try {
     await files.mkdir(run);
