@@ -13,9 +13,19 @@ export async function readJson<T extends z.ZodType>(
   name: string,
   schema: T,
 ): Promise<z.output<T>> {
+  return (await readJsonText(directory, name, schema)).value;
+}
+
+/** As readJson, with the text that it read. */
+export async function readJsonText<T extends z.ZodType>(
+  directory: string,
+  name: string,
+  schema: T,
+): Promise<{ readonly value: z.output<T>; readonly text: string }> {
   const file = path.join(directory, name);
   try {
-    return schema.parse(JSON.parse(await files.readText(file)));
+    const text = await files.readText(file);
+    return { value: schema.parse(JSON.parse(text)), text };
   } catch (cause) {
     if (systemCode(cause) !== undefined) throw readError(file, cause);
     const why = cause instanceof z.ZodError ? `it is not valid: ${z.prettifyError(cause)}` : messageOf(cause);

@@ -226,7 +226,7 @@ async function remanifest(directory: string): Promise<void> {
     const bytes = await readFile(path.join(directory, name));
     files[name] = { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
   }
-  await writeFile(path.join(directory, 'manifest.json'), manifestText(files));
+  await writeFile(path.join(directory, 'manifest.json'), manifestText(files, 1));
 }
 
 describe('a damaged checkpoint', () => {
