@@ -1,0 +1,26 @@
+/** What a trainer says to calls that it can't serve. */
+import { TesseraeError } from '../errors';
+import type { TrainingBatch } from '../models/inputs';
+
+/** What `step()` was given: JavaScript may give anything. */
+export function listOf(batches: unknown): readonly TrainingBatch[] {
+  const list: readonly unknown[] = Array.isArray(batches) ? batches : [batches];
+  if (list.every((batch) => typeof batch === 'object' && batch !== null)) return list as TrainingBatch[];
+  throw new TesseraeError(
+    'ERR_DATA',
+    'step() needs a batch such as { tokens: [[1, 2, 3]] }, or an array of them',
+  );
+}
+
+/** For a call while another is at work. */
+export function busy(call: string, running: string): TesseraeError {
+  return new TesseraeError(
+    'ERR_BUSY',
+    `${call}() was called while the trainer is busy with ${running}: await that first`,
+  );
+}
+
+/** For a call that needs what the trainer was not given. @param path - the option that it would be in. */
+export function missing(path: string, why: string): TesseraeError {
+  return new TesseraeError('ERR_CONFIG', why, { details: { path } });
+}
