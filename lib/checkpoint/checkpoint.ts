@@ -19,6 +19,7 @@ import { writeText } from './durable_file';
 import { files, readError, systemCode } from './files';
 import { STORED_DTYPES, type StoredDtype } from './floats';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
+import { checkpointsOf } from './run_folder';
 import { writeSafetensors } from './safetensors';
 import { generationFile, TOKENIZER_FILES, tokenizerFiles } from './tokenizer_files';
 import { TRAINER_STATE } from './trainer_state';
@@ -60,6 +61,9 @@ const saveSchema = z.strictObject({
   trainingStarts: startsSchema.optional(),
   dtype: z.enum(STORED_DTYPES).default('f32'),
 });
+
+/** What loadModel does not read, but for the weights that it is asked for. */
+const NOT_LOADED: readonly string[] = [WEIGHTS, EMA_WEIGHTS, OPTIMIZER, TRAINER_STATE];
 
 /** All that saveModel writes. */
 const SAVED_FILES: readonly string[] = [CONFIG, WEIGHTS, ...TOKENIZER_FILES];
@@ -146,8 +150,10 @@ export async function loadModel(directory: string, options: LoadOptions = {}): P
   const name = await fileOf(weights, found);
   if (await isFile(path.join(found, MANIFEST))) {
     const manifest = await readManifest(found);
-    const names = [CONFIG, path.basename(name), ...TOKENIZER_FILES.filter((one) => one in manifest.files)];
-    await verifyFiles(found, manifest, names);
+    const read = path.basename(name);
+    // All that may be read here; what is left out takes as long again, and is for trainers.
+    const names = Object.keys(manifest.files).filter((file) => !NOT_LOADED.includes(file) && file !== read);
+    await verifyFiles(found, manifest, [...names, read]);
   }
   const config = await readConfig(path.join(found, CONFIG));
   const companions = { config: config.others ?? {}, generation: await readGeneration(found) };
@@ -203,8 +209,9 @@ async function fileOf(weights: 'trained' | 'ema', directory: string): Promise<st
 }
 
 /**
- * The checkpoint that a folder is, or the one written last of those that the folder of a run holds: a shorter run into
- * the same folder counts, whatever an earlier one left.
+ * The checkpoint that a folder is, or the one saved last of those that the folder of a run holds, by the numbers in their
+ * manifests: a shorter run into the same folder counts, whatever an earlier one left and whatever the clock says. Checkpoints
+ * of other libraries have no manifest, and are told apart by the times of their files.
  *
  * @param directory - a checkpoint, or the outputDir of a run.
  * @returns the folder of the checkpoint; what is in it has not been read.
@@ -217,17 +224,16 @@ export async function findCheckpoint(directory: string): Promise<string> {
     if (['ENOENT', 'ENOTDIR'].includes(systemCode(cause) ?? '')) return [];
     throw readError(directory, cause);
   });
-  const found: { candidate: string; written: number; step: number }[] = [];
-  for (const name of names) {
-    const step = /^checkpoint-(\d{1,15})$/.exec(name)?.[1];
-    const candidate = path.join(directory, name);
-    const weights = step === undefined ? undefined : await checkpointWeights(candidate);
+  const others: { directory: string; written: number }[] = [];
+  for (const { directory: candidate, manifest } of names.length > 0 ? await checkpointsOf(directory) : []) {
+    const weights = await checkpointWeights(candidate);
     if (weights === undefined) continue;
-    const { mtimeMs } = await stat(weights);
-    found.push({ candidate, written: mtimeMs, step: Number(step) });
+    if (systemCode(manifest) !== 'ENOENT') return candidate;
+    others.push({ directory: candidate, written: (await stat(weights)).mtimeMs });
   }
-  const [last] = found.sort((a, b) => b.written - a.written || b.step - a.step);
-  if (last) return last.candidate;
+  // Of those without a manifest, which a trainer of ours did not write, only the times of their files tell.
+  const [last] = others.sort((a, b) => b.written - a.written);
+  if (last) return last.directory;
   const other = names.find((name) => OTHER_WEIGHTS.test(name));
   throw new TesseraeError(
     'ERR_CHECKPOINT',

@@ -2,13 +2,14 @@ import { constants } from 'node:fs';
 import { open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { messageOf, TesseraeError } from '../errors';
 import { makeFolder } from '../report/make_folder';
+import { retried } from '../report/retried';
 
 /** What checkpoints ask of an open file. */
 export type OpenFile = Pick<FileHandle, 'read' | 'write' | 'sync' | 'close'>;
 
 /** The operations that checkpoints are written and verified with: one place, so that a test can make each of them fail. */
 export const files = {
-  open: (name: string, flags: 'r' | 'wx'): Promise<OpenFile> => open(name, flags),
+  open: (name: string, flags: 'r' | 'wx'): Promise<OpenFile> => retried(() => open(name, flags)),
   mkdir: makeFolder,
   readdir: (name: string): Promise<string[]> => readdir(name),
   readText,
@@ -29,7 +30,7 @@ const MOST_BYTES = 16 * 1024 * 1024;
 /** The text of a small file; rejects with why it can't be read: it may be missing, too large, or a pipe. */
 async function readText(name: string): Promise<string> {
   // Opening a pipe would otherwise wait for a writer.
-  const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK);
+  const handle = await retried(() => open(name, constants.O_RDONLY | constants.O_NONBLOCK));
   try {
     const found = await handle.stat();
     if (!found.isFile()) throw new Error('it is not a file');
@@ -52,6 +53,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOTDIR: 'there is a file where a folder should be: remove it, or write elsewhere',
   EEXIST: 'there is a file where a folder should be: remove it, or write elsewhere',
   EMFILE: 'the process has too many files open: raise its limit (ulimit -n)',
+  ENFILE: 'the machine has too many files open: close some, or raise its limit (fs.file-max)',
+  ENOMEM: 'the system has no memory left: free some',
 };
 
 /** The code of the system's error that an error is or was made of, such as ENOSPC. */
@@ -70,7 +73,7 @@ const FORBIDDEN: readonly unknown[] = ['EACCES', 'EPERM'];
 
 /** Whether an error tells of what this process may do, and so nothing of what is on the disk. */
 export const isOfProcess = (error: unknown): boolean =>
-  [...FORBIDDEN, 'EMFILE', 'ENFILE'].includes(systemCode(error));
+  [...FORBIDDEN, 'EMFILE', 'ENFILE', 'ENOMEM'].includes(systemCode(error));
 
 /** An error of the file system in reading a file or a folder, with what to do. */
 export function readError(file: string, cause: unknown): TesseraeError {

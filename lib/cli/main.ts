@@ -3,7 +3,7 @@ import { closeSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { isatty } from 'node:tty';
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
-import { TesseraeError } from '../errors';
+import { exhaustedError, TesseraeError } from '../errors';
 import { averageCommand } from './average';
 import { completionCommand } from './completion';
 import { doctorCommand } from './doctor';
@@ -88,10 +88,12 @@ export async function main(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const usage = error instanceof CommanderError;
     // Commander has told of wrong usage itself.
-    if (json || !usage) tell(usage ? usageError(error) : error, json);
+    if (json || !usage) tell(usage ? usageError(error) : coded(error), json);
     return usage ? WRONG_USAGE : FAILED;
   }
 }
+
+const coded = (error: unknown): unknown => exhaustedError('the command could not go on', error) ?? error;
 
 const tell = (error: unknown, json: boolean): void =>
   void process.stderr.write(`${json ? errorJson(error) : errorLine(error)}\n`);
@@ -130,7 +132,8 @@ function watchOutput(args: readonly string[]): void {
   // The result does not depend on what is shown there.
   process.stderr.on('error', () => undefined);
   process.on('exit', (code) => {
-    if (failed && code === 0) process.exitCode = FAILED;
+    // A model that was trained and saved has not failed.
+    if (failed && !trains && code === 0) process.exitCode = FAILED;
   });
 }
 

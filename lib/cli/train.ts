@@ -2,11 +2,13 @@ import path from 'node:path';
 import { Command, Option } from 'commander';
 import { isCheckpoint, loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
+import { lockRun } from '../checkpoint/run_lock';
 import type { TokenData } from '../data/worker_dataset';
 import { TesseraeError } from '../errors';
 import { Model, type ModelOptions } from '../models/model';
 import { colorsFor } from '../report/colors';
 import { formatCount, formatDuration } from '../report/format';
+import { makeFolder } from '../report/make_folder';
 import { RunReport } from '../report/run_report';
 import { Sampler } from '../sampling/sampler';
 import type { TrainResult } from '../training/events';
@@ -28,8 +30,7 @@ import {
   type Done,
 } from './options';
 import { profile } from './profile';
-import { lockRun } from './run_lock';
-import { labelled, safeFor, shownPath } from './terminal';
+import { errorLine, labelled, safeFor, shownPath } from './terminal';
 
 interface TrainOptions extends ComputeOptions {
   maxSteps?: number;
@@ -126,7 +127,12 @@ async function train(file: string, command: TrainCommand): Promise<number> {
         '--output-dir',
       { details: { path: 'training.outputDir' } },
     );
-  using _lock = await lockRun(directory);
+  await makeFolder(directory).catch(() => undefined); // RunReport tells why it can't
+  // The trainer's own: its report is written to the same folder.
+  using _lock = await lockRun(directory, trainer, {
+    shown: shownPath(directory),
+    setting: 'training.outputDir',
+  });
   await removeLeftovers(directory); // a checkpoint may be among them, moved aside when a crash came
   const resumed = (await hasCheckpoints(directory)) ? await trainer.resume() : undefined;
   const report = await RunReport.create({
@@ -154,13 +160,19 @@ async function train(file: string, command: TrainCommand): Promise<number> {
     await report.close();
   }
   if (!command.json) {
-    process.stdout.write(`\n${report.lossCurve()}\n\n${summary(result, report, resumed)}`);
-    if (run.training.earlyStopping && result?.reason === 'stopped' && !interrupt.requested)
+    process.stdout.write(
+      `\n${report.lossCurve()}\n\n${summary(result, report, { resumed, interrupted: interrupt.requested })}`,
+    );
+    const isStopped = result?.reason === 'stopped' && resumed?.step !== result.step;
+    if (run.training.earlyStopping && isStopped && !interrupt.requested)
       process.stdout.write(labelled([['stopped', 'early: the validation loss no longer fell']]));
     const { tokenizer } = data;
     // Without the tokenizer of the model's vocabulary there is no text to show.
     if (!interrupt.requested && tokenizer?.vocabSize === model.config.vocabSize)
-      await showSample(new Sampler(model, tokenizer), run.sampling, interrupt);
+      await showSample(new Sampler(model, tokenizer), run.sampling, interrupt).catch((error: unknown) =>
+        // The model is trained and saved all the same.
+        process.stderr.write(`${errorLine(error)}\n`),
+      );
   }
   return interrupt.exitCode;
 }
@@ -217,16 +229,23 @@ function describe(model: Model, { sizes, tokenizer, validation }: TokenData): st
 function summary(
   result: TrainResult | undefined,
   report: RunReport,
-  resumed: ResumeResult | undefined,
+  { resumed, interrupted }: { readonly resumed: ResumeResult | undefined; readonly interrupted: boolean },
 ): string {
   const lines: [string, string][] = [];
-  if (result && resumed?.step === result.step && result.reason === 'maxSteps') {
-    const checkpoint = shownPath(resumed.path);
+  if (result && resumed?.step === result.step && !interrupted) {
+    const isWhole = result.reason === 'maxSteps';
     lines.push(
-      ['complete', `all ${result.step} steps were done before`],
+      [
+        isWhole ? 'complete' : 'stopped',
+        isWhole
+          ? `all ${result.step} steps were done before`
+          : `early, at step ${result.step}, as before: the validation loss no longer fell`,
+      ],
       [
         'to do more',
-        `a configuration with "initFrom": "${checkpoint}" trains its model on, in another outputDir`,
+        isWhole
+          ? 'raise maxSteps (--max-steps): the run goes on from here'
+          : 'raise earlyStopping.patience, or leave earlyStopping out: the run goes on from here',
       ],
     );
   } else if (result) {

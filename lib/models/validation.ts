@@ -162,7 +162,8 @@ function describeSchema(schema: z.ZodType, value?: unknown): string | undefined 
   return choices.length === 1 ? show(choices[0]) : `one of ${choices.map(show).join(', ')}`;
 }
 
-function describeNumber(schema: z.ZodNumber, value: unknown): string {
+/** What a number may be, in words. @param value - what was given instead. */
+export function describeNumber(schema: z.ZodNumber, value: unknown): string {
   const kind = schema.isInt ? 'an integer' : 'a number';
   const { minValue: low, maxValue: high } = schema;
   // All integers end at the largest that is exact: told only to those who went beyond it.
