@@ -13,6 +13,7 @@ export const typescriptLayers = [
   'native.ts',
   'native_training.ts',
   'native_session.ts',
+  'regular_file.ts',
   'errors.ts',
 ];
 

@@ -7,6 +7,7 @@ import { startsSchema } from '../data/sequences/starts';
 import { aTokenizer, type Tokenizer } from '../data/tokenizer';
 import { TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { messageOf, TesseraeError } from '../errors';
+import { isFile } from '../regular_file';
 import { buildGraph } from '../models/families';
 import { filePath } from '../models/argument_schemas';
 import { aModel, Model, modelOptionsSchema, type ModelOptions } from '../models/model';
@@ -20,7 +21,7 @@ import { MANIFEST, readManifest, verifyFiles } from './manifest';
 import { writeSafetensors } from './safetensors';
 import { TOKENIZER_FILES, tokenizerFiles } from './tokenizer_files';
 import { TRAINER_STATE } from './trainer_state';
-import { isFile, openWeights, WEIGHTS, weightsFile } from './weight_files';
+import { openWeights, WEIGHTS, weightsFile } from './weight_files';
 import { findWeights, loadWeights, weightSources } from './weights';
 
 export { WEIGHTS };

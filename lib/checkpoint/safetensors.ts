@@ -1,7 +1,7 @@
 import { constants } from 'node:buffer';
-import { constants as modes } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { messageOf, TesseraeError } from '../errors';
+import { openFile } from '../regular_file';
 import { writeDurably, type WrittenFile } from './durable_file';
 import { FLOATS, narrowed, STORED_BYTES, type StoredDtype } from './floats';
 import {
@@ -34,8 +34,7 @@ export interface SafetensorsFile extends SafetensorsHeader {
 export async function readSafetensors(file: string): Promise<SafetensorsFile> {
   let handle: FileHandle;
   try {
-    // Opening a pipe would otherwise wait for a writer.
-    handle = await open(file, modes.O_RDONLY | modes.O_NONBLOCK);
+    handle = await openFile(file);
   } catch (cause) {
     throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${messageOf(cause)}`, {
       details: { file },
@@ -43,9 +42,7 @@ export async function readSafetensors(file: string): Promise<SafetensorsFile> {
     });
   }
   try {
-    const found = await handle.stat();
-    if (!found.isFile()) throw damaged(file, 'it is not a file');
-    const { size } = found;
+    const { size } = await handle.stat();
     const start = await readBytes(handle, 0, Math.min(LENGTH_BYTES, size), file);
     const length = headerLength(start, size, file);
     const header = parseHeader(await readBytes(handle, LENGTH_BYTES, length, file), size, file);

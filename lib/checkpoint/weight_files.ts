@@ -1,6 +1,6 @@
-import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, TesseraeError } from '../errors';
+import { isFile } from '../regular_file';
 import { files } from './files';
 import { readSafetensors, type SafetensorsFile } from './safetensors';
 import { JsonError, parseStrictJson, type StrictJson } from './strict_json';
@@ -102,12 +102,4 @@ function wrongIndex(file: string, what: string): TesseraeError {
   return new TesseraeError('ERR_CHECKPOINT', `'${file}' does not fit its folder: ${what}`, {
     details: { file },
   });
-}
-
-/** Whether a name is a file's, or a link's to one. */
-export async function isFile(name: string): Promise<boolean> {
-  return stat(name).then(
-    (found) => found.isFile(),
-    () => false,
-  );
 }

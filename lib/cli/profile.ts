@@ -1,9 +1,9 @@
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
 import { devices, plan as planGraph } from '../native';
+import { writeTextFile } from '../regular_file';
 import { makeFolder } from '../report/make_folder';
 import type { Plan } from '../report/plan_table';
 import { makeProfile, type OperationTiming, type Profile } from '../report/profile';
@@ -36,7 +36,7 @@ export async function profile(
   await makeFolder(outputDir);
   const picture = path.join(outputDir, 'profile.svg');
   const title = `${path.basename(outputDir)}: a training step on ${measured.device}, ${measured.precision}`;
-  await writeFile(picture, profileSvg(measured, { title }));
+  await writeTextFile(picture, profileSvg(measured, { title }));
   process.stdout.write(
     run.json
       ? `${JSON.stringify(measured, null, 2)}\n`

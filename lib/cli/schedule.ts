@@ -1,7 +1,7 @@
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Command } from 'commander';
 import { messageOf, TesseraeError } from '../errors';
+import { writeTextFile } from '../regular_file';
 import { scheduleSvg, scheduleText } from '../report/schedule_plot';
 import { scheduleOf } from '../training/arguments';
 import { readRunConfig } from './config';
@@ -43,7 +43,7 @@ async function schedule(file: string, { svg, json }: ScheduleOptions): Promise<n
   const planned = scheduleOf(training);
   if (svg !== undefined) {
     const name = path.basename(file).replace(/\.json$/, '');
-    await writeFile(svg, scheduleSvg(planned, { title: `${name}: learning rate` })).catch(
+    await writeTextFile(svg, scheduleSvg(planned, { title: `${name}: learning rate` })).catch(
       (cause: unknown) => {
         throw new TesseraeError('ERR_CONFIG', `the picture can't be written: ${messageOf(cause)}`, {
           details: { path: svg },

@@ -1,7 +1,10 @@
-import { open, readFile, rename, writeFile } from 'node:fs/promises';
+import { constants } from 'node:buffer';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { messageOf, TesseraeError } from '../errors';
 import { anObject, filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
+import { openFileToWrite, readTextFile } from '../regular_file';
 import { AppendedFile } from './appended_file';
 
 /** What a line may hold; keys in camelCase become snake_case in the file, and numbers that aren't finite null. */
@@ -25,11 +28,11 @@ export class MetricsFile {
   /**
    * Creates the file, empty, or empties the one that is there.
    *
-   * @throws the file system's error where it can't be written; TesseraeError `ERR_CONFIG` for a wrong argument.
+   * @throws TesseraeError `ERR_DATA` where it can't be written, with `details.path`; `ERR_CONFIG` for a wrong argument.
    */
   static async create(path: string): Promise<MetricsFile> {
     parseConfig(filePath, path, { at: 'path' });
-    return new MetricsFile(path, new AppendedFile(await open(path, 'w')));
+    return new MetricsFile(path, new AppendedFile(await opened(path, 'w')));
   }
 
   /**
@@ -58,9 +61,13 @@ export class MetricsFile {
       .filter((line) => line['type'] !== 'end' && Number(line['step']) <= step);
     // Beside the file first, so that a crash now leaves the one or the other.
     const cut = `${path}.tmp`;
-    await writeFile(cut, kept.map((line) => `${JSON.stringify(line)}\n`).join(''), { flush: true });
-    await rename(cut, path);
-    return { file: new MetricsFile(path, new AppendedFile(await open(path, 'a'))), kept };
+    const text = kept.map((line) => `${JSON.stringify(line)}\n`).join('');
+    await coded(path, async () => {
+      await rm(cut, { force: true });
+      await writeFile(cut, text, { flag: 'wx', flush: true });
+      await rename(cut, path);
+    });
+    return { file: new MetricsFile(path, new AppendedFile(await opened(path, 'a'))), kept };
   }
 
   /**
@@ -73,18 +80,40 @@ export class MetricsFile {
     this.file.append(metricsLine(record));
   }
 
-  /** Waits until every line is written, and closes the file. */
+  /**
+   * Waits until every line is written, and closes the file.
+   *
+   * @throws TesseraeError `ERR_DATA` when a line could not be written, with `details.path`.
+   */
   async close(): Promise<void> {
-    await this.file.close();
+    await coded(this.path, () => this.file.close());
   }
 }
 
 async function textOf(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
+    return await readTextFile(path, constants.MAX_STRING_LENGTH);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw new TesseraeError('ERR_DATA', `'${path}' can't be read: ${messageOf(cause)}`, {
+      details: { path },
+      cause,
+    });
+  }
+}
+
+const opened = (path: string, flags: 'w' | 'a'): ReturnType<typeof openFileToWrite> =>
+  coded(path, () => openFileToWrite(path, flags));
+
+/** Gives the errors of the file system a code. */
+async function coded<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (cause) {
+    throw new TesseraeError('ERR_DATA', `'${path}' can't be written: ${messageOf(cause)}`, {
+      details: { path },
+      cause,
+    });
   }
 }
 

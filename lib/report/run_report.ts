@@ -1,9 +1,9 @@
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import { anObject, filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
+import { writeTextFile } from '../regular_file';
 import { colorsFor } from './colors';
 import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
 import { makeFolder } from './make_folder';
@@ -201,12 +201,24 @@ export class RunReport {
     this.progress?.stop();
   }
 
-  /** Removes the progress bar, ends metrics.jsonl and draws loss.svg. */
+  /**
+   * Removes the progress bar, ends metrics.jsonl and draws loss.svg.
+   *
+   * @throws TesseraeError `ERR_DATA` when one of them can't be written, with `details.path`.
+   */
   async close(): Promise<void> {
     this.hide();
     await this.metrics.close();
     const title = this.options.title ?? path.basename(path.resolve(this.options.directory));
-    await writeFile(this.lossCurvePath, lossCurveSvg(this.training, this.validation, { title }));
+    const file = this.lossCurvePath;
+    await writeTextFile(file, lossCurveSvg(this.training, this.validation, { title })).catch(
+      (cause: unknown) => {
+        throw new TesseraeError('ERR_DATA', `'${file}' can't be written: ${messageOf(cause)}`, {
+          details: { path: file },
+          cause,
+        });
+      },
+    );
   }
 
   /** The loss curve for a terminal; empty while there is none. */

@@ -1,7 +1,8 @@
 /** Reads the documents of a segment. Runs in a worker thread, where reads may wait. */
 import { isUtf8 } from 'node:buffer';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
+import { openFileSync } from '../../regular_file';
 import { badText, boundary, piecesOf, SEGMENT_BYTES, type Segment } from './segments';
 
 /** A line of JSON that is longer is no document. */
@@ -26,7 +27,7 @@ export interface DocumentPart {
  * not JSON or have no text.
  */
 export function* readSegment(segment: Segment, textKey: string): Generator<DocumentPart> {
-  const descriptor = system(segment, 0, () => openSync(segment.path, 'r'));
+  const descriptor = system(segment, 0, () => openFileSync(segment.path));
   try {
     yield* segment.kind === 'text' ? textPart(descriptor, segment) : jsonLines(descriptor, segment, textKey);
   } finally {

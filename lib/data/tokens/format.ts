@@ -1,8 +1,8 @@
 /** The layouts of token files, and the JSON file beside one that says what is in it. */
-import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { TesseraeError } from '../../errors';
+import { messageOf, TesseraeError } from '../../errors';
+import { readTextFile } from '../../regular_file';
 
 /** nanoGPT: token ids and nothing else. llm.c: the same after a header of 256 int32. */
 export const TOKEN_FORMATS = ['nanogpt', 'llmc'] as const;
@@ -97,17 +97,10 @@ const MOST_BYTES = 2 ** 26;
 export async function readDescription(file: string): Promise<TokenDescription | undefined> {
   const beside = descriptionPath(file);
   try {
-    const { size } = await stat(beside);
-    if (size > MOST_BYTES) throw new Error(`it has ${size} bytes, more than ${MOST_BYTES}`);
-    return descriptionSchema.parse(JSON.parse(await readFile(beside, 'utf8')));
+    return descriptionSchema.parse(JSON.parse(await readTextFile(beside, MOST_BYTES)));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    const why =
-      cause instanceof z.ZodError
-        ? z.prettifyError(cause)
-        : cause instanceof Error
-          ? cause.message
-          : String(cause);
+    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
     throw new TesseraeError(
       'ERR_DATA',
       `'${beside}' does not describe the token file beside it: ${why}. Make both anew with tesserae prepare, or move the ` +
