@@ -35,6 +35,7 @@ if (!installed('typescript')) {
     'tsconfig.json',
     'tsconfig.build.json',
     'scripts/build.mjs',
+    'scripts/bundle_d3.mjs',
   ])
 ) {
   run('build.mjs');
