@@ -14,7 +14,7 @@ import { BatchQueue } from '../training/batch_queue';
 import { packAlike } from '../training/optimization';
 import { planSettings } from '../training/planning';
 import { Trainer } from '../training/trainer';
-import { shownPath } from './terminal';
+import { print, printJson, shownPath } from './terminal';
 
 const WARM_UP_STEPS = 5;
 /** What is measured ends after so many steps, or with the first report after so many seconds. */
@@ -37,11 +37,8 @@ export async function profile(
   const picture = path.join(outputDir, 'profile.svg');
   const title = `${path.basename(outputDir)}: a training step on ${measured.device}, ${measured.precision}`;
   await writeTextFile(picture, profileSvg(measured, { title }));
-  process.stdout.write(
-    run.json
-      ? `${JSON.stringify(measured, null, 2)}\n`
-      : `\n${profileText(measured)}\npicture                ${shownPath(picture)}\n`,
-  );
+  if (run.json) printJson(measured, 2);
+  else print(`\n${profileText(measured)}\npicture                ${shownPath(picture)}\n`);
 }
 
 /**

@@ -6,7 +6,7 @@ import { scheduleSvg, scheduleText } from '../report/schedule_plot';
 import { scheduleOf } from '../training/arguments';
 import { readRunConfig } from './config';
 import { jsonOption, type Done } from './options';
-import { shownPath } from './terminal';
+import { print, printJson, shownPath } from './terminal';
 
 interface ScheduleOptions {
   svg?: string;
@@ -54,10 +54,10 @@ async function schedule(file: string, { svg, json }: ScheduleOptions): Promise<n
   }
   if (json) {
     const { phases, rates } = planned;
-    process.stdout.write(`${JSON.stringify({ type: 'schedule', phases, rates: Array.from(rates) })}\n`);
+    printJson({ type: 'schedule', phases, rates: Array.from(rates) });
     return 0;
   }
-  process.stdout.write(`${scheduleText(planned)}\n`);
-  if (svg !== undefined) process.stdout.write(`\npicture  ${shownPath(svg)}\n`);
+  print(`${scheduleText(planned)}\n`);
+  if (svg !== undefined) print(`\npicture  ${shownPath(svg)}\n`);
   return 0;
 }

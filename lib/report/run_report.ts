@@ -8,6 +8,7 @@ import { colorsFor } from './colors';
 import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
 import { makeFolder } from './make_folder';
 import { MetricsFile, type MetricsRecord } from './metrics_file';
+import { safeText } from './safe_text';
 import { TrainingProgress, type ProgressState } from './progress';
 
 /** What a trainer tells while it runs; its events are of this form. */
@@ -183,7 +184,7 @@ export class RunReport {
       this.validation.push({ step: event.step, loss: event.loss });
       this.log(`step ${event.step} · validation loss ${event.loss.toFixed(4)}`);
     } else if (event.type === 'warning') {
-      const text = `${colorsFor(process.stderr).red('warning')} ${event.message}`;
+      const text = `${colorsFor(process.stderr).red('warning')} ${safeText(event.message)}`;
       // Told whether progress is shown or not.
       if (this.progress) this.log(text);
       else process.stderr.write(`${text}\n`);
