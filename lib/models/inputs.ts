@@ -6,8 +6,9 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Batch, Capacity } from '../native';
+import { boundedLength, isDetached, MOST_ENTRIES, reading, readList } from './array_likes';
 import { Capacities } from './capacities';
-import { parseConfig } from './validation';
+import { parseConfig, show } from './validation';
 
 export type { Capacity };
 
@@ -91,15 +92,29 @@ export interface PackedBatch {
  * @param options.capacity - the program's, or those to choose from; default: the batch's rows, and its longest row
  * rounded up to a multiple of 32, at most nPositions. That of the result has `documents` if this or the batch has.
  * @throws TesseraeError `ERR_DATA` for an empty batch or row, a row that is too long, ids that are not integers, inputs
- * that are missing or that the model does not have, document starts that do not ascend from 0; `ERR_SHAPE` for inputs that do
- * not fit the tokens; `ERR_CONFIG` for a field that batches don't have.
+ * that are missing or that the model does not have, document starts that do not ascend from 0, arrays that can't be read;
+ * `ERR_SHAPE` for inputs that do not fit the tokens; `ERR_CONFIG` for a field that batches don't have.
  */
 export function packBatch(
+  model: InputContract,
+  given: TrainingBatch,
+  options: { targets: boolean; capacity?: Capacity | Capacities },
+): PackedBatch {
+  const whole = 'the batch';
+  return reading({ name: whole, code: 'ERR_DATA' }, () =>
+    pack(
+      model,
+      parseConfig(batchSchema, given, { whole, synonyms: batchSynonyms }) as unknown as TrainingBatch,
+      options,
+    ),
+  );
+}
+
+function pack(
   model: InputContract,
   batch: TrainingBatch,
   options: { targets: boolean; capacity?: Capacity | Capacities },
 ): PackedBatch {
-  parseConfig(batchSchema, batch, { whole: 'the batch', synonyms: batchSynonyms });
   const tokens = tokenRows(batch, model.config.nPositions);
   const lengths = tokens.map((row) => row.length);
   const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
@@ -141,7 +156,7 @@ function tokenRows(batch: TrainingBatch, nPositions: number): Row[] {
     throw new TesseraeError('ERR_DATA', 'the batch is empty: give at least one row of tokens');
   const { lengths } = batch;
   if (lengths) {
-    if (lengths.length !== rows.length)
+    if (boundedLength(lengths, { name: 'lengths', code: 'ERR_DATA', most: MOST_ENTRIES }) !== rows.length)
       throw new TesseraeError(
         'ERR_SHAPE',
         `lengths has ${lengths.length} entries for ${rows.length} rows: give one for each row`,
@@ -151,7 +166,7 @@ function tokenRows(batch: TrainingBatch, nPositions: number): Row[] {
       if (!Number.isInteger(length) || length < 1 || length > row.length)
         throw new TesseraeError(
           'ERR_DATA',
-          `lengths[${r}] is ${length}: it must be an integer from 1 to the row's ${row.length} tokens`,
+          `lengths[${r}] is ${show(length)}: it must be an integer from 1 to the row's ${row.length} tokens`,
           { details: { row: r } },
         );
       return head(row, length);
@@ -174,21 +189,25 @@ function tokenRows(batch: TrainingBatch, nPositions: number): Row[] {
 }
 
 function split(value: TokenRows, rows: number | undefined, name: string): Row[] {
+  const rules = { name, code: 'ERR_DATA', most: MOST_ENTRIES } as const;
   if (!types.isInt32Array(value)) {
-    if (!Array.isArray(value) || !value.every(isRow))
-      throw new TesseraeError(
-        'ERR_DATA',
-        `${name} must be an Int32Array or an array of rows, each an array of integers or an Int32Array`,
-      );
-    if (rows !== undefined && rows !== value.length)
-      throw new TesseraeError('ERR_SHAPE', `${name} has ${value.length} rows, but rows says ${rows}`);
-    return [...(value as readonly Row[])];
+    const message = `${name} must be an Int32Array or an array of rows, each an array of integers or an Int32Array`;
+    if (!Array.isArray(value)) throw new TesseraeError('ERR_DATA', message);
+    const list = readList(value, rules, (row, r) => {
+      if (!isRow(row)) throw new TesseraeError('ERR_DATA', message);
+      requireAttached(row, `${name}[${r}]`);
+      return row;
+    });
+    if (rows !== undefined && rows !== list.length)
+      throw new TesseraeError('ERR_SHAPE', `${name} has ${list.length} rows, but rows says ${show(rows)}`);
+    return list;
   }
+  requireAttached(value, name);
   const count = rows ?? 1;
   if (!Number.isInteger(count) || count < 1 || value.length % count !== 0)
     throw new TesseraeError(
       'ERR_SHAPE',
-      `${name} has ${value.length} values, which are not ${count} rows of equal length`,
+      `${name} has ${value.length} values, which are not ${show(count)} rows of equal length`,
     );
   const time = value.length / count;
   return Array.from({ length: count }, (_, r) => value.subarray(r * time, (r + 1) * time));
@@ -196,6 +215,10 @@ function split(value: TokenRows, rows: number | undefined, name: string): Row[] 
 
 function isRow(value: unknown): value is Row {
   return Array.isArray(value) || types.isInt32Array(value);
+}
+
+function requireAttached(row: Row, name: string): void {
+  if (isDetached(row)) boundedLength(row, { name, code: 'ERR_DATA', most: MOST_ENTRIES });
 }
 
 function head(row: Row, length: number): Row {
@@ -256,17 +279,21 @@ function documentRows(model: InputContract, value: unknown, lengths: readonly nu
       'documentStarts are given, but the model does not keep documents of a row apart: leave them out',
       { details: { input: 'documentStarts' } },
     );
-  if (!Array.isArray(value) || !value.every(isRow))
-    throw new TesseraeError(
-      'ERR_DATA',
-      'documentStarts must be an array that has for each row an array of integers or an Int32Array',
-    );
-  if (value.length !== lengths.length)
+  const message =
+    'documentStarts must be an array that has for each row an array of integers or an Int32Array';
+  if (!Array.isArray(value)) throw new TesseraeError('ERR_DATA', message);
+  const rules = { name: 'documentStarts', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
+  const rows = readList(value, rules, (starts, r) => {
+    if (!isRow(starts)) throw new TesseraeError('ERR_DATA', message);
+    requireAttached(starts, `documentStarts[${r}]`);
+    return starts;
+  });
+  if (rows.length !== lengths.length)
     throw new TesseraeError(
       'ERR_SHAPE',
-      `documentStarts has ${value.length} entries for ${lengths.length} rows: give one for each row`,
+      `documentStarts has ${rows.length} entries for ${lengths.length} rows: give one for each row`,
     );
-  value.forEach((starts, r) => {
+  rows.forEach((starts, r) => {
     if (starts.length === 0)
       throw new TesseraeError(
         'ERR_DATA',
@@ -282,7 +309,7 @@ function documentRows(model: InputContract, value: unknown, lengths: readonly nu
       if (!right)
         throw new TesseraeError(
           'ERR_DATA',
-          `documentStarts[${r}][${i}] is ${String(start)}: ` +
+          `documentStarts[${r}][${i}] is ${show(start)}: ` +
             (i === 0
               ? "a row's first document starts at 0"
               : `it must be an integer above ${before}, where the document before starts, and below ${length}, the ` +
@@ -292,7 +319,7 @@ function documentRows(model: InputContract, value: unknown, lengths: readonly nu
       before = start;
     }
   });
-  return value;
+  return rows;
 }
 
 /**
@@ -325,21 +352,24 @@ function fill(
   const into = new Int32Array(count * time);
   if (padding !== 0) into.fill(padding);
   rows.forEach((row, r) => {
-    into.set(row, r * time);
-    if (!types.isInt32Array(row)) checkIntegers(row, into.subarray(r * time), r, name);
+    if (types.isInt32Array(row)) into.set(row, r * time);
+    else copyIntegers(row, into.subarray(r * time), r, name);
   });
   return into;
 }
 
-/** An Int32Array turns 1.5 into 1 and NaN into 0: compares what it holds with what was given. */
-function checkIntegers(row: readonly number[], copied: Int32Array, r: number, name: string): void {
-  const wrong = row.findIndex((value, i) => copied[i] !== value);
-  if (wrong >= 0)
-    throw new TesseraeError(
-      'ERR_DATA',
-      `${name}[${r}][${wrong}] is ${String(row[wrong])}: it must be an integer of 32 bits`,
-      { details: { row: r, position: wrong } },
-    );
+/** Copies a row of numbers, of which an Int32Array would turn 1.5 into 1 and NaN into 0. */
+function copyIntegers(row: readonly unknown[], into: Int32Array, r: number, name: string): void {
+  for (let i = 0; i < row.length; i++) {
+    const value = row[i];
+    if (typeof value !== 'number' || (value | 0) !== value)
+      throw new TesseraeError(
+        'ERR_DATA',
+        `${name}[${r}][${i}] is ${show(value)}: it must be an integer of 32 bits`,
+        { details: { row: r, position: i } },
+      );
+    into[i] = value;
+  }
 }
 
 function extraInputError(name: 'types' | 'subtypes', wanted: boolean): TesseraeError {

@@ -1,6 +1,7 @@
 import type { TrainerState } from '../checkpoint/trainer_state';
 import { TesseraeError } from '../errors';
 import type { Capacity, TrainingBatch } from '../models/inputs';
+import { MOST_ENTRIES, readList } from '../models/array_likes';
 import { aModel, type Model } from '../models/model';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig, withoutUndefined } from '../models/validation';
@@ -467,12 +468,14 @@ export class Trainer {
 
 /** What `step()` was given: JavaScript may give anything. */
 function listOf(batches: unknown): readonly TrainingBatch[] {
-  const list: readonly unknown[] = Array.isArray(batches) ? batches : [batches];
-  if (list.every((batch) => typeof batch === 'object' && batch !== null)) return list as TrainingBatch[];
-  throw new TesseraeError(
-    'ERR_DATA',
-    'step() needs a batch such as { tokens: [[1, 2, 3]] }, or an array of them',
-  );
+  const rules = { name: 'the list of batches', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
+  return readList(Array.isArray(batches) ? batches : [batches], rules, (batch) => {
+    if (typeof batch === 'object' && batch !== null) return batch as TrainingBatch;
+    throw new TesseraeError(
+      'ERR_DATA',
+      'step() needs a batch such as { tokens: [[1, 2, 3]] }, or an array of them',
+    );
+  });
 }
 
 function busy(call: string, running: string): TesseraeError {
