@@ -59,4 +59,11 @@ export class TesseraeError extends Error {
 }
 
 /** What an error says, or whatever else was thrown. */
-export const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+export function messageOf(cause: unknown): string {
+  try {
+    return cause instanceof Error ? cause.message : String(cause);
+  } catch {
+    // Anything may be thrown, also what can't be looked at.
+    return 'something was thrown that has no text';
+  }
+}

@@ -1,7 +1,7 @@
 import type { TrainerState } from '../checkpoint/trainer_state';
 import { TesseraeError } from '../errors';
 import type { Capacity, TrainingBatch } from '../models/inputs';
-import { MOST_ENTRIES, readList } from '../models/array_likes';
+import { MOST_ENTRIES, reading, readList } from '../models/array_likes';
 import { aModel, type Model } from '../models/model';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig, withoutUndefined } from '../models/validation';
@@ -469,7 +469,8 @@ export class Trainer {
 /** What `step()` was given: JavaScript may give anything. */
 function listOf(batches: unknown): readonly TrainingBatch[] {
   const rules = { name: 'the list of batches', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
-  return readList(Array.isArray(batches) ? batches : [batches], rules, (batch) => {
+  const list = reading(rules, (): readonly unknown[] => (Array.isArray(batches) ? batches : [batches]));
+  return readList(list, rules, (batch) => {
     if (typeof batch === 'object' && batch !== null) return batch as TrainingBatch;
     throw new TesseraeError(
       'ERR_DATA',
