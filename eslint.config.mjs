@@ -57,6 +57,21 @@ export default defineConfig(
   // Only the command line and its report write to the terminal.
   { files: ['lib/**/*.ts'], ignores: ['lib/cli/**', 'lib/report/**'], rules: { 'no-console': 'error' } },
   {
+    files: ['lib/cli/**/*.ts'],
+    ignores: ['lib/cli/terminal.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector:
+            'CallExpression[callee.property.name="write"][callee.object.property.name=/^std(out|err)$/]',
+          message:
+            'Write with print, printText or printJson of lib/cli/terminal.ts, which filter control characters.',
+        },
+      ],
+    },
+  },
+  {
     files: ['test/**/*.ts'],
     rules: {
       // expect(mock.method) and awaiting helpers that happen to be synchronous are ordinary in tests

@@ -60,7 +60,14 @@ export class TesseraeError extends Error {
 }
 
 /** What an error says, or whatever else was thrown. */
-export const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+export function messageOf(cause: unknown): string {
+  try {
+    return cause instanceof Error ? cause.message : String(cause);
+  } catch {
+    // Anything may be thrown, also what can't be looked at.
+    return 'something was thrown that has no text';
+  }
+}
 
 /** What is used up, by the code of the system or of Node.js, and what to do about it. */
 const EXHAUSTED: Readonly<Record<string, readonly [code: ErrorCode, what: string]>> = {

@@ -8,6 +8,7 @@ import { aTokenizer, type Tokenizer } from '../data/tokenizer';
 import { tokenizerIn, TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { requireRowsFor } from '../data/vocabulary_fit';
 import { messageOf, TesseraeError } from '../errors';
+import { isFile } from '../files/regular_file';
 import { buildGraph } from '../models/families';
 import { filePath } from '../models/argument_schemas';
 import { aModel, Model, modelOptionsSchema, type ModelOptions } from '../models/model';
@@ -23,7 +24,7 @@ import { checkpointsOf } from './run_folder';
 import { writeSafetensors } from './safetensors';
 import { generationFile, TOKENIZER_FILES, tokenizerFiles } from './tokenizer_files';
 import { TRAINER_STATE } from './trainer_state';
-import { isFile, openWeights, WEIGHTS, weightsFile } from './weight_files';
+import { openWeights, WEIGHTS, weightsFile } from './weight_files';
 import { findWeights, loadWeights, weightSources } from './weights';
 
 export { WEIGHTS };

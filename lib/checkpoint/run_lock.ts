@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { exhaustedError, TesseraeError } from '../errors';
-import { retried } from '../report/retried';
+import { retried } from '../files/retried';
 
 /** How messages name the folder, and the setting that gave it. */
 export interface LockedFolder {

@@ -3,7 +3,8 @@ import { closeSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { isatty } from 'node:tty';
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
-import { exhaustedError, TesseraeError } from '../errors';
+import { exhaustedError, messageOf, TesseraeError } from '../errors';
+import { safeJson, safeText } from '../report/safe_text';
 import { averageCommand } from './average';
 import { completionCommand } from './completion';
 import { doctorCommand } from './doctor';
@@ -14,7 +15,7 @@ import { planCommand } from './plan';
 import { prepareCommand } from './prepare';
 import { sampleCommand } from './sample';
 import { scheduleCommand } from './schedule';
-import { errorLine } from './terminal';
+import { errorLine, print } from './terminal';
 import { trainCommand } from './train';
 
 const FAILED = 1;
@@ -43,7 +44,11 @@ export function program(done: Done, output: OutputConfiguration = {}): Command {
     .version(version)
     .showHelpAfterError('(see --help)')
     .exitOverride()
-    .configureOutput(output)
+    .configureOutput({
+      writeOut: (text) => print(safeText(text)),
+      writeErr: (text) => print(safeText(text), process.stderr),
+      ...output,
+    })
     .addHelpText(
       'after',
       `
@@ -96,19 +101,20 @@ export async function main(args: readonly string[]): Promise<number> {
 const coded = (error: unknown): unknown => exhaustedError('the command could not go on', error) ?? error;
 
 const tell = (error: unknown, json: boolean): void =>
-  void process.stderr.write(`${json ? errorJson(error) : errorLine(error)}\n`);
+  print(`${json ? errorJson(error) : errorLine(error)}\n`, process.stderr);
 
 const usageError = ({ message }: CommanderError): TesseraeError =>
   new TesseraeError('ERR_CONFIG', message.replace(/^error: /, ''));
 
 function errorJson(error: unknown): string {
   const { code, details } = error instanceof TesseraeError ? error : { code: 'ERR_INTERNAL', details: {} };
-  return JSON.stringify({
+  const line = {
     type: 'error',
     code,
-    message: error instanceof Error ? error.message : String(error),
+    message: messageOf(error),
     details,
-  });
+  };
+  return safeJson(JSON.stringify(line));
 }
 
 /**

@@ -15,7 +15,7 @@ import { AmountProgress, bytesText } from '../report/amount_progress';
 import { formatCount, formatDuration, formatSeconds } from '../report/format';
 import { Interrupt } from './interrupt';
 import { fraction, integer, jsonOption, type Done } from './options';
-import { labelled, shownPath } from './terminal';
+import { labelled, print, printJson, shownPath } from './terminal';
 
 export const prepareCommand = (done: Done): Command =>
   new Command('prepare')
@@ -158,7 +158,7 @@ function tellOfSeparator({ train, validation }: PreparedTokens): void {
     train.tokenizer?.name === 'byte'
       ? 'bytes have none; give a tokenizer.json for one'
       : 'the tokenizer names no end-of-text token; name one with --end-of-text';
-  process.stderr.write(`documents follow one another without a token between them: ${remedy}\n`);
+  print(`documents follow one another without a token between them: ${remedy}\n`, process.stderr);
 }
 
 function tell(
@@ -167,7 +167,7 @@ function tell(
   { json, seconds }: { readonly json: boolean; readonly seconds: number },
 ): void {
   if (json) {
-    process.stdout.write(`${JSON.stringify({ type: 'prepare', folder, seconds, train, validation })}\n`);
+    printJson({ type: 'prepare', folder, seconds, train, validation });
     return;
   }
   const counts = ({ tokens, documents }: TokenDescription): string =>
@@ -186,5 +186,5 @@ function tell(
       `${dtype}, ${format} layout, ${tokenizer?.name ?? 'unknown'} tokenizer, vocabulary of ${vocabSize}`,
     ],
   ];
-  process.stdout.write(labelled(lines));
+  print(labelled(lines));
 }

@@ -7,6 +7,7 @@ import type { TokenData } from '../data/worker_dataset';
 import { TesseraeError } from '../errors';
 import { Model, type ModelOptions } from '../models/model';
 import { colorsFor } from '../report/colors';
+import { safeText } from '../report/safe_text';
 import { formatCount, formatDuration } from '../report/format';
 import { makeFolder } from '../report/make_folder';
 import { RunReport } from '../report/run_report';
@@ -30,7 +31,7 @@ import {
   type Done,
 } from './options';
 import { profile } from './profile';
-import { errorLine, labelled, safeFor, shownPath } from './terminal';
+import { errorLine, labelled, print, printJson, printText, shownPath } from './terminal';
 
 interface TrainOptions extends ComputeOptions {
   maxSteps?: number;
@@ -110,7 +111,7 @@ async function train(file: string, command: TrainCommand): Promise<number> {
   await using data = await openData(run.data, run.model, run.initFrom);
   using model = await modelOf(run, data, { ...command.where, seed: run.training.seed ?? 0 });
   if (command.profile) {
-    if (!command.json) process.stderr.write(`${describe(model, data)}\n`);
+    if (!command.json) print(`${describe(model, data)}\n`, process.stderr);
     await profile(model, data.train, { training: run.training, json: command.json });
     return 0;
   }
@@ -153,25 +154,25 @@ async function train(file: string, command: TrainCommand): Promise<number> {
   try {
     for await (const event of trainer) {
       report.add(event);
-      if (command.json) process.stdout.write(`${JSON.stringify(event)}\n`);
+      if (command.json) printJson(event);
       if (event.type === 'end') result = event;
     }
   } finally {
     await report.close();
   }
   if (!command.json) {
-    process.stdout.write(
+    print(
       `\n${report.lossCurve()}\n\n${summary(result, report, { resumed, interrupted: interrupt.requested })}`,
     );
     const isStopped = result?.reason === 'stopped' && resumed?.step !== result.step;
     if (run.training.earlyStopping && isStopped && !interrupt.requested)
-      process.stdout.write(labelled([['stopped', 'early: the validation loss no longer fell']]));
+      print(labelled([['stopped', 'early: the validation loss no longer fell']]));
     const { tokenizer } = data;
     // Without the tokenizer of the model's vocabulary there is no text to show.
     if (!interrupt.requested && tokenizer?.vocabSize === model.config.vocabSize)
       await showSample(new Sampler(model, tokenizer), run.sampling, interrupt).catch((error: unknown) =>
         // The model is trained and saved all the same.
-        process.stderr.write(`${errorLine(error)}\n`),
+        print(`${errorLine(error)}\n`, process.stderr),
       );
   }
   return interrupt.exitCode;
@@ -202,14 +203,14 @@ function tellResumed(
 ): void {
   const { red } = colorsFor(process.stderr);
   const notes = [
-    ...damaged.map(({ message }) => `${red('damaged')} ${message}: an earlier checkpoint is used`),
+    ...damaged.map(({ message }) => `${red('damaged')} ${safeText(message)}: an earlier checkpoint is used`),
     ...(differences.length > 0
       ? [`not bit by bit what one run would give, because ${differences.join(', ')}`]
       : []),
   ];
-  for (const note of notes) process.stderr.write(`${note}\n`);
+  for (const note of notes) print(`${note}\n`, process.stderr);
   report.log(`resumed · step ${step} of ${shownPath(path)}`);
-  if (json) process.stdout.write(`${JSON.stringify({ type: 'resume', step, path })}\n`);
+  if (json) printJson({ type: 'resume', step, path });
 }
 
 function describe(model: Model, { sizes, tokenizer, validation }: TokenData): string {
@@ -261,10 +262,11 @@ function summary(
 async function showSample(sampler: Sampler, config: SamplingConfig, interrupt: Interrupt): Promise<void> {
   if (config.maxNewTokens === 0) return;
   const { prompt, ...options } = config;
-  process.stdout.write(`${colorsFor(process.stdout).dim('sample')}\n${prompt}`);
+  print(`${colorsFor(process.stdout).dim('sample')}\n`);
+  printText(prompt);
   for await (const { text } of sampler.stream(prompt, options)) {
     if (interrupt.requested) break;
-    process.stdout.write(safeFor(process.stdout, text));
+    printText(text);
   }
-  process.stdout.write('\n');
+  print('\n');
 }

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { Tokenizer as Untyped } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import { recogniseFile } from '../files/recognise_file';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
+import { readTextFile } from '../files/regular_file';
 import { knownTokens } from './known_tokens';
 import { tokenRoles } from './token_roles';
 import {
@@ -157,16 +157,8 @@ export class JsonTokenizer implements Tokenizer {
     parseConfig(filePath, file, { at: 'file' });
     let text: string;
     try {
-      const handle = await open(file, 'r');
-      try {
-        const { size } = await handle.stat();
-        if (size > MOST_BYTES) throw unusable(file, `it has ${size} bytes, more than ${MOST_BYTES}`);
-        text = await handle.readFile('utf8');
-      } finally {
-        await handle.close();
-      }
+      text = await readTextFile(file, MOST_BYTES);
     } catch (cause) {
-      if (cause instanceof TesseraeError) throw cause;
       const { code } = cause as NodeJS.ErrnoException;
       throw unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause);
     }

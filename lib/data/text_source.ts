@@ -2,10 +2,11 @@
  * A text in memory and the crops that are drawn from it. Runs in a worker thread, so that JavaScript's main thread never
  * waits for it.
  */
-import { isUtf8 } from 'node:buffer';
-import { open, type FileHandle } from 'node:fs/promises';
+import { constants, isUtf8 } from 'node:buffer';
+import type { FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
 import { recognise, recogniseUnmeant } from '../files/recognise';
+import { NotAFileError, openFile, whyUnopened } from '../files/regular_file';
 import type { BatchRequest } from './dataset';
 import { cropOffsets, splitSizes, windowOffsets, type Crops, type SplitName, type TextSizes } from './rows';
 
@@ -78,10 +79,11 @@ export class TextSource {
 export async function readText(path: string): Promise<Uint8Array> {
   let file: FileHandle;
   try {
-    file = await open(path, 'r');
+    file = await openFile(path);
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const why = code === 'ENOENT' ? 'does not exist' : `cannot be opened (${code ?? String(cause)})`;
+    const advice =
+      cause instanceof NotAFileError && cause.isFolder ? ': give the files in it one by one' : '';
+    const why = `${whyUnopened(cause)}${advice}`;
     throw new TesseraeError('ERR_DATA', `the text file '${path}' ${why}`, { details: { path }, cause });
   }
   try {
@@ -96,9 +98,9 @@ async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
     throw new TesseraeError('ERR_DATA', `the text file '${path}' ${why}`, { details: { path, ...details } });
   };
   const stat = await file.stat();
-  if (stat.isDirectory()) refuse('is a directory: give the files in it one by one');
-  if (!stat.isFile()) refuse('is not a regular file');
   if (stat.size === 0) refuse('is empty');
+  if (stat.size > constants.MAX_LENGTH)
+    refuse(`has ${stat.size} bytes, more than fit in memory: make token files of it with tesserae prepare`);
   const bytes = Buffer.alloc(stat.size);
   let size = 0;
   while (size < bytes.length) {

@@ -1,6 +1,7 @@
+import { types } from 'node:util';
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 
 /** What is wrong with one field. */
 export interface ConfigIssue {
@@ -46,6 +47,24 @@ export function parseConfig<Schema extends z.ZodType>(
   value: unknown,
   { at = '', whole = 'options', synonyms = {} }: { at?: string; whole?: string; synonyms?: Synonyms } = {},
 ): z.output<Schema> {
+  try {
+    return parsed(schema, value, { at, whole, synonyms });
+  } catch (cause) {
+    if (cause instanceof TesseraeError) throw cause;
+    // A getter or a proxy threw.
+    const where = at === '' ? whole : at;
+    throw new TesseraeError('ERR_CONFIG', `${where} can't be read: ${messageOf(cause)}`, {
+      details: { path: at },
+      cause,
+    });
+  }
+}
+
+function parsed<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  { at, whole, synonyms }: { at: string; whole: string; synonyms: Synonyms },
+): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const found = distinct(result.error.issues);
@@ -68,9 +87,9 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}...'` : `'${value}'`;
   if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
     return String(value);
-  return Array.isArray(value)
-    ? 'an array'
-    : `${typeof value === 'object' ? 'an object' : `a ${typeof value}`}`;
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  // Array.isArray throws for a proxy that was revoked.
+  return !types.isProxy(value) && Array.isArray(value) ? 'an array' : 'an object';
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };

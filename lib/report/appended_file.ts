@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { messageOf, TesseraeError } from '../errors';
-import { retried } from './retried';
+import { retried } from '../files/retried';
 
 /** Bytes that wait in memory for a disk that takes none. */
 const MOST_WAITING = 2 ** 20;

@@ -1,10 +1,9 @@
 import asciichart from 'asciichart';
-import { scaleLinear } from 'd3-scale';
-import { line } from 'd3-shape';
 import { createColors } from 'picocolors';
 import { z } from 'zod';
 import { taken } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
+import { line, scaleLinear } from './d3';
 import { svgDocument } from './svg';
 
 /** One point of a loss curve: the loss, in nats, after `step` optimizer steps. */
@@ -209,6 +208,9 @@ function resample(points: readonly LossPoint[], steps: readonly number[]): numbe
 function extent(values: readonly number[]): [number, number] {
   if (values.length === 0) return [0, 1];
   // The curve of one point still needs an axis.
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const [low, high] = values.reduce(
+    ([least, most], value) => [Math.min(least, value), Math.max(most, value)] as const,
+    [Infinity, -Infinity] as const,
+  );
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }

@@ -1,12 +1,11 @@
-import { constants } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { constants } from 'node:buffer';
 import { z } from 'zod';
 import { exhaustedError, messageOf, TesseraeError } from '../errors';
+import { openFileToWrite, readTextFile } from '../files/regular_file';
 import { aFunction, anObject, filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { AppendedFile } from './appended_file';
 import { replaceFile } from './replace_file';
-import { retried } from './retried';
 
 /** What a line may hold; keys in camelCase become snake_case in the file, and numbers that aren't finite null. */
 export type MetricsRecord = Readonly<Record<string, string | number | boolean | null | undefined>>;
@@ -36,7 +35,7 @@ export class MetricsFile {
   static async create(path: string, onTrouble?: (message: string) => void): Promise<MetricsFile> {
     parseConfig(filePath, path, { at: 'path' });
     parseConfig(listener, onTrouble, { at: 'onTrouble' });
-    return MetricsFile.open(path, constants.O_TRUNC, onTrouble);
+    return MetricsFile.open(path, 'w', onTrouble);
   }
 
   /**
@@ -67,23 +66,18 @@ export class MetricsFile {
       .filter((line) => line !== undefined)
       .filter((line) => line['type'] !== 'end' && Number(line['step']) <= step);
     await replaceFile(path, kept.map((line) => `${JSON.stringify(line)}\n`).join('')).catch(
-      (cause: unknown) => refuse(path, cause),
+      (cause: unknown) => refuse(path, 'written', cause),
     );
-    return { file: await MetricsFile.open(path, 0, onTrouble), kept };
+    return { file: await MetricsFile.open(path, 'a', onTrouble), kept };
   }
 
   private static async open(
     path: string,
-    flags: number,
+    flags: 'w' | 'a',
     onTrouble: ((message: string) => void) | undefined,
   ): Promise<MetricsFile> {
-    const { O_WRONLY, O_CREAT, O_APPEND } = constants;
-    const file = new AppendedFile({
-      path,
-      open: () => open(path, O_WRONLY | O_CREAT | O_APPEND | flags),
-      onTrouble,
-    });
-    await file.open().catch((cause: unknown) => refuse(path, cause));
+    const file = new AppendedFile({ path, open: () => openFileToWrite(path, flags), onTrouble });
+    await file.open().catch((cause: unknown) => refuse(path, 'written', cause));
     return new MetricsFile(path, file);
   }
 
@@ -110,8 +104,8 @@ export class MetricsFile {
 
 const listener = aFunction<(message: string) => void>().optional();
 
-function refuse(path: string, cause: unknown): never {
-  const why = `'${path}' can't be written`;
+function refuse(path: string, done: 'read' | 'written', cause: unknown): never {
+  const why = `'${path}' can't be ${done}`;
   throw (
     exhaustedError(why, cause) ??
     new TesseraeError('ERR_CONFIG', `${why}: ${messageOf(cause)}`, { details: { path: 'path' }, cause })
@@ -120,10 +114,10 @@ function refuse(path: string, cause: unknown): never {
 
 async function textOf(path: string): Promise<string> {
   try {
-    return await retried(() => readFile(path, 'utf8'));
+    return await readTextFile(path, constants.MAX_STRING_LENGTH);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    return refuse(path, error);
+    return refuse(path, 'read', error);
   }
 }
 

@@ -1,4 +1,4 @@
-import { scaleLinear } from 'd3-scale';
+import { scaleLinear } from './d3';
 import { formatSeconds } from './format';
 import { KINDS, sumCalls, sumKinds, type Kind, type Profile } from './profile';
 import { escapeXml, svgDocument } from './svg';

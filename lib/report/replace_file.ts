@@ -1,6 +1,6 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { removeLeftoversOf } from './leftovers';
-import { retried } from './retried';
+import { retried } from '../files/retried';
 import { temporaryPath } from './temporary_path';
 
 /**

@@ -7,6 +7,7 @@ import { colorsFor } from './colors';
 import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
 import { makeFolder } from './make_folder';
 import { MetricsFile, type MetricsRecord } from './metrics_file';
+import { safeText } from './safe_text';
 import { TrainingProgress, type ProgressState } from './progress';
 import { replaceFile } from './replace_file';
 
@@ -197,7 +198,7 @@ export class RunReport {
 
   /** Told whether progress is shown or not. */
   private warn(message: string): void {
-    const text = `${colorsFor(process.stderr).red('warning')} ${message}`;
+    const text = `${colorsFor(process.stderr).red('warning')} ${safeText(message)}`;
     if (this.progress && !this.hidden) this.log(text);
     else process.stderr.write(`${text}\n`);
   }

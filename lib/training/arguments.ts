@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import { reading } from '../models/array_likes';
 import { fp32 } from '../models/device_numbers';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import {
@@ -262,12 +263,12 @@ export const trainingSynonyms = {
  */
 export function resolveTrainingArguments(options: TrainingArguments, at = ''): ResolvedTrainingArguments {
   // JSON has no functions, and so the schema has none.
-  const own = typeof options?.lrScheduler === 'function' ? options.lrScheduler : undefined;
-  const parsed = parseConfig(
-    trainingArgumentsSchema,
-    own === undefined ? options : { ...options, lrScheduler: undefined },
-    { at, synonyms: trainingSynonyms },
+  const { own, given } = reading({ name: at || 'arguments', path: at, code: 'ERR_CONFIG' }, () =>
+    typeof options?.lrScheduler === 'function'
+      ? { own: options.lrScheduler, given: { ...options, lrScheduler: undefined } }
+      : { own: undefined, given: options },
   );
+  const parsed = parseConfig(trainingArgumentsSchema, given, { at, synonyms: trainingSynonyms });
   const { evalSteps, earlyStopping, learningRate } = parsed;
   if (earlyStopping && evalSteps === 0) {
     const path = at === '' ? 'earlyStopping' : `${at}.earlyStopping`;

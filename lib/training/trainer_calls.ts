@@ -1,12 +1,13 @@
 /** What a trainer says to calls that it can't serve. */
 import { TesseraeError } from '../errors';
-import { MOST_ENTRIES, readList } from '../models/array_likes';
+import { MOST_ENTRIES, reading, readList } from '../models/array_likes';
 import type { TrainingBatch } from '../models/inputs';
 
 /** What `step()` was given: JavaScript may give anything. */
 export function listOf(batches: unknown): readonly TrainingBatch[] {
   const rules = { name: 'the list of batches', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
-  return readList(Array.isArray(batches) ? batches : [batches], rules, (batch) => {
+  const list = reading(rules, (): readonly unknown[] => (Array.isArray(batches) ? batches : [batches]));
+  return readList(list, rules, (batch) => {
     if (typeof batch === 'object' && batch !== null) return batch as TrainingBatch;
     throw new TesseraeError(
       'ERR_DATA',

@@ -1,5 +1,5 @@
 import { exhaustedError, isExhausted, TesseraeError } from '../../lib/errors';
-import { retried } from '../../lib/report/retried';
+import { retried } from '../../lib/files/retried';
 import { failureOf } from './support/errors';
 import { tinyModel, disposeModels } from './support/tiny_model';
 

@@ -1,8 +1,9 @@
 /** Files called .json: an array of objects, or JSON lines. */
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../../errors';
 import { parseJson } from '../../files/json';
 import { recogniseFile } from '../../files/recognise_file';
+import { openFile } from '../../files/regular_file';
 import { ArrayScanner } from './json_array';
 import { badText, SEGMENT_BYTES } from './segments';
 
@@ -22,7 +23,7 @@ const LOOK_BYTES = 2 ** 20;
  */
 export async function jsonInput(file: string, bytes: number): Promise<JsonInput> {
   if (bytes === 0) return { kind: 'jsonl' };
-  const handle = await open(file, 'r');
+  const handle = await openFile(file);
   try {
     const start = await part(handle, 0, Math.min(LOOK_BYTES, bytes));
     const text = start

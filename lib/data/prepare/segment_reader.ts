@@ -1,10 +1,11 @@
 /** Reads the documents of a segment. Runs in a worker thread, where reads may wait. */
 import { isUtf8 } from 'node:buffer';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
 import { JsonError, parseJson } from '../../files/json';
 import { recogniseUnmeant, RECOGNISED_BYTES } from '../../files/recognise';
 import { recogniseFileSync } from '../../files/recognise_file';
+import { openFileSync } from '../../files/regular_file';
 import type { InputKind } from './inputs';
 import { ArrayScanner } from './json_array';
 import { badText, boundary, piecesOf, SEGMENT_BYTES, type Segment } from './segments';
@@ -31,7 +32,7 @@ export interface DocumentPart {
  * not JSON or have no text.
  */
 export function* readSegment(segment: Segment, textKey: string): Generator<DocumentPart> {
-  const descriptor = system(segment, 0, () => openSync(segment.path, 'r'));
+  const descriptor = system(segment, 0, () => openFileSync(segment.path));
   try {
     if (segment.from === 0) requireMeant(descriptor, segment);
     yield* READERS[segment.kind](descriptor, segment, textKey);

@@ -60,7 +60,7 @@ describe('openText', () => {
 
   it.each([
     ['a file that is missing', async () => path.join(folder, 'none.txt'), /none\.txt' does not exist/],
-    ['a directory', async () => folder, /is a directory/],
+    ['a directory', async () => folder, /is a folder/],
     ['an empty file', () => file('empty.txt', ''), /is empty/],
     ['a binary file', () => file('b.bin', Uint8Array.of(65, 66, 0, 67)), /NUL byte at offset 2.*UTF-8/],
     [
