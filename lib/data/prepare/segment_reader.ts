@@ -2,7 +2,9 @@
 import { isUtf8 } from 'node:buffer';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
-import { badText, boundary, piecesOf, SEGMENT_BYTES, type Segment } from './segments';
+import type { Cut } from '../json_tokenizer/cuts';
+import { cutFile, type FileCut } from './cut_file';
+import { badText, boundary, SEGMENT_BYTES, type Segment } from './segments';
 
 /** A line of JSON that is longer is no document. */
 const MOST_LINE_BYTES = 2 ** 26;
@@ -16,34 +18,75 @@ const LINE_FEED = 10;
 export interface DocumentPart {
   readonly text: string;
   readonly ends: boolean;
+  /** The cut that it begins at, inside its document. */
+  readonly after?: Cut | undefined;
+  /** Offset in the file of its first byte, or of the line that has it. */
+  readonly offset: number;
+}
+
+/** What finds cuts that change no tokens. */
+export interface Cutter {
+  /** A text without a cut in so many characters can't be read. */
+  readonly most: number;
+  cut(text: string, from: number, to: number): Promise<Cut | undefined>;
 }
 
 /**
  * The documents, or the part of one, that a segment has.
  *
  * @param textKey - where JSON lines have their text.
+ * @param cutter - of a tokenizer whose tokens depend on what is around them; others are cut at any character.
  * @throws TesseraeError `ERR_DATA` with path, line and offset for bytes that are not UTF-8 text, and for lines that are
  * not JSON or have no text.
  */
-export function* readSegment(segment: Segment, textKey: string): Generator<DocumentPart> {
+export async function* readSegment(
+  segment: Segment,
+  textKey: string,
+  cutter?: Cutter,
+): AsyncGenerator<DocumentPart> {
   const descriptor = system(segment, 0, () => openSync(segment.path, 'r'));
   try {
-    yield* segment.kind === 'text' ? textPart(descriptor, segment) : jsonLines(descriptor, segment, textKey);
+    if (segment.kind === 'text') yield await textPart(descriptor, segment, cutter);
+    else yield* jsonLines(descriptor, segment, textKey);
   } finally {
     closeSync(descriptor);
   }
 }
 
-function* textPart(descriptor: number, segment: Segment): Generator<DocumentPart> {
-  const { from, to, bytes: length, documentFrom, endsDocument } = segment;
-  const base = Math.max(from - 2, 0);
-  const view = { bytes: read(descriptor, segment, base, to + SEGMENT_BYTES), base, length };
-  const [start, end] = [boundary(view, from), boundary(view, to)];
-  const bytes = withoutMark(view.bytes.subarray(start - base, end - base), start);
+async function textPart(descriptor: number, segment: Segment, cutter?: Cutter): Promise<DocumentPart> {
+  const { path, from, to, documentFrom, documentTo, endsDocument } = segment;
+  const [begins, ends] = [
+    documentEnd(descriptor, segment, documentFrom),
+    documentEnd(descriptor, segment, documentTo),
+  ];
+  const cut = async (at: number): Promise<FileCut> => {
+    if (at === documentFrom) return { offset: begins };
+    if (at === documentTo) return { offset: ends };
+    if (!cutter) return { offset: Math.min(documentEnd(descriptor, segment, at), ends) };
+    return cutFile((start, end) => read(descriptor, segment, start, end), { path, at, begins, ends }, cutter);
+  };
+  const [first, last] = [await cut(from), await cut(to)];
+  const { offset: start } = first;
+  const end = Math.max(start, last.offset);
+  const bytes = withoutMark(read(descriptor, segment, start, end), start);
   checkText(descriptor, segment, bytes, end - bytes.length);
-  // A document that was cut where it ends anyway has no second half.
-  const begins = documentFrom === from ? start : documentFrom;
-  yield { text: Buffer.from(bytes).toString('utf8'), ends: endsDocument && end > begins };
+  return {
+    text: bytes.toString('utf8'),
+    // A document that was cut where it ends anyway has no second half.
+    ends: endsDocument && end > begins,
+    after: first.cut,
+    offset: end - bytes.length,
+  };
+}
+
+/** Where a document ends whose nominal end is `at`. */
+function documentEnd(descriptor: number, segment: Segment, at: number): number {
+  if (at === 0 || at >= segment.bytes) return at;
+  const base = Math.max(at - 2, 0);
+  return boundary(
+    { bytes: read(descriptor, segment, base, at + SEGMENT_BYTES), base, length: segment.bytes },
+    at,
+  );
 }
 
 function* jsonLines(descriptor: number, segment: Segment, textKey: string): Generator<DocumentPart> {
@@ -60,14 +103,10 @@ function* jsonLines(descriptor: number, segment: Segment, textKey: string): Gene
     const offset = base + start;
     const line = withoutMark(bytes.subarray(start, end), offset);
     checkText(descriptor, segment, line, base + end - line.length);
-    const text = textOf(Buffer.from(line).toString('utf8'), textKey, (why) => {
+    const text = textOf(line.toString('utf8'), textKey, (why) => {
       throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, why);
     });
-    if (text !== '') {
-      const pieces = [...piecesOf(Buffer.from(text, 'utf8'))];
-      for (const [index, piece] of pieces.entries())
-        yield { text: Buffer.from(piece).toString('utf8'), ends: index === pieces.length - 1 };
-    }
+    if (text !== '') yield { text, ends: true, offset };
     start = end + 1;
   }
 }
@@ -191,6 +230,16 @@ function checkText(descriptor: number, segment: Segment, bytes: Buffer, offset: 
       ? 'has a NUL byte: give UTF-8 text (convert UTF-16 with iconv)'
       : 'is not UTF-8 text: convert it (iconv -t UTF-8)',
   );
+}
+
+/** The line, from 1, that an offset of a segment's file is in. */
+export function lineOf(segment: Segment, offset: number): number {
+  const descriptor = system(segment, 0, () => openSync(segment.path, 'r'));
+  try {
+    return lineAt(descriptor, segment, offset);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** The line, from 1, that an offset is in: counted only when something is wrong. */
