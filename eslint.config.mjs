@@ -48,6 +48,13 @@ export default defineConfig(
     rules: {
       'tesserae/layers': ['error', { lib: path.join(root, 'lib') }],
       'no-restricted-imports': ['error', addonImports],
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'CallExpression > SpreadElement',
+          message: 'A call takes about 100,000 arguments: loop over data, or use lib/models/extremes.ts.',
+        },
+      ],
     },
   },
   {

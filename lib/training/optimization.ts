@@ -16,6 +16,7 @@ import {
 import { kernelSmoothing } from './label_smoothing';
 import { momentsOf, nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
+import { largestOf } from '../models/extremes';
 
 /** What one optimizer step did. */
 export interface OptimizationStep extends StepResult {
@@ -213,8 +214,8 @@ export function packAlike(
   if (!(capacity instanceof Capacities)) return pack({ ...capacity, ...documents });
   const packed = pack();
   const common = capacity.holding({
-    rows: Math.max(...packed.map(({ lengths }) => lengths.length)),
-    time: Math.max(...packed.flatMap(({ lengths }) => lengths)),
+    rows: largestOf(packed.map(({ lengths }) => lengths.length)),
+    time: largestOf(packed.flatMap(({ lengths }) => lengths)),
     ...documents,
   });
   const fits = packed.every(({ capacity: own }) => isDeepStrictEqual(own, common));

@@ -80,7 +80,8 @@ export class Encoder {
    */
   async encode(texts: readonly EncodedText[]): Promise<Int32Array[]> {
     const parts: Part[] = [];
-    for (const [index, one] of texts.entries()) parts.push(...(await this.partsOf(one, index)));
+    for (const [index, one] of texts.entries())
+      for (const part of await this.partsOf(one, index)) parts.push(part);
     const ids = texts.map((): Int32Array[] => []);
     for (let first = 0; first < parts.length;) {
       let [last, size] = [first, 0];

@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
 import type { Cut } from '../json_tokenizer/cuts';
+import { withoutMark } from '../text_source';
 import { cutFile, type FileCut } from './cut_file';
 import { badText, boundary, SEGMENT_BYTES, type Segment } from './segments';
 
@@ -68,7 +69,8 @@ async function textPart(descriptor: number, segment: Segment, cutter?: Cutter): 
   const [first, last] = [await cut(from), await cut(to)];
   const { offset: start } = first;
   const end = Math.max(start, last.offset);
-  const bytes = withoutMark(read(descriptor, segment, start, end), start);
+  const own = read(descriptor, segment, start, end);
+  const bytes = start === 0 ? withoutMark(own) : own;
   checkText(descriptor, segment, bytes, end - bytes.length);
   return {
     text: bytes.toString('utf8'),
@@ -101,7 +103,8 @@ function* jsonLines(descriptor: number, segment: Segment, textKey: string): Gene
     const feed = bytes.indexOf(LINE_FEED, start);
     const end = feed < 0 ? bytes.length : feed;
     const offset = base + start;
-    const line = withoutMark(bytes.subarray(start, end), offset);
+    const own = bytes.subarray(start, end);
+    const line = offset === 0 ? withoutMark(own) : own;
     checkText(descriptor, segment, line, base + end - line.length);
     const text = textOf(line.toString('utf8'), textKey, (why) => {
       throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, why);
@@ -206,12 +209,6 @@ function system<T>({ path }: Segment, offset: number, call: () => T): T {
       { details: { path, offset }, cause },
     );
   }
-}
-
-/** A file's first three bytes may say that it is UTF-8; they are no text. */
-function withoutMark(bytes: Buffer, offset: number): Buffer {
-  const marked = offset === 0 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-  return marked ? bytes.subarray(3) : bytes;
 }
 
 function checkText(descriptor: number, segment: Segment, bytes: Buffer, offset: number): void {
