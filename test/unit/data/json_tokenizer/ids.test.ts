@@ -40,7 +40,9 @@ describe.each(Object.keys(ids))('the tokenizer.json of %s', (name) => {
         const befores = [0, 1, 2, 3].map((bytes) =>
           tokenizer.decode(all.slice(0, Math.max(split - bytes, 0))),
         );
-        expect(befores.map((before) => before + rest)).toContain(tokenizer.decode(all));
+        const [whole = ''] = befores;
+        const texts = [...befores, whole.replace(/\uFFFD+$/, '')].map((before) => before + rest);
+        expect(texts).toContain(tokenizer.decode(all));
       }
   });
 });
