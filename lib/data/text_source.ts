@@ -72,7 +72,7 @@ export class TextSource {
 }
 
 /**
- * The bytes of a UTF-8 text file.
+ * The bytes of a UTF-8 text file, without the byte order mark that it may begin with.
  *
  * @throws TesseraeError `ERR_DATA` for a file that is missing, empty or not text.
  */
@@ -93,6 +93,12 @@ export async function readText(path: string): Promise<Uint8Array> {
   }
 }
 
+/** A file's first three bytes may say that it is UTF-8; they are no text. */
+export function withoutMark(bytes: Buffer): Buffer {
+  const isMarked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  return isMarked ? bytes.subarray(3) : bytes;
+}
+
 async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
   const refuse = (why: string, details = {}): never => {
     throw new TesseraeError('ERR_DATA', `the text file '${path}' ${why}`, { details: { path, ...details } });
@@ -108,15 +114,18 @@ async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
     if (bytesRead === 0) break;
     size += bytesRead;
   }
-  const read = bytes.subarray(0, size);
-  const unmeant = recogniseUnmeant(read, 'text');
+  const whole = bytes.subarray(0, size);
+  const unmeant = recogniseUnmeant(whole, 'text');
   if (unmeant !== undefined) refuse(`is ${unmeant}`);
+  const read = withoutMark(whole);
+  if (read.length === 0) refuse('is empty');
   const nul = read.indexOf(0);
-  const other = nul >= 0 || !isUtf8(read) ? recognise(read, 'text') : undefined;
-  if (other !== undefined) refuse(`is not text: it is ${other}`, nul >= 0 ? { offset: nul } : {});
+  const offset = nul + size - read.length;
+  const other = nul >= 0 || !isUtf8(read) ? recognise(whole, 'text') : undefined;
+  if (other !== undefined) refuse(`is not text: it is ${other}`, nul >= 0 ? { offset } : {});
   if (nul >= 0)
-    refuse(`is not text: it has a NUL byte at offset ${nul}. Give a UTF-8 file (convert UTF-16 with iconv)`, {
-      offset: nul,
+    refuse(`is not text: it has a NUL byte at offset ${offset}. Give a UTF-8 file (convert UTF-16 with iconv)`, {
+      offset,
     });
   if (!isUtf8(read)) refuse('is not UTF-8 text: convert it (iconv -t UTF-8), or give another file');
   return read;

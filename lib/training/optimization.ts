@@ -17,6 +17,7 @@ import {
 import { kernelSmoothing } from './label_smoothing';
 import { momentsOf, nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
+import { largestOf } from '../models/extremes';
 
 /** What one optimizer step did. */
 export interface OptimizationStep extends StepResult {
@@ -217,8 +218,8 @@ export function packAlike(
   if (!(capacity instanceof Capacities)) return pack({ ...capacity, ...documents });
   const packed = pack();
   const common = capacity.holding({
-    rows: packed.reduce((most, { lengths }) => Math.max(most, lengths.length), 0),
-    time: packed.flatMap(({ lengths }) => lengths).reduce((most, length) => Math.max(most, length), 0),
+    rows: largestOf(packed.map(({ lengths }) => lengths.length)),
+    time: largestOf(packed.flatMap(({ lengths }) => lengths)),
     ...documents,
   });
   const fits = packed.every(({ capacity: own }) => isDeepStrictEqual(own, common));

@@ -39,7 +39,7 @@ export async function listInputs(inputs: readonly string[]): Promise<InputFile[]
         code === 'ENOENT' ? 'does not exist' : `cannot be read (${code ?? String(cause)})`,
       );
     });
-    if (found.isDirectory()) files.push(...(await filesOf(input)));
+    if (found.isDirectory()) for (const file of await filesOf(input)) files.push(file);
     else if (found.isFile())
       files.push({ path: input, bytes: found.size, ...(await contentsOf(input, found.size)) });
     else throw unusable(input, 'is neither a file nor a folder');

@@ -29,6 +29,12 @@ export const PREPARED_FILES: readonly string[] = [
   ...SIDE_FILES,
 ];
 
+/**
+ * Threads that read for a tokenizer.json: its library has a thread a processor of its own, and one reader feeds several.
+ * More would leave none of the four threads of Node's pool to write the files.
+ */
+const MOST_READERS = 2;
+
 /** Segments that a worker is given before the first of them is written, so that it need not wait. */
 const AHEAD = 2;
 
@@ -50,7 +56,10 @@ export interface PrepareOptions {
   readonly validationFraction: number;
   /** Where JSON lines have their text. */
   readonly textKey: string;
-  /** Threads that tokenise. The result does not depend on it. Default: one a processor. */
+  /**
+   * Threads that read and tokenise, for a tokenizer.json at most two. The result does not depend on it. Default: one a
+   * processor.
+   */
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal;
   /** Told how many bytes of the inputs are done. */
@@ -86,7 +95,9 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
   const dtype = dtypeFor(tokenizer, options.dtype);
   const files = await listInputs(options.inputs);
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
-  const count = Math.max(1, Math.min(options.workers ?? availableParallelism(), Math.ceil(total / 2 ** 18)));
+  const most = tokenizer.json === undefined ? availableParallelism() : MOST_READERS;
+  const asked = Math.min(options.workers ?? most, most, Math.ceil(total / 2 ** 18));
+  const count = Math.max(1, asked);
   const workers = Array.from({ length: count }, () => new WorkerClient<PrepareRequest>('prepare_worker'));
   const stop = (): void => void Promise.all(workers.map((worker) => worker.close()));
   signal?.addEventListener('abort', stop);

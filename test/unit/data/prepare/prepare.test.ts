@@ -2,12 +2,16 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Tokenizer as Library } from 'tokenizers';
 import { JsonTokenizer } from '../../../../lib/data/json_tokenizer';
 import { prepareTokens, type PrepareOptions } from '../../../../lib/data/prepare/prepare';
 import { openTokens } from '../../../../lib/data/tokens';
 import { HEADER_BYTES } from '../../../../lib/data/tokens/format';
 import { failureOf } from '../../support/errors';
 import { tinyTokenizer } from '../../support/tokenizer';
+
+/** A BPE of `ab`, `é` and line feeds, without an unknown token. */
+const LETTERS = path.join(__dirname, '../../../fixtures/tokenizers/letters.json');
 
 let folder: string;
 let count = 0;
@@ -95,6 +99,62 @@ describe('prepareTokens', () => {
     expect(train).toMatchObject({ format: 'llmc', documents: 1, endOfTextToken: tokenizer.endOfTextToken });
     await using data = await openTokens(output, { blockSize: 8, verify: true });
     expect(data.tokenizer).toMatchObject({ name: 'tokenizer.json', sha256: tokenizer.sha256 });
+  });
+
+  const pattern = {
+    type: 'Split',
+    pattern: {
+      Regex:
+        "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    },
+    ...{ behavior: 'Isolated', invert: false },
+  };
+  const qwen = {
+    type: 'Sequence',
+    pretokenizers: [
+      pattern,
+      { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+    ],
+  };
+  const spaces = { type: 'Replace', pattern: { String: ' ' }, content: '\u2581' };
+  const unsplit = { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '\u2581' }, spaces] };
+
+  it.each<[string, string, object]>([
+    ['lines that end in CR LF', '\r\n', {}],
+    ['lines that are indented', '\n  ', {}],
+    ['blank lines, as Qwen cuts them', '\n\n', { pre_tokenizer: qwen }],
+    ['one line', ' ', {}],
+    ['no spaces', ',', {}],
+    [
+      'a text that is not split before it is encoded, as in Llama 2',
+      '  ',
+      { normalizer: unsplit, pre_tokenizer: null },
+    ],
+  ])('gives the tokens of a whole text for %s', async (_what, separator, parts) => {
+    const json = { ...tinyTokenizer(), ...parts };
+    // Tokens across the places where a cut would suggest itself.
+    for (const merge of ['\u010d \u010a', '\u010a \u010a', '\u010a \u0120', '\u0120 \u0120', ', l']) {
+      json.model.vocab[merge.replace(' ', '')] = 1000 + json.model.merges.length;
+      json.model.merges.push(merge);
+    }
+    json.added_tokens = [];
+    json.model.vocab['\u2581'] = 2000;
+    const text = Array.from({ length: 25_000 }, (_, i) => `line number ${i % 977} and the rest of it.`).join(
+      separator,
+    );
+    const library = Library.fromString(JSON.stringify(json));
+    const whole = (await library.encode(text, null, { addSpecialTokens: false })).getIds();
+    const tokenizer = await input('cut.json', JSON.stringify(json));
+    const { output } = await prepared([await input('cut.txt', text)], { tokenizer });
+    const ids = await ids16(path.join(output, 'train.bin'));
+    expect(ids.length).toBe(whole.length);
+    expect(ids.every((id, i) => id === whole[i])).toBe(true);
+  });
+
+  it('tokenises a word of a million characters', async () => {
+    const name = await input('word.txt', `the cat\n${'xyzw'.repeat(250_000)}\nthe cat`);
+    const { train } = await prepared([name], { tokenizer: path.join(folder, 'tokenizer.json') });
+    expect(train.tokens).toBeGreaterThan(1_000_000);
   });
 
   it('takes a document a line from JSON lines, with the end-of-text token after each', async () => {
@@ -274,6 +334,18 @@ describe('prepareTokens', () => {
     ],
     ['a line in another encoding', () => input('n.jsonl', latin1), /line 1 \(offset 0\), is not JSON/],
     ['a tokenizer that is none', () => input('o.txt', 'a'), /is not a tokenizer/, { tokenizer: __filename }],
+    [
+      'a character without a token',
+      () => input('q.txt', `${'aé\n'.repeat(400_000)}ab?`),
+      /line 400001 \(offset 1600002\), has "\?", which/,
+      { tokenizer: LETTERS },
+    ],
+    [
+      'a character without a token in a line of JSON',
+      () => input('q.jsonl', '{"text": "a"}\n{"text": "aé?"}'),
+      /line 2 \(offset 14\), has "\?", which/,
+      { tokenizer: LETTERS },
+    ],
     ['a typo', () => input('o.txt', 'a'), /'bytes': did you mean byte/, { tokenizer: 'bytes' }],
   ])('refuses %s', async (_what, make, message, options = {}) => {
     const name = await make();
@@ -283,14 +355,19 @@ describe('prepareTokens', () => {
 
   it('refuses uint16 for a large vocabulary', async () => {
     const json = tinyTokenizer();
-    json.added_tokens.push({ id: 70_000, content: '<far>' });
+    const far = Array.from({ length: 70_000 }, (_, i) => [`far ${i}`, 1000 + i]);
+    Object.assign(json.model.vocab, Object.fromEntries(far));
+    // The library gives an added token the first id that is free, whatever the file says.
+    for (const content of ['<|endoftext|>', '<far>'])
+      json.model.vocab[content] = content === '<far>' ? 71_000 : 71_001;
+    json.added_tokens = [{ id: 71_000, content: '<far>' }];
     const tokenizer = await input('large.json', JSON.stringify(json));
     const name = await input('p.txt', 'a<far>');
     await failureOf('ERR_CONFIG', () => prepared([name], { tokenizer, dtype: 'uint16' }));
     const { output, train } = await prepared([name], { tokenizer });
-    expect(train).toMatchObject({ dtype: 'uint32', vocabSize: 70_001 });
+    expect(train).toMatchObject({ dtype: 'uint32', vocabSize: 71_002 });
     const bytes = new Uint8Array(await readFile(path.join(output, 'train.bin')));
-    expect(new Uint32Array(bytes.buffer)[1]).toBe(70_000);
+    expect(new Uint32Array(bytes.buffer)[1]).toBe(71_000);
     expect((await readdir(output)).sort()).toEqual(['tokenizer.json', 'train.bin', 'train.json']);
   });
 });
