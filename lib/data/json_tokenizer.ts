@@ -30,7 +30,6 @@ const MOST_BYTES = 2 ** 28;
 /** Tokens of a prompt that decide about the text of what continues it. */
 const MOST_CONTEXT = 16;
 
-
 /** What is known of a tokenizer beside its tokenizer.json. */
 export interface JsonTokenizerOptions {
   /** What its tokens are for. Default: what the names of its special tokens say, such as `<s>` and `</s>`. */

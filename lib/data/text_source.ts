@@ -124,9 +124,12 @@ async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
   const other = nul >= 0 || !isUtf8(read) ? recognise(whole, 'text') : undefined;
   if (other !== undefined) refuse(`is not text: it is ${other}`, nul >= 0 ? { offset } : {});
   if (nul >= 0)
-    refuse(`is not text: it has a NUL byte at offset ${offset}. Give a UTF-8 file (convert UTF-16 with iconv)`, {
-      offset,
-    });
+    refuse(
+      `is not text: it has a NUL byte at offset ${offset}. Give a UTF-8 file (convert UTF-16 with iconv)`,
+      {
+        offset,
+      },
+    );
   if (!isUtf8(read)) refuse('is not UTF-8 text: convert it (iconv -t UTF-8), or give another file');
   return read;
 }
