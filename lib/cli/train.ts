@@ -168,8 +168,8 @@ async function train(file: string, command: TrainCommand): Promise<number> {
     if (run.training.earlyStopping && isStopped && !interrupt.requested)
       print(labelled([['stopped', 'early: the validation loss no longer fell']]));
     const { tokenizer } = data;
-    // Without the tokenizer of the model's vocabulary there is no text to show.
-    if (!interrupt.requested && tokenizer?.vocabSize === model.config.vocabSize)
+    // Without a tokenizer there is no text to show. A model may have more rows than the tokenizer has tokens.
+    if (!interrupt.requested && tokenizer && tokenizer.vocabSize <= model.config.vocabSize)
       await showSample(new Sampler(model, tokenizer), run.sampling, interrupt).catch((error: unknown) =>
         // The model is trained and saved all the same.
         print(`${errorLine(error)}\n`, process.stderr),

@@ -92,6 +92,16 @@ describe('train', () => {
     expect(out).toMatch(/stopped +early/);
   });
 
+  it('shows a sample of a model with more rows than the tokenizer has tokens', () => {
+    const { model, data } = JSON.parse(readFileSync(config, 'utf8')) as Record<string, object>;
+    const sampling = { maxNewTokens: 3, prompt: 'the ' };
+    const settings = { maxSteps: 1, batchSize: 2 };
+    const given = { model: { ...model, vocabSize: 320 }, data, training: settings, sampling };
+    const wide = write('wide.json', given);
+    const { code, out } = tesserae('train', wide, '--device', 'cpu', '--threads', '1');
+    expect({ code, out }).toMatchObject({ code: 0, out: expect.stringContaining('sample\nthe ') as string });
+  });
+
   it('leaves metrics, a loss curve and a checkpoint', () => {
     const metrics = records(readFileSync(output('metrics.jsonl'), 'utf8'));
     expect(metrics.map(({ type, step }) => `${String(type)} ${String(step)}`)).toEqual([
