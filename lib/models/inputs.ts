@@ -101,12 +101,10 @@ export function packBatch(
   options: { targets: boolean; capacity?: Capacity | Capacities },
 ): PackedBatch {
   const whole = 'the batch';
-  return reading({ name: whole, code: 'ERR_DATA' }, () =>
-    pack(
-      model,
-      parseConfig(batchSchema, given, { whole, synonyms: batchSynonyms }) as unknown as TrainingBatch,
-      options,
-    ),
+  const code = 'ERR_DATA';
+  const rules = { whole, synonyms: batchSynonyms, unreadable: code } as const;
+  return reading({ name: whole, code }, () =>
+    pack(model, parseConfig(batchSchema, given, rules) as unknown as TrainingBatch, options),
   );
 }
 

@@ -39,13 +39,19 @@ export function nearestName(
  * @param at - where the value stands in a larger configuration, such as `model`; it starts every path. Of an argument that
  * stands alone: its name.
  * @param whole - what messages call the value where `at` is empty.
+ * @param unreadable - the code for a value whose getters or proxy throw.
  * @throws TesseraeError `ERR_CONFIG` that says, of the first ten wrong fields, each one's value and what is allowed;
  * `details.path` is the first one's path and `details.issues` has the ten.
  */
 export function parseConfig<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
-  { at = '', whole = 'options', synonyms = {} }: { at?: string; whole?: string; synonyms?: Synonyms } = {},
+  {
+    at = '',
+    whole = 'options',
+    synonyms = {},
+    unreadable = 'ERR_CONFIG',
+  }: { at?: string; whole?: string; synonyms?: Synonyms; unreadable?: 'ERR_CONFIG' | 'ERR_DATA' } = {},
 ): z.output<Schema> {
   try {
     return parsed(schema, value, { at, whole, synonyms });
@@ -53,7 +59,7 @@ export function parseConfig<Schema extends z.ZodType>(
     if (cause instanceof TesseraeError) throw cause;
     // A getter or a proxy threw.
     const where = at === '' ? whole : at;
-    throw new TesseraeError('ERR_CONFIG', `${where} can't be read: ${messageOf(cause)}`, {
+    throw new TesseraeError(unreadable, `${where} can't be read: ${messageOf(cause)}`, {
       details: { path: at },
       cause,
     });

@@ -18,11 +18,11 @@ afterEach(() => jest.restoreAllMocks());
 /** Ids from here on are those of the tokens that `put` adds. */
 const FIRST = Object.keys(tinyTokenizer().model.vocab).length;
 
-/** A tokenizer.json with special tokens, and with ordinary ones after them. */
+/** A tokenizer.json with special tokens, which its model has too, and with ordinary ones after them. */
 function json(special: readonly string[], ordinary: readonly string[] = []): string {
   const made = tinyTokenizer();
   made.added_tokens = special.map((content, i) => ({ id: FIRST + i, content, special: true }));
-  ordinary.forEach((token, i) => (made.model.vocab[token] = FIRST + special.length + i));
+  [...special, ...ordinary].forEach((token, i) => (made.model.vocab[token] = FIRST + i));
   return JSON.stringify(made);
 }
 

@@ -62,7 +62,10 @@ it('counts ids as the library does where the vocabulary has no unknown token', a
 });
 
 it('takes the roles of tokens from whoever knows them', () => {
-  const json = JSON.stringify({ model: { type: 'WordLevel', vocab: { '<s>': 0, a: 1 }, unk_token: '<s>' } });
+  const json = JSON.stringify({
+    added_tokens: [{ id: 0, content: '<s>', special: true }],
+    model: { type: 'WordLevel', vocab: { '<s>': 0, a: 1 }, unk_token: '<s>' },
+  });
   expect(new JsonTokenizer(json).startToken).toBe(0);
   const told = new JsonTokenizer(json, 'tokenizer.json', { roles: { endOfTextToken: 1 } });
   expect([told.startToken, told.endOfTextToken]).toEqual([undefined, 1]);
