@@ -48,7 +48,18 @@ export default defineConfig(
     rules: {
       'tesserae/layers': ['error', { lib: path.join(root, 'lib') }],
       'no-restricted-imports': ['error', addonImports],
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'CallExpression > SpreadElement',
+          message: 'A call takes about 100,000 arguments: loop over data, or use lib/models/extremes.ts.',
+        },
+      ],
     },
+  },
+  {
+    files: ['lib/data/json_tokenizer/library.ts'], // loads a native library at the first tokenizer.json
+    rules: { '@typescript-eslint/no-require-imports': 'off' },
   },
   {
     files: ['lib/native.ts'], // loads it at the first native call
@@ -56,6 +67,21 @@ export default defineConfig(
   },
   // Only the command line and its report write to the terminal.
   { files: ['lib/**/*.ts'], ignores: ['lib/cli/**', 'lib/report/**'], rules: { 'no-console': 'error' } },
+  {
+    files: ['lib/cli/**/*.ts'],
+    ignores: ['lib/cli/terminal.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector:
+            'CallExpression[callee.property.name="write"][callee.object.property.name=/^std(out|err)$/]',
+          message:
+            'Write with print, printText or printJson of lib/cli/terminal.ts, which filter control characters.',
+        },
+      ],
+    },
+  },
   {
     files: ['test/**/*.ts'],
     rules: {

@@ -41,7 +41,7 @@ fi
 
 if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
   say "installing npm packages"
-  # Nothing here needs the install scripts of others; our own `prepare` follows.
+  # Nothing here needs install scripts.
   npm ci --ignore-scripts --no-fund --no-audit
   touch node_modules/.package-lock.json
 fi

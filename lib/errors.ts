@@ -4,8 +4,9 @@
  * - `ERR_CONFIG`: a value in a configuration or an option; `details.path` names it.
  * - `ERR_SHAPE`: tensors whose shapes do not fit together.
  * - `ERR_DATA`: contents of a file or a batch, such as a token id out of range.
- * - `ERR_DEVICE`: a device that is not there or can't do what is asked; threads that the system does not let the process start.
- * - `ERR_OUT_OF_MEMORY`: more memory than there is, found before anything runs.
+ * - `ERR_DEVICE`: a device that is not there or can't do what is asked; threads and open files that the system does not let the
+ *   process have.
+ * - `ERR_OUT_OF_MEMORY`: more memory than there is, of a device, the process or a thread.
  * - `ERR_CHECKPOINT`: a checkpoint that is damaged, or belongs to another model or other arguments.
  * - `ERR_BUSY`: a second call on an object that is running one.
  * - `ERR_DISPOSED`: use after `dispose()`.
@@ -59,4 +60,51 @@ export class TesseraeError extends Error {
 }
 
 /** What an error says, or whatever else was thrown. */
-export const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+export function messageOf(cause: unknown): string {
+  try {
+    return cause instanceof Error ? cause.message : String(cause);
+  } catch {
+    // Anything may be thrown, also what can't be looked at.
+    return 'something was thrown that has no text';
+  }
+}
+
+/** What is used up, by the code of the system or of Node.js, and what to do about it. */
+const EXHAUSTED: Readonly<Record<string, readonly [code: ErrorCode, what: string]>> = {
+  EMFILE: ['ERR_DEVICE', 'the process has too many files open: raise its limit (ulimit -n)'],
+  ENFILE: ['ERR_DEVICE', 'the machine has too many files open: close some, or raise its limit (fs.file-max)'],
+  EAGAIN: ['ERR_DEVICE', 'the system lets this process start nothing more: raise its limit (ulimit -u)'],
+  ERR_WORKER_INIT_FAILED: [
+    'ERR_DEVICE',
+    'the system lets this process start no more threads: raise its limit (ulimit -u, or that of the container)',
+  ],
+  ENOMEM: ['ERR_OUT_OF_MEMORY', 'the system has no memory left: free some'],
+  ENOBUFS: ['ERR_OUT_OF_MEMORY', 'the system has no memory left: free some'],
+  ERR_WORKER_OUT_OF_MEMORY: [
+    'ERR_OUT_OF_MEMORY',
+    "a thread's heap is full: raise its limit (NODE_OPTIONS=--max-old-space-size)",
+  ],
+  ERR_MEMORY_ALLOCATION_FAILED: ['ERR_OUT_OF_MEMORY', 'the process can get no more memory: free some'],
+};
+
+/** Whether an error says that files, threads or memory are used up; the same call may succeed later. */
+export const isExhausted = (cause: unknown): boolean => exhaustion(cause) !== undefined;
+
+/**
+ * The coded error for one that says that files, threads or memory are used up.
+ *
+ * @param what - what could not be done, such as `'a/b' could not be read`.
+ * @returns undefined for any other error.
+ */
+export function exhaustedError(what: string, cause: unknown): TesseraeError | undefined {
+  const [code, why] = exhaustion(cause) ?? [];
+  return code && new TesseraeError(code, `${what} (${messageOf(cause)}): ${why ?? ''}`, { cause });
+}
+
+function exhaustion(cause: unknown): readonly [code: ErrorCode, what: string] | undefined {
+  if (cause instanceof TesseraeError) return undefined;
+  if (cause instanceof RangeError && /allocation failed|Invalid typed array length/.test(cause.message))
+    return EXHAUSTED['ERR_MEMORY_ALLOCATION_FAILED'];
+  const { code } = (cause ?? {}) as { readonly code?: unknown };
+  return typeof code === 'string' && Object.hasOwn(EXHAUSTED, code) ? EXHAUSTED[code] : undefined;
+}

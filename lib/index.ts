@@ -32,7 +32,7 @@ export {
 export { JsonTokenizer, type JsonTokenizerOptions } from './data/json_tokenizer';
 export { openText, type OpenTextOptions, type TextData } from './data/text';
 export type { TextSizes } from './data/rows';
-export type { TokenDecoder, Tokenizer, TokenRoles } from './data/tokenizer';
+export type { TokenDecoder, Tokenizer, TokenizerFiles, TokenRoles } from './data/tokenizer';
 export { openTokens, type OpenTokensOptions } from './data/tokens';
 export type { TokenDtype } from './data/tokens/format';
 export type { TokenData } from './data/worker_dataset';

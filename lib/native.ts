@@ -3,7 +3,7 @@
  * native failures turned into TesseraeError.
  */
 import path from 'node:path';
-import { messageOf, TesseraeError, type ErrorCode } from './errors';
+import { exhaustedError, messageOf, TesseraeError, type ErrorCode } from './errors';
 import { NativeSession, type SessionCalls, type SessionOptions } from './native_session';
 import type {
   LossScaler,
@@ -241,10 +241,10 @@ function addon(): Addon {
 function translate(failure: unknown): unknown {
   if (typeof failure === 'object' && failure !== null && 'code' in failure && 'message' in failure) {
     const { code, message } = failure;
-    if (typeof code === 'string' && code.startsWith('ERR_'))
+    if (typeof code === 'string' && code.startsWith('ERR_') && !(failure instanceof Error))
       return new TesseraeError(code as ErrorCode, String(message));
   }
-  return failure;
+  return exhaustedError('the host ran out of memory', failure) ?? failure;
 }
 
 function sync<T>(call: (native: Addon) => T): T {
@@ -376,7 +376,7 @@ export class NativeModel {
   async readTensor(kind: StateKind, name: string, order: TensorOrder = 'logical'): Promise<Float32Array> {
     const info = this.info.parameters.find((parameter) => parameter.name === name);
     if (!info) throw new TesseraeError('ERR_CONFIG', `the model has no parameter '${name}'`);
-    const into = new Float32Array(info.shape.reduce((a, b) => a * b, 1));
+    const into = sync(() => new Float32Array(info.shape.reduce((a, b) => a * b, 1)));
     await async((native) => native.readTensor(this.open(), kind, name, into, order === 'file'));
     return into;
   }

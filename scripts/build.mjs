@@ -5,6 +5,7 @@ import { chmodSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:
 import path from 'node:path';
 import ts from 'typescript';
 
+import { bundleD3 } from './bundle_d3.mjs';
 import { markBuilt, root } from './stale.mjs';
 
 const lib = path.join(root, 'lib');
@@ -73,6 +74,7 @@ function prune() {
 const { program, ok } = compile();
 prune();
 writeModuleEntry(publicNames(program));
+if (ok) await bundleD3(root);
 
 const cli = path.join(dist, 'cli/main.js');
 if (existsSync(cli)) chmodSync(cli, 0o755);

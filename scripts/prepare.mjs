@@ -1,4 +1,5 @@
-// npm's `prepare`: builds what is missing or older than its sources. Users of the published package never run it.
+// Builds what is missing or older than its sources: the end of setup.sh. It is no script `prepare` of package.json, of which
+// npm would warn everyone who installs the package.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -35,6 +36,7 @@ if (!installed('typescript')) {
     'tsconfig.json',
     'tsconfig.build.json',
     'scripts/build.mjs',
+    'scripts/bundle_d3.mjs',
   ])
 ) {
   run('build.mjs');

@@ -1,12 +1,14 @@
-import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { TesseraeError } from '../errors';
 import { formatBytes } from '../report/format';
+import { removeLeftoversOf } from '../report/leftovers';
+import { temporaryPath } from '../report/temporary_path';
 import { fileError, files, syncDirectory, systemCode } from './files';
 
 /**
  * Writes a folder so that it is there completely or not at all: into a temporary folder beside it, synced to the disk,
- * then renamed. A folder of that name is replaced, if it holds nothing but files of the names given.
+ * then renamed. A folder of that name is replaced, if it holds nothing but files of the names given. What a process left that
+ * was killed while it wrote the same folder is removed first.
  *
  * @param names - the files that `write` makes.
  * @param bytes - about how many they have, to say how much space is missing on a full disk; 0: not said.
@@ -20,9 +22,9 @@ export async function writeDirectory(
   bytes = 0,
 ): Promise<void> {
   const target = path.resolve(directory);
-  const suffix = randomBytes(6).toString('hex');
-  const temporary = `${target}.tmp-${suffix}`;
-  const old = `${target}.old-${suffix}`;
+  await removeLeftoversOf(target);
+  const temporary = temporaryPath(target, 'tmp');
+  const old = temporaryPath(target, 'old');
   const undo: (() => Promise<unknown>)[] = [() => files.remove(temporary)];
   let replaced: boolean;
   try {

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import { readTextFile } from '../files/regular_file';
 import { filePath, filePaths } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { writeDirectory } from './atomic_directory';
@@ -24,6 +24,9 @@ export interface AveragedCheckpoints {
   /** Why later checkpoints of the run were passed over: they are damaged. */
   readonly damaged: readonly TesseraeError[];
 }
+
+/** As lib/data/json_tokenizer.ts reads them: the largest in use have 33 MB. */
+const MOST_TOKENIZER_BYTES = 2 ** 28;
 
 const optionsSchema = z.strictObject({ last: z.int().min(2).optional() });
 
@@ -62,7 +65,8 @@ export async function averageCheckpoints(
       await writeSafetensors(path.join(temporary, WEIGHTS), tensors);
       for (const name of TOKENIZER_FILES) {
         const file = path.join(first, name);
-        if (existsSync(file)) await writeText(path.join(temporary, name), await readFile(file, 'utf8'));
+        if (existsSync(file))
+          await writeText(path.join(temporary, name), await readTextFile(file, MOST_TOKENIZER_BYTES));
       }
       await writeText(path.join(temporary, CONFIG), configText(config));
     });

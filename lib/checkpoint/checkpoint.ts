@@ -8,6 +8,7 @@ import { aTokenizer, type Tokenizer } from '../data/tokenizer';
 import { tokenizerIn, TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers';
 import { requireRowsFor } from '../data/vocabulary_fit';
 import { messageOf, TesseraeError } from '../errors';
+import { isFile } from '../files/regular_file';
 import { buildGraph } from '../models/families';
 import { filePath } from '../models/argument_schemas';
 import { aModel, Model, modelOptionsSchema, type ModelOptions } from '../models/model';
@@ -19,10 +20,11 @@ import { writeText } from './durable_file';
 import { files, readError, systemCode } from './files';
 import { STORED_DTYPES, type StoredDtype } from './floats';
 import { MANIFEST, readManifest, verifyFiles } from './manifest';
+import { checkpointsOf } from './run_folder';
 import { writeSafetensors } from './safetensors';
 import { generationFile, TOKENIZER_FILES, tokenizerFiles } from './tokenizer_files';
 import { TRAINER_STATE } from './trainer_state';
-import { isFile, openWeights, WEIGHTS, weightsFile } from './weight_files';
+import { openWeights, WEIGHTS, weightsFile } from './weight_files';
 import { findWeights, loadWeights, weightSources } from './weights';
 
 export { WEIGHTS };
@@ -61,6 +63,9 @@ const saveSchema = z.strictObject({
   dtype: z.enum(STORED_DTYPES).default('f32'),
 });
 
+/** What loadModel does not read, but for the weights that it is asked for. */
+const NOT_LOADED: readonly string[] = [WEIGHTS, EMA_WEIGHTS, OPTIMIZER, TRAINER_STATE];
+
 /** All that saveModel writes. */
 const SAVED_FILES: readonly string[] = [CONFIG, WEIGHTS, ...TOKENIZER_FILES];
 
@@ -88,7 +93,8 @@ export interface LoadedModel {
 
 /**
  * Saves a model as a folder of `config.json` and `model.safetensors`, with Hugging Face's names and layouts: its GPT-2
- * loads it, where it computes the same function. A tokenizer is saved beside it, with what transformers reads of it. The
+ * loads it, where it computes the same function. A tokenizer is saved beside it, with what transformers reads of it and what
+ * it came with, such as a chat template; so are generation settings that the model was loaded with. The
  * folder is complete or not there at all; one that saveModel wrote is replaced, a trainer's checkpoint is not.
  *
  * @param directory - the folder to write; one that holds anything but what saveModel wrote is not replaced.
@@ -127,12 +133,14 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
 
 /**
  * Loads a checkpoint of this library or of Hugging Face's GPT-2: safetensors in one file or in several with an index,
- * stored in F32, F16 or BF16, named as GPT2LMHeadModel or as GPT2Model names them.
+ * stored in F32, F16 or BF16, named as GPT2LMHeadModel or as GPT2Model names them. The tokenizer is a tokenizer.json, or a
+ * vocab.json with its merges.txt; the files beside it say what its tokens are for. What else stands there for transformers,
+ * such as generation settings, is noted, and saveModel and a trainer write it again with the model.
  *
  * @param directory - the checkpoint, or the folder of a run: then its last `checkpoint-<step>` is taken.
  * @param options - which weights, and where to; as of `Model.create`.
  * @throws TesseraeError `ERR_CHECKPOINT` when it is missing, damaged or does not fit its configuration, `ERR_CONFIG` for
- * a model that is not supported, and what `Model.create` throws.
+ * a model that is not supported or has fewer rows than its tokenizer has tokens, and what `Model.create` throws.
  *
  * @example
  * const { model, tokenizer } = await loadModel('runs/book');
@@ -143,8 +151,10 @@ export async function loadModel(directory: string, options: LoadOptions = {}): P
   const name = await fileOf(weights, found);
   if (await isFile(path.join(found, MANIFEST))) {
     const manifest = await readManifest(found);
-    const names = [CONFIG, path.basename(name), ...TOKENIZER_FILES.filter((one) => one in manifest.files)];
-    await verifyFiles(found, manifest, names);
+    const read = path.basename(name);
+    // All that may be read here; what is left out takes as long again, and is for trainers.
+    const names = Object.keys(manifest.files).filter((file) => !NOT_LOADED.includes(file) && file !== read);
+    await verifyFiles(found, manifest, [...names, read]);
   }
   const config = await readConfig(path.join(found, CONFIG));
   const companions = { config: config.others ?? {}, generation: await readGeneration(found) };
@@ -200,8 +210,9 @@ async function fileOf(weights: 'trained' | 'ema', directory: string): Promise<st
 }
 
 /**
- * The checkpoint that a folder is, or the one written last of those that the folder of a run holds: a shorter run into
- * the same folder counts, whatever an earlier one left.
+ * The checkpoint that a folder is, or the one saved last of those that the folder of a run holds, by the numbers in their
+ * manifests: a shorter run into the same folder counts, whatever an earlier one left and whatever the clock says. Checkpoints
+ * of other libraries have no manifest, and are told apart by the times of their files.
  *
  * @param directory - a checkpoint, or the outputDir of a run.
  * @returns the folder of the checkpoint; what is in it has not been read.
@@ -214,17 +225,16 @@ export async function findCheckpoint(directory: string): Promise<string> {
     if (['ENOENT', 'ENOTDIR'].includes(systemCode(cause) ?? '')) return [];
     throw readError(directory, cause);
   });
-  const found: { candidate: string; written: number; step: number }[] = [];
-  for (const name of names) {
-    const step = /^checkpoint-(\d{1,15})$/.exec(name)?.[1];
-    const candidate = path.join(directory, name);
-    const weights = step === undefined ? undefined : await checkpointWeights(candidate);
+  const others: { directory: string; written: number }[] = [];
+  for (const { directory: candidate, manifest } of names.length > 0 ? await checkpointsOf(directory) : []) {
+    const weights = await checkpointWeights(candidate);
     if (weights === undefined) continue;
-    const { mtimeMs } = await stat(weights);
-    found.push({ candidate, written: mtimeMs, step: Number(step) });
+    if (systemCode(manifest) !== 'ENOENT') return candidate;
+    others.push({ directory: candidate, written: (await stat(weights)).mtimeMs });
   }
-  const [last] = found.sort((a, b) => b.written - a.written || b.step - a.step);
-  if (last) return last.candidate;
+  // Of those without a manifest, which a trainer of ours did not write, only the times of their files tell.
+  const [last] = others.sort((a, b) => b.written - a.written);
+  if (last) return last.directory;
   const other = names.find((name) => OTHER_WEIGHTS.test(name));
   throw new TesseraeError(
     'ERR_CHECKPOINT',

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { writeDirectory } from './atomic_directory';
 import { writeText, type WrittenFile } from './durable_file';
 import { MANIFEST, manifestText } from './manifest';
-import { rotateCheckpoints, type Rotation } from './run_folder';
+import { nextSave, rotateCheckpoints, type Rotation } from './run_folder';
 import { bytesOf, writeSafetensors, type TensorSource } from './safetensors';
 
 /** A checkpoint that is to be written. */
@@ -36,7 +36,8 @@ export async function writeCheckpoint(checkpoint: UnwrittenCheckpoint): Promise<
           ? await writeText(file, contents)
           : await writeSafetensors(file, contents);
     }
-    await writeText(path.join(temporary, MANIFEST), manifestText(written));
+    const save = await nextSave(path.dirname(path.resolve(directory)));
+    await writeText(path.join(temporary, MANIFEST), manifestText(written, save));
   };
   await writeDirectory(directory, names, write, checkpointBytes(checkpoint));
   if (rotation) await rotateCheckpoints(rotation, directory);

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { GENERATION_CONFIG } from '../data/tokenizer_folder';
 import type { Model } from '../models/model';
 import { readJson } from './json_file';
-import { isFile } from './weight_files';
+import { isFile } from '../files/regular_file';
 
 /** What stood beside the weights that a model was loaded from, says nothing of its function, and is written again with it. */
 export interface Companions {

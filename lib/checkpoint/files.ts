@@ -1,21 +1,25 @@
-import { constants } from 'node:fs';
-import { open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { open, readdir, rename, rm, statfs, type FileHandle } from 'node:fs/promises';
 import { messageOf, TesseraeError } from '../errors';
+import { fileSize, READ, readTextFile } from '../files/regular_file';
 import { makeFolder } from '../report/make_folder';
+import { retried } from '../files/retried';
 
 /** What checkpoints ask of an open file. */
 export type OpenFile = Pick<FileHandle, 'read' | 'write' | 'sync' | 'close'>;
 
 /** The operations that checkpoints are written and verified with: one place, so that a test can make each of them fail. */
 export const files = {
-  open: (name: string, flags: 'r' | 'wx'): Promise<OpenFile> => open(name, flags),
+  open: (name: string, flags: 'r' | 'wx'): Promise<OpenFile> =>
+    retried(() => open(name, flags === 'r' ? READ : flags)),
   mkdir: makeFolder,
   readdir: (name: string): Promise<string[]> => readdir(name),
-  readText,
+  /** The text of a small file; rejects with why it can't be read: it may be missing, too large, or a pipe. */
+  readText: (name: string): Promise<string> => readTextFile(name, MOST_BYTES),
   rename,
   /** Removes a file, or a folder with all that is in it. */
   remove: (name: string): Promise<void> => rm(name, { recursive: true }),
-  sizeOf: async (name: string): Promise<number> => (await stat(name)).size,
+  /** Bytes of a file; rejects for anything else. */
+  sizeOf: fileSize,
   /** Bytes that this user may still write to the disk of a folder; Infinity where the disk does not tell. */
   freeBytes: async (name: string): Promise<number> => {
     const { bavail, blocks, bsize } = await statfs(name);
@@ -25,21 +29,6 @@ export const files = {
 
 /** Larger files are no JSON of a checkpoint: GPT-2 with 1,000 blocks has 1 MiB of names in its index. */
 const MOST_BYTES = 16 * 1024 * 1024;
-
-/** The text of a small file; rejects with why it can't be read: it may be missing, too large, or a pipe. */
-async function readText(name: string): Promise<string> {
-  // Opening a pipe would otherwise wait for a writer.
-  const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK);
-  try {
-    const found = await handle.stat();
-    if (!found.isFile()) throw new Error('it is not a file');
-    if (found.size > MOST_BYTES)
-      throw new Error(`it has ${found.size} bytes; such files have ${MOST_BYTES} at most`);
-    return await handle.readFile('utf8');
-  } finally {
-    await handle.close();
-  }
-}
 
 /** What to do about errors of the file system; where it differs, in writing. */
 const ADVICE: Readonly<Record<string, string>> = {
@@ -52,6 +41,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOTDIR: 'there is a file where a folder should be: remove it, or write elsewhere',
   EEXIST: 'there is a file where a folder should be: remove it, or write elsewhere',
   EMFILE: 'the process has too many files open: raise its limit (ulimit -n)',
+  ENFILE: 'the machine has too many files open: close some, or raise its limit (fs.file-max)',
+  ENOMEM: 'the system has no memory left: free some',
 };
 
 /** The code of the system's error that an error is or was made of, such as ENOSPC. */
@@ -70,7 +61,7 @@ const FORBIDDEN: readonly unknown[] = ['EACCES', 'EPERM'];
 
 /** Whether an error tells of what this process may do, and so nothing of what is on the disk. */
 export const isOfProcess = (error: unknown): boolean =>
-  [...FORBIDDEN, 'EMFILE', 'ENFILE'].includes(systemCode(error));
+  [...FORBIDDEN, 'EMFILE', 'ENFILE', 'ENOMEM'].includes(systemCode(error));
 
 /** An error of the file system in reading a file or a folder, with what to do. */
 export function readError(file: string, cause: unknown): TesseraeError {

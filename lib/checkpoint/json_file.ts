@@ -16,9 +16,20 @@ export async function readJson<T extends z.ZodType>(
   schema: T,
   options?: JsonOptions,
 ): Promise<z.output<T>> {
+  return (await readJsonText(directory, name, schema, options)).value;
+}
+
+/** As readJson, with the text that it read. */
+export async function readJsonText<T extends z.ZodType>(
+  directory: string,
+  name: string,
+  schema: T,
+  options?: JsonOptions,
+): Promise<{ readonly value: z.output<T>; readonly text: string }> {
   const file = path.join(directory, name);
   try {
-    return schema.parse(parseJson(await files.readText(file), options));
+    const text = await files.readText(file);
+    return { value: schema.parse(parseJson(text, options)), text };
   } catch (cause) {
     if (systemCode(cause) !== undefined) throw readError(file, cause);
     const why =

@@ -4,32 +4,76 @@ import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import type { WrittenFile } from './durable_file';
 import { files, readError, systemCode } from './files';
-import { readJson } from './json_file';
+import { readJsonText } from './json_file';
 
 /** The file that is written last into a checkpoint, and says what all the others are. */
 export const MANIFEST = 'manifest.json';
 
-const schema = z.strictObject({
-  version: z.literal(1),
-  /** When the checkpoint was written, in ISO 8601: copying a folder changes the times of its files. */
+const common = {
+  /** When the checkpoint was written, in ISO 8601: for people, since clocks are set back. */
   saved: z.iso.datetime(),
   files: z.record(
     z.string().regex(/^[\w.-]+$/),
     z.strictObject({ bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
   ),
-});
+};
+
+const schema = z.discriminatedUnion('version', [
+  /** Of releases that ordered checkpoints by `saved`. */
+  z.strictObject({ version: z.literal(1), ...common }),
+  z.strictObject({
+    version: z.literal(2),
+    /** Number of the save in the folder of its run, from 1: the checkpoint with the highest is the latest. */
+    save: z.int().min(1),
+    ...common,
+    /** Of this very text, with zeros in the place of these digits. */
+    sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  }),
+]);
 
 /** Which files a checkpoint has, and what is in them. */
 export type Manifest = z.output<typeof schema>;
 
-/** The text of manifest.json for files that were just written. */
-export function manifestText(files: Readonly<Record<string, WrittenFile>>): string {
-  const manifest: Manifest = { version: 1, saved: new Date().toISOString(), files };
-  return `${JSON.stringify(manifest, null, 2)}\n`;
+/** In the place of the hash while it is computed. */
+const ZEROS = '0'.repeat(64);
+
+/** The text of manifest.json for files that were just written. @param save - the number of the save. */
+export function manifestText(files: Readonly<Record<string, WrittenFile>>, save: number): string {
+  const manifest: Manifest = {
+    version: 2,
+    save,
+    saved: new Date().toISOString(),
+    files,
+    sha256: ZEROS,
+  };
+  const text = `${JSON.stringify(manifest, null, 2)}\n`;
+  return withOwnHash(text, ZEROS, hashOf(text));
 }
 
 /** @throws TesseraeError `ERR_CHECKPOINT` when it is missing or damaged: the checkpoint is not whole then. */
-export const readManifest = (directory: string): Promise<Manifest> => readJson(directory, MANIFEST, schema);
+export async function readManifest(directory: string): Promise<Manifest> {
+  const { value: manifest, text } = await readJsonText(directory, MANIFEST, schema);
+  if (manifest.version === 2 && hashOf(withOwnHash(text, manifest.sha256, ZEROS)) !== manifest.sha256)
+    throw damaged(path.join(directory, MANIFEST), 'its SHA-256 is not that of what was written');
+  return manifest;
+}
+
+/**
+ * Which of two manifests is of the later save, for sorting the latest first. Those of older releases are before all others,
+ * and among themselves told apart by the clock.
+ */
+export function compareSaves(a: Manifest, b: Manifest): number {
+  if (a.version === 2 && b.version === 2) return b.save - a.save;
+  return b.version - a.version || Date.parse(b.saved) - Date.parse(a.saved);
+}
+
+const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+/** The hash is the last that the text has. */
+function withOwnHash(text: string, from: string, to: string): string {
+  const at = text.lastIndexOf(from);
+  return text.slice(0, at) + to + text.slice(at + from.length);
+}
 
 /**
  * Compares the sizes of a checkpoint's files with its manifest.

@@ -1,20 +1,18 @@
-import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { formatBytes } from '../report/format';
+import { isLeftover, parseTemporary, temporaryPath } from '../report/temporary_path';
 import { writeText } from './durable_file';
 import { fileError, files, isOfProcess, readError, syncDirectory, systemCode } from './files';
-import { readManifest, verifyFiles, verifySizes, type Manifest } from './manifest';
-import { readTrainerState } from './trainer_state';
+import { compareSaves, readManifest, verifyFiles, verifySizes, type Manifest } from './manifest';
+import { readTrainerState, TRAINER_STATE } from './trainer_state';
 
 /** A folder `checkpoint-<step>` of a run, whole or not. */
-interface Candidate {
+export interface Candidate {
   readonly directory: string;
   readonly step: number;
-  /** When it was written, in milliseconds since 1970; Infinity where only a manifest could tell, so that it is noticed. */
-  readonly saved: number;
   /** Why its manifest can't be read, or the manifest. */
   readonly manifest: Manifest | TesseraeError;
 }
@@ -24,11 +22,11 @@ export const checkpointFolder = (run: string, step: number): string => path.join
 
 /** Whether a folder holds any `checkpoint-<step>`, whole or not. */
 export async function hasCheckpoints(run: string): Promise<boolean> {
-  return (await candidates(run)).length > 0;
+  return (await checkpointsOf(run)).length > 0;
 }
 
 /**
- * The checkpoint of a run that was written last and is whole: each file has the size and the SHA-256 of its manifest.
+ * The checkpoint of a run that was saved last and is whole: each file has the size and the SHA-256 of its manifest.
  * There is no file that points to it, so none can be wrong.
  *
  * @returns its folder, and why later ones were passed over.
@@ -57,7 +55,7 @@ export async function goodCheckpoints(
 ): Promise<{ directories: readonly string[]; damaged: readonly TesseraeError[] }> {
   const directories: string[] = [];
   const damaged: TesseraeError[] = [];
-  for (const { directory, manifest } of await candidates(run)) {
+  for (const { directory, manifest } of await checkpointsOf(run)) {
     if (directories.length === most) break;
     try {
       if (manifest instanceof TesseraeError) throw manifest;
@@ -94,8 +92,8 @@ export interface CheckpointInfo {
 }
 
 /**
- * The checkpoints of a run, those written last first. Sizes of files are compared with the manifest, their contents are not
- * read: `Trainer.resume` and `loadModel` do that.
+ * The checkpoints of a run, those written last first, whatever the clock says. Sizes of files are compared with the manifest;
+ * of their contents only those of the trainer's state are: `Trainer.resume` and `loadModel` do the rest.
  *
  * @param run - the outputDir of a run; one that isn't there has no checkpoints.
  * @throws TesseraeError `ERR_CHECKPOINT` when the folder can't be read.
@@ -107,7 +105,7 @@ export interface CheckpointInfo {
 export async function listCheckpoints(run: string): Promise<CheckpointInfo[]> {
   parseConfig(filePath, run, { at: 'run' });
   const found: CheckpointInfo[] = [];
-  for (const candidate of await candidates(run)) found.push(await infoOf(candidate));
+  for (const candidate of await checkpointsOf(run)) found.push(await infoOf(candidate));
   return found;
 }
 
@@ -119,6 +117,8 @@ async function infoOf({ directory, step, manifest }: Candidate): Promise<Checkpo
     const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
     info = { ...info, saved: new Date(manifest.saved), bytes };
     await verifySizes(directory, manifest);
+    // Its evaluation decides which checkpoints stay.
+    await verifyFiles(directory, manifest, [TRAINER_STATE]);
     const { evaluationLoss } = await readTrainerState(directory);
     return evaluationLoss === undefined ? info : { ...info, evaluationLoss };
   } catch (error) {
@@ -164,7 +164,7 @@ export async function rotateCheckpoints({ run, limit, bestLimit }: Rotation, sav
 
 /** First out of the way in one step, so that a crash can't leave half of it under its name. */
 async function remove(directory: string, saved: string): Promise<void> {
-  const trash = `${directory}.trash-${randomBytes(6).toString('hex')}`;
+  const trash = temporaryPath(directory, 'trash');
   try {
     await files.rename(directory, trash);
     await syncDirectory(path.dirname(directory));
@@ -175,16 +175,18 @@ async function remove(directory: string, saved: string): Promise<void> {
 }
 
 /**
- * Tidies up what a process left that died while it saved: puts a checkpoint back that was moved aside for another that
- * never came, and removes the rest. Not while another process saves there.
+ * Tidies up what was left of saves that did not end: puts a checkpoint back that was moved aside for another that never
+ * came, and removes the rest, but for what another process that lives is at work on. Whoever calls it holds the run's lock.
  *
  * @throws TesseraeError `ERR_CHECKPOINT` when that can't be done.
  */
 export async function removeLeftovers(run: string): Promise<void> {
   const names = await entries(run);
   for (const name of names) {
-    const [, checkpoint, kind] = /^(checkpoint-\d+)\.(tmp|old|trash)-[0-9a-f]{12}$/.exec(name) ?? [];
-    if (checkpoint === undefined) continue;
+    const temporary = parseTemporary(name);
+    if (!temporary || !/^checkpoint-\d+$/.test(temporary.target)) continue;
+    const { target: checkpoint, kind, owner } = temporary;
+    if (owner && owner.pid !== process.pid && !(await isLeftover(temporary))) continue;
     const leftover = path.join(run, name);
     try {
       if (kind === 'old' && !names.includes(checkpoint))
@@ -217,7 +219,7 @@ export async function prepareRunFolder(
   run: string,
   { bytes, count, rotation }: ExpectedCheckpoints,
 ): Promise<string | undefined> {
-  const probe = path.join(run, `checkpoint-0.tmp-${randomBytes(6).toString('hex')}`);
+  const probe = temporaryPath(path.join(run, 'checkpoint-0'), 'tmp');
   let free: number;
   try {
     await files.mkdir(run);
@@ -231,7 +233,7 @@ export async function prepareRunFolder(
   }
   // The newest is whole before an older one is removed.
   const atATime = rotation ? rotation.limit + rotation.bestLimit + 1 : Infinity;
-  const there = (await candidates(run)).length;
+  const there = (await checkpointsOf(run)).length;
   const more = Math.max(1, Math.min(count, atATime - there));
   const space = `the disk of '${run}' has ${formatBytes(free)} free, but`;
   if (free < bytes)
@@ -248,8 +250,8 @@ export async function prepareRunFolder(
   );
 }
 
-/** Those written last first. */
-async function candidates(run: string): Promise<Candidate[]> {
+/** The checkpoints of a run, whole or not, those saved last first. */
+export async function checkpointsOf(run: string): Promise<Candidate[]> {
   const found: Candidate[] = [];
   for (const name of await entries(run)) {
     const step = /^checkpoint-(\d{1,15})$/.exec(name)?.[1];
@@ -259,10 +261,24 @@ async function candidates(run: string): Promise<Candidate[]> {
       if (error instanceof TesseraeError) return error;
       throw error;
     });
-    const saved = manifest instanceof TesseraeError ? Infinity : Date.parse(manifest.saved);
-    found.push({ directory, step: Number(step), saved, manifest });
+    found.push({ directory, step: Number(step), manifest });
   }
-  return found.sort((a, b) => (a.saved === b.saved ? b.step - a.step : b.saved - a.saved));
+  return found.sort((a, b) => compareManifests(a.manifest, b.manifest) || b.step - a.step);
+}
+
+/** One that can't be read may be of the latest save: it comes first, so that it is noticed. */
+function compareManifests(a: Candidate['manifest'], b: Candidate['manifest']): number {
+  if (a instanceof TesseraeError || b instanceof TesseraeError)
+    return Number(b instanceof TesseraeError) - Number(a instanceof TesseraeError);
+  return compareSaves(a, b);
+}
+
+/** The number of the next save into the folder of a run: one above all that its checkpoints have. */
+export async function nextSave(run: string): Promise<number> {
+  const numbers = (await checkpointsOf(run)).map(({ manifest }) =>
+    manifest instanceof TesseraeError || manifest.version === 1 ? 0 : manifest.save,
+  );
+  return numbers.reduce((a, b) => Math.max(a, b), 0) + 1;
 }
 
 /** What is in a folder; nothing when it isn't there. */

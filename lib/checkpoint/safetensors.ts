@@ -1,8 +1,8 @@
 import { constants } from 'node:buffer';
-import { constants as modes } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { messageOf, TesseraeError } from '../errors';
 import { recognise, RECOGNISED_BYTES } from '../files/recognise';
+import { openFile } from '../files/regular_file';
 import { writeDurably, type WrittenFile } from './durable_file';
 import { FLOATS, narrowed, STORED_BYTES, type StoredDtype } from './floats';
 import {
@@ -35,8 +35,7 @@ export interface SafetensorsFile extends SafetensorsHeader {
 export async function readSafetensors(file: string): Promise<SafetensorsFile> {
   let handle: FileHandle;
   try {
-    // Opening a pipe would otherwise wait for a writer.
-    handle = await open(file, modes.O_RDONLY | modes.O_NONBLOCK);
+    handle = await openFile(file);
   } catch (cause) {
     throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${messageOf(cause)}`, {
       details: { file },
@@ -44,9 +43,7 @@ export async function readSafetensors(file: string): Promise<SafetensorsFile> {
     });
   }
   try {
-    const found = await handle.stat();
-    if (!found.isFile()) throw damaged(file, 'it is not a file');
-    const header = await readHeader(handle, found.size, file);
+    const header = await readHeader(handle, (await handle.stat()).size, file);
     return {
       ...header,
       readFloat32: (name) => readFloat32(handle, header, name, file),

@@ -81,7 +81,7 @@ export async function snapshot(checkpoint: UnwrittenCheckpoint): Promise<Unwritt
     for (const [name, contents] of checkpoint.files)
       copies.push([name, typeof contents === 'string' ? contents : await copyOf(contents)]);
   } catch (error) {
-    if (error instanceof RangeError) return undefined; // the allocation failed
+    if (error instanceof TesseraeError && error.code === 'ERR_OUT_OF_MEMORY') return undefined;
     throw error;
   }
   return { ...checkpoint, files: copies };

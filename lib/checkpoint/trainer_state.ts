@@ -6,7 +6,8 @@ export const TRAINER_STATE = 'trainer_state.json';
 const count = z.int().min(0);
 
 const schema = z.strictObject({
-  version: z.literal(1),
+  /** 2 since it has earlyStopping. */
+  version: z.literal([1, 2]),
   /** Version of tesserae that wrote it. */
   library: z.string(),
   /** Optimizer steps of the trainer. */
@@ -35,6 +36,16 @@ const schema = z.strictObject({
   }),
   /** Mean loss of a target in the evaluation at this very step, when there was one. */
   evaluationLoss: z.number().optional(),
+  /** What each early stopping of the trainer has counted, that of its arguments and those of its callbacks by their places. */
+  earlyStopping: z
+    .record(
+      z.string(),
+      z.strictObject({
+        best: z.strictObject({ step: count, loss: z.number() }).optional(),
+        waited: count,
+      }),
+    )
+    .optional(),
   /** Seed of the model, which dropout is drawn by. */
   modelSeed: count,
   /** The training arguments with every default filled in. */

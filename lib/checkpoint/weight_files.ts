@@ -1,8 +1,8 @@
-import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TesseraeError } from '../errors';
 import { parseJsonMaps, type StrictJson } from '../files/json';
 import { whyNotJson } from '../files/recognise_file';
+import { isFile } from '../files/regular_file';
 import { files } from './files';
 import { readSafetensors, type SafetensorsFile } from './safetensors';
 
@@ -100,12 +100,4 @@ function wrongIndex(file: string, what: string): TesseraeError {
   return new TesseraeError('ERR_CHECKPOINT', `'${file}' does not fit its folder: ${what}`, {
     details: { file },
   });
-}
-
-/** Whether a name is a file's, or a link's to one. */
-export async function isFile(name: string): Promise<boolean> {
-  return stat(name).then(
-    (found) => found.isFile(),
-    () => false,
-  );
 }

@@ -1,6 +1,6 @@
 import type { Worker } from 'node:worker_threads';
 import { startWorker } from '../data/start_worker';
-import { TesseraeError } from '../errors';
+import { exhaustedError, TesseraeError } from '../errors';
 import type { UnwrittenCheckpoint } from './checkpoint_writer';
 import type { WriterReply, WriterRequest } from './writer_messages';
 
@@ -51,7 +51,8 @@ function startThread(): Worker {
     const why = cause ? `: ${cause.message}` : '';
     for (const { reject } of underWay.values())
       reject(
-        new TesseraeError('ERR_INTERNAL', `the thread that writes checkpoints stopped${why}`, { cause }),
+        exhaustedError('the thread that writes checkpoints stopped', cause) ??
+          new TesseraeError('ERR_INTERNAL', `the thread that writes checkpoints stopped${why}`, { cause }),
       );
     underWay.clear();
   };

@@ -1,6 +1,6 @@
 /** The thread that writes and hashes checkpoints; `writer_thread.ts` is its other end. */
 import { parentPort } from 'node:worker_threads';
-import { TesseraeError } from '../errors';
+import { exhaustedError, TesseraeError } from '../errors';
 import { writeCheckpoint } from './checkpoint_writer';
 import type { CheckpointMessage, ErrorMessage, WriterReply, WriterRequest } from './writer_messages';
 
@@ -30,8 +30,10 @@ async function write(id: number, { files, ...checkpoint }: CheckpointMessage): P
 }
 
 function failure(error: unknown): ErrorMessage {
-  if (error instanceof TesseraeError) {
-    const { code, message, details } = error;
+  const coded =
+    error instanceof TesseraeError ? error : exhaustedError('a checkpoint was not written', error);
+  if (coded) {
+    const { code, message, details } = coded;
     return { code, message, details };
   }
   return { code: 'ERR_INTERNAL', message: `a checkpoint was not written: ${String(error)}`, details: {} };

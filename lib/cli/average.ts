@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { averageCheckpoints } from '../checkpoint/averaging';
 import { integer, jsonOption, type Done } from './options';
-import { shownPath } from './terminal';
+import { safeText } from '../report/safe_text';
+import { print, printJson, shownPath } from './terminal';
 
 export const averageCommand = (done: Done): Command =>
   new Command('average')
@@ -48,12 +49,13 @@ async function average({ sources, output, last, json }: AverageOptions): Promise
     output,
     last === undefined ? {} : { last },
   );
-  for (const { message } of damaged) process.stderr.write(`${message}: an earlier checkpoint is used\n`);
+  for (const { message } of damaged)
+    print(`${safeText(message)}: an earlier checkpoint is used\n`, process.stderr);
   if (json) {
-    process.stdout.write(`${JSON.stringify({ type: 'average', folder: directory, checkpoints })}\n`);
+    printJson({ type: 'average', folder: directory, checkpoints });
     return 0;
   }
-  for (const checkpoint of checkpoints) process.stdout.write(`averaged  ${shownPath(checkpoint)}\n`);
-  process.stdout.write(`written   ${shownPath(directory)}\n`);
+  for (const checkpoint of checkpoints) print(`averaged  ${shownPath(checkpoint)}\n`);
+  print(`written   ${shownPath(directory)}\n`);
   return 0;
 }

@@ -1,5 +1,6 @@
 import { Argument, Command, type Option } from 'commander';
 import { jsonOption } from './options';
+import { print, printJson } from './terminal';
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
@@ -19,7 +20,8 @@ Examples:
     )
     .action((shell: Shell, { json }: { readonly json?: true }) => {
       const script = completion(shell, root);
-      process.stdout.write(json ? `${JSON.stringify({ type: 'completion', shell, script })}\n` : script);
+      if (json) printJson({ type: 'completion', shell, script });
+      else print(script);
     });
 
 /** `tesserae completion`: a script that completes commands, options and their choices; elsewhere the shell offers files. */

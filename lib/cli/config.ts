@@ -10,6 +10,7 @@ import { describedVocabSize } from '../data/tokens';
 import { TOKEN_DTYPES, type TokenDtype } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
 import { modelSchema, modelSynonyms, resolveModelConfig, type ResolvedModelConfig } from '../models/families';
+import { fp32 } from '../models/device_numbers';
 import { parseConfig, withoutUndefined, type Synonyms } from '../models/validation';
 import { trainingArgumentsSchema, trainingSynonyms, type TrainingArguments } from '../training/arguments';
 import { readJson } from './json_file';
@@ -95,7 +96,7 @@ const dataSchema = z
 const samplingSchema = z
   .strictObject({
     maxNewTokens: z.int().min(0).max(1_000_000).default(200).describe('Tokens to sample; 0: no sample'),
-    temperature: z.number().min(0).max(100).default(0.8).describe('0 takes the most probable token'),
+    temperature: fp32(z.number().min(0).max(100)).default(0.8).describe('0 takes the most probable token'),
     seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
     prompt: z.string().default('\n').describe('Text that the sample continues'),
   })

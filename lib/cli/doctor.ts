@@ -6,10 +6,12 @@ import { Command } from 'commander';
 import { TesseraeError } from '../errors';
 import { system as nativeSystem, type SystemInfo } from '../native';
 import { colorsFor } from '../report/colors';
+import { safeText } from '../report/safe_text';
 import { formatBytes, formatSeconds } from '../report/format';
 import type { Finding } from './finding';
 import { jsonOption, type Done } from './options';
 import type { SelfTestResult } from './self_test';
+import { print, printJson } from './terminal';
 
 export const doctorCommand = (done: Done): Command =>
   new Command('doctor')
@@ -216,10 +218,11 @@ export async function doctor({ json }: { json: boolean }, machine: Machine = thi
   let problems = 0;
   for await (const finding of examine(machine)) {
     if (finding.status === 'problem') problems++;
-    process.stdout.write(json ? `${JSON.stringify(finding)}\n` : lineOf(finding));
+    if (json) printJson(finding);
+    else print(lineOf(finding));
   }
   if (!json)
-    process.stdout.write(
+    print(
       problems === 0 ? '\nAll is well.\n' : `\n${problems} ${problems === 1 ? 'problem' : 'problems'}.\n`,
     );
   return problems === 0 ? 0 : 1;
@@ -232,8 +235,8 @@ function lineOf({ status, subject, text, command }: Finding): string {
     note: yellow('note'.padEnd(8)),
     problem: red('problem'.padEnd(8)),
   };
-  const remedy = command === undefined ? '' : `${' '.repeat(22)}${bold(command)}\n`;
-  return `${mark[status]} ${subject.padEnd(12)} ${text}\n${remedy}`;
+  const remedy = command === undefined ? '' : `${' '.repeat(22)}${bold(safeText(command))}\n`;
+  return `${mark[status]} ${safeText(`${subject.padEnd(12)} ${text}`)}\n${remedy}`;
 }
 
 function thisMachine(): Machine {

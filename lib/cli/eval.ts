@@ -24,7 +24,7 @@ import {
   type ComputeOptions,
   type Done,
 } from './options';
-import { labelled, shownPath } from './terminal';
+import { labelled, print, printJson, shownPath } from './terminal';
 
 interface EvalOptions extends ComputeOptions {
   readonly batchSize: number;
@@ -121,7 +121,7 @@ async function evaluate(name: string, files: readonly string[], options: EvalOpt
       tokens,
       seconds,
     };
-    process.stdout.write(`${JSON.stringify(record)}\n`);
+    printJson(record);
     return 0;
   }
   const lines: [string, string][] = [
@@ -130,7 +130,7 @@ async function evaluate(name: string, files: readonly string[], options: EvalOpt
     ['perplexity', perplexity.toPrecision(5)],
     ...(bitsPerByte === undefined ? [] : [['bits/byte', bitsPerByte.toFixed(4)] as [string, string]]),
   ];
-  process.stdout.write(labelled(lines));
+  print(labelled(lines));
   return 0;
 }
 

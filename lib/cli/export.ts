@@ -6,7 +6,7 @@ import { TesseraeError } from '../errors';
 import { whatIsOwn } from '../models/families';
 import { withoutUndefined } from '../models/validation';
 import { jsonOption, weightsOption, type Done } from './options';
-import { shownPath } from './terminal';
+import { print, printJson, shownPath } from './terminal';
 
 interface ExportOptions {
   readonly dtype: StoredDtype;
@@ -60,10 +60,10 @@ async function exportModel(
       { details: { path: own.split(' ')[0] } },
     );
   await saveModel(model, output, { ...withoutUndefined(saved), dtype });
-  process.stdout.write(
-    json
-      ? `${JSON.stringify({ type: 'export', checkpoint: directory, weights, folder: output, dtype })}\n`
-      : `exported  ${shownPath(directory)}, ${weights} weights\nwritten   ${shownPath(output)}, ${dtype}\n`,
-  );
+  if (json) printJson({ type: 'export', checkpoint: directory, weights, folder: output, dtype });
+  else
+    print(
+      `exported  ${shownPath(directory)}, ${weights} weights\nwritten   ${shownPath(output)}, ${dtype}\n`,
+    );
   return 0;
 }

@@ -5,7 +5,7 @@ import { colorsFor } from '../report/colors';
 import type { Sampler } from '../sampling/sampler';
 import { Interrupt } from './interrupt';
 import { parseSetting, samplingOptions, withDefaults, type SamplingOptions } from './sampling_options';
-import { errorLine } from './terminal';
+import { errorLine, print } from './terminal';
 
 /** Answers one prompt on standard output. */
 export type Answer = (
@@ -57,7 +57,7 @@ async function talk(
   let left = false;
   const { dim } = colorsFor(output);
   const lines = createInterface({ input, output, terminal: true, prompt: dim('> ') });
-  const write = (text: string): void => void output.write(`${text}\n`);
+  const write = (text: string): void => print(`${text}\n`, output);
   const leave = (): void => lines.close();
   lines.on('SIGINT', () => {
     if (!underWay || underWay.signal.aborted) leave();

@@ -1,7 +1,7 @@
-import { createReadStream } from 'node:fs';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 import { JsonError, parseJson } from '../files/json';
 import { recogniseFile } from '../files/recognise_file';
+import { NotAFileError, readTextFile } from '../files/regular_file';
 
 /** Larger files are no configurations. */
 const MOST_BYTES = 4 * 1024 * 1024;
@@ -13,26 +13,17 @@ const MOST_BYTES = 4 * 1024 * 1024;
  * name that is there twice and an integer beyond 2^53.
  */
 export async function readJson(file: string): Promise<unknown> {
-  // Not readFile: a device or a pipe may have no end.
-  const stream = createReadStream(file, { encoding: 'utf8', end: MOST_BYTES });
   let text: string;
   try {
-    text = (await stream.toArray()).join('');
+    text = await readTextFile(file, MOST_BYTES);
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const known: Readonly<Record<string, string>> = {
-      ENOENT: 'there is no such file',
-      EISDIR: 'it is a folder; give the JSON file',
-    };
-    const why = known[code ?? ''] ?? message;
+    const known: Readonly<Record<string, string>> = { ENOENT: 'there is no such file' };
+    const isFolder = cause instanceof NotAFileError && cause.isFolder;
+    const why = isFolder
+      ? 'it is a folder; give the JSON file'
+      : (known[(cause as NodeJS.ErrnoException).code ?? ''] ?? messageOf(cause));
     throw new TesseraeError('ERR_CONFIG', `${file} could not be read: ${why}`, { details: { file }, cause });
   }
-  if (stream.bytesRead > MOST_BYTES)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `${file} is too large for a configuration: it has more than ${MOST_BYTES} bytes`,
-      { details: { file } },
-    );
   try {
     return parseJson(text);
   } catch (cause) {

@@ -3,7 +3,8 @@ import { closeSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { isatty } from 'node:tty';
 import { Command, CommanderError, type OutputConfiguration } from 'commander';
-import { TesseraeError } from '../errors';
+import { exhaustedError, messageOf, TesseraeError } from '../errors';
+import { safeJson, safeText } from '../report/safe_text';
 import { averageCommand } from './average';
 import { completionCommand } from './completion';
 import { doctorCommand } from './doctor';
@@ -14,7 +15,7 @@ import { planCommand } from './plan';
 import { prepareCommand } from './prepare';
 import { sampleCommand } from './sample';
 import { scheduleCommand } from './schedule';
-import { errorLine } from './terminal';
+import { errorLine, print } from './terminal';
 import { trainCommand } from './train';
 
 const FAILED = 1;
@@ -43,7 +44,11 @@ export function program(done: Done, output: OutputConfiguration = {}): Command {
     .version(version)
     .showHelpAfterError('(see --help)')
     .exitOverride()
-    .configureOutput(output)
+    .configureOutput({
+      writeOut: (text) => print(safeText(text)),
+      writeErr: (text) => print(safeText(text), process.stderr),
+      ...output,
+    })
     .addHelpText(
       'after',
       `
@@ -88,25 +93,28 @@ export async function main(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const usage = error instanceof CommanderError;
     // Commander has told of wrong usage itself.
-    if (json || !usage) tell(usage ? usageError(error) : error, json);
+    if (json || !usage) tell(usage ? usageError(error) : coded(error), json);
     return usage ? WRONG_USAGE : FAILED;
   }
 }
 
+const coded = (error: unknown): unknown => exhaustedError('the command could not go on', error) ?? error;
+
 const tell = (error: unknown, json: boolean): void =>
-  void process.stderr.write(`${json ? errorJson(error) : errorLine(error)}\n`);
+  print(`${json ? errorJson(error) : errorLine(error)}\n`, process.stderr);
 
 const usageError = ({ message }: CommanderError): TesseraeError =>
   new TesseraeError('ERR_CONFIG', message.replace(/^error: /, ''));
 
 function errorJson(error: unknown): string {
   const { code, details } = error instanceof TesseraeError ? error : { code: 'ERR_INTERNAL', details: {} };
-  return JSON.stringify({
+  const line = {
     type: 'error',
     code,
-    message: error instanceof Error ? error.message : String(error),
+    message: messageOf(error),
     details,
-  });
+  };
+  return safeJson(JSON.stringify(line));
 }
 
 /**
@@ -130,7 +138,8 @@ function watchOutput(args: readonly string[]): void {
   // The result does not depend on what is shown there.
   process.stderr.on('error', () => undefined);
   process.on('exit', (code) => {
-    if (failed && code === 0) process.exitCode = FAILED;
+    // A model that was trained and saved has not failed.
+    if (failed && !trains && code === 0) process.exitCode = FAILED;
   });
 }
 

@@ -4,6 +4,7 @@ import { planText } from '../report/plan_table';
 import { planStep, stepArguments } from '../training/planning';
 import { readRunConfig } from './config';
 import { bytes, integer, jsonOption, precisionOption, type Done } from './options';
+import { print, printJson } from './terminal';
 
 interface PlanOptions {
   chip?: string;
@@ -43,6 +44,7 @@ async function plan(file: string, options: PlanOptions): Promise<number> {
   const { model, training } = await readRunConfig(file);
   const args = stepArguments({ ...training, ...(batchSize === undefined ? {} : { batchSize }) }, 'training');
   const result = planStep(model, args, request);
-  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : planText(result, { all }));
+  if (json) printJson(result, 2);
+  else print(planText(result, { all }));
   return 0;
 }

@@ -15,20 +15,30 @@ import { AmountProgress, bytesText } from '../report/amount_progress';
 import { formatCount, formatDuration, formatSeconds } from '../report/format';
 import { Interrupt } from './interrupt';
 import { fraction, integer, jsonOption, type Done } from './options';
-import { labelled, shownPath } from './terminal';
+import { labelled, print, printJson, shownPath } from './terminal';
 
 export const prepareCommand = (done: Done): Command =>
   new Command('prepare')
     .summary('turn texts into token files')
     .description(
-      'Tokenises text files (.txt, .text, .md), JSON lines (.jsonl, .ndjson; a document a line) and folders of them into ' +
-        "a folder with train.bin and val.bin, which a configuration's data.tokens names. The tokenizer's end-of-text token, " +
-        'where it has one, follows each document. The folder is there as a whole or not at all; it is replaced only by ' +
+      'Tokenises text files (.txt, .text, .md), JSON lines (.jsonl, .ndjson; a document a line), folders of them, and JSON ' +
+        "files (.json: an array of objects, or JSON lines) into a folder with train.bin and val.bin, which a configuration's " +
+        "data.tokens names. The tokenizer's end-of-text token, where it has one, follows each document. The " +
+        'folder is there as a whole or not at all; it is replaced only by ' +
         'what is made of the same inputs.',
     )
     .argument('<inputs...>', 'text files, files of JSON lines, and folders')
     .requiredOption('--output <folder>', 'the folder to make')
-    .option('--tokenizer <byte or file>', 'byte, or a tokenizer.json', 'byte')
+    .option(
+      '--tokenizer <byte or file>',
+      'byte, a tokenizer.json, a vocab.json with its merges.txt, or a folder with either',
+      'byte',
+    )
+    .option(
+      '--end-of-text <token>',
+      'text or id of the token that follows each document (default: what the files of the tokenizer name)',
+    )
+    .option('--start-token <token>', 'text or id of the token that a text begins with when it is sampled')
     .addOption(
       new Option('--format <layout>', "nanoGPT's layout, ids alone, or llm.c's, with a header")
         .choices(TOKEN_FORMATS)
@@ -55,14 +65,26 @@ Examples:
   $ tesserae prepare book.txt --output data/book
   $ tesserae prepare corpus/ more.jsonl --output data/corpus --tokenizer gpt2/tokenizer.json`,
     )
-    .action(async (inputs: string[], { json, ...options }: Omit<PrepareCommand, 'json'> & { json?: true }) =>
-      done(await prepare(inputs, { ...options, json: json ?? false })),
+    .action(async (inputs: string[], { json, endOfText: endOfTextToken, ...options }: PrepareFlags) =>
+      done(await prepare(inputs, { ...options, endOfTextToken, json: json ?? false })),
     );
+
+type PrepareFlags = Omit<PrepareCommand, 'json' | 'endOfTextToken'> & {
+  readonly json?: true;
+  readonly endOfText?: string;
+};
 
 /** What the command line says. */
 export interface PrepareCommand extends Pick<
   PrepareOptions,
-  'tokenizer' | 'format' | 'dtype' | 'validationFraction' | 'textKey' | 'workers'
+  | 'tokenizer'
+  | 'endOfTextToken'
+  | 'startToken'
+  | 'format'
+  | 'dtype'
+  | 'validationFraction'
+  | 'textKey'
+  | 'workers'
 > {
   readonly output: string;
   readonly json: boolean;
@@ -95,6 +117,7 @@ export async function prepare(inputs: readonly string[], command: PrepareCommand
   } finally {
     progress.stop();
   }
+  if (made) tellOfSeparator(made);
   if (made) tell(made, folder, { json, seconds: (performance.now() - started) / 1000 });
   return 0;
 }
@@ -127,13 +150,24 @@ function asData(error: unknown): unknown {
   return new TesseraeError('ERR_DATA', error.message, { details: { ...error.details }, cause: error });
 }
 
+/** Documents that nothing separates teach a model to go on from one to the next. */
+function tellOfSeparator({ train, validation }: PreparedTokens): void {
+  const areJoined = [train, validation].some((part) => (part?.documents ?? 0) > 1);
+  if (!areJoined || train.endOfTextToken !== undefined) return;
+  const remedy =
+    train.tokenizer?.name === 'byte'
+      ? 'bytes have none; give a tokenizer.json for one'
+      : 'the tokenizer names no end-of-text token; name one with --end-of-text';
+  print(`documents follow one another without a token between them: ${remedy}\n`, process.stderr);
+}
+
 function tell(
   { train, validation }: PreparedTokens,
   folder: string,
   { json, seconds }: { readonly json: boolean; readonly seconds: number },
 ): void {
   if (json) {
-    process.stdout.write(`${JSON.stringify({ type: 'prepare', folder, seconds, train, validation })}\n`);
+    printJson({ type: 'prepare', folder, seconds, train, validation });
     return;
   }
   const counts = ({ tokens, documents }: TokenDescription): string =>
@@ -152,5 +186,5 @@ function tell(
       `${dtype}, ${format} layout, ${tokenizer?.name ?? 'unknown'} tokenizer, vocabulary of ${vocabSize}`,
     ],
   ];
-  process.stdout.write(labelled(lines));
+  print(labelled(lines));
 }

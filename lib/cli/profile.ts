@@ -1,9 +1,9 @@
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
 import { devices, plan as planGraph } from '../native';
+import { writeTextFile } from '../files/regular_file';
 import { makeFolder } from '../report/make_folder';
 import type { Plan } from '../report/plan_table';
 import { makeProfile, type OperationTiming, type Profile } from '../report/profile';
@@ -14,7 +14,7 @@ import { BatchQueue } from '../training/batch_queue';
 import { packAlike } from '../training/optimization';
 import { planSettings } from '../training/planning';
 import { Trainer } from '../training/trainer';
-import { shownPath } from './terminal';
+import { print, printJson, shownPath } from './terminal';
 
 const WARM_UP_STEPS = 5;
 /** What is measured ends after so many steps, or with the first report after so many seconds. */
@@ -36,12 +36,9 @@ export async function profile(
   await makeFolder(outputDir);
   const picture = path.join(outputDir, 'profile.svg');
   const title = `${path.basename(outputDir)}: a training step on ${measured.device}, ${measured.precision}`;
-  await writeFile(picture, profileSvg(measured, { title }));
-  process.stdout.write(
-    run.json
-      ? `${JSON.stringify(measured, null, 2)}\n`
-      : `\n${profileText(measured)}\npicture                ${shownPath(picture)}\n`,
-  );
+  await writeTextFile(picture, profileSvg(measured, { title }));
+  if (run.json) printJson(measured, 2);
+  else print(`\n${profileText(measured)}\npicture                ${shownPath(picture)}\n`);
 }
 
 /**

@@ -16,7 +16,7 @@ import {
   type Done,
 } from './options';
 import { samplingOptions, withDefaults, type SamplingOptions } from './sampling_options';
-import { safeFor } from './terminal';
+import { printJson, printText } from './terminal';
 
 interface SampleOptions extends SamplingOptions, ComputeOptions {
   readonly prompt?: string;
@@ -84,7 +84,7 @@ async function sample(folder: string, options: SampleOptions): Promise<number> {
 /** As text, as it comes; several texts with a line between them. */
 const writeText: Answer = async (sampler, prompt, { signal, ...options }) => {
   const given = { ...withDefaults(options), signal };
-  const write = (text: string): void => void process.stdout.write(safeFor(process.stdout, text));
+  const write = printText;
   if ((given.numBeams ?? 1) > 1 || (given.numReturnSequences ?? 1) > 1) {
     const texts = await sampler.generate([prompt], given);
     write(texts.map(({ text }) => `${prompt}${text}\n`).join('---------------\n'));
@@ -100,7 +100,7 @@ const writeText: Answer = async (sampler, prompt, { signal, ...options }) => {
 
 const writeJson: Answer = async (sampler, prompt, { signal, ...options }) => {
   const texts = await sampler.generate([prompt], { ...withDefaults(options), signal });
-  for (const one of texts) process.stdout.write(`${JSON.stringify(record(prompt, one))}\n`);
+  for (const one of texts) printJson(record(prompt, one));
 };
 
 const record = (

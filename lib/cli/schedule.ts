@@ -1,12 +1,12 @@
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Command } from 'commander';
 import { messageOf, TesseraeError } from '../errors';
+import { writeTextFile } from '../files/regular_file';
 import { scheduleSvg, scheduleText } from '../report/schedule_plot';
 import { scheduleOf } from '../training/arguments';
 import { readRunConfig } from './config';
 import { jsonOption, type Done } from './options';
-import { shownPath } from './terminal';
+import { print, printJson, shownPath } from './terminal';
 
 interface ScheduleOptions {
   svg?: string;
@@ -43,7 +43,7 @@ async function schedule(file: string, { svg, json }: ScheduleOptions): Promise<n
   const planned = scheduleOf(training);
   if (svg !== undefined) {
     const name = path.basename(file).replace(/\.json$/, '');
-    await writeFile(svg, scheduleSvg(planned, { title: `${name}: learning rate` })).catch(
+    await writeTextFile(svg, scheduleSvg(planned, { title: `${name}: learning rate` })).catch(
       (cause: unknown) => {
         throw new TesseraeError('ERR_CONFIG', `the picture can't be written: ${messageOf(cause)}`, {
           details: { path: svg },
@@ -54,10 +54,10 @@ async function schedule(file: string, { svg, json }: ScheduleOptions): Promise<n
   }
   if (json) {
     const { phases, rates } = planned;
-    process.stdout.write(`${JSON.stringify({ type: 'schedule', phases, rates: Array.from(rates) })}\n`);
+    printJson({ type: 'schedule', phases, rates: Array.from(rates) });
     return 0;
   }
-  process.stdout.write(`${scheduleText(planned)}\n`);
-  if (svg !== undefined) process.stdout.write(`\npicture  ${shownPath(svg)}\n`);
+  print(`${scheduleText(planned)}\n`);
+  if (svg !== undefined) print(`\npicture  ${shownPath(svg)}\n`);
   return 0;
 }

@@ -2,9 +2,11 @@
  * Trains a tiny model on a device and prints what came of it as one JSON line. `tesserae doctor` runs it in a process of
  * its own: whatever a broken driver does to that one, the doctor can still tell.
  */
+import { messageOf } from '../errors';
 import { Model } from '../models/model';
 import type { Device } from '../models/device';
 import { Trainer } from '../training/trainer';
+import { print, printJson } from './terminal';
 
 /** What a self-test prints when it comes to its end. */
 export interface SelfTestResult {
@@ -51,9 +53,9 @@ async function selfTest(device: Device): Promise<SelfTestResult> {
 
 if (require.main === module) {
   selfTest((process.argv[2] ?? 'cpu') as Device).then(
-    (result) => process.stdout.write(`${JSON.stringify(result)}\n`),
+    (result) => printJson(result),
     (error: unknown) => {
-      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+      print(`${messageOf(error)}\n`, process.stderr);
       process.exitCode = 1;
     },
   );

@@ -2,11 +2,14 @@ import path from 'node:path';
 import { Command, Option } from 'commander';
 import { isCheckpoint, loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
+import { lockRun } from '../checkpoint/run_lock';
 import type { TokenData } from '../data/worker_dataset';
 import { TesseraeError } from '../errors';
 import { Model, type ModelOptions } from '../models/model';
 import { colorsFor } from '../report/colors';
+import { safeText } from '../report/safe_text';
 import { formatCount, formatDuration } from '../report/format';
+import { makeFolder } from '../report/make_folder';
 import { RunReport } from '../report/run_report';
 import { Sampler } from '../sampling/sampler';
 import type { TrainResult } from '../training/events';
@@ -28,8 +31,7 @@ import {
   type Done,
 } from './options';
 import { profile } from './profile';
-import { lockRun } from './run_lock';
-import { labelled, safeFor, shownPath } from './terminal';
+import { errorLine, labelled, print, printJson, printText, shownPath } from './terminal';
 
 interface TrainOptions extends ComputeOptions {
   maxSteps?: number;
@@ -109,7 +111,7 @@ async function train(file: string, command: TrainCommand): Promise<number> {
   await using data = await openData(run.data, run.model, run.initFrom);
   using model = await modelOf(run, data, { ...command.where, seed: run.training.seed ?? 0 });
   if (command.profile) {
-    if (!command.json) process.stderr.write(`${describe(model, data)}\n`);
+    if (!command.json) print(`${describe(model, data)}\n`, process.stderr);
     await profile(model, data.train, { training: run.training, json: command.json });
     return 0;
   }
@@ -126,7 +128,12 @@ async function train(file: string, command: TrainCommand): Promise<number> {
         '--output-dir',
       { details: { path: 'training.outputDir' } },
     );
-  using _lock = await lockRun(directory);
+  await makeFolder(directory).catch(() => undefined); // RunReport tells why it can't
+  // The trainer's own: its report is written to the same folder.
+  using _lock = await lockRun(directory, trainer, {
+    shown: shownPath(directory),
+    setting: 'training.outputDir',
+  });
   await removeLeftovers(directory); // a checkpoint may be among them, moved aside when a crash came
   const resumed = (await hasCheckpoints(directory)) ? await trainer.resume() : undefined;
   const report = await RunReport.create({
@@ -147,20 +154,26 @@ async function train(file: string, command: TrainCommand): Promise<number> {
   try {
     for await (const event of trainer) {
       report.add(event);
-      if (command.json) process.stdout.write(`${JSON.stringify(event)}\n`);
+      if (command.json) printJson(event);
       if (event.type === 'end') result = event;
     }
   } finally {
     await report.close();
   }
   if (!command.json) {
-    process.stdout.write(`\n${report.lossCurve()}\n\n${summary(result, report, resumed)}`);
-    if (run.training.earlyStopping && result?.reason === 'stopped' && !interrupt.requested)
-      process.stdout.write(labelled([['stopped', 'early: the validation loss no longer fell']]));
+    print(
+      `\n${report.lossCurve()}\n\n${summary(result, report, { resumed, interrupted: interrupt.requested })}`,
+    );
+    const isStopped = result?.reason === 'stopped' && resumed?.step !== result.step;
+    if (run.training.earlyStopping && isStopped && !interrupt.requested)
+      print(labelled([['stopped', 'early: the validation loss no longer fell']]));
     const { tokenizer } = data;
-    // Without the tokenizer of the model's vocabulary there is no text to show.
-    if (!interrupt.requested && tokenizer?.vocabSize === model.config.vocabSize)
-      await showSample(new Sampler(model, tokenizer), run.sampling, interrupt);
+    // Without a tokenizer there is no text to show. A model may have more rows than the tokenizer has tokens.
+    if (!interrupt.requested && tokenizer && tokenizer.vocabSize <= model.config.vocabSize)
+      await showSample(new Sampler(model, tokenizer), run.sampling, interrupt).catch((error: unknown) =>
+        // The model is trained and saved all the same.
+        print(`${errorLine(error)}\n`, process.stderr),
+      );
   }
   return interrupt.exitCode;
 }
@@ -190,14 +203,14 @@ function tellResumed(
 ): void {
   const { red } = colorsFor(process.stderr);
   const notes = [
-    ...damaged.map(({ message }) => `${red('damaged')} ${message}: an earlier checkpoint is used`),
+    ...damaged.map(({ message }) => `${red('damaged')} ${safeText(message)}: an earlier checkpoint is used`),
     ...(differences.length > 0
       ? [`not bit by bit what one run would give, because ${differences.join(', ')}`]
       : []),
   ];
-  for (const note of notes) process.stderr.write(`${note}\n`);
+  for (const note of notes) print(`${note}\n`, process.stderr);
   report.log(`resumed · step ${step} of ${shownPath(path)}`);
-  if (json) process.stdout.write(`${JSON.stringify({ type: 'resume', step, path })}\n`);
+  if (json) printJson({ type: 'resume', step, path });
 }
 
 function describe(model: Model, { sizes, tokenizer, validation }: TokenData): string {
@@ -217,16 +230,23 @@ function describe(model: Model, { sizes, tokenizer, validation }: TokenData): st
 function summary(
   result: TrainResult | undefined,
   report: RunReport,
-  resumed: ResumeResult | undefined,
+  { resumed, interrupted }: { readonly resumed: ResumeResult | undefined; readonly interrupted: boolean },
 ): string {
   const lines: [string, string][] = [];
-  if (result && resumed?.step === result.step && result.reason === 'maxSteps') {
-    const checkpoint = shownPath(resumed.path);
+  if (result && resumed?.step === result.step && !interrupted) {
+    const isWhole = result.reason === 'maxSteps';
     lines.push(
-      ['complete', `all ${result.step} steps were done before`],
+      [
+        isWhole ? 'complete' : 'stopped',
+        isWhole
+          ? `all ${result.step} steps were done before`
+          : `early, at step ${result.step}, as before: the validation loss no longer fell`,
+      ],
       [
         'to do more',
-        `a configuration with "initFrom": "${checkpoint}" trains its model on, in another outputDir`,
+        isWhole
+          ? 'raise maxSteps (--max-steps): the run goes on from here'
+          : 'raise earlyStopping.patience, or leave earlyStopping out: the run goes on from here',
       ],
     );
   } else if (result) {
@@ -242,10 +262,11 @@ function summary(
 async function showSample(sampler: Sampler, config: SamplingConfig, interrupt: Interrupt): Promise<void> {
   if (config.maxNewTokens === 0) return;
   const { prompt, ...options } = config;
-  process.stdout.write(`${colorsFor(process.stdout).dim('sample')}\n${prompt}`);
+  print(`${colorsFor(process.stdout).dim('sample')}\n`);
+  printText(prompt);
   for await (const { text } of sampler.stream(prompt, options)) {
     if (interrupt.requested) break;
-    process.stdout.write(safeFor(process.stdout, text));
+    printText(text);
   }
-  process.stdout.write('\n');
+  print('\n');
 }

@@ -19,7 +19,7 @@ export class ByteTokenizer implements Tokenizer {
   /** The bytes of the text, 0 to 255; a lone surrogate becomes those of U+FFFD. */
   encode(text: string): Int32Array {
     requireText(text);
-    return Int32Array.from(Buffer.from(text, 'utf8'));
+    return new Int32Array(Buffer.from(text, 'utf8'));
   }
 
   /**

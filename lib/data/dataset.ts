@@ -70,7 +70,10 @@ export interface Dataset {
   readonly order?: string;
   /** Whether targets are the next tokens, which only a causal model may be trained on: others see the answers. */
   readonly predictsNext?: boolean;
-  /** Rows to learn from. They depend on the request alone, so that a run can be repeated. */
+  /**
+   * Rows to learn from. They depend on the request alone, so that a run can be repeated. Batches are drawn ahead: each has
+   * arrays of its own, which you don't write to afterwards.
+   */
   batch(request: BatchRequest): Promise<DatasetBatch>;
   /**
    * Rows to evaluate on, the same at every call.

@@ -1,10 +1,14 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
-import { Tokenizer as Untyped } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
+import { recogniseFile } from '../files/recognise_file';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
+import { readTextFile } from '../files/regular_file';
+import { contentsOf, unusable, type Contents } from './json_tokenizer/contents';
+import { Encoder } from './json_tokenizer/encoder';
+import { libraryTokenizer, type LibraryTokenizer } from './json_tokenizer/library';
+import { textDecoder } from './json_tokenizer/text_decoder';
 import { knownTokens } from './known_tokens';
 import { tokenRoles } from './token_roles';
 import {
@@ -17,50 +21,11 @@ import {
 } from './tokenizer';
 import { readSide } from './tokenizer_folder';
 
-/** What is used of the package: its typings name files without their endings, so that Node's resolution finds none. */
-interface HuggingFace {
-  encode(text: string, options: { add_special_tokens: boolean }): { ids: readonly (number | undefined)[] };
-  decode(ids: readonly number[], options: { skip_special_tokens: boolean }): string;
-  /** BPE's has a cache of the words that it merged. */
-  readonly model: { cache?: unknown };
-}
-const HuggingFace = Untyped as unknown as new (json: object, config: object) => HuggingFace;
-
 /** The name that checkpoints and token files call it by: that of the file beside them. */
 export const TOKENIZER_JSON = 'tokenizer.json';
 
 /** Larger files are no tokenizers: the largest in use have 33 MB. */
 const MOST_BYTES = 2 ** 28;
-/** More tokens than any tokenizer in use has, so that a lying id does not become memory. */
-const MOST_TOKENS = 2 ** 24;
-/** A character has at most four bytes, so what eight tokens leave unfinished is not one. */
-const MOST_HELD = 8;
-
-/** Words of which the merges are kept. */
-const MOST_CACHED = 2 ** 16;
-
-const id = z
-  .int()
-  .min(0)
-  .max(MOST_TOKENS - 1);
-const component = z.looseObject({ type: z.string() }).nullish();
-
-const schema = z.looseObject({
-  added_tokens: z
-    .array(z.looseObject({ id, content: z.string().min(1).max(1000), special: z.boolean().default(false) }))
-    .default([]),
-  normalizer: component,
-  pre_tokenizer: component,
-  decoder: component,
-  model: z.looseObject({
-    type: z.enum(['BPE', 'WordPiece', 'Unigram']).optional(),
-    vocab: z.unknown(),
-    merges: z.unknown().optional(),
-    unk_token: z.string().nullish(),
-  }),
-});
-
-type Contents = z.output<typeof schema>;
 
 /** Tokens of a prompt that decide about the text of what continues it. */
 const MOST_CONTEXT = 16;
@@ -74,12 +39,13 @@ export interface JsonTokenizerOptions {
 }
 
 /**
- * The tokenizer that a Hugging Face `tokenizer.json` describes: byte-level and other BPE, WordPiece, Unigram. It adds no
- * special tokens of its own accord; those that stand in a text are taken for what they are.
+ * The tokenizer that a Hugging Face `tokenizer.json` describes: byte-level and other BPE, WordPiece, Unigram, WordLevel.
+ * Hugging Face's own library encodes, so the ids are those of transformers. It adds no special tokens of its own accord;
+ * those that stand in a text are taken for what they are. Truncation, padding and dropout in the file have no effect.
  *
  * @example
  * const tokenizer = await JsonTokenizer.fromFile('gpt2/tokenizer.json');
- * tokenizer.encode('Hello'); // Int32Array [15496]
+ * await tokenizer.encode('Hello'); // Int32Array [15496]
  */
 export class JsonTokenizer implements Tokenizer {
   readonly name = TOKENIZER_JSON;
@@ -93,18 +59,20 @@ export class JsonTokenizer implements Tokenizer {
   readonly specialTokens: ReadonlyMap<string, number>;
   /** Of the file's text, in hexadecimal. */
   readonly sha256: string;
-  private readonly tokenizer: HuggingFace;
+  private readonly textTokens: ReturnType<LibraryTokenizer['getDecoder']>;
   /** Token of each id; an id in between that has none is undefined. */
   private readonly tokens: readonly (string | undefined)[];
   /** Bytes of each id, for a vocabulary of bytes. */
   private readonly bytes: readonly (Uint8Array | undefined)[] | undefined;
 
   /**
-   * Takes the text of a tokenizer.json; `fromFile` reads one.
+   * Takes the text of a tokenizer.json; `fromFile` reads one. A large vocabulary takes up to a second.
    *
    * @param json - the text of a tokenizer.json.
    * @param file - how errors call it.
-   * @throws TesseraeError `ERR_DATA` for a text that is no such description, or has parts that are not supported.
+   * @param options - what the file does not say.
+   * @throws TesseraeError `ERR_DATA` for a text that is no such description, or has parts that are not supported or could
+   * hang the process; `ERR_NATIVE_LOAD` where Hugging Face's library has no build for this machine.
    */
   constructor(
     readonly json: string,
@@ -112,30 +80,14 @@ export class JsonTokenizer implements Tokenizer {
     { roles, files }: JsonTokenizerOptions = {},
   ) {
     parseConfig(z.string(), json, { at: 'json' });
-    const contents = parse(json, file);
-    const vocabulary = vocabularyOf(contents, file);
-    checkMerges(contents, vocabulary, file);
-    checkLengths(contents.pre_tokenizer, file);
-    try {
-      // Spaces stay as they are, and nothing is added around a text: the post-processor has nothing to do.
-      this.tokenizer = new HuggingFace(
-        { normalizer: null, pre_tokenizer: null, decoder: null, ...contents, post_processor: null },
-        { clean_up_tokenization_spaces: false },
-      );
-    } catch (cause) {
-      throw unusable(file, messageOf(cause), cause);
-    }
-    if (this.tokenizer.model.cache !== undefined) this.tokenizer.model.cache = new WordCache();
-    const tokens: (string | undefined)[] = [];
-    for (const [token, number] of vocabulary) tokens[number] = token;
-    this.tokens = Array.from(tokens);
+    const contents = contentsOf(json, file);
+    const library = loaded(contents, file);
+    this.textTokens = library.getDecoder();
+    const { tokens, specialTokens } = contents;
+    this.tokens = tokens;
     this.vocabSize = tokens.length;
-    this.bytes = isByteLevel(contents) ? this.bytesOfTokens(contents) : undefined;
-    this.specialTokens = new Map(
-      contents.added_tokens
-        .filter(({ special }) => special)
-        .map(({ content, id: number }) => [content, number]),
-    );
+    this.specialTokens = specialTokens;
+    this.bytes = contents.decoder?.type === 'ByteLevel' ? bytesOfTokens(contents) : undefined;
     const { startToken, endOfTextToken, padToken, unknownToken } =
       roles ?? tokenRoles(knownTokens(json)).roles;
     if (startToken !== undefined) this.startToken = startToken;
@@ -144,6 +96,7 @@ export class JsonTokenizer implements Tokenizer {
     if (unknownToken !== undefined) this.unknownToken = unknownToken;
     if (files) this.files = files;
     this.sha256 = createHash('sha256').update(json).digest('hex');
+    ENCODERS.set(this, new Encoder(library, contents));
   }
 
   /**
@@ -156,48 +109,30 @@ export class JsonTokenizer implements Tokenizer {
     parseConfig(filePath, file, { at: 'file' });
     let text: string;
     try {
-      const handle = await open(file, 'r');
-      try {
-        const { size } = await handle.stat();
-        if (size > MOST_BYTES) throw unusable(file, `it has ${size} bytes, more than ${MOST_BYTES}`);
-        text = await handle.readFile('utf8');
-      } finally {
-        await handle.close();
-      }
+      text = await readTextFile(file, MOST_BYTES);
     } catch (cause) {
-      if (cause instanceof TesseraeError) throw cause;
       const { code } = cause as NodeJS.ErrnoException;
       throw unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause);
     }
     const side = options.roles === undefined ? await readSide(text, file) : {};
-    return new JsonTokenizer(text, file, { ...side, ...options });
+    try {
+      return new JsonTokenizer(text, file, { ...side, ...options });
+    } catch (error) {
+      const what = await recogniseFile(file, 'JSON');
+      throw what === undefined ? error : unusable(file, `it is ${what}`, error);
+    }
   }
 
   /**
-   * Token ids of a text, without special tokens at its ends.
+   * Token ids of a text, without special tokens at its ends. A text of any length has the tokens that it has as a whole.
    *
-   * @throws TesseraeError `ERR_DATA` for a character that the vocabulary has no token for.
+   * @throws TesseraeError `ERR_DATA` for a character that the vocabulary has no token for, with its `offset`, `line` and
+   * `column` in `details`, and for a text of millions of characters without a place to cut it.
    */
   async encode(text: string): Promise<Int32Array> {
     requireText(text);
-    if (text === '') return new Int32Array();
-    let ids: readonly (number | undefined)[];
-    try {
-      ({ ids } = this.tokenizer.encode(text, { add_special_tokens: false }));
-    } catch (cause) {
-      throw new TesseraeError('ERR_DATA', `the tokenizer failed on a text: ${messageOf(cause)}`, { cause });
-    }
-    const encoded = new Int32Array(ids.length);
-    for (const [index, number] of ids.entries()) {
-      if (number === undefined || !(number >= 0 && number < this.vocabSize))
-        throw new TesseraeError(
-          'ERR_DATA',
-          `a text has characters that the vocabulary of ${this.vocabSize} tokens has none for, and there is no unknown ` +
-            'token: use a tokenizer that was trained on such text, or a byte-level one',
-        );
-      encoded[index] = number;
-    }
-    return encoded;
+    const [ids] = text === '' ? [] : await encoderOf(this).encode([{ text }]);
+    return ids ?? new Int32Array();
   }
 
   decode(ids: ArrayLike<number>): string {
@@ -210,15 +145,21 @@ export class JsonTokenizer implements Tokenizer {
     return this.textOf(Array.from(ids, (one) => this.checked(one)));
   }
 
-  /** A decoder of one sequence, token by token; byte-level tokens give a character once its last byte is there. */
+  /** Byte-level tokens give a character once its last byte is there. */
   decoder(prompt: ArrayLike<number> = []): TokenDecoder {
     requireIds(prompt);
+    const context: number[] = [];
+    for (let i = Math.max(0, prompt.length - MOST_CONTEXT); i < prompt.length; i++)
+      context.push(this.checked(prompt[i] ?? NaN));
     const { bytes } = this;
-    const context = Array.from(
-      { length: Math.min(prompt.length, MOST_CONTEXT) },
-      (_, i) => prompt[prompt.length - Math.min(prompt.length, MOST_CONTEXT) + i] ?? NaN,
-    );
-    if (!bytes) return this.textDecoder(context);
+    if (!bytes) {
+      const decoder = textDecoder(
+        (ids) => this.textOf(ids),
+        (one) => this.tokens[one],
+        context,
+      );
+      return { push: (one) => decoder.push(this.checked(one)), end: () => decoder.end() };
+    }
     const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
     const push = (one: number): string =>
       utf8.decode(bytes[this.checked(one)] ?? UNASSIGNED, { stream: true });
@@ -226,44 +167,10 @@ export class JsonTokenizer implements Tokenizer {
     return { push, end: () => utf8.decode() };
   }
 
-  /**
-   * For vocabularies of text, where the text of a token depends on those around it: what a token adds is the difference
-   * between the texts with and without it, after some tokens of context.
-   */
-  private textDecoder(prompt: readonly number[]): TokenDecoder {
-    let [context, held]: (readonly number[])[] = [prompt.map((one) => this.checked(one)), []];
-    const added = (): string => {
-      const before = this.textOf(context ?? []);
-      const after = this.textOf([...(context ?? []), ...(held ?? [])]);
-      return after.slice(before.length);
-    };
-    const release = (text: string): string => {
-      [context, held] = [held, []];
-      return text;
-    };
-    return {
-      push: (one) => {
-        held = [...(held ?? []), this.checked(one)];
-        const text = added();
-        return text.endsWith('\uFFFD') && (held?.length ?? 0) < MOST_HELD ? '' : release(text);
-      },
-      end: () => (held?.length === 0 ? '' : release(added())),
-    };
-  }
-
   private textOf(ids: readonly number[]): string {
-    const known = ids.filter((one) => this.tokens[one] !== undefined);
-    return known.length === 0 ? '' : this.tokenizer.decode(known, { skip_special_tokens: false });
-  }
-
-  private bytesOfTokens({ added_tokens }: Contents): (Uint8Array | undefined)[] {
-    const added = new Set(added_tokens.map(({ content }) => content));
-    return this.tokens.map((token) => {
-      if (token === undefined) return undefined;
-      const letters = Array.from(token, (letter) => BYTE_OF_LETTER.get(letter));
-      const whole = letters.every((byte) => byte !== undefined);
-      return whole && !added.has(token) ? Uint8Array.from(letters) : Buffer.from(token, 'utf8');
-    });
+    const tokens = ids.map((one) => this.tokens[one]).filter((token) => token !== undefined);
+    if (tokens.length === 0) return '';
+    return this.textTokens ? this.textTokens.decode(tokens) : tokens.join(' ');
   }
 
   private checked(one: number): number {
@@ -276,25 +183,45 @@ export class JsonTokenizer implements Tokenizer {
   }
 }
 
-/**
- * Takes the place of the package's cache, which moves each word that it finds to its end to know the least used: that takes
- * a third of the time of a text.
- */
-class WordCache {
-  private readonly words = new Map<string, string[]>();
+const ENCODERS = new WeakMap<JsonTokenizer, Encoder>();
 
-  get(word: string): string[] | undefined {
-    return this.words.get(word);
-  }
+/** What encodes many texts at once, and parts of texts. */
+export function encoderOf(tokenizer: JsonTokenizer): Encoder {
+  const encoder = ENCODERS.get(tokenizer);
+  if (!encoder) throw new TesseraeError('ERR_INTERNAL', 'a tokenizer has no encoder');
+  return encoder;
+}
 
-  put(word: string, tokens: string[]): void {
-    if (this.words.size >= MOST_CACHED) this.words.clear();
-    this.words.set(word, tokens);
+function loaded(contents: Contents, file: string): LibraryTokenizer {
+  let library: LibraryTokenizer;
+  try {
+    library = libraryTokenizer(contents.libraryJson);
+  } catch (cause) {
+    throw cause instanceof TesseraeError ? cause : unusable(file, messageOf(cause), cause);
   }
+  for (const content of contents.added) {
+    const given = library.tokenToId(content) ?? -1;
+    if ((contents.shifted.get(given) ?? given) !== contents.vocabulary.get(content))
+      throw unusable(
+        file,
+        `the library gives the added token ${JSON.stringify(content)} another id, ${given}`,
+      );
+  }
+  return library;
 }
 
 /** U+FFFD, for an id in the vocabulary's range that has no token. */
 const UNASSIGNED = Buffer.from('\uFFFD', 'utf8');
+
+/** Added tokens stand for their text, all others for the bytes of their letters. */
+function bytesOfTokens({ tokens, added }: Contents): (Uint8Array | undefined)[] {
+  return tokens.map((token) => {
+    if (token === undefined) return undefined;
+    const letters = Array.from(token, (letter) => BYTE_OF_LETTER.get(letter));
+    const whole = letters.every((byte) => byte !== undefined);
+    return whole && !added.has(token) ? Uint8Array.from(letters) : Buffer.from(token, 'utf8');
+  });
+}
 
 /**
  * GPT-2's letters for bytes (`bytes_to_unicode` in its encoder.py): printable Latin-1 stands for itself, the other bytes
@@ -309,106 +236,3 @@ const BYTE_OF_LETTER: ReadonlyMap<string, number> = (() => {
     letters.set(String.fromCharCode(printable(byte) ? byte : next++), byte);
   return letters;
 })();
-
-function parse(json: string, file: string): Contents {
-  try {
-    const contents = schema.parse(JSON.parse(json.replace(/^\uFEFF/, '')));
-    const { model } = contents;
-    // Older files do not say what type their model is.
-    const type = Array.isArray(model.vocab) ? 'Unigram' : model.merges === undefined ? 'WordPiece' : 'BPE';
-    return { ...contents, model: { ...model, type: model.type ?? type } };
-  } catch (cause) {
-    throw unusable(file, cause instanceof z.ZodError ? issueOf(cause) : messageOf(cause), cause);
-  }
-}
-
-/** The first of what is wrong. */
-const issueOf = ({ issues: [first] }: z.ZodError): string =>
-  first === undefined ? 'it is not valid' : `${first.path.join('.') || 'it'}: ${first.message}`;
-
-/** Every token with its id, which no other has. */
-function vocabularyOf({ model, added_tokens }: Contents, file: string): Map<string, number> {
-  const vocabulary = new Map<string, number>();
-  const owners = new Map<number, string>();
-  const add = (token: unknown, number: unknown): void => {
-    if (typeof token !== 'string' || !id.safeParse(number).success)
-      throw unusable(
-        file,
-        `the token ${shown(token)} has the id ${shown(number)}, not an integer in [0, ${MOST_TOKENS})`,
-      );
-    const owner = owners.get(number as number);
-    if (owner !== undefined && owner !== token)
-      throw unusable(
-        file,
-        `the id ${shown(number)} is that of two tokens, ${shown(owner)} and ${shown(token)}`,
-      );
-    const other = vocabulary.get(token);
-    if (other !== undefined && other !== number)
-      throw unusable(file, `the token ${shown(token)} has two ids, ${other} and ${shown(number)}`);
-    owners.set(number as number, token);
-    vocabulary.set(token, number as number);
-  };
-  const { vocab } = model;
-  if (Array.isArray(vocab))
-    for (const [number, entry] of vocab.entries()) {
-      // Unigram: pairs of a token and the logarithm of its probability.
-      if (!Array.isArray(entry) || typeof entry[1] !== 'number')
-        throw unusable(file, `model.vocab[${number}] is not a pair of a token and its score`);
-      add(entry[0], number);
-    }
-  else if (typeof vocab === 'object' && vocab !== null)
-    for (const [token, number] of Object.entries(vocab)) add(token, number);
-  else throw unusable(file, 'model.vocab is neither an object nor an array');
-  for (const { content, id: number } of added_tokens) add(content, number);
-  if (vocabulary.size === 0) throw unusable(file, 'its vocabulary is empty');
-  return vocabulary;
-}
-
-/** A merge that the vocabulary has no token for would lose the text that it stands for. */
-function checkMerges({ model }: Contents, vocabulary: ReadonlyMap<string, number>, file: string): void {
-  const { merges } = model;
-  if (merges === undefined) {
-    if (model.type === 'BPE') throw unusable(file, 'model.merges is missing');
-    return;
-  }
-  if (!Array.isArray(merges)) throw unusable(file, 'model.merges is not an array');
-  const prefix = model['continuing_subword_prefix'];
-  const inner = typeof prefix === 'string' ? prefix.length : 0;
-  for (const [index, merge] of (merges as unknown[]).entries()) {
-    const pair: unknown[] = typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : [];
-    const [left, right] = pair;
-    if (pair.length !== 2 || typeof left !== 'string' || typeof right !== 'string')
-      throw unusable(file, `model.merges[${index}] is not a pair of tokens`);
-    const unknown = [left, right, left + right.slice(inner)].find((token) => !vocabulary.has(token));
-    if (unknown !== undefined)
-      throw unusable(
-        file,
-        `model.merges[${index}] has the token ${shown(unknown)}, which model.vocab does not have`,
-      );
-  }
-}
-
-/** A FixedLength of 0 would cut a text into pieces without end. */
-function checkLengths(pretokenizer: unknown, file: string): void {
-  if (typeof pretokenizer !== 'object' || pretokenizer === null) return;
-  const { type, length, pretokenizers } = pretokenizer as Record<string, unknown>;
-  if (type === 'FixedLength' && !(Number.isInteger(length) && (length as number) > 0))
-    throw unusable(
-      file,
-      `its FixedLength pre-tokenizer has the length ${shown(length)}, not an integer of at least 1`,
-    );
-  if (Array.isArray(pretokenizers)) for (const one of pretokenizers) checkLengths(one, file);
-}
-
-/** Whether tokens stand for bytes alone, so that each can be decoded without those around it. */
-const isByteLevel = ({ decoder }: Contents): boolean => decoder?.type === 'ByteLevel';
-
-const shown = (value: unknown): string => (JSON.stringify(value) ?? String(value)).slice(0, 100);
-
-function unusable(file: string, why: string, cause?: unknown): TesseraeError {
-  return new TesseraeError(
-    'ERR_DATA',
-    `'${file}' is not a tokenizer that can be used: ${why}. Give the tokenizer.json of a BPE, WordPiece or Unigram tokenizer`,
-    { details: { path: file }, cause },
-  );
-}

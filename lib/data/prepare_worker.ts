@@ -10,7 +10,8 @@ let tokenizer: Tokenizer | undefined;
 
 async function answer(request: PrepareRequest): Promise<EncodedSegment | undefined> {
   if (request.kind === 'tokenizer') {
-    tokenizer = request.json === undefined ? new ByteTokenizer() : new JsonTokenizer(request.json);
+    const { json, roles } = request;
+    tokenizer = json === undefined ? new ByteTokenizer() : new JsonTokenizer(json, undefined, { roles });
     return undefined;
   }
   if (!tokenizer) throw new TesseraeError('ERR_INTERNAL', 'a worker was given a text before a tokenizer');

@@ -2,10 +2,11 @@
  * A text in memory and the crops that are drawn from it. Runs in a worker thread, so that JavaScript's main thread never
  * waits for it.
  */
-import { isUtf8 } from 'node:buffer';
-import { open, type FileHandle } from 'node:fs/promises';
+import { constants, isUtf8 } from 'node:buffer';
+import type { FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../errors';
 import { recognise, recogniseUnmeant } from '../files/recognise';
+import { NotAFileError, openFile, whyUnopened } from '../files/regular_file';
 import type { BatchRequest } from './dataset';
 import { cropOffsets, splitSizes, windowOffsets, type Crops, type SplitName, type TextSizes } from './rows';
 
@@ -71,17 +72,18 @@ export class TextSource {
 }
 
 /**
- * The bytes of a UTF-8 text file.
+ * The bytes of a UTF-8 text file, without the byte order mark that it may begin with.
  *
  * @throws TesseraeError `ERR_DATA` for a file that is missing, empty or not text.
  */
 export async function readText(path: string): Promise<Uint8Array> {
   let file: FileHandle;
   try {
-    file = await open(path, 'r');
+    file = await openFile(path);
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const why = code === 'ENOENT' ? 'does not exist' : `cannot be opened (${code ?? String(cause)})`;
+    const advice =
+      cause instanceof NotAFileError && cause.isFolder ? ': give the files in it one by one' : '';
+    const why = `${whyUnopened(cause)}${advice}`;
     throw new TesseraeError('ERR_DATA', `the text file '${path}' ${why}`, { details: { path }, cause });
   }
   try {
@@ -91,14 +93,20 @@ export async function readText(path: string): Promise<Uint8Array> {
   }
 }
 
+/** A file's first three bytes may say that it is UTF-8; they are no text. */
+export function withoutMark(bytes: Buffer): Buffer {
+  const isMarked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  return isMarked ? bytes.subarray(3) : bytes;
+}
+
 async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
   const refuse = (why: string, details = {}): never => {
     throw new TesseraeError('ERR_DATA', `the text file '${path}' ${why}`, { details: { path, ...details } });
   };
   const stat = await file.stat();
-  if (stat.isDirectory()) refuse('is a directory: give the files in it one by one');
-  if (!stat.isFile()) refuse('is not a regular file');
   if (stat.size === 0) refuse('is empty');
+  if (stat.size > constants.MAX_LENGTH)
+    refuse(`has ${stat.size} bytes, more than fit in memory: make token files of it with tesserae prepare`);
   const bytes = Buffer.alloc(stat.size);
   let size = 0;
   while (size < bytes.length) {
@@ -106,16 +114,22 @@ async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
     if (bytesRead === 0) break;
     size += bytesRead;
   }
-  const read = bytes.subarray(0, size);
-  const unmeant = recogniseUnmeant(read, 'text');
+  const whole = bytes.subarray(0, size);
+  const unmeant = recogniseUnmeant(whole, 'text');
   if (unmeant !== undefined) refuse(`is ${unmeant}`);
+  const read = withoutMark(whole);
+  if (read.length === 0) refuse('is empty');
   const nul = read.indexOf(0);
-  const other = nul >= 0 || !isUtf8(read) ? recognise(read, 'text') : undefined;
-  if (other !== undefined) refuse(`is not text: it is ${other}`, nul >= 0 ? { offset: nul } : {});
+  const offset = nul + size - read.length;
+  const other = nul >= 0 || !isUtf8(read) ? recognise(whole, 'text') : undefined;
+  if (other !== undefined) refuse(`is not text: it is ${other}`, nul >= 0 ? { offset } : {});
   if (nul >= 0)
-    refuse(`is not text: it has a NUL byte at offset ${nul}. Give a UTF-8 file (convert UTF-16 with iconv)`, {
-      offset: nul,
-    });
+    refuse(
+      `is not text: it has a NUL byte at offset ${offset}. Give a UTF-8 file (convert UTF-16 with iconv)`,
+      {
+        offset,
+      },
+    );
   if (!isUtf8(read)) refuse('is not UTF-8 text: convert it (iconv -t UTF-8), or give another file');
   return read;
 }

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { TesseraeError } from '../errors';
 import { parseJson } from '../files/json';
 import { whyNotJson } from '../files/recognise_file';
-import { readSmallFile } from '../files/small_file';
+import { readTextFile } from '../files/regular_file';
 import { knownTokens } from './known_tokens';
 import {
   namingRoles,
@@ -121,7 +121,7 @@ export async function readSideFiles(folder: string): Promise<TokenizerFiles> {
 
 async function readText(file: string): Promise<string | undefined> {
   try {
-    return await readSmallFile(file, MOST_BYTES);
+    return await readTextFile(file, MOST_BYTES);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw await unreadable(file, cause);

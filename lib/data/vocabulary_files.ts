@@ -3,8 +3,9 @@ import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, TesseraeError } from '../errors';
 import { parseJson } from '../files/json';
+import { recogniseUnmeant } from '../files/recognise';
 import { recogniseFile, whyNotJson } from '../files/recognise_file';
-import { readSmallFile } from '../files/small_file';
+import { readTextFile } from '../files/regular_file';
 import { nameOf, type JsonObject } from './token_roles';
 import type { TokenizerFiles } from './tokenizer';
 import { ADDED_TOKENS, readSideFiles, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG } from './tokenizer_folder';
@@ -186,7 +187,7 @@ async function sideObjects(
 
 async function readObject(file: string): Promise<JsonObject> {
   try {
-    const value = parseJson(await readSmallFile(file, MOST_BYTES), { rounds: true });
+    const value = parseJson(await readTextFile(file, MOST_BYTES), { rounds: true });
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       throw new Error('it is no JSON object of tokens and their ids');
     return value as JsonObject;
@@ -198,10 +199,12 @@ async function readObject(file: string): Promise<JsonObject> {
 async function readMerges(file: string): Promise<string[]> {
   let text: string;
   try {
-    text = await readSmallFile(file, MOST_BYTES);
+    text = await readTextFile(file, MOST_BYTES);
   } catch (cause) {
     throw unusable(file, messageOf(cause), cause);
   }
+  const unmeant = recogniseUnmeant(Buffer.from(text), 'text');
+  if (unmeant !== undefined) throw unusable(file, `it is ${unmeant}`);
   const lines = text.replace(/^\uFEFF/, '').split(/\r?\n/);
   const merges = lines.filter((line) => line !== '' && !line.startsWith('#version'));
   const wrong = merges.find((line) => !/^[^ ]+ [^ ]+$/.test(line));

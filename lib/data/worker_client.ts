@@ -1,5 +1,5 @@
 import type { Worker } from 'node:worker_threads';
-import { TesseraeError } from '../errors';
+import { exhaustedError, TesseraeError } from '../errors';
 import { startWorker } from './start_worker';
 import type { WorkerReply, WorkerRequest } from './worker_messages';
 
@@ -65,10 +65,8 @@ export class WorkerClient<Request = WorkerRequest> {
 }
 
 function stopped(cause: Error): TesseraeError {
-  const memory = (cause as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY';
-  return new TesseraeError(
-    memory ? 'ERR_OUT_OF_MEMORY' : 'ERR_INTERNAL',
-    `the data worker stopped: ${cause.message}`,
-    { cause },
+  return (
+    exhaustedError('the data worker stopped', cause) ??
+    new TesseraeError('ERR_INTERNAL', `the data worker stopped: ${cause.message}`, { cause })
   );
 }

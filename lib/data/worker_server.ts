@@ -1,6 +1,6 @@
 /** The worker's end of a WorkerClient. */
 import { parentPort } from 'node:worker_threads';
-import { TesseraeError } from '../errors';
+import { exhaustedError, TesseraeError } from '../errors';
 import type { WorkerReply } from './worker_messages';
 
 /** Milliseconds between progress reports: displays refresh at most ten times a second. */
@@ -37,6 +37,8 @@ export function serve<Request, Result>(
 function failure(error: unknown): NonNullable<WorkerReply['error']> {
   if (error instanceof TesseraeError)
     return { code: error.code, message: error.message, details: error.details };
+  const exhausted = exhaustedError('the data worker failed', error);
+  if (exhausted) return { code: exhausted.code, message: exhausted.message };
   if (error instanceof RangeError)
     return { code: 'ERR_OUT_OF_MEMORY', message: `the text does not fit in memory: ${error.message}` };
   return { code: 'ERR_INTERNAL', message: `the data worker failed: ${String(error)}` };

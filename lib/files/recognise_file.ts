@@ -1,19 +1,15 @@
 /** Tells what a file is that could not be used, when an error is made of it. */
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, readSync } from 'node:fs';
 import { messageOf } from '../errors';
 import { JsonError } from './json';
 import { recognise, RECOGNISED_BYTES, type ExpectedFile } from './recognise';
-
-// Opening a pipe would otherwise wait for a writer.
-const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
+import { openFile, openFileSync } from './regular_file';
 
 /** As `recognise`, of the beginning of a file; undefined also where it can't be read. */
 export async function recogniseFile(file: string, expected: ExpectedFile): Promise<string | undefined> {
   try {
-    const handle = await open(file, FLAGS);
+    const handle = await openFile(file);
     try {
-      if (!(await handle.stat()).isFile()) return undefined;
       const { buffer, bytesRead } = await handle.read(Buffer.alloc(RECOGNISED_BYTES), 0, RECOGNISED_BYTES, 0);
       return recognise(buffer.subarray(0, bytesRead), expected);
     } finally {
@@ -27,9 +23,8 @@ export async function recogniseFile(file: string, expected: ExpectedFile): Promi
 /** As recogniseFile, in threads that may wait. */
 export function recogniseFileSync(file: string, expected: ExpectedFile): string | undefined {
   try {
-    const descriptor = openSync(file, FLAGS);
+    const descriptor = openFileSync(file);
     try {
-      if (!fstatSync(descriptor).isFile()) return undefined;
       const start = Buffer.alloc(RECOGNISED_BYTES);
       return recognise(start.subarray(0, readSync(descriptor, start, 0, start.length, 0)), expected);
     } finally {

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
+import { reading } from './array_likes';
 import type { BaseConfig, ConfigForm, Family } from './family';
 import { gpt2Family } from './gpt2';
 import type { GPT2Config, GPT2Options } from './gpt2_config';
-import { nearestName, type Synonyms } from './validation';
+import { nearestName, show, type Synonyms } from './validation';
 
 /** A model as one writes it: `type` names the family, the rest are its settings, all with defaults. */
 export type ModelConfig = {
@@ -55,6 +56,11 @@ export const modelSynonyms: Synonyms = Object.fromEntries(
  * @throws TesseraeError `ERR_CONFIG` with `details.path`.
  */
 export function resolveModelConfig(config: ModelConfig, at = ''): ResolvedModelConfig {
+  const name = at === '' ? 'the model' : at;
+  return reading({ name, path: at, code: 'ERR_CONFIG' }, () => resolveConfig(config, at));
+}
+
+function resolveConfig(config: ModelConfig, at: string): ResolvedModelConfig {
   // What a caller without types passes may be anything.
   const given: unknown = config;
   const type = typeof given === 'object' && given !== null && 'type' in given ? given.type : undefined;
@@ -65,7 +71,10 @@ export function resolveModelConfig(config: ModelConfig, at = ''): ResolvedModelC
   const known = [...families.keys()];
   const meant = typeof type === 'string' ? nearestName(type, known) : undefined;
   const hint = meant === undefined ? `one of ${known.join(', ')}` : `did you mean '${meant}'?`;
-  const shown = type === undefined ? 'is missing' : `${JSON.stringify(type)} is not a model family`;
+  const shown =
+    type === undefined
+      ? 'is missing'
+      : `${typeof type === 'string' ? JSON.stringify(type) : show(type)} is not a model family`;
   throw new TesseraeError('ERR_CONFIG', `${path} ${shown}: ${hint}`, { details: { path } });
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import { dropoutProbability, fp32 } from './device_numbers';
 import { parseConfig } from './validation';
 
 /** The activations that there are. */
@@ -81,7 +82,7 @@ export type GPT2Options = Partial<Omit<GPT2Config, 'nInner'>> & {
 const MOST_END_TOKENS = 100;
 
 const size = (limit: number, what: string) => z.int().min(1).max(limit).describe(what);
-const probability = (what: string) => z.number().min(0).lt(1).default(0.1).describe(what);
+const probability = (what: string) => dropoutProbability().default(0.1).describe(what);
 const tokenId = (what: string) => z.int().min(0).nullable().optional().describe(what);
 
 /** <|endoftext|>, the last of GPT-2's 50,257 tokens, whose vocabulary is often rounded up to a multiple of 64. */
@@ -109,13 +110,12 @@ export const gpt2Schema = z.strictObject({
   residPdrop: probability('Dropout on what attention and MLP add to the residual stream'),
   embdPdrop: probability('Dropout on the sum of embeddings'),
   attnPdrop: probability('Dropout on attention probabilities'),
-  layerNormEpsilon: z
-    .number()
-    .gt(0)
-    .max(1)
+  layerNormEpsilon: fp32(z.number().gt(0).max(1))
     .default(1e-5)
     .describe('Added to the variance in each layer norm'),
-  initializerRange: z.number().min(0).max(10).default(0.02).describe('Standard deviation of initial weights'),
+  initializerRange: fp32(z.number().min(0).max(10))
+    .default(0.02)
+    .describe('Standard deviation of initial weights'),
   tieWordEmbeddings: z.boolean().default(true).describe('The output head is the token embedding'),
   bosTokenId: tokenId('Token that starts a text (default 50256 for 50257 to 50304 tokens)'),
   eosTokenId: z

@@ -1,6 +1,7 @@
+import { types } from 'node:util';
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
-import { TesseraeError } from '../errors';
+import { messageOf, TesseraeError } from '../errors';
 
 /** What is wrong with one field. */
 export interface ConfigIssue {
@@ -38,13 +39,37 @@ export function nearestName(
  * @param at - where the value stands in a larger configuration, such as `model`; it starts every path. Of an argument that
  * stands alone: its name.
  * @param whole - what messages call the value where `at` is empty.
+ * @param unreadable - the code for a value whose getters or proxy throw.
  * @throws TesseraeError `ERR_CONFIG` that says, of the first ten wrong fields, each one's value and what is allowed;
  * `details.path` is the first one's path and `details.issues` has the ten.
  */
 export function parseConfig<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
-  { at = '', whole = 'options', synonyms = {} }: { at?: string; whole?: string; synonyms?: Synonyms } = {},
+  {
+    at = '',
+    whole = 'options',
+    synonyms = {},
+    unreadable = 'ERR_CONFIG',
+  }: { at?: string; whole?: string; synonyms?: Synonyms; unreadable?: 'ERR_CONFIG' | 'ERR_DATA' } = {},
+): z.output<Schema> {
+  try {
+    return parsed(schema, value, { at, whole, synonyms });
+  } catch (cause) {
+    if (cause instanceof TesseraeError) throw cause;
+    // A getter or a proxy threw.
+    const where = at === '' ? whole : at;
+    throw new TesseraeError(unreadable, `${where} can't be read: ${messageOf(cause)}`, {
+      details: { path: at },
+      cause,
+    });
+  }
+}
+
+function parsed<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  { at, whole, synonyms }: { at: string; whole: string; synonyms: Synonyms },
 ): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
@@ -68,9 +93,9 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}...'` : `'${value}'`;
   if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
     return String(value);
-  return Array.isArray(value)
-    ? 'an array'
-    : `${typeof value === 'object' ? 'an object' : `a ${typeof value}`}`;
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  // Array.isArray throws for a proxy that was revoked.
+  return !types.isProxy(value) && Array.isArray(value) ? 'an array' : 'an object';
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
@@ -162,7 +187,8 @@ function describeSchema(schema: z.ZodType, value?: unknown): string | undefined 
   return choices.length === 1 ? show(choices[0]) : `one of ${choices.map(show).join(', ')}`;
 }
 
-function describeNumber(schema: z.ZodNumber, value: unknown): string {
+/** What a number may be, in words. @param value - what was given instead. */
+export function describeNumber(schema: z.ZodNumber, value: unknown): string {
   const kind = schema.isInt ? 'an integer' : 'a number';
   const { minValue: low, maxValue: high } = schema;
   // All integers end at the largest that is exact: told only to those who went beyond it.

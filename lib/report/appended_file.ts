@@ -1,27 +1,121 @@
 import type { FileHandle } from 'node:fs/promises';
+import { messageOf, TesseraeError } from '../errors';
+import { retried } from '../files/retried';
 
-/** Writes to the end of an open file, in the order of the calls. */
+/** Bytes that wait in memory for a disk that takes none. */
+const MOST_WAITING = 2 ** 20;
+
+/** How a file is appended to. */
+export interface AppendedFileOptions {
+  /** Its name, for messages. */
+  readonly path: string;
+  /** Opens it for appending (O_APPEND); called until it succeeds. */
+  readonly open: () => Promise<FileHandle>;
+  /** Told when writing begins to fail, and when it goes on with something lost. Default: only `close()` tells. */
+  readonly onTrouble?: ((message: string) => void) | undefined;
+}
+
+/**
+ * Writes to the end of a file, in the order of the calls. What can't be written waits, up to 1 MiB, and is tried again with
+ * each further call and at the end; what comes beyond that is lost, and told.
+ */
 export class AppendedFile {
-  private pending: Promise<void> = Promise.resolve();
-  private failure: Error | undefined;
+  private waiting: Buffer[] = [];
+  private waitingBytes = 0;
+  private lost = 0;
+  private handle: FileHandle | undefined;
+  /** Bytes of the file that are whole; what a write that failed left behind them is cut off. */
+  private end = 0;
+  /** Why the last write failed; undefined when it did not. */
+  private failure: unknown;
+  /** Why the last that failed did. */
+  private reason: unknown;
+  private writing: Promise<void> | undefined;
 
-  constructor(private readonly file: FileHandle) {}
+  constructor(private readonly options: AppendedFileOptions) {}
 
-  /** Returns at once. A failure to write is thrown by `close()`, and nothing is written after it. */
-  append(content: string | Uint8Array): void {
-    this.pending = this.pending
-      .then(async () => {
-        if (!this.failure) await this.file.appendFile(content);
-      })
-      .catch((failure: unknown) => {
-        this.failure = failure instanceof Error ? failure : new Error(String(failure));
-      });
+  /** Opens the file now rather than with the first write. @throws the file system's error. */
+  async open(): Promise<FileHandle> {
+    if (this.handle) return this.handle;
+    const handle = await retried(this.options.open);
+    this.end = (await handle.stat()).size;
+    return (this.handle = handle);
   }
 
-  /** Waits until all is written, and closes the file. */
+  /** Returns at once. @param content - is written as a whole or lost as a whole. */
+  append(content: string | Uint8Array): void {
+    const bytes = Buffer.from(content as string);
+    this.waiting.push(bytes);
+    this.waitingBytes += bytes.length;
+    // A disk that is merely slow loses nothing.
+    if (this.failure !== undefined) this.dropNewest();
+    this.start();
+  }
+
+  /**
+   * Waits until all is written, and closes the file.
+   *
+   * @throws TesseraeError `ERR_CONFIG` when something was lost, which says how much and why.
+   */
   async close(): Promise<void> {
-    await this.pending;
-    await this.file.close();
-    if (this.failure) throw this.failure;
+    await this.writing;
+    this.start();
+    await this.writing;
+    const { handle } = this;
+    this.handle = undefined;
+    await handle?.close().catch((cause: unknown) => {
+      this.reason = cause;
+      this.lost++;
+    });
+    this.lost += this.waiting.length;
+    this.waiting = [];
+    if (this.lost === 0) return;
+    const { path } = this.options;
+    throw new TesseraeError(
+      'ERR_CONFIG',
+      `'${path}' lacks ${this.lost} entries, because it could not be written for a while: ${messageOf(this.reason)}`,
+      { details: { file: path, lost: this.lost }, cause: this.reason },
+    );
+  }
+
+  /** What came first stays: a file may not be readable without its beginning. */
+  private dropNewest(): void {
+    while (this.waitingBytes > MOST_WAITING) {
+      this.waitingBytes -= this.waiting.pop()?.length ?? 0;
+      this.lost++;
+    }
+  }
+
+  private start(): void {
+    if (this.waiting.length === 0) return;
+    this.writing ??= this.write().finally(() => (this.writing = undefined));
+  }
+
+  private async write(): Promise<void> {
+    const { path, onTrouble } = this.options;
+    while (this.waiting.length > 0) {
+      const batch = this.waiting;
+      this.waiting = [];
+      try {
+        const handle = await this.open();
+        if (this.failure !== undefined) await handle.truncate(this.end);
+        const bytes = Buffer.concat(batch);
+        await handle.appendFile(bytes);
+        this.end += bytes.length;
+        this.waitingBytes -= bytes.length;
+      } catch (cause) {
+        this.waiting = [...batch, ...this.waiting];
+        if (this.failure === undefined)
+          onTrouble?.(
+            `'${path}' can't be written (${messageOf(cause)}): what belongs there waits, and is tried again`,
+          );
+        this.failure = this.reason = cause;
+        this.dropNewest();
+        return;
+      }
+      if (this.failure !== undefined && this.lost > 0)
+        onTrouble?.(`'${path}' can be written again, but lacks ${this.lost} entries`);
+      this.failure = undefined;
+    }
   }
 }

@@ -1,11 +1,11 @@
 import asciichart from 'asciichart';
-import { scaleLinear } from 'd3-scale';
-import { line } from 'd3-shape';
 import { createColors } from 'picocolors';
 import { z } from 'zod';
 import { taken } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
+import { line, scaleLinear } from './d3';
 import { svgDocument } from './svg';
+import { largestOf, smallestOf } from '../models/extremes';
 
 /** One point of a loss curve: the loss, in nats, after `step` optimizer steps. */
 export interface LossPoint {
@@ -209,6 +209,6 @@ function resample(points: readonly LossPoint[], steps: readonly number[]): numbe
 function extent(values: readonly number[]): [number, number] {
   if (values.length === 0) return [0, 1];
   // The curve of one point still needs an axis.
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const [low, high] = [smallestOf(values), largestOf(values)];
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }

@@ -1,8 +1,11 @@
-import { open, readFile, rename, writeFile } from 'node:fs/promises';
+import { constants } from 'node:buffer';
 import { z } from 'zod';
-import { anObject, filePath } from '../models/argument_schemas';
+import { exhaustedError, messageOf, TesseraeError } from '../errors';
+import { openFileToWrite, readTextFile } from '../files/regular_file';
+import { aFunction, anObject, filePath } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { AppendedFile } from './appended_file';
+import { replaceFile } from './replace_file';
 
 /** What a line may hold; keys in camelCase become snake_case in the file, and numbers that aren't finite null. */
 export type MetricsRecord = Readonly<Record<string, string | number | boolean | null | undefined>>;
@@ -25,11 +28,14 @@ export class MetricsFile {
   /**
    * Creates the file, empty, or empties the one that is there.
    *
-   * @throws the file system's error where it can't be written; TesseraeError `ERR_CONFIG` for a wrong argument.
+   * @param onTrouble - told when lines can't be written, and when lines were lost. Default: only `close()` tells.
+   * @throws TesseraeError `ERR_CONFIG` where it can't be written, and for a wrong argument; `ERR_DEVICE` and
+   * `ERR_OUT_OF_MEMORY` where the process may have no more files or memory.
    */
-  static async create(path: string): Promise<MetricsFile> {
+  static async create(path: string, onTrouble?: (message: string) => void): Promise<MetricsFile> {
     parseConfig(filePath, path, { at: 'path' });
-    return new MetricsFile(path, new AppendedFile(await open(path, 'w')));
+    parseConfig(listener, onTrouble, { at: 'onTrouble' });
+    return MetricsFile.open(path, 'w', onTrouble);
   }
 
   /**
@@ -37,12 +43,14 @@ export class MetricsFile {
    * step is there twice. Its end and lines that a crash tore are left out too. A file that isn't there is made.
    *
    * @param step - the step of the checkpoint: lines of later ones go.
+   * @param onTrouble - as of `create`.
    * @returns the file, and the lines that were kept, with the keys that the file has.
    * @throws as `create` does.
    */
   static async resume(
     path: string,
     step: number,
+    onTrouble?: (message: string) => void,
   ): Promise<{
     /** Open, to go on after the last line that was kept. */
     file: MetricsFile;
@@ -51,20 +59,31 @@ export class MetricsFile {
   }> {
     parseConfig(filePath, path, { at: 'path' });
     parseConfig(z.int().min(0), step, { at: 'step' });
+    parseConfig(listener, onTrouble, { at: 'onTrouble' });
     const kept = (await textOf(path))
       .split('\n')
       .map(parsedLine)
       .filter((line) => line !== undefined)
       .filter((line) => line['type'] !== 'end' && Number(line['step']) <= step);
-    // Beside the file first, so that a crash now leaves the one or the other.
-    const cut = `${path}.tmp`;
-    await writeFile(cut, kept.map((line) => `${JSON.stringify(line)}\n`).join(''), { flush: true });
-    await rename(cut, path);
-    return { file: new MetricsFile(path, new AppendedFile(await open(path, 'a'))), kept };
+    await replaceFile(path, kept.map((line) => `${JSON.stringify(line)}\n`).join('')).catch(
+      (cause: unknown) => refuse(path, 'written', cause),
+    );
+    return { file: await MetricsFile.open(path, 'a', onTrouble), kept };
+  }
+
+  private static async open(
+    path: string,
+    flags: 'w' | 'a',
+    onTrouble: ((message: string) => void) | undefined,
+  ): Promise<MetricsFile> {
+    const file = new AppendedFile({ path, open: () => openFileToWrite(path, flags), onTrouble });
+    await file.open().catch((cause: unknown) => refuse(path, 'written', cause));
+    return new MetricsFile(path, file);
   }
 
   /**
-   * Appends one line; returns at once. A failure to write is thrown by `close()`.
+   * Appends one line; returns at once. Lines that can't be written wait, up to 1 MiB of them, and are tried again with each
+   * further line and by `close()`.
    *
    * @throws TesseraeError `ERR_CONFIG` for what is no object.
    */
@@ -73,18 +92,32 @@ export class MetricsFile {
     this.file.append(metricsLine(record));
   }
 
-  /** Waits until every line is written, and closes the file. */
+  /**
+   * Waits until every line is written, and closes the file.
+   *
+   * @throws TesseraeError `ERR_CONFIG` when lines were lost; `details.lost` says how many.
+   */
   async close(): Promise<void> {
     await this.file.close();
   }
 }
 
+const listener = aFunction<(message: string) => void>().optional();
+
+function refuse(path: string, done: 'read' | 'written', cause: unknown): never {
+  const why = `'${path}' can't be ${done}`;
+  throw (
+    exhaustedError(why, cause) ??
+    new TesseraeError('ERR_CONFIG', `${why}: ${messageOf(cause)}`, { details: { path: 'path' }, cause })
+  );
+}
+
 async function textOf(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await readTextFile(path, constants.MAX_STRING_LENGTH);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
+    return refuse(path, 'read', error);
   }
 }
 

@@ -1,7 +1,8 @@
-import { scaleLinear } from 'd3-scale';
+import { scaleLinear } from './d3';
 import { formatSeconds } from './format';
 import { KINDS, sumCalls, sumKinds, type Kind, type Profile } from './profile';
 import { escapeXml, svgDocument } from './svg';
+import { largestOf } from '../models/extremes';
 
 const WIDTH = 800;
 const ROW = 22;
@@ -22,7 +23,7 @@ export function profileSvg(profile: Profile, { title }: { title: string }): stri
     (a, b) => b.seconds - a.seconds,
   );
   const kinds = sumKinds(profile.calls);
-  const longest = Math.max(...operations.map(({ seconds }) => seconds));
+  const longest = largestOf(operations.map(({ seconds }) => seconds));
   const x = scaleLinear([0, longest], [0, WIDTH - MARGIN.left - MARGIN.right]);
   const rows = operations.map(({ name, kind, seconds, plannedSeconds }, i) => {
     const y = MARGIN.top + i * ROW;

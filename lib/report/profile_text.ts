@@ -2,6 +2,7 @@ import { formatCount, formatSeconds } from './format';
 import { blockName } from './plan_table';
 import { sumCalls, sumKinds, type CallSum, type Profile } from './profile';
 import { textTable } from './table';
+import { largestOf } from '../models/extremes';
 
 const BAR_COLUMNS = 40;
 
@@ -77,7 +78,7 @@ function table(profile: Profile, sums: readonly CallSum[], withOperation = false
 /** A bar for each kind, solid as far as its roofline time goes. */
 function bars({ calls, operationSeconds }: Profile): string {
   const kinds = sumKinds(calls);
-  const longest = Math.max(...kinds.map(({ seconds }) => seconds));
+  const longest = largestOf(kinds.map(({ seconds }) => seconds));
   const rows = kinds.map(({ name, seconds, plannedSeconds = seconds }) => {
     const length = Math.max(1, Math.round((BAR_COLUMNS * seconds) / longest));
     const solid = Math.round(length * Math.min(1, plannedSeconds / seconds));

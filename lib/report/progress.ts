@@ -1,6 +1,7 @@
 import type { SingleBar } from 'cli-progress';
 import { terminalBar } from './bar';
 import { formatCount, formatDuration } from './format';
+import { safeLine } from './safe_text';
 
 /** What the progress display shows of a step. */
 export interface ProgressState {
@@ -59,7 +60,7 @@ export class TrainingProgress {
   log(text: string): void {
     // The bar restores the cursor to where it was started, so it has to start again below the line.
     this.bar?.stop();
-    this.stream.write(`${text}\n`);
+    this.stream.write(`${safeLine(text)}\n`);
     this.draw();
   }
 

@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
@@ -8,7 +7,9 @@ import { colorsFor } from './colors';
 import { lossCurveSvg, lossCurveTerminal, type LossPoint } from './loss_curve';
 import { makeFolder } from './make_folder';
 import { MetricsFile, type MetricsRecord } from './metrics_file';
+import { safeText } from './safe_text';
 import { TrainingProgress, type ProgressState } from './progress';
+import { replaceFile } from './replace_file';
 
 /** What a trainer tells while it runs; its events are of this form. */
 export type ReportedEvent =
@@ -101,12 +102,14 @@ export class RunReport {
   private readonly training: LossPoint[] = [];
   private readonly validation: LossPoint[] = [];
   private readonly timer: NodeJS.Timeout | undefined;
+  private hidden = false;
 
   private constructor(
     private readonly options: RunReportOptions,
     private readonly metrics: MetricsFile,
     private readonly progress: TrainingProgress | undefined,
   ) {
+    guardStandardError();
     const { follow } = options;
     if (!progress || !follow) return;
     const began = follow.globalStep;
@@ -123,14 +126,19 @@ export class RunReport {
   static async create(options: RunReportOptions): Promise<RunReport> {
     const { directory, resumed } = parseConfig(optionsSchema, options);
     const name = path.join(directory, 'metrics.jsonl');
+    const current: { report?: RunReport } = {};
+    const tell = (message: string): void => current.report?.warn(message);
     const { file, kept } = await makeFolder(directory)
       .then(async () =>
-        resumed ? MetricsFile.resume(name, resumed.step) : { file: await MetricsFile.create(name), kept: [] },
+        resumed
+          ? MetricsFile.resume(name, resumed.step, tell)
+          : { file: await MetricsFile.create(name, tell), kept: [] },
       )
       .catch((cause: unknown) => {
+        if (cause instanceof TesseraeError && cause.code !== 'ERR_CONFIG') throw cause;
         throw new TesseraeError(
           'ERR_CONFIG',
-          `outputDir '${directory}' can't be written: ${messageOf(cause)}`,
+          `outputDir '${directory}' can't be written: ${messageOf((cause as Error).cause ?? cause)}`,
           {
             details: { path: 'training.outputDir' },
             cause,
@@ -140,6 +148,7 @@ export class RunReport {
     const progress =
       options.progress === false ? undefined : new TrainingProgress({ total: options.maxSteps });
     const report = new RunReport(options, file, progress);
+    current.report = report;
     if (resumed) report.takeUp(kept, resumed);
     return report;
   }
@@ -183,11 +192,15 @@ export class RunReport {
       this.validation.push({ step: event.step, loss: event.loss });
       this.log(`step ${event.step} · validation loss ${event.loss.toFixed(4)}`);
     } else if (event.type === 'warning') {
-      const text = `${colorsFor(process.stderr).red('warning')} ${event.message}`;
-      // Told whether progress is shown or not.
-      if (this.progress) this.log(text);
-      else process.stderr.write(`${text}\n`);
+      this.warn(event.message);
     }
+  }
+
+  /** Told whether progress is shown or not. */
+  private warn(message: string): void {
+    const text = `${colorsFor(process.stderr).red('warning')} ${safeText(message)}`;
+    if (this.progress && !this.hidden) this.log(text);
+    else process.stderr.write(`${text}\n`);
   }
 
   /** Shows a line that stays, above the progress bar. */
@@ -197,16 +210,24 @@ export class RunReport {
 
   /** Removes the progress bar. */
   hide(): void {
+    this.hidden = true;
     clearInterval(this.timer);
     this.progress?.stop();
   }
 
-  /** Removes the progress bar, ends metrics.jsonl and draws loss.svg. */
+  /**
+   * Removes the progress bar, ends metrics.jsonl and draws loss.svg. What of it can't be written is told on standard error,
+   * not thrown: it neither hides the error that ended a run nor fails one that is done.
+   */
   async close(): Promise<void> {
     this.hide();
-    await this.metrics.close();
     const title = this.options.title ?? path.basename(path.resolve(this.options.directory));
-    await writeFile(this.lossCurvePath, lossCurveSvg(this.training, this.validation, { title }));
+    await this.metrics.close().catch((error: unknown) => this.warn(messageOf(error)));
+    try {
+      await replaceFile(this.lossCurvePath, lossCurveSvg(this.training, this.validation, { title }));
+    } catch (error) {
+      this.warn(`'${this.lossCurvePath}' can't be written: ${messageOf(error)}`);
+    }
   }
 
   /** The loss curve for a terminal; empty while there is none. */
@@ -217,6 +238,14 @@ export class RunReport {
       color: colorsFor(process.stdout).isColorSupported,
     });
   }
+}
+
+let guarded = false;
+
+/** Where standard error can't be written, the run goes on: without this, Node.js would end the process. */
+function guardStandardError(): void {
+  if (!guarded) process.stderr.on('error', () => undefined);
+  guarded = true;
 }
 
 /** What a line of metrics can hold of an event. */

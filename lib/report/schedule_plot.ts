@@ -1,9 +1,8 @@
-import { scaleLinear } from 'd3-scale';
-import { line } from 'd3-shape';
 import { z } from 'zod';
 import { isArrayLike, taken } from '../models/argument_schemas';
 import { checkLearningRate } from '../models/learning_rates';
 import { parseConfig } from '../models/validation';
+import { line, scaleLinear } from './d3';
 import { escapeXml, svgDocument } from './svg';
 import { textTable } from './table';
 

@@ -1,3 +1,5 @@
+import { largestOf } from '../models/extremes';
+
 /** A column of a text table. */
 export interface Column {
   readonly title: string;
@@ -16,7 +18,7 @@ export function textTable(
 ): string {
   const titles = columns.map(({ title }) => title);
   const all = totals ? [titles, ...rows, totals] : [titles, ...rows];
-  const widths = columns.map((_, i) => Math.max(...all.map((row) => (row[i] ?? '').length)));
+  const widths = columns.map((_, i) => largestOf(all.map((row) => (row[i] ?? '').length)));
   const line = (cells: readonly string[]): string =>
     columns
       .map(({ align }, i) => {

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { open, readdir, type FileHandle } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { AppendedFile } from './appended_file';
@@ -32,7 +32,8 @@ const TAGS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 let created = 0;
 
 /**
- * An event file of TensorBoard: scalars by tag and step, each of them in the file as soon as it is written.
+ * An event file of TensorBoard: scalars by tag and step, each of them in the file as soon as it is written. What can't be
+ * written is tried again, as AppendedFile does.
  *
  * @example
  * const board = await EventFile.create('runs/book', 1);
@@ -49,22 +50,34 @@ export class EventFile {
    * Begins a file in a folder, which is made when it isn't there.
    *
    * @param step - the first that will be written: TensorBoard shows nothing of it and later ones that is in earlier files of
-   * the folder, so that a run that is resumed has no step twice.
+   * the folder, so that a run that is resumed has no step twice. It reads files by name, so the name is one after theirs,
+   * whatever the clock says.
+   * @param onTrouble - as AppendedFile's.
    */
-  static async create(directory: string, step: number): Promise<EventFile> {
-    await makeFolder(directory);
-    const seconds = String(Math.floor(Date.now() / 1000)).padStart(10, '0');
+  static async create(
+    directory: string,
+    step: number,
+    onTrouble?: (message: string) => void,
+  ): Promise<EventFile> {
+    const there = (await readdir(directory).catch(() => [])).map((name) =>
+      Number(/^events\.out\.tfevents\.(\d{1,10})\./.exec(name)?.[1] ?? -1),
+    );
+    const seconds = there.reduce((most, one) => Math.max(most, one + 1), Math.floor(Date.now() / 1000));
     const name = path.join(
       directory,
-      `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.${created++}`,
+      `events.out.tfevents.${String(seconds).padStart(10, '0')}.${hostname()}.${process.pid}.${created++}`,
     );
-    const events = new EventFile(name, new AppendedFile(await open(name, 'wx')));
+    const openFile = async (): Promise<FileHandle> => {
+      await makeFolder(directory);
+      return open(name, 'a');
+    };
+    const events = new EventFile(name, new AppendedFile({ path: name, open: openFile, onTrouble }));
     events.file.append(record(eventBytes(0, text(FILE_VERSION, 'brain.Event:2'))));
     events.file.append(record(eventBytes(step, message(SESSION_LOG, integer(STATUS, SESSION_START)))));
     return events;
   }
 
-  /** Appends scalars of a step; returns at once. A failure to write is thrown by `close()`. */
+  /** Appends scalars of a step; returns at once. */
   write(step: number, scalars: Readonly<Record<string, number>>): void {
     const values = Object.entries(scalars).map(([tag, value]) =>
       message(VALUE, Buffer.concat([text(TAG, tag), float(SIMPLE_VALUE, value)])),
@@ -73,7 +86,7 @@ export class EventFile {
       this.file.append(record(eventBytes(step, message(SUMMARY, Buffer.concat(values)))));
   }
 
-  /** Waits until all is written, and closes the file. */
+  /** Waits until all is written, and closes the file. @throws TesseraeError as AppendedFile does. */
   async close(): Promise<void> {
     await this.file.close();
   }

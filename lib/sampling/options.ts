@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { abortSignal, aFunction, taken } from '../models/argument_schemas';
 import { MOST_ENTRIES, reading } from '../models/array_likes';
+import { fp32 } from '../models/device_numbers';
 import { parseConfig } from '../models/validation';
 import {
   allowedByPosition,
@@ -111,25 +112,18 @@ export const MOST_TOKENS = 10_000_000;
 /** Rows of a session at most. */
 export const MOST_ROWS = 65_535;
 
-/** A number that acts in single precision: one that is too small for it would silently be 0. */
-const single = (schema: z.ZodNumber): z.ZodNumber =>
-  schema.refine((value) => value === 0 || Math.fround(value) !== 0, {
-    error: ({ input }) =>
-      `is ${String(input)}, which is 0 in single precision: the least number above 0 is ${2 ** -149}`,
-  });
-
 const aMap = <T>() => taken<ReadonlyMap<number, T>>((value) => value instanceof Map, 'a Map');
 
 const schema = z.strictObject({
   maxNewTokens: z.int().min(1).max(MOST_TOKENS).default(256),
   minNewTokens: z.int().min(0).max(MOST_TOKENS).default(0),
-  temperature: single(z.number().min(0).max(1e6)).default(1),
+  temperature: fp32(z.number().min(0).max(1e6)).default(1),
   topK: z.int().min(0).max(16_777_216).default(0),
-  topP: single(z.number().gt(0).max(1)).default(1),
-  minP: single(z.number().min(0).max(1)).default(0),
-  repetitionPenalty: single(z.number().gt(0).max(1e6)).default(1),
-  frequencyPenalty: single(z.number().min(-100).max(100)).default(0),
-  presencePenalty: single(z.number().min(-100).max(100)).default(0),
+  topP: fp32(z.number().gt(0).max(1)).default(1),
+  minP: fp32(z.number().min(0).max(1)).default(0),
+  repetitionPenalty: fp32(z.number().gt(0).max(1e6)).default(1),
+  frequencyPenalty: fp32(z.number().min(-100).max(100)).default(0),
+  presencePenalty: fp32(z.number().min(-100).max(100)).default(0),
   noRepeatNgramSize: z.int().min(0).max(1_000_000).default(0),
   numReturnSequences: z.int().min(1).max(MOST_ROWS).default(1),
   numBeams: z.int().min(1).max(64).default(1),

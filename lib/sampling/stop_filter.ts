@@ -1,3 +1,5 @@
+import { largestOf, smallestOf } from '../models/extremes';
+
 /** Finds stop texts in text that arrives in pieces, and holds back what may turn out to be the start of one. */
 export class StopFilter {
   private held = '';
@@ -10,9 +12,9 @@ export class StopFilter {
     const found = this.stops.map((stop) => text.indexOf(stop)).filter((index) => index >= 0);
     if (found.length > 0) {
       this.held = '';
-      return { text: text.slice(0, Math.min(...found)), stopped: true };
+      return { text: text.slice(0, smallestOf(found)), stopped: true };
     }
-    const keep = Math.max(0, ...this.stops.map((stop) => overlap(text, stop)));
+    const keep = largestOf([0, ...this.stops.map((stop) => overlap(text, stop))]);
     this.held = text.slice(text.length - keep);
     return { text: text.slice(0, text.length - keep), stopped: false };
   }

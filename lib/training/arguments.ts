@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import { reading } from '../models/array_likes';
+import { fp32 } from '../models/device_numbers';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import {
   optimizerFields,
@@ -134,19 +136,23 @@ type OptionalArgument =
 const steps = (what: string) => z.int().min(0).max(10_000_000).default(0).describe(what);
 
 const lossScalingSchema = z.strictObject({
-  initScale: z
-    .number()
-    .gt(0)
-    .max(2 ** 127)
+  initScale: fp32(
+    z
+      .number()
+      .gt(0)
+      .max(2 ** 127),
+  )
     .default(65_536)
     .describe('The first scale'),
-  growthFactor: z
-    .number()
-    .min(1)
-    .max(2 ** 64)
+  growthFactor: fp32(
+    z
+      .number()
+      .min(1)
+      .max(2 ** 64),
+  )
     .default(2)
     .describe('How much the scale grows'),
-  backoffFactor: z.number().gt(0).lt(1).default(0.5).describe('How much it shrinks after an overflow'),
+  backoffFactor: fp32(z.number().gt(0).lt(1)).default(0.5).describe('How much it shrinks after an overflow'),
   growthInterval: z.int().min(1).default(2000).describe('Steps without overflow after which it grows'),
   maxSkippedSteps: z.int().min(1).default(25).describe('Skipped steps in a row that end training'),
 });
@@ -164,29 +170,29 @@ export const trainingArgumentsSchema = z.strictObject({
     .max(65_536)
     .default(1)
     .describe('Micro-batches whose gradients make one step'),
-  learningRate: z.number().min(0).max(100).default(6e-4).describe('The highest learning rate'),
+  learningRate: fp32(z.number().min(0).max(100)).default(6e-4).describe('The highest learning rate'),
   ...optimizerFields,
   parameterGroups: parameterGroupsSchema.optional().describe('Parameters that train in their own way'),
-  emaDecay: z.number().min(0).lt(1).default(0).describe('Of a moving average of the parameters; 0: none'),
-  maxGradNorm: z.number().min(0).max(1e9).default(1).describe('Gradients are clipped to this norm; 0: never'),
+  emaDecay: fp32(z.number().min(0).lt(1))
+    .default(0)
+    .describe('Of a moving average of the parameters; 0: none'),
+  maxGradNorm: fp32(z.number().min(0).max(1e9))
+    .default(1)
+    .describe('Gradients are clipped to this norm; 0: never'),
   lrScheduler: z.enum(LR_SCHEDULERS).default('cosine').describe('How the rate falls after warmup'),
   lrSchedulerKwargs: lrSchedulerKwargsSchema.optional().describe('What only some schedules have'),
-  minLearningRate: z
-    .number()
-    .min(0)
-    .max(100)
+  minLearningRate: fp32(z.number().min(0).max(100))
     .optional()
     .describe(
       'The rate at the end (default: a tenth of learningRate for cosine and cosineWithRestarts, 0 for others)',
     ),
   warmupSteps: steps('Steps in which the rate rises'),
-  warmupInitLearningRate: z
-    .number()
-    .min(0)
-    .max(100)
+  warmupInitLearningRate: fp32(z.number().min(0).max(100))
     .optional()
     .describe('The first rate of warmup (default: learningRate ÷ warmupSteps)'),
-  labelSmoothing: z.number().min(0).lt(1).default(0).describe('Share of probability that is given to others'),
+  labelSmoothing: fp32(z.number().min(0).lt(1))
+    .default(0)
+    .describe('Share of probability that is given to others'),
   labelSmoothingType: z
     .enum(['uniform', 'others'])
     .default('uniform')
@@ -257,12 +263,12 @@ export const trainingSynonyms = {
  */
 export function resolveTrainingArguments(options: TrainingArguments, at = ''): ResolvedTrainingArguments {
   // JSON has no functions, and so the schema has none.
-  const own = typeof options?.lrScheduler === 'function' ? options.lrScheduler : undefined;
-  const parsed = parseConfig(
-    trainingArgumentsSchema,
-    own === undefined ? options : { ...options, lrScheduler: undefined },
-    { at, synonyms: trainingSynonyms },
+  const { own, given } = reading({ name: at || 'arguments', path: at, code: 'ERR_CONFIG' }, () =>
+    typeof options?.lrScheduler === 'function'
+      ? { own: options.lrScheduler, given: { ...options, lrScheduler: undefined } }
+      : { own: undefined, given: options },
   );
+  const parsed = parseConfig(trainingArgumentsSchema, given, { at, synonyms: trainingSynonyms });
   const { evalSteps, earlyStopping, learningRate } = parsed;
   if (earlyStopping && evalSteps === 0) {
     const path = at === '' ? 'earlyStopping' : `${at}.earlyStopping`;

@@ -51,9 +51,28 @@ export interface EarlyStopping {
   readonly best: BestEvaluation | undefined;
 }
 
+/** What it has counted; part of a checkpoint. */
+export interface StoppingState {
+  /** The best evaluation so far; absent before one with a finite loss. */
+  readonly best?: BestEvaluation | undefined;
+  /** Evaluations since then. */
+  readonly waited: number;
+}
+
+/** What a trainer does with the state of an EarlyStopping. */
+export interface StoppingAccess {
+  state: StoppingState;
+  readonly patience: number;
+}
+
+const accesses = new WeakMap<object, StoppingAccess>();
+
+/** How the state of a callback is read and set; undefined for one that `earlyStopping` did not make. */
+export const accessTo = (callback: object): StoppingAccess | undefined => accesses.get(callback);
+
 /**
  * A callback that ends a run when `patience` evaluations in a row were not better than the best one before them. A loss
- * that is not finite is not better. It goes on counting when a stopped run goes on; give each trainer its own.
+ * that is not finite is not better. A trainer saves what it has counted and resumes it; give each trainer its own.
  *
  * @throws TesseraeError `ERR_CONFIG` for a wrong option.
  *
@@ -64,16 +83,26 @@ export interface EarlyStopping {
  */
 export function earlyStopping(options: EarlyStoppingOptions = {}): EarlyStopping {
   const { patience, minDelta } = parseConfig(earlyStoppingSchema, options, { synonyms });
-  let best: BestEvaluation | undefined;
-  let waited = 0;
+  let state: StoppingState = { waited: 0 };
   const listen = (event: TrainerEvent): { readonly stop: boolean } | void => {
     if (event.type !== 'evaluate') return;
     const { step, loss } = event;
-    if (Number.isFinite(loss) && (best === undefined || loss < best.loss - minDelta)) {
-      best = { step, loss };
-      waited = 0;
-    } else waited++;
-    return { stop: waited >= patience };
+    const { best, waited } = state;
+    const better = Number.isFinite(loss) && (best === undefined || loss < best.loss - minDelta);
+    state = better ? { best: { step, loss }, waited: 0 } : { best, waited: waited + 1 };
+    return { stop: state.waited >= patience };
   };
-  return Object.defineProperty(listen, 'best', { get: () => best, enumerable: true }) as EarlyStopping;
+  accesses.set(listen, {
+    get state() {
+      return state;
+    },
+    set state(given) {
+      state = given;
+    },
+    patience,
+  });
+  return Object.defineProperty(listen, 'best', {
+    get: () => state.best,
+    enumerable: true,
+  }) as EarlyStopping;
 }

@@ -16,7 +16,8 @@ export function kernelSmoothing(
 ): number {
   if (labelSmoothing === 0 || labelSmoothingType === 'uniform') return labelSmoothing;
   const limit = (vocabSize - 1) / vocabSize;
-  if (labelSmoothing >= limit)
+  // As the kernels have it.
+  if (Math.fround(labelSmoothing / limit) >= 1)
     throw new TesseraeError(
       'ERR_CONFIG',
       `labelSmoothing ${labelSmoothing} leaves the target no more than each of the other ${vocabSize - 1} tokens: with ` +

@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:buffer';
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig, show } from '../models/validation';
+import { readTextFile } from '../files/regular_file';
 import { snakeCase } from '../report/metrics_file';
 import type { TrainerEvent } from './events';
 
@@ -140,7 +141,7 @@ export const metricsSchema = z.union([
  */
 export async function readMetrics(file: string): Promise<MetricsLine[]> {
   parseConfig(filePath, file, { at: 'file' });
-  const content = await readFile(file, 'utf8').catch((cause: unknown) => {
+  const content = await readTextFile(file, constants.MAX_STRING_LENGTH).catch((cause: unknown) => {
     throw new TesseraeError('ERR_DATA', `'${file}' can't be read: ${messageOf(cause)}`, {
       details: { path: file },
       cause,

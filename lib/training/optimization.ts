@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { TrainerState } from '../checkpoint/trainer_state';
 import type { OptimizerTensors } from '../checkpoint/weights';
 import { TesseraeError } from '../errors';
+import { reading } from '../models/array_likes';
 import { Capacities } from '../models/capacities';
 import { packBatch, type Capacity, type PackedBatch, type TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
@@ -16,6 +17,7 @@ import {
 import { kernelSmoothing } from './label_smoothing';
 import { momentsOf, nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
+import { largestOf } from '../models/extremes';
 
 /** What one optimizer step did. */
 export interface OptimizationStep extends StepResult {
@@ -209,12 +211,15 @@ export function packAlike(
     batches.map((batch) =>
       packBatch(model, batch, { targets: true, ...(into === undefined ? {} : { capacity: into }) }),
     );
-  const documents = batches.some(({ documentStarts }) => documentStarts) ? { documents: true } : {};
+  const hasDocuments = reading({ name: 'the batch', code: 'ERR_DATA' }, () =>
+    batches.some(({ documentStarts }) => documentStarts),
+  );
+  const documents = hasDocuments ? { documents: true } : {};
   if (!(capacity instanceof Capacities)) return pack({ ...capacity, ...documents });
   const packed = pack();
   const common = capacity.holding({
-    rows: Math.max(...packed.map(({ lengths }) => lengths.length)),
-    time: Math.max(...packed.flatMap(({ lengths }) => lengths)),
+    rows: largestOf(packed.map(({ lengths }) => lengths.length)),
+    time: largestOf(packed.flatMap(({ lengths }) => lengths)),
     ...documents,
   });
   const fits = packed.every(({ capacity: own }) => isDeepStrictEqual(own, common));

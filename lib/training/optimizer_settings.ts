@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
+import { fp32 } from '../models/device_numbers';
 import type { OptimizerSettings, StateKind } from '../native';
 
 /**
@@ -40,23 +41,17 @@ export interface OptimizerArguments {
   readonly decoupledWeightDecay?: boolean;
 }
 
-const beta = (what: string) => z.number().min(0).lt(1).optional().describe(what);
+const beta = (what: string) => fp32(z.number().min(0).lt(1)).optional().describe(what);
 
 /** The part of the training arguments' schema that is about the optimizer. */
 export const optimizerFields = {
   optim: z.enum(OPTIMIZERS).default('adamw').describe('The optimizer'),
-  weightDecay: z
-    .number()
-    .min(0)
-    .max(100)
+  weightDecay: fp32(z.number().min(0).max(100))
     .optional()
     .describe('Decay of matrices (default: 0.1 for adamw, 0 for others)'),
   adamBeta1: beta("adamw, adam, radam: Adam's beta 1 (default 0.9)"),
   adamBeta2: beta("adamw, adam, radam: Adam's beta 2 (default 0.95)"),
-  adamEpsilon: z
-    .number()
-    .gt(0)
-    .max(1)
+  adamEpsilon: fp32(z.number().gt(0).max(1))
     .optional()
     .describe("adamw, adam, radam: Adam's epsilon (default 1e-8)"),
   momentum: beta('sgd: momentum (default 0)'),

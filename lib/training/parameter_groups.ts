@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
+import { fp32 } from '../models/device_numbers';
 import { nearestName } from '../models/validation';
 import type { ParameterSettings } from '../native';
 
@@ -24,16 +25,10 @@ export const parameterGroupsSchema = z.array(
   z
     .strictObject({
       match: z.string().min(1).max(1000).describe('Names of parameters; * stands for any text'),
-      learningRateScale: z
-        .number()
-        .gt(0)
-        .max(1000)
+      learningRateScale: fp32(z.number().gt(0).max(1000))
         .optional()
         .describe('What their learning rate is multiplied by (default 1)'),
-      weightDecay: z
-        .number()
-        .min(0)
-        .max(100)
+      weightDecay: fp32(z.number().min(0).max(100))
         .optional()
         .describe('Their weight decay, in place of the common one'),
       trainable: z.boolean().optional().describe('false: they stay as they are (default true)'),

@@ -6,6 +6,7 @@ import {
   type ModelConfig,
   type ResolvedModelConfig,
 } from '../models/families';
+import { reading } from '../models/array_likes';
 import { anObject } from '../models/argument_schemas';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import { plan, type PlanRequest, type Precision } from '../native';
@@ -62,7 +63,8 @@ export function planTraining(model: ModelConfig, options: PlanOptions = {}): Pla
 
 /** Training arguments for which a step is planned: how many steps there are does not matter. */
 export function stepArguments(given: Partial<TrainingArguments>, at: string): ResolvedTrainingArguments {
-  return resolveTrainingArguments({ maxSteps: 1, ...given }, at);
+  const whole = reading({ name: at, path: at, code: 'ERR_CONFIG' }, () => ({ maxSteps: 1, ...given }));
+  return resolveTrainingArguments(whole, at);
 }
 
 /** The plan of a step of a model, with arguments that are checked. */

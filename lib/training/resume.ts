@@ -4,14 +4,16 @@ import { CONFIG } from '../checkpoint/checkpoint';
 import { readConfig } from '../checkpoint/config_file';
 import { MANIFEST, readManifest, verifyFiles } from '../checkpoint/manifest';
 import { latestGoodCheckpoint, removeLeftovers } from '../checkpoint/run_folder';
+import { lockRun } from '../checkpoint/run_lock';
 import { restoreOptimizer, restoreWeights } from '../checkpoint/trainer_checkpoint';
 import { readTrainerState, type TrainerState } from '../checkpoint/trainer_state';
 import { TesseraeError } from '../errors';
 import { resolveModelConfig } from '../models/families';
 import type { Model } from '../models/model';
 import { show } from '../models/validation';
-import { plainArguments, type ResolvedTrainingArguments } from './arguments';
+import type { ResolvedTrainingArguments } from './arguments';
 import type { Optimization } from './optimization';
+import { scheduleChange } from './schedule_change';
 
 /** What a run was resumed from. */
 export interface ResumeResult {
@@ -25,8 +27,10 @@ export interface ResumeResult {
   readonly differences: readonly string[];
 }
 
-/** Arguments that change nothing of what is learnt: how often a run reports and saves, and where. */
-const REPORTING: readonly string[] = [
+/** Arguments that change nothing of what a step learns: when the run ends, how often it reports and saves, and where. */
+const FREE: readonly string[] = [
+  'maxSteps',
+  'earlyStopping',
   'evalSteps',
   'evalBatches',
   'saveSteps',
@@ -54,6 +58,8 @@ export interface FoundCheckpoint extends ResumeResult {
 
 /** What a trainer is, as far as a checkpoint has to fit it. */
 export interface ResumingTrainer {
+  /** Who locks the folder of the run. */
+  readonly owner: object;
   readonly model: Model;
   readonly args: ResolvedTrainingArguments;
   /** Of the training dataset, when there is one. */
@@ -69,15 +75,19 @@ export interface ResumingTrainer {
  * or other data; `details.differences` names them.
  */
 export async function findResumable(directory: string, trainer: ResumingTrainer): Promise<FoundCheckpoint> {
-  const { directory: found, damaged } = await locate(directory);
+  const { directory: found, damaged } = await locate(directory, trainer);
   const state = await readTrainerState(found);
   const { model } = await readConfig(path.join(found, CONFIG));
   // Only fp16 has loss scaling: another precision is resumed without it, and fp16 begins with what it is given.
   const scaling = state.precision === trainer.model.precision ? [] : ['lossScaling'];
-  const free = [...REPORTING, ...scaling];
+  const free = [...FREE, ...scaling];
+  const plan = scheduleChange(state, trainer.args);
   const different = [
     ...differences('model.', resolveModelConfig(model), trainer.model.config),
-    ...differences('training.', without(state.arguments, free), without(plainArguments(trainer.args), free)),
+    ...differences('training.', without(state.arguments, free), without(plan.plain, free)),
+    ...(state.step > trainer.args.maxSteps
+      ? [`training.maxSteps is ${trainer.args.maxSteps} now, but ${state.step} steps were done`]
+      : []),
     ...differences(
       '',
       { seedOfModel: state.modelSeed, blockSize: state.data.blockSize, orderOfData: state.data.order },
@@ -95,11 +105,14 @@ export async function findResumable(directory: string, trainer: ResumingTrainer)
     path: found,
     step: state.step,
     damaged,
-    differences: differences(
-      '',
-      { ...state.machine, precision: state.precision, library: state.library },
-      { ...machineOf(trainer.model), precision: trainer.model.precision, library: LIBRARY_VERSION },
-    ),
+    differences: [
+      ...differences(
+        '',
+        { ...state.machine, precision: state.precision, library: state.library },
+        { ...machineOf(trainer.model), precision: trainer.model.precision, library: LIBRARY_VERSION },
+      ),
+      ...plan.notice,
+    ],
     state,
   };
 }
@@ -118,13 +131,23 @@ export async function restore(
   });
 }
 
-async function locate(directory: string): Promise<{ directory: string; damaged: readonly TesseraeError[] }> {
+async function locate(
+  directory: string,
+  { owner, args }: ResumingTrainer,
+): Promise<{ directory: string; damaged: readonly TesseraeError[] }> {
   const isCheckpoint = /^checkpoint-\d+$/.test(path.basename(path.resolve(directory)));
   if (isCheckpoint || existsSync(path.join(directory, MANIFEST))) {
     await verifyFiles(directory, await readManifest(directory));
     return { directory, damaged: [] };
   }
-  await removeLeftovers(directory);
+  const { outputDir } = args;
+  const isOwn = outputDir !== undefined && path.resolve(directory) === path.resolve(outputDir);
+  // The folder of another run may be read while that goes on, but not tidied up.
+  using lock = await lockRun(directory, owner).catch((error: unknown) => {
+    if (isOwn) throw error;
+    return undefined;
+  });
+  if (lock) await removeLeftovers(directory);
   return latestGoodCheckpoint(directory);
 }
 

@@ -5,13 +5,16 @@ import type { OptimizerTensors } from '../checkpoint/weights';
 import { writeInThread } from '../checkpoint/writer_thread';
 import type { SequenceStarts } from '../data/dataset';
 import type { Tokenizer } from '../data/tokenizer';
-import { TesseraeError } from '../errors';
+import { TesseraeError, type ErrorCode } from '../errors';
 import type { Model } from '../models/model';
 import type { ResolvedTrainingArguments } from './arguments';
 import type { SaveEvent, WarningEvent } from './events';
 
 /** Saves that may fail one after another before the run ends. */
 const FAILURES_IN_ROW = 2;
+
+/** Of failures that may pass: of a disk; of memory, files and threads that are used up. */
+const PASSING: readonly ErrorCode[] = ['ERR_CHECKPOINT', 'ERR_OUT_OF_MEMORY', 'ERR_DEVICE'];
 
 /** A checkpoint of a run that is being written. */
 interface UnderWay {
@@ -147,7 +150,7 @@ export class Saving {
       this.saved = saved.path;
       return saved;
     } catch (error) {
-      if (!(error instanceof TesseraeError) || error.code !== 'ERR_CHECKPOINT') throw error;
+      if (!(error instanceof TesseraeError) || !PASSING.includes(error.code)) throw error;
       if (++this.failuresInRow === FAILURES_IN_ROW) {
         throw new TesseraeError(
           error.code,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { fp32 } from '../models/device_numbers';
 
 /**
  * How the learning rate moves over a run, by name: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR.
@@ -144,16 +145,10 @@ export const lrSchedulerKwargsSchema = z.strictObject({
     .boolean()
     .optional()
     .describe("oneCycle: move momentum, or Adam's beta 1, against the rate (default false)"),
-  baseMomentum: z
-    .number()
-    .min(0)
-    .lt(1)
+  baseMomentum: fp32(z.number().min(0).lt(1))
     .optional()
     .describe('oneCycle with cycleMomentum: the lowest momentum (default 0.85)'),
-  maxMomentum: z
-    .number()
-    .min(0)
-    .lt(1)
+  maxMomentum: fp32(z.number().min(0).lt(1))
     .optional()
     .describe('oneCycle with cycleMomentum: the highest momentum (default 0.95)'),
   numDecaySteps: z

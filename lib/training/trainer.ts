@@ -1,13 +1,13 @@
+import { lockRun } from '../checkpoint/run_lock';
 import type { TrainerState } from '../checkpoint/trainer_state';
-import { TesseraeError } from '../errors';
 import type { Capacity, TrainingBatch } from '../models/inputs';
-import { MOST_ENTRIES, readList } from '../models/array_likes';
 import { aModel, type Model } from '../models/model';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig, withoutUndefined } from '../models/validation';
-import { EventFile, scalarsOf } from '../report/tensorboard';
+import { makeFolder } from '../report/make_folder';
 import { plainArguments, resolveTrainingArguments, type ResolvedTrainingArguments } from './arguments';
 import { BatchQueue } from './batch_queue';
+import { Board } from './board';
 import { checkFits } from './dataset_fit';
 import { earlyStopping } from './early_stopping';
 import { evaluateModel } from './evaluation';
@@ -21,8 +21,11 @@ import {
 } from './events';
 import { Optimization, type OptimizationStep } from './optimization';
 import { findResumable, LIBRARY_VERSION, machineOf, restore, type ResumeResult } from './resume';
+import { RunState } from './run_state';
 import { Saving } from './saving';
+import { Stoppings } from './stoppings';
 import { Throughput } from './throughput';
+import { busy, listOf, missing } from './trainer_calls';
 import { trainerOptionsSchema, trainSchema, type TrainerOptions } from './trainer_options';
 
 /** Optimizer steps that may be under way at a time. */
@@ -58,17 +61,12 @@ export class Trainer {
   private readonly options: TrainerOptions;
   private readonly optimization: Optimization;
   private readonly callbacks: readonly TrainerCallback[];
-  private steps = 0;
-  private tokens = 0;
-  private skipped = 0;
-  /** Loss of the steps since the last that was a multiple of loggingSteps; part of a checkpoint. */
-  private interval = { lossSum: 0, validTargets: 0 };
-  /** The last evaluation, and after which step. */
-  private evaluated: { readonly step: number; readonly loss: number } | undefined;
+  private readonly counts: RunState;
+  private readonly stoppings: Stoppings;
   private stopRequested = false;
   private readonly saving: Saving;
   /** Of the run that is under way, when it reports to TensorBoard. */
-  private board: EventFile | undefined;
+  private board: Board | undefined;
   /** A run is under way, perhaps between two steps. */
   private running = false;
   /** The call that is at work on the model now. */
@@ -97,24 +95,26 @@ export class Trainer {
     this.saving = new Saving({ model, args: this.arguments, tokenizer, trainingStarts, tensors });
     const { earlyStopping: stopping } = this.arguments;
     if (stopping && !options.evaluation)
-      throw new TesseraeError(
-        'ERR_CONFIG',
+      throw missing(
+        'earlyStopping',
         'earlyStopping looks at evaluations: give the Trainer an evaluation dataset, or leave it out',
-        { details: { path: 'earlyStopping' } },
       );
-    this.callbacks = [...(options.callbacks ?? []), ...(stopping ? [earlyStopping(stopping)] : [])];
+    const { callbacks = [] } = options;
+    const own = stopping && earlyStopping(stopping);
+    this.callbacks = own ? [...callbacks, own] : callbacks;
+    this.stoppings = new Stoppings(callbacks, own);
+    this.counts = new RunState(this.arguments.loggingSteps);
     if (this.arguments.reportTo.length > 0 && this.arguments.outputDir === undefined)
-      throw new TesseraeError(
-        'ERR_CONFIG',
+      throw missing(
+        'reportTo',
         'reportTo tensorboard writes to outputDir, which is missing: set outputDir, or leave reportTo out',
-        { details: { path: 'reportTo' } },
       );
     for (const dataset of [options.train, options.evaluation]) if (dataset) checkFits(dataset, model);
   }
 
   /** Optimizer steps so far. */
   get globalStep(): number {
-    return this.steps;
+    return this.counts.steps;
   }
 
   /**
@@ -123,8 +123,9 @@ export class Trainer {
    * @param options - `signal` is checked between steps: when it is aborted the promise rejects with its reason, after the
    * step in flight; nothing is saved then, and `save()` may be called.
    * @throws TesseraeError `ERR_NON_FINITE` when a loss or gradient is not finite (in fp16 a gradient: when too many steps in
-   * a row were skipped), `ERR_OUT_OF_MEMORY` when a step does not fit, `ERR_BUSY` when a run is under way, whatever a dataset or
-   * a callback throws. A step that failed counts, as does the one after it that may have been under way.
+   * a row were skipped), `ERR_OUT_OF_MEMORY` when a step does not fit, `ERR_BUSY` when a run is under way, `ERR_CONFIG` when
+   * another trainer or process trains into outputDir, whatever a dataset or a callback throws. A step that failed counts, as
+   * does the one after it that may have been under way.
    */
   async train(options: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
     const { signal } = parseConfig(trainSchema, options);
@@ -148,7 +149,8 @@ export class Trainer {
 
   /**
    * One optimizer step over one batch, or over micro-batches whose gradients are summed, for loops of your own. A GPU
-   * stays busy if the next step is called before this one is awaited: two may be under way.
+   * stays busy if the next step is called before this one is awaited: two may be under way. The batches are copied before
+   * the call returns; you may fill their arrays again at once.
    *
    * @param batches - one micro-batch, or several; the loss is the mean over all their targets.
    * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for a batch that the model can't read, `ERR_CONFIG` for a field that
@@ -163,7 +165,7 @@ export class Trainer {
     if (this.running) throw busy('step', 'a run');
     if (this.working !== undefined && this.working !== 'step') throw busy('step', this.working);
     this.working = 'step';
-    const number = this.steps + ++this.stepsUnderWay;
+    const number = this.globalStep + ++this.stepsUnderWay;
     try {
       const done = await this.apply(listOf(batches), number);
       const { lossSum, validTargets, applied } = done;
@@ -188,17 +190,11 @@ export class Trainer {
   async evaluate(): Promise<EvaluationResult> {
     const { evaluation } = this.options;
     if (!evaluation)
-      throw new TesseraeError(
-        'ERR_CONFIG',
-        'there is nothing to evaluate on: give the Trainer an evaluation dataset',
-        {
-          details: { path: 'evaluation' },
-        },
-      );
+      throw missing('evaluation', 'there is nothing to evaluate on: give the Trainer an evaluation dataset');
     const { batchSize, evalBatches } = this.arguments;
     return this.exclusive('evaluate', async () => {
       const result = await evaluateModel(this.model, evaluation, { rows: batchSize, batches: evalBatches });
-      this.evaluated = { step: this.steps, loss: result.loss };
+      this.counts.evaluated = { step: this.globalStep, loss: result.loss };
       return result;
     });
   }
@@ -211,15 +207,22 @@ export class Trainer {
    * @param directory - the folder to write. Default: `outputDir/checkpoint-<step>`.
    * @returns its folder, once it is on the disk.
    * @throws TesseraeError `ERR_CONFIG` without a folder, `ERR_CHECKPOINT` when it can't be written (nothing that was saved
-   * before is lost then), `ERR_BUSY` during a step, or when another trainer has trained the model since.
+   * before is lost then), `ERR_BUSY` during a step, or when another trainer has trained the model since; as `train` does when
+   * another trains into outputDir.
    */
   async save(directory?: string): Promise<string> {
     parseConfig(filePath.optional(), directory, { at: 'directory' });
-    const { path, written } = await this.exclusive('save', async () =>
-      this.saving.begin(await this.state(), directory),
-    );
-    await written;
-    return path;
+    let lock: Disposable | undefined;
+    try {
+      const { path, written } = await this.exclusive('save', async () => {
+        lock = directory === undefined ? await this.lockFolder() : undefined;
+        return this.saving.begin(await this.state(), directory);
+      });
+      await written;
+      return path;
+    } finally {
+      lock?.[Symbol.dispose]();
+    }
   }
 
   /**
@@ -228,10 +231,13 @@ export class Trainer {
    * the device, the precision or the version is another, `differences` says why. Damaged checkpoints of a run are passed over for
    * the one before, and listed in `damaged`.
    *
+   * A run may be made longer: maxSteps may differ, as may earlyStopping. Where the learning rates of the steps so far depend
+   * on maxSteps (docs/schedules.md), those to come are of the new schedule, and `differences` says so.
+   *
    * @param directory - a checkpoint, or the folder of a run, whose latest whole checkpoint is taken. Default: outputDir.
    * @throws TesseraeError `ERR_CHECKPOINT` when there is none, or it is of another model, other arguments (those that only
-   * say how often to report and save may differ) or other data: `details.differences` names them; `ERR_CONFIG` without a
-   * folder, `ERR_BUSY` during a run or a step.
+   * say when to end, and how often to report and save, may differ) or other data: `details.differences` names them;
+   * `ERR_CONFIG` without a folder, or when another trains into outputDir; `ERR_BUSY` during a run or a step.
    *
    * @example
    * const { step, damaged } = await trainer.resume('runs/book');
@@ -239,15 +245,12 @@ export class Trainer {
    */
   async resume(directory = this.arguments.outputDir): Promise<ResumeResult> {
     if (directory === undefined)
-      throw new TesseraeError(
-        'ERR_CONFIG',
-        'there is no folder to resume from: set outputDir, or give resume() one',
-        { details: { path: 'outputDir' } },
-      );
+      throw missing('outputDir', 'there is no folder to resume from: set outputDir, or give resume() one');
     parseConfig(filePath, directory, { at: 'directory' });
     if (this.running) throw busy('resume', 'a run');
     return this.exclusive('resume', async () => {
       const { state, ...found } = await findResumable(directory, {
+        owner: this,
         model: this.model,
         args: this.arguments,
         blockSize: this.options.train?.blockSize,
@@ -255,30 +258,23 @@ export class Trainer {
       });
       await restore({ state, ...found }, this.model, this.optimization);
       this.saving.resumed = true;
-      this.steps = state.step;
-      this.tokens = state.tokens;
-      this.skipped = state.skipped;
-      this.interval = state.interval;
-      this.evaluated =
-        state.evaluationLoss === undefined ? undefined : { step: state.step, loss: state.evaluationLoss };
+      this.counts.restore(state);
+      this.stoppings.restore(state);
       return found;
     });
   }
 
   private async state(): Promise<TrainerState> {
-    const { model, steps: step, evaluated } = this;
+    const { model, globalStep: step } = this;
     const optimizer = await this.optimization.state();
     const { blockSize, order } = this.options.train ?? {};
     return {
-      version: 1,
+      version: 2,
       library: LIBRARY_VERSION,
-      step,
-      skipped: this.skipped,
-      tokens: this.tokens,
-      interval: this.interval,
+      ...this.counts.saved(),
+      ...this.stoppings.saved(),
       ...(optimizer ? { optimizer } : {}),
       data: { seed: this.arguments.seed, step, ...withoutUndefined({ blockSize, order }) },
-      ...(evaluated?.step === step ? { evaluationLoss: evaluated.loss } : {}),
       modelSeed: model.native.seed,
       arguments: plainArguments(this.arguments),
       precision: model.precision,
@@ -290,16 +286,37 @@ export class Trainer {
     if (this.running) throw busy('train', 'a run');
     this.running = true;
     this.stopRequested = false;
+    this.stoppings.begin();
+    let lock: Disposable | undefined;
     try {
+      lock = this.isLast() ? undefined : await this.lockFolder();
       const result = yield* this.runSteps(signal);
+      await this.board?.close();
+      yield* this.tellOfBoard();
       yield* this.emit({ type: 'end', ...result });
       return result;
     } finally {
       await this.saving.end();
-      this.running = false;
       await this.board?.close();
+      // After an error, which is not to be masked.
+      for (const { message, code } of this.board?.warnings(this.globalStep) ?? [])
+        process.emitWarning(message, { code });
       this.board = undefined;
+      lock?.[Symbol.dispose]();
+      this.running = false;
     }
+  }
+
+  private async *tellOfBoard(): AsyncGenerator<TrainerEvent, void, void> {
+    for (const warning of this.board?.warnings(this.globalStep) ?? []) yield* this.emit(warning);
+  }
+
+  /** Keeps others out of outputDir while this one writes there. */
+  private async lockFolder(): Promise<Disposable | undefined> {
+    const { outputDir } = this.arguments;
+    if (outputDir === undefined) return undefined;
+    await makeFolder(outputDir).catch(() => undefined); // why it can't be made is told when it is prepared
+    return lockRun(outputDir, this);
   }
 
   /** Begins to write a checkpoint of the run, once what became of the one before was told. */
@@ -317,14 +334,7 @@ export class Trainer {
 
   private async *runSteps(signal?: AbortSignal): AsyncGenerator<TrainerEvent, TrainResult, void> {
     const { train } = this.options;
-    if (!train)
-      throw new TesseraeError(
-        'ERR_CONFIG',
-        'there is nothing to train on: give the Trainer a train dataset',
-        {
-          details: { path: 'train' },
-        },
-      );
+    if (!train) throw missing('train', 'there is nothing to train on: give the Trainer a train dataset');
     const { maxSteps, batchSize, gradientAccumulationSteps, loggingSteps, evalSteps, saveSteps, seed } =
       this.arguments;
     const { evaluation: evaluationSet } = this.options;
@@ -338,27 +348,32 @@ export class Trainer {
     });
     const speed = new Throughput();
     // That of the last report, for a run that has nothing left to do.
-    let loss = this.interval.lossSum / this.interval.validTargets;
+    let { loss } = this.counts;
     let evaluation: EvaluationResult | undefined;
     const { outputDir, reportTo } = this.arguments;
-    const warnings = this.isLast() ? [] : await this.saving.prepare(this.steps);
+    const warnings = this.isLast() ? [] : await this.saving.prepare(this.globalStep);
     if (outputDir !== undefined && reportTo.includes('tensorboard') && !this.isLast())
-      this.board = await EventFile.create(outputDir, this.steps + 1);
+      this.board = await Board.create(outputDir, this.globalStep + 1);
     for (const warning of warnings) yield* this.emit(warning);
     const every = (count: number, step: number): boolean => count > 0 && step % count === 0;
     const reports = (step: number): boolean =>
       step >= maxSteps || [loggingSteps, evalSteps, saveSteps].some((count) => every(count, step));
+
+    // The run before was left between a step and the evaluation that was due after it.
+    const isDue = every(evalSteps, this.globalStep) && this.counts.evaluated?.step !== this.globalStep;
+    if (evaluationSet && isDue && this.globalStep > 0 && !this.isLast())
+      yield* this.emit({ type: 'evaluate', step: this.globalStep, ...(await this.evaluate()) });
 
     while (!this.isLast()) {
       const last = await this.exclusive('train', () =>
         this.stepsUntil(reports, { queue, capacity, speed, signal }),
       );
       signal?.throwIfAborted();
-      const step = this.steps;
+      const step = this.globalStep;
       const due = (count: number): boolean => every(count, step);
       if (this.saving.settled || due(saveSteps)) yield* this.tellOfSave();
       if (due(loggingSteps) || this.isLast()) {
-        loss = this.interval.lossSum / this.interval.validTargets;
+        ({ loss } = this.counts);
         yield* this.emit({
           type: 'step',
           step,
@@ -366,8 +381,8 @@ export class Trainer {
           ...measurementsOf(last),
           tokensPerSecond: speed.tokensPerSecond,
           etaSeconds: speed.etaSeconds(maxSteps - step),
-          tokens: this.tokens,
-          skippedSteps: this.skipped,
+          tokens: this.counts.tokens,
+          skippedSteps: this.counts.skipped,
           ...this.lossScaleOf(last),
         });
       }
@@ -375,6 +390,7 @@ export class Trainer {
         evaluation = await this.evaluate();
         yield* this.emit({ type: 'evaluate', step, ...evaluation });
       }
+      yield* this.tellOfBoard();
       signal?.throwIfAborted();
       if (due(saveSteps) || this.isLast()) yield* this.beginSave();
     }
@@ -382,12 +398,12 @@ export class Trainer {
     while ((yield* this.tellOfSave()) === 'warning') yield* this.beginSave();
     const checkpoint = this.saving.saved;
     return {
-      reason: this.steps >= maxSteps ? 'maxSteps' : 'stopped',
-      step: this.steps,
+      reason: this.globalStep >= maxSteps ? 'maxSteps' : 'stopped',
+      step: this.globalStep,
       loss,
       ...(evaluation ? { evaluation } : {}),
       ...(checkpoint === undefined ? {} : { checkpoint }),
-      tokens: this.tokens,
+      tokens: this.counts.tokens,
       seconds: (performance.now() - started) / 1000,
     };
   }
@@ -399,7 +415,7 @@ export class Trainer {
   private async stepsUntil(reports: (step: number) => boolean, segment: Segment): Promise<OptimizationStep> {
     const { queue, capacity, speed, signal } = segment;
     const underWay: Promise<OptimizationStep>[] = [];
-    let step = this.steps;
+    let step = this.globalStep;
     let before = performance.now();
     const finishFirst = async (): Promise<OptimizationStep> => {
       const done = (await underWay[0]) as OptimizationStep;
@@ -426,16 +442,18 @@ export class Trainer {
   }
 
   private isLast(): boolean {
-    return this.stopRequested || this.steps >= this.arguments.maxSteps;
+    return this.stopRequested || this.stoppings.reached || this.globalStep >= this.arguments.maxSteps;
   }
 
   /** Callbacks first, so that a `stop` is known before the event is handed out. */
   private async *emit(event: TrainerEvent): AsyncGenerator<TrainerEvent, void, void> {
-    this.board?.write(event.step, scalarsOf({ ...event }));
+    this.board?.write(event);
     for (const callback of this.callbacks) {
       const answer = await callback(event);
       if (answer?.stop) this.stop();
     }
+    const { evalSteps } = this.arguments;
+    if (event.type === 'evaluate' && evalSteps > 0 && event.step % evalSteps === 0) this.stoppings.count();
     yield event;
   }
 
@@ -445,14 +463,8 @@ export class Trainer {
     capacity?: Capacity,
   ): Promise<OptimizationStep> {
     const done = await this.optimization.step(batches, number, capacity);
-    // A step that failed counts: its batch was used, its random numbers were drawn.
-    this.steps++;
-    this.tokens += done.tokens;
-    if ((this.steps - 1) % this.arguments.loggingSteps === 0) this.interval = { lossSum: 0, validTargets: 0 };
+    this.counts.count(done);
     if (done.failure) throw done.failure;
-    if (!done.applied) this.skipped++;
-    const { lossSum, validTargets } = this.interval;
-    this.interval = { lossSum: lossSum + done.lossSum, validTargets: validTargets + done.validTargets };
     return done;
   }
 
@@ -469,23 +481,4 @@ export class Trainer {
       this.working = undefined;
     }
   }
-}
-
-/** What `step()` was given: JavaScript may give anything. */
-function listOf(batches: unknown): readonly TrainingBatch[] {
-  const rules = { name: 'the list of batches', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
-  return readList(Array.isArray(batches) ? batches : [batches], rules, (batch) => {
-    if (typeof batch === 'object' && batch !== null) return batch as TrainingBatch;
-    throw new TesseraeError(
-      'ERR_DATA',
-      'step() needs a batch such as { tokens: [[1, 2, 3]] }, or an array of them',
-    );
-  });
-}
-
-function busy(call: string, running: string): TesseraeError {
-  return new TesseraeError(
-    'ERR_BUSY',
-    `${call}() was called while the trainer is busy with ${running}: await that first`,
-  );
 }

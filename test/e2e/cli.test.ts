@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  cpSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -89,6 +90,16 @@ describe('train', () => {
     expect({ code, out }).toMatchObject({ code: 0 });
     expect(out).toMatch(/trained +4 steps/);
     expect(out).toMatch(/stopped +early/);
+  });
+
+  it('shows a sample of a model with more rows than the tokenizer has tokens', () => {
+    const { model, data } = JSON.parse(readFileSync(config, 'utf8')) as Record<string, object>;
+    const sampling = { maxNewTokens: 3, prompt: 'the ' };
+    const settings = { maxSteps: 1, batchSize: 2 };
+    const given = { model: { ...model, vocabSize: 320 }, data, training: settings, sampling };
+    const wide = write('wide.json', given);
+    const { code, out } = tesserae('train', wide, '--device', 'cpu', '--threads', '1');
+    expect({ code, out }).toMatchObject({ code: 0, out: expect.stringContaining('sample\nthe ') as string });
   });
 
   it('leaves metrics, a loss curve and a checkpoint', () => {
@@ -189,8 +200,20 @@ describe('train, once more', () => {
     const told = again();
     expect({ code, out: told.out }).toMatchObject({ code: 0 });
     expect(told.out).toMatch(/complete +all 4 steps were done before\n/);
-    expect(told.out).toMatch(/to do more +.*"initFrom": "runs\/more\/checkpoint-4".*\n/);
+    expect(told.out).toMatch(/to do more +raise maxSteps.*\n/);
     expect(told.out).not.toContain('trained ');
+  });
+
+  it('goes on when it is given more steps', () => {
+    cpSync(path.join(folder, 'runs', 'more'), path.join(folder, 'runs', 'longer'), { recursive: true });
+    const { code, err, out } = again('--output-dir', 'runs/longer', '--max-steps', '6', '--json');
+    expect(code).toBe(0);
+    expect(err).toMatch(
+      /^not bit by bit .* because maxSteps was 4, and is 6 now: .* the rate was .*, and becomes .*\n$/,
+    );
+    expect(records(out).map(({ type, step }) => `${String(type)} ${String(step)}`)).toEqual(
+      expect.arrayContaining(['resume 4', 'save 6', 'end 6']),
+    );
   });
 
   it('refuses a folder that is a model, which eval and sample would go on finding', () => {
@@ -244,9 +267,9 @@ describe('train, once more', () => {
   });
 
   it('refuses other arguments, and names them', () => {
-    const { code, err } = again('--max-steps', '9');
+    const { code, err } = again('--batch-size', '9');
     expect(code).toBe(1);
-    expect(err).toMatch(/^error ERR_CHECKPOINT: .* training\.maxSteps was 4, and is 9 now/);
+    expect(err).toMatch(/^error ERR_CHECKPOINT: .* training\.batchSize was \d+, and is 9 now/);
   });
 });
 

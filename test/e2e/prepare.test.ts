@@ -26,6 +26,20 @@ const run = (...args: string[]): SpawnSyncReturns<string> =>
     timeout: 60_000,
   });
 
+it('tidies up what a prepare left that was killed', async () => {
+  writeFileSync(path.join(folder, 'killed.txt'), 'the cat sat on the mat.\n'.repeat(300_000));
+  const left = (): string[] => readdirSync(folder).filter((name) => name.startsWith('killed.tmp-'));
+  const args = [PROGRAM, 'prepare', 'killed.txt', '--output', 'killed'];
+  const child = spawn(process.execPath, args, { cwd: folder, stdio: 'ignore' });
+  while (left().length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  child.kill('SIGKILL');
+  await once(child, 'close');
+  expect(left()).toHaveLength(1);
+  writeFileSync(path.join(folder, 'small.txt'), 'the cat sat on the mat.\n'.repeat(50));
+  expect(run('prepare', 'small.txt', '--output', 'killed')).toMatchObject({ status: 0 });
+  expect(left()).toEqual([]);
+});
+
 it('prepares, trains, resumes and samples with a tokenizer.json', () => {
   const prepared = run('prepare', 'book.txt', '--output', 'book', '--tokenizer', 'tokenizer.json');
   expect(prepared).toMatchObject({ status: 0, stderr: '' });

@@ -3,6 +3,8 @@
  * memory is that of nothing else.
  */
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const library = JSON.stringify(path.resolve(__dirname, '../../dist/index.js'));
@@ -74,6 +76,77 @@ it('workers that are terminated in the middle of a step leave the others alone',
     for (let i = 0; i < 3; i++) await one.step(batch);
     console.log(JSON.stringify((await one.step(batch)).loss < first));`);
   expect(result).toBe(true);
+});
+
+// Node.js aborts the process when a worker is terminated while it requires an ES module.
+it('no program of the package requires an ES module', () => {
+  const programs = readdirSync(path.dirname(JSON.parse(library) as string), {
+    recursive: true,
+    encoding: 'utf8',
+  });
+  const files = programs.filter((name) => name.endsWith('.js') && name !== 'cli/write_schema.js');
+  expect(files).toContain('report/d3.js');
+  const paths = files.map((name) => path.join(path.dirname(JSON.parse(library) as string), name));
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['--no-experimental-require-module', '-e', `for (const file of ${JSON.stringify(paths)}) require(file);`],
+    { encoding: 'utf8' },
+  );
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+});
+
+it('workers that are terminated while they load the library and make a model leave the process alone', () => {
+  const ended = run(`
+    const { Worker } = require('node:worker_threads');
+    let ended = 0;
+    for (let i = 0; i < 40; i++) {
+      const begun = new Int32Array(new SharedArrayBuffer(4));
+      const thread = new Worker(${JSON.stringify(
+        `Atomics.store(require('node:worker_threads').workerData, 0, 1); ${setUp} trainer(32, 1);`,
+      )}, { eval: true, workerData: begun });
+      while (Atomics.load(begun, 0) === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      await new Promise((resolve) => setTimeout(resolve, (i * 37) % 200));
+      await thread.terminate();
+      ended++;
+    }
+    console.log(JSON.stringify(ended));`);
+  expect(ended).toBe(40);
+});
+
+it.each([
+  [
+    'samples',
+    `for (;;) await new Sampler(one.model, new ByteTokenizer()).generate('ab', { maxNewTokens: 100 });`,
+  ],
+  ['saves', `for (let i = 0; ; i++) await saveModel(one.model, folder + '/' + (i % 2));`],
+  ['reads a text', `for (;;) await (await openText(folder + '/book.txt', { blockSize: 8 })).close();`],
+])('a worker is terminated while it %s, and the process lives', (_, body) => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'workers-'));
+  try {
+    writeFileSync(path.join(folder, 'book.txt'), 'the cat sat on the mat. '.repeat(2000));
+    const program = `const { ByteTokenizer, openText, Sampler, saveModel } = require(${library});
+      const { parentPort, workerData: folder } = require('node:worker_threads');
+      ${setUp.replace('vocabSize: 64', 'vocabSize: 256')}
+      (async () => {
+        const one = await trainer(32, 1);
+        parentPort.postMessage('ready');
+        ${body}
+      })();`;
+    const ended = run(`
+      const { Worker } = require('node:worker_threads');
+      let ended = 0;
+      for (let i = 0; i < 10; i++) {
+        const thread = new Worker(${JSON.stringify(program)}, { eval: true, workerData: ${JSON.stringify(folder)} });
+        await new Promise((resolve, reject) => thread.once('message', resolve).once('error', reject));
+        await new Promise((resolve) => setTimeout(resolve, (i * 7) % 40));
+        await thread.terminate();
+        ended++;
+      }
+      console.log(JSON.stringify(ended));`);
+    expect(ended).toBe(10);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 it('workers that alone have the addon are terminated in the middle of a step, one after the other', () => {

@@ -24,6 +24,8 @@ let scratch: string;
 let tarball: string;
 let project: string;
 let environment: NodeJS.ProcessEnv;
+/** What npm said. */
+let installing: string;
 
 beforeAll(() => {
   if (!existsSync(path.join(root, 'prebuilds/linux-x64'))) throw new Error('npm run prebuilds comes first');
@@ -60,6 +62,7 @@ beforeAll(() => {
     encoding: 'utf8',
   });
   if (installed.status !== 0) throw new Error(`npm install failed: ${installed.stderr}`);
+  installing = installed.stdout + installed.stderr;
 }, 180_000);
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
@@ -101,11 +104,19 @@ it('is small, has no install script, and holds what it says', () => {
   const { scripts } = JSON.parse(
     execFileSync('tar', ['-xzOf', tarball, 'package/package.json'], { encoding: 'utf8' }),
   ) as { scripts: Record<string, string> };
-  for (const name of ['preinstall', 'install', 'postinstall']) expect(scripts).not.toHaveProperty(name);
+  for (const name of ['preinstall', 'install', 'postinstall', 'prepare'])
+    expect(scripts).not.toHaveProperty(name);
+  // With it npm would build, and warn of that.
+  expect(existsSync(path.join(installed, 'binding.gyp'))).toBe(false);
   const prebuilt = readdirSync(path.join(installed, 'prebuilds/linux-x64'));
   expect(prebuilt).toEqual(expect.arrayContaining(['tesserae.glibc.node', 'licenses']));
   const licensed = readdirSync(path.join(installed, 'prebuilds/linux-x64/licenses'));
   expect(licensed.sort()).toEqual(prebuilt.filter((name) => name.includes('.so')).sort());
+});
+
+it('npm warns of nothing', () => {
+  expect(installing).toMatch(/added \d+ packages/);
+  expect(installing).not.toMatch(/warn/i);
 });
 
 it.each<[string, string, string]>([

@@ -7,6 +7,7 @@ import { readJson } from '../../lib/cli/json_file';
 import { prepareTokens } from '../../lib/data/prepare/prepare';
 import { openSequences } from '../../lib/data/sequences/sequences';
 import { openText } from '../../lib/data/text';
+import { openTokenizer } from '../../lib/data/tokenizers';
 import { openTokens } from '../../lib/data/tokens';
 import type { ErrorCode } from '../../lib/errors';
 import { failureOf } from './support/errors';
@@ -40,6 +41,7 @@ const READERS: readonly [string, string, (file: string) => Promise<void>, ErrorC
   ["a model's configuration", 'config.json/config.json', load('config.json'), 'ERR_CHECKPOINT'],
   ['an index of weights', 'index/model.safetensors.index.json', load('index'), 'ERR_CHECKPOINT'],
   ["a run's configuration", 'run.json', open(readJson), 'ERR_CONFIG'],
+  ['a tokenizer', 'tokenizer.json', open(openTokenizer), 'ERR_DATA'],
   ['a text', 'text.txt', open((file) => openText(file, { blockSize: 4 })), 'ERR_DATA'],
   [
     'sequences',

@@ -12,6 +12,50 @@ const NONSENSE: readonly unknown[] = [
   ...[undefined, null, 3, NaN, '', true, {}, { nonsense: 1 }, [], [3], FUNCTION],
 ];
 
+/** What fails when it is looked at, and what looks like something else. */
+function hostile(): [name: string, value: unknown][] {
+  const fail = (): never => {
+    throw new RangeError('hostile');
+  };
+  const traps = { get: fail, has: fail, ownKeys: fail, getOwnPropertyDescriptor: fail, getPrototypeOf: fail };
+  const revoked = Proxy.revocable([], {});
+  revoked.revoke();
+  const detached = new Int32Array(4);
+  structuredClone(detached.buffer, { transfer: [detached.buffer] });
+  const rejecting = Promise.reject(new Error('hostile'));
+  rejecting.catch(() => undefined);
+  const cycle: Record<string, unknown> = { type: 'gpt2' };
+  cycle['self'] = cycle;
+  const ring: unknown[] = [];
+  ring.push(ring);
+  return [
+    ['a BigInt', 1n],
+    ['a Symbol', Symbol('x')],
+    ['BigInts', [1n, 2n]],
+    ['Symbols', [Symbol('x')]],
+    ['rows of BigInts', [[1n, 2n]]],
+    ['rows of Symbols', [[Symbol('x')]]],
+    ['a proxy that throws', new Proxy({}, traps)],
+    ['a proxy of an array that throws', new Proxy([], traps)],
+    ['a revoked proxy', revoked.proxy],
+    ['a proxy of a function that throws', new Proxy(FUNCTION, traps)],
+    ['an array whose element throws', Object.defineProperty([1, 2], 0, { get: fail, enumerable: true })],
+    ['rows of which one throws', [[1], Object.defineProperty([1, 2], 0, { get: fail })]],
+    ['an array whose length throws', new Proxy([1], { get: (_, key) => (key === 'length' ? fail() : 1) })],
+    ['an object whose fields throw', new Proxy({ type: 'gpt2' }, { get: fail })],
+    ['text that throws', { toString: fail, [Symbol.toPrimitive]: fail }],
+    ['an object without prototype', Object.create(null)],
+    ['a frozen object', Object.freeze({ nonsense: 1 })],
+    ['a cyclic object', cycle],
+    ['a cyclic array', ring],
+    ['a detached array', detached],
+    ['a detached view', new DataView(structuredClone(new ArrayBuffer(4)))],
+    ['big numbers', new BigInt64Array(3)],
+    ['a date', new Date(NaN)],
+    ['a promise that rejects', rejecting],
+  ];
+}
+
 let folder: string;
 let model: api.Model;
 const at = (name: string): string => path.join(folder, name);
@@ -195,6 +239,21 @@ it.each(calls.map(([name, call, takes = []]) => ({ name, call, takes })))(
     expect(wrong).toEqual([]);
   },
 );
+
+it.each(calls.map(([name, call]) => ({ name, call })))('hostile values: $name', async ({ call }) => {
+  const wrong: string[] = [];
+  for (const [name, value] of hostile()) {
+    const outcome = await (async () => call(value as never))().then(
+      () => '',
+      (error: unknown) =>
+        error instanceof api.TesseraeError && error.code !== 'ERR_INTERNAL'
+          ? ''
+          : String((error as Error).stack),
+    );
+    if (outcome !== '') wrong.push(`${name}: ${outcome}`);
+  }
+  expect(wrong).toEqual([]);
+});
 
 it('every function and class that is exported is among them', () => {
   const names = Object.entries(api).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []));

@@ -1,13 +1,15 @@
 /** Turns segments of inputs into token ids. Runs in a worker thread. */
 import { TesseraeError } from '../../errors';
-import type { Tokenizer } from '../tokenizer';
+import { encoderOf, JsonTokenizer } from '../json_tokenizer';
+import { NoTokenError } from '../json_tokenizer/encoder';
+import type { Tokenizer, TokenRoles } from '../tokenizer';
 import type { TokenDtype } from '../tokens/format';
-import { readSegment } from './segment_reader';
-import type { Segment } from './segments';
+import { lineOf, readSegment, type DocumentPart } from './segment_reader';
+import { badText, type Segment } from './segments';
 
 /** What a worker is asked: first to take a tokenizer (the text of a tokenizer.json, or bytes), then segments. */
 export type PrepareRequest =
-  | { readonly kind: 'tokenizer'; readonly json: string | undefined }
+  | { readonly kind: 'tokenizer'; readonly json: string | undefined; readonly roles?: TokenRoles }
   | {
       readonly kind: 'segment';
       readonly segment: Segment;
@@ -34,8 +36,14 @@ export async function encodeSegment(
   const parts: Int32Array[] = [];
   const end = tokenizer.endOfTextToken;
   let documents = 0;
-  for (const { text, ends } of readSegment(segment, textKey)) {
-    parts.push(await encoded(text, tokenizer, segment));
+  const encoder = tokenizer instanceof JsonTokenizer ? encoderOf(tokenizer) : undefined;
+  const texts: DocumentPart[] = [];
+  for await (const part of readSegment(segment, textKey, encoder)) texts.push(part);
+  const encoded = encoder ? await inPlace(segment, texts, () => encoder.encode(texts)) : [];
+  if (!encoder) for (const { text } of texts) encoded.push(await tokenizer.encode(text));
+  for (const [index, { ends }] of texts.entries()) {
+    const ids = encoded[index];
+    if (ids) parts.push(ids);
     if (!ends) continue;
     documents++;
     if (end !== undefined) parts.push(Int32Array.of(end));
@@ -50,18 +58,27 @@ export async function encodeSegment(
   return { tokens, documents };
 }
 
-async function encoded(text: string, tokenizer: Tokenizer, { path, from, to }: Segment): Promise<Int32Array> {
+/** Tells errors about a text with the place in the file that it is from. */
+async function inPlace<T>(
+  segment: Segment,
+  texts: readonly DocumentPart[],
+  encode: () => Promise<T>,
+): Promise<T> {
   try {
-    return await tokenizer.encode(text);
+    return await encode();
   } catch (cause) {
     if (!(cause instanceof TesseraeError)) throw cause;
-    throw new TesseraeError(
-      cause.code,
-      `the input '${path}', between offsets ${from} and ${to}: ${cause.message}`,
-      {
+    const { path, from, to, kind } = segment;
+    const { index, offset } = cause.details as { index?: number; offset?: number };
+    const part = texts[index ?? -1];
+    const why = cause instanceof NoTokenError ? cause.why : cause.message;
+    if (!part || offset === undefined)
+      throw new TesseraeError(cause.code, `the input '${path}', between offsets ${from} and ${to}: ${why}`, {
         details: { path, from, to },
         cause,
-      },
-    );
+      });
+    const inText = Buffer.byteLength(part.text.slice(0, offset));
+    const at = kind === 'text' ? part.offset + inText : part.offset;
+    throw badText({ path, offset: at, line: lineOf(segment, at) }, why);
   }
 }

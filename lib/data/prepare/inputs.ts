@@ -1,18 +1,21 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TesseraeError } from '../../errors';
+import { jsonInput } from './json_input';
 
 /** What files of a folder are read, by how their names end; a file that is named itself may have any name. */
 export const TEXT_EXTENSIONS = ['.txt', '.text', '.md'] as const;
 export const JSON_LINES_EXTENSIONS = ['.jsonl', '.ndjson'] as const;
 
-/** A text file is one document; a file of JSON lines has one a line. */
-export type InputKind = 'text' | 'jsonl';
+/** A text file is one document; a file of JSON lines has one a line, a JSON array one an element. */
+export type InputKind = 'text' | 'jsonl' | 'array';
 
 export interface InputFile {
   readonly path: string;
   readonly kind: InputKind;
   readonly bytes: number;
+  /** Of a JSON array: where it may be cut. */
+  readonly anchors?: readonly number[];
 }
 
 const endsWith = (name: string, endings: readonly string[]): boolean =>
@@ -36,12 +39,16 @@ export async function listInputs(inputs: readonly string[]): Promise<InputFile[]
         code === 'ENOENT' ? 'does not exist' : `cannot be read (${code ?? String(cause)})`,
       );
     });
-    if (found.isDirectory()) files.push(...(await filesOf(input)));
-    else if (found.isFile()) files.push({ path: input, kind: kindOf(input), bytes: found.size });
+    if (found.isDirectory()) for (const file of await filesOf(input)) files.push(file);
+    else if (found.isFile())
+      files.push({ path: input, bytes: found.size, ...(await contentsOf(input, found.size)) });
     else throw unusable(input, 'is neither a file nor a folder');
   }
   return files;
 }
+
+const contentsOf = async (file: string, bytes: number): Promise<Pick<InputFile, 'kind' | 'anchors'>> =>
+  endsWith(file, ['.json']) ? jsonInput(file, bytes) : { kind: kindOf(file) };
 
 async function filesOf(folder: string): Promise<InputFile[]> {
   const known = [...TEXT_EXTENSIONS, ...JSON_LINES_EXTENSIONS];

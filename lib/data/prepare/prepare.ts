@@ -3,7 +3,9 @@ import path from 'node:path';
 import { writeFile } from 'node:fs/promises';
 import { TesseraeError } from '../../errors';
 import { TOKENIZER_JSON } from '../json_tokenizer';
-import type { Tokenizer } from '../tokenizer';
+import { withoutUndefined } from '../../models/validation';
+import type { Tokenizer, TokenRoles } from '../tokenizer';
+import { SIDE_FILES } from '../tokenizer_folder';
 import { identityOf, openTokenizer } from '../tokenizers';
 import { TRAIN_FILE, VALIDATION_FILE } from '../tokens';
 import {
@@ -24,7 +26,14 @@ import { segmentsOf, type Segment } from './segments';
 export const PREPARED_FILES: readonly string[] = [
   ...[TRAIN_FILE, VALIDATION_FILE].flatMap((name) => [name, descriptionPath(name)]),
   TOKENIZER_JSON,
+  ...SIDE_FILES,
 ];
+
+/**
+ * Threads that read for a tokenizer.json: its library has a thread a processor of its own, and one reader feeds several.
+ * More would leave none of the four threads of Node's pool to write the files.
+ */
+const MOST_READERS = 2;
 
 /** Segments that a worker is given before the first of them is written, so that it need not wait. */
 const AHEAD = 2;
@@ -34,8 +43,12 @@ export interface PrepareOptions {
   readonly inputs: readonly string[];
   /** How the description names the inputs. */
   readonly inputNames: readonly string[];
-  /** `byte`, or the path of a tokenizer.json. */
+  /** `byte`, or the path of a tokenizer.json, of a vocab.json with its merges.txt, or of a folder with either. */
   readonly tokenizer: string;
+  /** The token that follows each document, by its text or its id. Default: the one that the tokenizer's files name. */
+  readonly endOfTextToken?: string | number | undefined;
+  /** The token that a text begins with when it is sampled, by its text or its id. Default: as for the end. */
+  readonly startToken?: string | number | undefined;
   readonly format: TokenFormat;
   /** Default: uint16 where the vocabulary fits, else uint32. */
   readonly dtype?: TokenDtype | undefined;
@@ -43,7 +56,10 @@ export interface PrepareOptions {
   readonly validationFraction: number;
   /** Where JSON lines have their text. */
   readonly textKey: string;
-  /** Threads that tokenise. The result does not depend on it. Default: one a processor. */
+  /**
+   * Threads that read and tokenise, for a tokenizer.json at most two. The result does not depend on it. Default: one a
+   * processor.
+   */
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal;
   /** Told how many bytes of the inputs are done. */
@@ -73,11 +89,15 @@ interface Part {
  */
 export async function prepareTokens(folder: string, options: PrepareOptions): Promise<PreparedTokens> {
   const { format, validationFraction, signal } = options;
-  const tokenizer = await openTokenizer(options.tokenizer);
+  const { endOfTextToken, startToken } = options;
+  const tokenizer = await openTokenizer(options.tokenizer, withoutUndefined({ endOfTextToken, startToken }));
+  const { json, files: side = {} } = tokenizer;
   const dtype = dtypeFor(tokenizer, options.dtype);
   const files = await listInputs(options.inputs);
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
-  const count = Math.max(1, Math.min(options.workers ?? availableParallelism(), Math.ceil(total / 2 ** 18)));
+  const most = tokenizer.json === undefined ? availableParallelism() : MOST_READERS;
+  const asked = Math.min(options.workers ?? most, most, Math.ceil(total / 2 ** 18));
+  const count = Math.max(1, asked);
   const workers = Array.from({ length: count }, () => new WorkerClient<PrepareRequest>('prepare_worker'));
   const stop = (): void => void Promise.all(workers.map((worker) => worker.close()));
   signal?.addEventListener('abort', stop);
@@ -86,7 +106,9 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
   let done = 0;
   try {
     signal?.throwIfAborted();
-    await Promise.all(workers.map((worker) => worker.call({ kind: 'tokenizer', json: tokenizer.json })));
+    await Promise.all(
+      workers.map((worker) => worker.call({ kind: 'tokenizer', json, roles: rolesOf(tokenizer) })),
+    );
     const segments = segmentsOf(files, validationFraction);
     for await (const [segment, { tokens, documents }] of encoded(workers, segments, { ...options, dtype })) {
       const part = (parts[segment.part] ??= {
@@ -99,8 +121,8 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
       options.onProgress?.(done, total);
     }
     signal?.throwIfAborted();
-    if (tokenizer.json !== undefined)
-      await writeFile(path.join(folder, TOKENIZER_JSON), tokenizer.json, { flag: 'wx', flush: true });
+    for (const [name, text] of json === undefined ? [] : Object.entries({ [TOKENIZER_JSON]: json, ...side }))
+      await writeFile(path.join(folder, name), text, { flag: 'wx', flush: true });
     const finish = async (name: Segment['part'], part: Part): Promise<TokenDescription> => {
       const written = await part.writer.finish();
       delete parts[name];
@@ -131,6 +153,9 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
     for (const part of Object.values(parts)) await part.writer.close().catch(() => undefined);
   }
 }
+
+const rolesOf = ({ startToken, endOfTextToken }: Tokenizer): TokenRoles =>
+  withoutUndefined({ startToken, endOfTextToken });
 
 /** Segments with their tokens, in order; the workers are a few segments ahead. */
 async function* encoded(

@@ -1,11 +1,16 @@
 /** Reads the documents of a segment. Runs in a worker thread, where reads may wait. */
 import { isUtf8 } from 'node:buffer';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
 import { JsonError, parseJson } from '../../files/json';
 import { recogniseUnmeant, RECOGNISED_BYTES } from '../../files/recognise';
 import { recogniseFileSync } from '../../files/recognise_file';
-import { badText, boundary, piecesOf, SEGMENT_BYTES, type Segment } from './segments';
+import { openFileSync } from '../../files/regular_file';
+import type { Cut } from '../json_tokenizer/cuts';
+import { withoutMark } from '../text_source';
+import { cutFile, type FileCut } from './cut_file';
+import { ArrayScanner } from './json_array';
+import { badText, boundary, SEGMENT_BYTES, type Segment } from './segments';
 
 /** A line of JSON that is longer is no document. */
 const MOST_LINE_BYTES = 2 ** 26;
@@ -19,20 +24,38 @@ const LINE_FEED = 10;
 export interface DocumentPart {
   readonly text: string;
   readonly ends: boolean;
+  /** The cut that it begins at, inside its document. */
+  readonly after?: Cut | undefined;
+  /** Offset in the file of its first byte, or of the line that has it. */
+  readonly offset: number;
+}
+
+/** What finds cuts that change no tokens. */
+export interface Cutter {
+  /** A text without a cut in so many characters can't be read. */
+  readonly most: number;
+  cut(text: string, from: number, to: number): Promise<Cut | undefined>;
 }
 
 /**
  * The documents, or the part of one, that a segment has.
  *
  * @param textKey - where JSON lines have their text.
+ * @param cutter - of a tokenizer whose tokens depend on what is around them; others are cut at any character.
  * @throws TesseraeError `ERR_DATA` with path, line and offset for bytes that are not UTF-8 text, and for lines that are
  * not JSON or have no text.
  */
-export function* readSegment(segment: Segment, textKey: string): Generator<DocumentPart> {
-  const descriptor = system(segment, 0, () => openSync(segment.path, 'r'));
+export async function* readSegment(
+  segment: Segment,
+  textKey: string,
+  cutter?: Cutter,
+): AsyncGenerator<DocumentPart> {
+  const descriptor = system(segment, 0, () => openFileSync(segment.path));
   try {
     if (segment.from === 0) requireMeant(descriptor, segment);
-    yield* segment.kind === 'text' ? textPart(descriptor, segment) : jsonLines(descriptor, segment, textKey);
+    if (segment.kind === 'text') yield await textPart(descriptor, segment, cutter);
+    else if (segment.kind === 'array') yield* arrayElements(descriptor, segment, textKey);
+    else yield* jsonLines(descriptor, segment, textKey);
   } finally {
     closeSync(descriptor);
   }
@@ -45,16 +68,41 @@ function requireMeant(descriptor: number, segment: Segment): void {
   if (what !== undefined) throw badText({ path, offset: 0, line: 1 }, `is no text: the file is ${what}`);
 }
 
-function* textPart(descriptor: number, segment: Segment): Generator<DocumentPart> {
-  const { from, to, bytes: length, documentFrom, endsDocument } = segment;
-  const base = Math.max(from - 2, 0);
-  const view = { bytes: read(descriptor, segment, base, to + SEGMENT_BYTES), base, length };
-  const [start, end] = [boundary(view, from), boundary(view, to)];
-  const bytes = withoutMark(view.bytes.subarray(start - base, end - base), start);
+async function textPart(descriptor: number, segment: Segment, cutter?: Cutter): Promise<DocumentPart> {
+  const { path, from, to, documentFrom, documentTo, endsDocument } = segment;
+  const [begins, ends] = [
+    documentEnd(descriptor, segment, documentFrom),
+    documentEnd(descriptor, segment, documentTo),
+  ];
+  const cut = async (at: number): Promise<FileCut> => {
+    if (at === documentFrom) return { offset: begins };
+    if (at === documentTo) return { offset: ends };
+    if (!cutter) return { offset: Math.min(documentEnd(descriptor, segment, at), ends) };
+    return cutFile((start, end) => read(descriptor, segment, start, end), { path, at, begins, ends }, cutter);
+  };
+  const [first, last] = [await cut(from), await cut(to)];
+  const { offset: start } = first;
+  const end = Math.max(start, last.offset);
+  const own = read(descriptor, segment, start, end);
+  const bytes = start === 0 ? withoutMark(own) : own;
   checkText(descriptor, segment, bytes, end - bytes.length);
-  // A document that was cut where it ends anyway has no second half.
-  const begins = documentFrom === from ? start : documentFrom;
-  yield { text: Buffer.from(bytes).toString('utf8'), ends: endsDocument && end > begins };
+  return {
+    text: bytes.toString('utf8'),
+    // A document that was cut where it ends anyway has no second half.
+    ends: endsDocument && end > begins,
+    after: first.cut,
+    offset: end - bytes.length,
+  };
+}
+
+/** Where a document ends whose nominal end is `at`. */
+function documentEnd(descriptor: number, segment: Segment, at: number): number {
+  if (at === 0 || at >= segment.bytes) return at;
+  const base = Math.max(at - 2, 0);
+  return boundary(
+    { bytes: read(descriptor, segment, base, at + SEGMENT_BYTES), base, length: segment.bytes },
+    at,
+  );
 }
 
 function* jsonLines(descriptor: number, segment: Segment, textKey: string): Generator<DocumentPart> {
@@ -69,20 +117,52 @@ function* jsonLines(descriptor: number, segment: Segment, textKey: string): Gene
     const feed = bytes.indexOf(LINE_FEED, start);
     const end = feed < 0 ? bytes.length : feed;
     const offset = base + start;
-    const line = withoutMark(bytes.subarray(start, end), offset);
+    const own = bytes.subarray(start, end);
+    const line = offset === 0 ? withoutMark(own) : own;
     checkText(descriptor, segment, line, base + end - line.length);
-    const text = textOf(Buffer.from(line).toString('utf8'), textKey, (why) => {
-      const what = offset === 0 ? recogniseFileSync(segment.path, 'JSON') : undefined;
-      const told = what === undefined ? why : `${why}. The file is ${what}`;
-      throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, told);
-    });
-    if (text !== '') {
-      const pieces = [...piecesOf(Buffer.from(text, 'utf8'))];
-      for (const [index, piece] of pieces.entries())
-        yield { text: Buffer.from(piece).toString('utf8'), ends: index === pieces.length - 1 };
-    }
+    yield* documentOf(descriptor, segment, { json: line, offset, textKey });
     start = end + 1;
   }
+}
+
+/** The elements of a JSON array that begin in a segment. */
+function* arrayElements(descriptor: number, segment: Segment, textKey: string): Generator<DocumentPart> {
+  const { from, to, bytes: length, anchor = length } = segment;
+  for (let end = to + SEGMENT_BYTES; anchor < length; end += end - anchor) {
+    const bytes = read(descriptor, segment, anchor, end);
+    const scanner = new ArrayScanner((why, offset) => {
+      throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, why);
+    }, true);
+    const found = [...scanner.scan(bytes, anchor)].filter((one) => one.from >= from && one.from < to);
+    // An element that begins here and ends further on: it is read once more with what follows.
+    if (scanner.unfinished !== undefined && scanner.unfinished < to && end < length) {
+      if (end - scanner.unfinished > MOST_LINE_BYTES)
+        throw badText({ path: segment.path, offset: scanner.unfinished }, TOO_LONG);
+      continue;
+    }
+    for (const element of found) {
+      const json = bytes.subarray(element.from - anchor, element.to - anchor);
+      checkText(descriptor, segment, json, element.from);
+      yield* documentOf(descriptor, segment, { json, offset: element.from, textKey });
+    }
+    return;
+  }
+}
+
+const TOO_LONG = `is longer than ${MOST_LINE_BYTES} bytes: give one JSON object a document`;
+
+/** The text of a JSON object, where it has one. */
+function* documentOf(
+  descriptor: number,
+  segment: Segment,
+  { json, offset, textKey }: { readonly json: Uint8Array; readonly offset: number; readonly textKey: string },
+): Generator<DocumentPart> {
+  const text = textOf(Buffer.from(json).toString('utf8'), textKey, (why) => {
+    const what = offset === 0 ? recogniseFileSync(segment.path, 'JSON') : undefined;
+    const told = what === undefined ? why : `${why}. The file is ${what}`;
+    throw badText({ path: segment.path, offset, line: lineAt(descriptor, segment, offset) }, told);
+  });
+  if (text !== '') yield { text, ends: true, offset };
 }
 
 /** The bytes with those of the last line that are beyond the segment. */
@@ -183,12 +263,6 @@ function system<T>({ path }: Segment, offset: number, call: () => T): T {
   }
 }
 
-/** A file's first three bytes may say that it is UTF-8; they are no text. */
-function withoutMark(bytes: Buffer, offset: number): Buffer {
-  const marked = offset === 0 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-  return marked ? bytes.subarray(3) : bytes;
-}
-
 function checkText(descriptor: number, segment: Segment, bytes: Buffer, offset: number): void {
   const nul = bytes.indexOf(0);
   if (nul < 0 && isUtf8(bytes)) return;
@@ -208,6 +282,16 @@ function checkText(descriptor: number, segment: Segment, bytes: Buffer, offset: 
         ? 'has a NUL byte: give UTF-8 text (convert UTF-16 with iconv)'
         : 'is not UTF-8 text: convert it (iconv -t UTF-8)',
   );
+}
+
+/** The line, from 1, that an offset of a segment's file is in. */
+export function lineOf(segment: Segment, offset: number): number {
+  const descriptor = system(segment, 0, () => openFileSync(segment.path));
+  try {
+    return lineAt(descriptor, segment, offset);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** The line, from 1, that an offset is in: counted only when something is wrong. */

@@ -1,6 +1,7 @@
 /**
  * Where inputs are cut, so that they are tokenised in parallel, in bounded memory, and the same way by any number of
- * threads: by what the bytes near a nominal offset are, never by who reads them.
+ * threads: by what the bytes near a nominal offset are, never by who reads them. `cut_file.ts` moves the nominal offsets
+ * inside a document to where the tokenizer allows a cut.
  */
 import { TesseraeError } from '../../errors';
 import type { InputFile, InputKind } from './inputs';
@@ -18,9 +19,13 @@ export interface Segment {
   readonly bytes: number;
   /** Nominal offset that its document begins at: 0, or that of the cut between training and validation. */
   readonly documentFrom: number;
+  /** Nominal offset that its document ends at. */
+  readonly documentTo: number;
   /** Whether its document ends with it. */
   readonly endsDocument: boolean;
   readonly part: 'train' | 'validation';
+  /** Of a JSON array: where an element begins, at or before the first one that begins in the segment. */
+  readonly anchor?: number;
 }
 
 /**
@@ -34,7 +39,7 @@ export function* segmentsOf(
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const cut = validationFraction > 0 ? Math.floor(total * (1 - validationFraction)) : total;
   let before = 0;
-  for (const { path, kind, bytes } of files) {
+  for (const { path, kind, bytes, anchors } of files) {
     const own = Math.min(Math.max(cut - before, 0), bytes);
     for (const [start, end, part] of [
       [0, own, 'train'],
@@ -42,7 +47,19 @@ export function* segmentsOf(
     ] as const)
       for (let from = start; from < end; from += segmentBytes) {
         const to = Math.min(from + segmentBytes, end);
-        yield { path, kind, from, to, bytes, documentFrom: start, endsDocument: to === end, part };
+        const anchor = anchors?.findLast((offset) => offset <= from) ?? anchors?.[0];
+        yield {
+          path,
+          kind,
+          from,
+          to,
+          bytes,
+          documentFrom: start,
+          documentTo: end,
+          endsDocument: to === end,
+          part,
+          ...(anchor === undefined ? {} : { anchor }),
+        };
       }
     before += bytes;
   }
@@ -54,8 +71,8 @@ const isSpace = (byte: number | undefined): boolean =>
   byte === undefined || byte === 32 || (byte >= 9 && byte <= 13);
 
 /**
- * Where a text is cut that was to be cut at `at`: at the end of a line that stands between characters that are no spaces,
- * which pre-tokenizers cut at too; else at the end of any line; else at a character. At most `most` bytes later.
+ * Where a document ends, and another begins, that was to end at `at`: at the end of a line that stands between characters
+ * that are no spaces; else at the end of any line; else at a character. At most `most` bytes later.
  *
  * @param bytes - a part of the text, from `base` on, with the two bytes before `at` and the `most` after it.
  * @param length - of the whole text: its end is a place to cut.
@@ -82,24 +99,14 @@ export function boundary(
   return p;
 }
 
-/** Parts of a text in memory, each small enough to be tokenised at once. */
-export function* piecesOf(bytes: Uint8Array, pieceBytes = SEGMENT_BYTES): Generator<Uint8Array> {
-  const view = { bytes, base: 0, length: bytes.length };
-  let start = 0;
-  for (let at = pieceBytes; start < bytes.length; at += pieceBytes) {
-    const end = boundary(view, at, pieceBytes);
-    if (end > start) yield bytes.subarray(start, end);
-    start = end;
-  }
-}
-
 /** What is wrong with a text, and where. */
 export function badText(
-  where: { readonly path: string; readonly offset: number; readonly line: number },
+  where: { readonly path: string; readonly offset: number; readonly line?: number },
   why: string,
 ): TesseraeError {
   const { path, offset, line } = where;
-  return new TesseraeError('ERR_DATA', `the input '${path}', line ${line} (offset ${offset}), ${why}`, {
-    details: { path, offset, line },
+  const at = line === undefined ? `offset ${offset}` : `line ${line} (offset ${offset})`;
+  return new TesseraeError('ERR_DATA', `the input '${path}', ${at}, ${why}`, {
+    details: { path, offset, ...(line === undefined ? {} : { line }) },
   });
 }

@@ -1,6 +1,7 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
 import { recogniseFileSync } from '../../files/recognise_file';
+import { NotAFileError, openFileSync, whyUnopened } from '../../files/regular_file';
 import { Numbers } from './numbers';
 import { checkSequence, KEYS, type CheckedSequence, type SequenceRules } from './sequence';
 import { Census, refusal, type SequenceStore } from './store';
@@ -82,23 +83,15 @@ class OpenFile {
     readonly firstSequence: number,
   ) {
     try {
-      // A named pipe that no one writes to would be waited for.
-      this.descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      this.descriptor = openFileSync(path);
     } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException;
-      const why = code === 'ENOENT' ? 'does not exist' : `cannot be opened (${code ?? String(cause)})`;
-      throw new TesseraeError('ERR_DATA', `the file of sequences '${path}' ${why}`, {
+      const advice =
+        cause instanceof NotAFileError && cause.isFolder ? ': give the files in it one by one' : '';
+      throw new TesseraeError('ERR_DATA', `the file of sequences '${path}' ${whyUnopened(cause)}${advice}`, {
         details: { path },
         cause,
       });
     }
-    const stat = fstatSync(this.descriptor);
-    if (stat.isFile()) return;
-    this.close();
-    const what = stat.isDirectory()
-      ? 'is a directory: give the files in it one by one'
-      : 'is not a regular file';
-    refusal(`the file of sequences '${path}'`, { path })(what);
   }
 
   /** Hands over every line that is not blank, and notes where it is. `torn`: no newline ends it. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { TesseraeError } from '../../errors';
+import { messageOf, TesseraeError } from '../../errors';
+import { reading } from '../../models/array_likes';
 import { parseConfig } from '../../models/validation';
 import type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from '../dataset';
 import { oneAhead } from '../one_ahead';
@@ -73,8 +74,10 @@ export async function openSequences(
   source: string | readonly string[] | readonly Sequence[],
   options: OpenSequencesOptions,
 ): Promise<SequenceData> {
-  const given = typeof source === 'string' ? [source] : (source as readonly unknown[]);
-  if (!Array.isArray(given) || given.length === 0 || given.includes(''))
+  const given = reading({ name: 'source', path: 'source', code: 'ERR_CONFIG' }, () =>
+    Array.isArray(source) ? Array.from(source as readonly unknown[]) : [source],
+  );
+  if (given.length === 0 || given.includes('') || (!Array.isArray(source) && typeof source !== 'string'))
     throw new TesseraeError(
       'ERR_CONFIG',
       'openSequences needs the path of a JSONL file, an array of paths, or an array of sequences',
@@ -122,7 +125,7 @@ async function handOver(
       if (cause instanceof TesseraeError) throw cause;
       // Functions, proxies and what throws when it is read can't go to another thread.
       const where = `one of the sequences ${first} to ${first + sequences.length - 1}`;
-      throw new TesseraeError('ERR_DATA', `${where} is not plain data: ${String(cause)}`, { cause });
+      throw new TesseraeError('ERR_DATA', `${where} is not plain data: ${messageOf(cause)}`, { cause });
     });
   }
 }

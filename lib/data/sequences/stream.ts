@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { TesseraeError } from '../../errors';
+import { reading } from '../../models/array_likes';
 import { parseConfig } from '../../models/validation';
 import type { BatchRequest, Dataset, DatasetBatch } from '../dataset';
 import { WorkerClient } from '../worker_client';
@@ -50,7 +51,11 @@ const STEPS_KEPT = 3;
  * const trainer = new Trainer(model, { arguments: { maxSteps: 1000 }, train: data.train });
  */
 export function streamSequences(stream: SequenceStream, options: StreamSequencesOptions): StreamData {
-  if (typeof stream !== 'function' && typeof stream?.[Symbol.asyncIterator] !== 'function')
+  const isStream = reading(
+    { name: 'stream', path: 'stream', code: 'ERR_CONFIG' },
+    () => typeof stream === 'function' || typeof stream?.[Symbol.asyncIterator] === 'function',
+  );
+  if (!isStream)
     throw new TesseraeError(
       'ERR_CONFIG',
       'streamSequences needs an async iterable, or a function that returns one: for an array use openSequences',

@@ -1,10 +1,10 @@
 /** The layouts of token files, and the JSON file beside one that says what is in it. */
-import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { TesseraeError } from '../../errors';
 import { parseJson } from '../../files/json';
 import { whyNotJson } from '../../files/recognise_file';
+import { readTextFile } from '../../files/regular_file';
 
 /** nanoGPT: token ids and nothing else. llm.c: the same after a header of 256 int32. */
 export const TOKEN_FORMATS = ['nanogpt', 'llmc'] as const;
@@ -99,9 +99,7 @@ const MOST_BYTES = 2 ** 26;
 export async function readDescription(file: string): Promise<TokenDescription | undefined> {
   const beside = descriptionPath(file);
   try {
-    const { size } = await stat(beside);
-    if (size > MOST_BYTES) throw new Error(`it has ${size} bytes, more than ${MOST_BYTES}`);
-    return descriptionSchema.parse(parseJson(await readFile(beside, 'utf8')));
+    return descriptionSchema.parse(parseJson(await readTextFile(beside, MOST_BYTES)));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     const why = cause instanceof z.ZodError ? z.prettifyError(cause) : await whyNotJson(beside, cause);

@@ -4,10 +4,11 @@
  * wait.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
 import { recogniseUnmeant, RECOGNISED_BYTES } from '../../files/recognise';
 import { recogniseFileSync } from '../../files/recognise_file';
+import { NotAFileError, openFileSync, whyUnopened } from '../../files/regular_file';
 import {
   BYTES_OF_DTYPE,
   HEADER_BYTES,
@@ -174,14 +175,16 @@ export class TokenFile {
 
 function opened(path: string): number {
   try {
-    return openSync(path, 'r');
+    return openFileSync(path);
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new TesseraeError(
-      'ERR_DATA',
-      `the token file '${path}' ${code === 'ENOENT' ? 'does not exist' : `cannot be opened (${code ?? String(cause)})`}`,
-      { details: { path }, cause },
-    );
+    const advice =
+      cause instanceof NotAFileError && cause.isFolder
+        ? ': give the files in it, or the folder that tesserae prepare made'
+        : '';
+    throw new TesseraeError('ERR_DATA', `the token file '${path}' ${whyUnopened(cause)}${advice}`, {
+      details: { path },
+      cause,
+    });
   }
 }
 
@@ -192,9 +195,6 @@ function layoutOf(
   description: TokenDescription | undefined,
 ): Layout {
   const stat = fstatSync(descriptor);
-  if (stat.isDirectory())
-    refuse(path, 'is a folder: give the files in it, or the folder that tesserae prepare made');
-  if (!stat.isFile()) refuse(path, 'is not a regular file');
   const buffer = Buffer.alloc(RECOGNISED_BYTES);
   const start = buffer.subarray(0, readSync(descriptor, buffer, 0, buffer.length, 0));
   const other = recogniseUnmeant(start, 'tokens');

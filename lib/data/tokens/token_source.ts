@@ -67,8 +67,11 @@ export class TokenSource {
     const files: TokenFile[] = [];
     const stream = async (paths: readonly string[]): Promise<TokenStream> => {
       const own: TokenFile[] = [];
-      for (const path of paths) own.push(await TokenFile.open(path, options, progress));
-      files.push(...own);
+      for (const path of paths) {
+        const file = await TokenFile.open(path, options, progress);
+        own.push(file);
+        files.push(file);
+      }
       return new TokenStream(own);
     };
     const whole = await stream(options.train);

@@ -62,7 +62,7 @@ function places(name: string, bytes: Buffer): number[] {
 }
 
 describe.each(NAMES)('%s', (name) => {
-  it('with a flipped bit is refused, and the checkpoint before is found, or nothing is changed by it', async () => {
+  it('with a flipped bit is refused, and the checkpoint before is found', async () => {
     const bytes = whole.get(name)!;
     let refused = 0;
     for (const place of places(name, bytes))
@@ -72,22 +72,12 @@ describe.each(NAMES)('%s', (name) => {
         await writeFile(at(2, name), flipped);
         const { step, damaged } = await found();
         const where = { name, place, bit, text: flipped.subarray(place - 5, place + 5).toString('latin1') };
-        if (name !== 'manifest.json') expect({ where, step }).toEqual({ where, step: 1 });
-        if (step === 1) {
-          refused++;
-          if (damaged.length > 0)
-            expect({ where, damaged: damaged.map(({ code }) => code) }).toEqual({
-              where,
-              damaged: ['ERR_CHECKPOINT'],
-            });
-          continue;
-        }
-        // What is left of the manifest says the same of every file: white space, or the time, or an upper-case digit.
-        const { files } = JSON.parse(flipped.toString('utf8')) as { files: unknown };
-        expect({ where, files }).toEqual({
+        expect({ where, step, damaged: damaged.map(({ code }) => code) }).toEqual({
           where,
-          files: (JSON.parse(bytes.toString('utf8')) as { files: unknown }).files,
+          step: 1,
+          damaged: ['ERR_CHECKPOINT'],
         });
+        refused++;
       }
     expect(refused).toBeGreaterThan(20);
   });

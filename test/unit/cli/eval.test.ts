@@ -83,6 +83,14 @@ describe('a text', () => {
     expect(bitsPerByte).toBeCloseTo((loss * tokens) / (Math.LN2 * predicted), 12);
   });
 
+  it('of a text with a byte order mark is that of the text', async () => {
+    await writeFile(at('marked.txt'), `\uFEFF${TEXT}`);
+    for (const model of ['words', 'bytes']) {
+      const { loss, bitsPerByte, tokens } = await resultOf(model, at('text.txt'));
+      expect(await resultOf(model, at('marked.txt'))).toMatchObject({ loss, bitsPerByte, tokens });
+    }
+  });
+
   it('counts no bytes for tokens that end a document, whose nats count', async () => {
     await writeFile(at('two.txt'), 'the cat<|endoftext|>the dog');
     const { loss, bitsPerByte, tokens } = await resultOf('words', at('two.txt'));

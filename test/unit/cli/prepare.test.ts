@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { main } from '../../../lib/cli/main';
+import { tinyTokenizer } from '../support/tokenizer';
 
 let folder: string;
 let output: { out: string; err: string };
@@ -41,6 +42,29 @@ describe('tesserae prepare', () => {
       inputs: string[];
     };
     expect(inputs).toEqual(['../book.txt']);
+  });
+
+  it('says on standard error that nothing separates documents, where that is so', async () => {
+    const docs = path.join(folder, 'docs.jsonl');
+    await writeFile(docs, '{"text":"one"}\n{"text":"two"}\n');
+    const plain = tinyTokenizer();
+    plain.added_tokens = [];
+    const file = path.join(folder, 'tokenizer.json');
+    const run = (name: string, ...args: string[]): Promise<number> =>
+      main(['prepare', docs, '--output', path.join(folder, name), '--validation-fraction', '0', ...args]);
+    await writeFile(file, JSON.stringify(plain));
+    await run('none', '--tokenizer', file);
+    expect(output.err).toMatch(/documents follow one another without a token between them.*--end-of-text/);
+    output.err = '';
+    await run('named', '--tokenizer', file, '--end-of-text', 'Ġthe', '--start-token', '3');
+    await writeFile(file, JSON.stringify(tinyTokenizer()));
+    await run('own', '--tokenizer', file);
+    expect(output.err).toBe('');
+    await run('bytes');
+    expect(output.err).toMatch(/without a token between them: bytes have none/);
+    output.err = '';
+    await run('wrong', '--tokenizer', file, '--end-of-text', '<x>');
+    expect(output.err).toMatch(/ERR_CONFIG.*endOfTextToken.*is no token of the tokenizer/);
   });
 
   it('says it as JSON', async () => {

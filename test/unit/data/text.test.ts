@@ -52,6 +52,17 @@ describe('openText', () => {
     expect(await read()).toEqual(windows);
   });
 
+  it('leaves a byte order mark out at the start of each file', async () => {
+    const options = { blockSize: 16, validationFraction: 0 };
+    const marked = [await file('e.txt', `\uFEFF${TEXT}`), await file('f.txt', `\uFEFF${TEXT}`)];
+    await using data = await openText(marked, options);
+    expect(data.sizes.train).toBe(2 * TEXT.length);
+    const alone = await file('mark.txt', '\uFEFF');
+    expect((await failureOf('ERR_DATA', () => openText(alone, options))).message).toContain('is empty');
+    const nul = await file('nul.txt', '\uFEFFa\0');
+    expect((await failureOf('ERR_DATA', () => openText(nul, options))).details).toMatchObject({ offset: 4 });
+  });
+
   it('has no validation part with validationFraction 0', async () => {
     await using data = await openText(await file('d.txt', TEXT), { blockSize: 16, validationFraction: 0 });
     expect(data.validation).toBeUndefined();
@@ -60,7 +71,7 @@ describe('openText', () => {
 
   it.each([
     ['a file that is missing', async () => path.join(folder, 'none.txt'), /none\.txt' does not exist/],
-    ['a directory', async () => folder, /is a directory/],
+    ['a directory', async () => folder, /is a folder/],
     ['an empty file', () => file('empty.txt', ''), /is empty/],
     ['a binary file', () => file('b.bin', Uint8Array.of(65, 66, 0, 67)), /NUL byte at offset 2.*UTF-8/],
     [

@@ -100,6 +100,14 @@ describe('resolveGPT2Config', () => {
       'attnPdrop must be a number from 0 and below 1, not -0.1',
     ],
     [
+      'a probability that no random number of the device is below',
+      { residPdrop: 1 - 2 ** -25 },
+      'residPdrop must be a number from 0 and below 1 in steps of 2^-24',
+    ],
+    ['a probability that is 0 in fp32', { embdPdrop: 1e-46 }, 'and 0 or at least 1.18e-38'],
+    ['an epsilon that is 0 in fp32', { layerNormEpsilon: 1e-46 }, 'and at least 1.18e-38'],
+    ['weights that are 0 in fp32', { initializerRange: 1e-46 }, 'and 0 or at least 1.18e-38'],
+    [
       'a token beyond the vocabulary',
       { vocabSize: 10, eosTokenId: 10 },
       'eosTokenId 10 is not in the vocabulary',

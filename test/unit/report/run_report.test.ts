@@ -1,6 +1,7 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { withoutAppends } from '../support/full_disk';
 import { RunReport } from '../../../lib/report/run_report';
 
 let folder: string;
@@ -53,6 +54,26 @@ it('shows evaluations and notes on standard error, unless told not to', async ()
     expect(text.match(/a note\n/g)).toHaveLength(1);
     expect(text.match(/step 2 · validation loss 3\.5000\n/g)).toHaveLength(1);
   } finally {
+    write.mockRestore();
+  }
+});
+
+it('does not fail where nothing can be written, but says so', async () => {
+  const write = jest.spyOn(process.stderr, 'write').mockReturnValue(true);
+  const end = await withoutAppends();
+  try {
+    const report = await RunReport.create({ directory: folder, maxSteps: 2 });
+    report.add(step(1));
+    await mkdir(report.lossCurvePath);
+    await report.close();
+    const lines = write.mock.calls.map(([chunk]) => String(chunk)).filter((text) => text.includes('warning'));
+    expect(lines).toEqual([
+      expect.stringMatching(/metrics\.jsonl' can't be written \(ENOSPC/),
+      expect.stringMatching(/metrics\.jsonl' lacks 1 entries/),
+      expect.stringMatching(/loss\.svg' can't be written: E/),
+    ]);
+  } finally {
+    end();
     write.mockRestore();
   }
 });

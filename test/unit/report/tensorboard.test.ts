@@ -1,9 +1,10 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { EventFile } from '../../../lib/report/tensorboard';
 import { Trainer } from '../../../lib/training/trainer';
 import { failureOf } from '../support/errors';
+import { withoutAppends } from '../support/full_disk';
 import { countingDataset, disposeModels, tinyModel } from '../support/tiny_model';
 
 let folder: string;
@@ -171,6 +172,48 @@ describe('reportTo tensorboard', () => {
     // Where nothing is left to do, nothing is written.
     await resumed.train();
     expect(await files()).toHaveLength(2);
+  });
+
+  it('fails no run that it can not be written for, and hides no error', async () => {
+    const make = async (train = countingDataset()): Promise<Trainer> =>
+      new Trainer(await tinyModel(), {
+        arguments: {
+          maxSteps: 2,
+          batchSize: 2,
+          loggingSteps: 1,
+          reportTo: ['tensorboard'],
+          outputDir: folder,
+        },
+        train,
+      });
+    const end = await withoutAppends();
+    const told = jest.spyOn(process, 'emitWarning').mockReturnValue(undefined);
+    try {
+      const messages: string[] = [];
+      const one = await make();
+      for await (const event of one) if (event.type === 'warning') messages.push(event.message);
+      expect(messages).toEqual([
+        expect.stringMatching(/tfevents.*' can't be written \(ENOSPC/),
+        expect.stringMatching(/tfevents.*' lacks 4 entries, .*: ENOSPC/),
+      ]);
+      expect(told).not.toHaveBeenCalled();
+      const broken = await make({ ...countingDataset(), batch: () => Promise.reject(new Error('broken')) });
+      await expect(broken.train()).rejects.toThrow('broken');
+      expect(told.mock.calls.map(([message]) => message)).toContainEqual(
+        expect.stringMatching(/lacks 2 entries/),
+      );
+    } finally {
+      told.mockRestore();
+      end();
+    }
+  });
+
+  it('names its files in the order of the runs, though the clock was set back', async () => {
+    const later = `events.out.tfevents.${Math.floor(Date.now() / 1000) + 3600}.host.1.0`;
+    await writeFile(path.join(folder, later), '');
+    const board = await EventFile.create(folder, 1);
+    await board.close();
+    expect((await readdir(folder)).sort()).toEqual([later, path.basename(board.path)]);
   });
 
   it('needs a folder, and no other name', async () => {

@@ -46,11 +46,11 @@ describe('Sampler', () => {
     const one = await sampler();
     const { tokens } = await one.generate('a', { maxNewTokens: 30, temperature: 0 });
     for (const options of [
-      { temperature: 1e-45 },
-      { temperature: 1e-45, topP: 0.9, topK: 16_777_216, minP: 0.5 },
-      { temperature: 1e-38, topP: 1e-38 },
+      { temperature: 2 ** -126 },
+      { temperature: 2 ** -126, topP: 0.9, topK: 16_777_216, minP: 0.5 },
+      { temperature: 2 ** -126, topP: 2 ** -126 },
       { minP: 1 },
-      { topP: 1e-45 },
+      { topP: 2 ** -126 },
       { temperature: 1e6, topK: 1 },
     ])
       expect((await one.generate('a', { maxNewTokens: 30, seed: 1, ...options })).tokens).toEqual(tokens);
@@ -171,11 +171,11 @@ describe('Sampler', () => {
       [{ types: { byToken: [] } }, 'types', /the model has none/],
       [{ numBeams: 2, temperature: 0.5 }, 'temperature', /beam search/],
       [{ numBeams: 2, logprobs: 1 }, 'logprobs', /beam search/],
-      [{ temperature: 1e-50 }, 'temperature', /is 1e-50, which is 0 in single precision/],
-      [{ topP: 1e-50 }, 'topP', /1e-50.*single precision/],
-      [{ minP: 1e-50 }, 'minP', /1e-50.*single precision/],
-      [{ repetitionPenalty: 1e-50 }, 'repetitionPenalty', /1e-50.*single precision/],
-      [{ presencePenalty: -1e-50 }, 'presencePenalty', /-1e-50.*single precision/],
+      [{ temperature: 1e-50 }, 'temperature', /and 0 or at least 1\.18e-38, .* not 1e-50/],
+      [{ topP: 1e-40 }, 'topP', /above 0 to 1, and at least 1\.18e-38, .* not 1e-40/],
+      [{ minP: 1e-50 }, 'minP', /0 or at least 1\.18e-38, .* not 1e-50/],
+      [{ repetitionPenalty: 1e-50 }, 'repetitionPenalty', /at least 1\.18e-38, .* not 1e-50/],
+      [{ presencePenalty: -1e-50 }, 'presencePenalty', /0 or at least 1\.18e-38, .* not -1e-50/],
       [{ logitBias: new Map([[3, -1e39]]) }, 'logitBias', /token 3 is -1e\+39.*-3\.4e38/],
       [{ maxNewTokens: 1e12 }, 'maxNewTokens', /to 10000000/],
       [{ topK: 2 ** 31 }, 'topK', /to 16777216/],

@@ -43,7 +43,7 @@ describe('a model with more rows than its tokenizer has tokens', () => {
     ['greedy', { temperature: 0 }],
     ['drawn', {}],
     ['hot', { temperature: 1e6 }],
-    ['cold', { temperature: 1e-45 }],
+    ['cold', { temperature: 2 ** -126 }],
     ['filtered', { topK: 3, topP: 0.9, minP: 0.01 }],
     ['masked', { tokenMask: all }],
     ['allowed', { allowedTokens: new Map([[3, [1, TOKENS]], [30, [2, ROWS - 1]]]) }], // prettier-ignore

@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { earlyStopping, type EarlyStopping } from '../../../lib/training/early_stopping';
 import { Trainer } from '../../../lib/training/trainer';
 import type { TrainerEvent } from '../../../lib/training/events';
@@ -89,5 +92,93 @@ describe('a run that stops early', () => {
       evaluated({ earlyStopping: {} }, { evaluation: undefined }),
     );
     expect(details['path']).toBe('earlyStopping');
+  });
+});
+
+describe('a run that stops early and is resumed', () => {
+  // Nothing is learnt: the first evaluation, at step 2, is the best, and the fourth after it ends the run.
+  const args = { maxSteps: 20, batchSize: 2, learningRate: 0, evalSteps: 2, loggingSteps: 1 } as const;
+  const LAST = 10;
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'tesserae-stopping-'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  const byArgument = async (patience = 4, more: object = {}): Promise<Trainer> =>
+    new Trainer(await tinyModel(), {
+      arguments: { ...args, outputDir: folder, earlyStopping: { patience }, ...more },
+      train: countingDataset(),
+      evaluation: countingDataset(),
+    });
+  const byCallback = async (stopping: EarlyStopping): Promise<Trainer> =>
+    new Trainer(await tinyModel(), {
+      arguments: { ...args, outputDir: folder },
+      ...{ train: countingDataset(), evaluation: countingDataset() },
+      callbacks: [() => undefined, stopping],
+    });
+  /** Leaves a run at the report of a step, before the evaluation that may be due after it, and saves. */
+  const leaveAt = async (one: Trainer, step: number): Promise<void> => {
+    for await (const event of one) if (event.type === 'step' && event.step === step) break;
+    await one.save();
+  };
+
+  it.each([3, 4, 7])('ends where it would have without a break after step %i', async (step) => {
+    await leaveAt(await byArgument(), step);
+    const again = await byArgument();
+    await again.resume(path.join(folder, `checkpoint-${step}`));
+    expect(await again.train()).toMatchObject({ reason: 'stopped', step: LAST });
+  });
+
+  it.each([5, 6])(
+    'ends there when it was stopped after step %i, which is evaluated for that',
+    async (step) => {
+      const one = await byArgument();
+      for await (const event of one) if (event.type === 'step' && event.step === step) one.stop();
+      expect(one.globalStep).toBe(step);
+      expect(await one.train()).toMatchObject({ reason: 'stopped', step: LAST });
+      const again = await byArgument();
+      await again.resume(path.join(folder, `checkpoint-${step}`));
+      expect(await again.train()).toMatchObject({ reason: 'stopped', step: LAST });
+    },
+  );
+
+  it('does not train on, in the same process or when it is resumed', async () => {
+    const one = await byArgument();
+    await one.train();
+    expect(await one.train()).toMatchObject({ reason: 'stopped', step: LAST });
+    const again = await byArgument();
+    await again.resume();
+    expect(await again.train()).toMatchObject({ reason: 'stopped', step: LAST });
+    const longer = await byArgument(4, { maxSteps: 30, minLearningRate: 0 });
+    await longer.resume();
+    expect(await longer.train()).toMatchObject({ reason: 'stopped', step: LAST });
+  });
+
+  it('trains on with more patience, or without early stopping', async () => {
+    await (await byArgument()).train();
+    const patient = await byArgument(6);
+    await patient.resume();
+    expect(await patient.train()).toMatchObject({ reason: 'stopped', step: LAST + 4 });
+    const without = await byArgument(4, { earlyStopping: undefined });
+    await without.resume();
+    expect(await without.train()).toMatchObject({ reason: 'maxSteps', step: 20 });
+  });
+
+  it('by a callback is the same, and the callback knows the best', async () => {
+    await leaveAt(await byCallback(earlyStopping({ patience: 4 })), 7);
+    const stopping = earlyStopping({ patience: 4 });
+    const again = await byCallback(stopping);
+    await again.resume();
+    expect(stopping.best?.step).toBe(2);
+    expect(await again.train()).toMatchObject({ reason: 'stopped', step: LAST });
+    expect(await again.train()).toMatchObject({ reason: 'stopped', step: LAST });
+  });
+
+  it('begins anew with an early stopping that the checkpoint does not have', async () => {
+    await leaveAt(await byArgument(4, { earlyStopping: undefined }), 7);
+    const again = await byArgument(1);
+    await again.resume(path.join(folder, 'checkpoint-7'));
+    expect(await again.train()).toMatchObject({ reason: 'stopped', step: 10 });
   });
 });

@@ -127,7 +127,11 @@ describe('resume', () => {
       /training\.learningRate was 0\.01, and is 0\.001 now/,
       () => trainer({ learningRate: 1e-3, minLearningRate: 1e-3 }),
     ],
-    ['a longer run', /training\.maxSteps was 12, and is 13 now/, () => trainer({ maxSteps: 13 })],
+    [
+      'a run that is shorter by now',
+      /training\.maxSteps is 4 now, but 5 steps were done/,
+      () => trainer({ maxSteps: 4 }),
+    ],
     ['another model', /model\.nEmbd was 16, and is 32 now/, () => trainer({}, { nEmbd: 32 })],
     ['another seed of the model', /seedOfModel was 1, and is 2 now/, () => trainer({}, {}, { seed: 2 })],
     [
@@ -226,7 +230,7 @@ async function remanifest(directory: string): Promise<void> {
     const bytes = await readFile(path.join(directory, name));
     files[name] = { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
   }
-  await writeFile(path.join(directory, 'manifest.json'), manifestText(files));
+  await writeFile(path.join(directory, 'manifest.json'), manifestText(files, 1));
 }
 
 describe('a damaged checkpoint', () => {

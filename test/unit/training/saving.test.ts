@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import os, { tmpdir } from 'node:os';
 import path from 'node:path';
 import { files } from '../../../lib/checkpoint/files';
+import { TesseraeError } from '../../../lib/errors';
 import type { TrainingArguments } from '../../../lib/training/arguments';
 import type { TrainerEvent } from '../../../lib/training/events';
 import { Trainer } from '../../../lib/training/trainer';
@@ -167,6 +168,26 @@ describe('writing while training goes on', () => {
     expect(steps).toEqual([2, 4, 6]);
     expect((await (await trainer()).resume()).step).toBe(6);
   });
+});
+
+describe('a save for which there are no threads, files or memory', () => {
+  it.each(['ERR_DEVICE', 'ERR_OUT_OF_MEMORY'] as const)(
+    'is told, and the next one is tried: %s',
+    async (code) => {
+      const { mkdir } = files;
+      let failures = 0;
+      jest
+        .spyOn(files, 'mkdir')
+        .mockImplementation((name) =>
+          /checkpoint-2\.tmp/.test(name) && ++failures === 1
+            ? Promise.reject(new TesseraeError(code, 'there is no more'))
+            : mkdir(name),
+        );
+      const all = await events(await trainer());
+      expect(names(all)).toEqual(['warning 2', 'save 4', 'save 6']);
+      expect(all.find(({ type }) => type === 'warning')).toMatchObject({ code });
+    },
+  );
 });
 
 describe('before the first step', () => {

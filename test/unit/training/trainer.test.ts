@@ -438,6 +438,30 @@ describe('Trainer.step', () => {
     expect(await run('given')).toBe(await run('cut'));
   });
 
+  it('owns its batch when it returns: the caller may fill its arrays again at once', async () => {
+    const batches = [3, 11].map((start) => Int32Array.from({ length: 32 }, (_, i) => (start + i) % 32));
+    const losses = async (reuse: boolean): Promise<number[]> => {
+      const one = await trainer();
+      const arrays = (): { tokens: Int32Array; targets: Int32Array } => ({
+        tokens: new Int32Array(32),
+        targets: new Int32Array(32),
+      });
+      const buffer = arrays();
+      const seen: number[] = [];
+      for (let pair = 0; pair < 2; pair++) {
+        const underWay = batches.map((tokens) => {
+          const { tokens: into, targets } = reuse ? buffer : arrays();
+          into.set(tokens);
+          targets.set(tokens.map((token) => (token + 1) % 32));
+          return one.step({ tokens: into, targets, rows: 2 });
+        });
+        seen.push(...(await Promise.all(underWay)).map(({ loss }) => loss));
+      }
+      return seen;
+    };
+    expect(await losses(true)).toEqual(await losses(false));
+  });
+
   it('accumulates batches of different lengths', async () => {
     const one = new Trainer(await tinyModel(), { arguments: ARGUMENTS });
     const metrics = await one.step([

@@ -2,12 +2,16 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Tokenizer as Library } from 'tokenizers';
 import { JsonTokenizer } from '../../../../lib/data/json_tokenizer';
 import { prepareTokens, type PrepareOptions } from '../../../../lib/data/prepare/prepare';
 import { openTokens } from '../../../../lib/data/tokens';
 import { HEADER_BYTES } from '../../../../lib/data/tokens/format';
 import { failureOf } from '../../support/errors';
 import { tinyTokenizer } from '../../support/tokenizer';
+
+/** A BPE of `ab`, `é` and line feeds, without an unknown token. */
+const LETTERS = path.join(__dirname, '../../../fixtures/tokenizers/letters.json');
 
 let folder: string;
 let count = 0;
@@ -97,6 +101,62 @@ describe('prepareTokens', () => {
     expect(data.tokenizer).toMatchObject({ name: 'tokenizer.json', sha256: tokenizer.sha256 });
   });
 
+  const pattern = {
+    type: 'Split',
+    pattern: {
+      Regex:
+        "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    },
+    ...{ behavior: 'Isolated', invert: false },
+  };
+  const qwen = {
+    type: 'Sequence',
+    pretokenizers: [
+      pattern,
+      { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+    ],
+  };
+  const spaces = { type: 'Replace', pattern: { String: ' ' }, content: '\u2581' };
+  const unsplit = { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '\u2581' }, spaces] };
+
+  it.each<[string, string, object]>([
+    ['lines that end in CR LF', '\r\n', {}],
+    ['lines that are indented', '\n  ', {}],
+    ['blank lines, as Qwen cuts them', '\n\n', { pre_tokenizer: qwen }],
+    ['one line', ' ', {}],
+    ['no spaces', ',', {}],
+    [
+      'a text that is not split before it is encoded, as in Llama 2',
+      '  ',
+      { normalizer: unsplit, pre_tokenizer: null },
+    ],
+  ])('gives the tokens of a whole text for %s', async (_what, separator, parts) => {
+    const json = { ...tinyTokenizer(), ...parts };
+    // Tokens across the places where a cut would suggest itself.
+    for (const merge of ['\u010d \u010a', '\u010a \u010a', '\u010a \u0120', '\u0120 \u0120', ', l']) {
+      json.model.vocab[merge.replace(' ', '')] = 1000 + json.model.merges.length;
+      json.model.merges.push(merge);
+    }
+    json.added_tokens = [];
+    json.model.vocab['\u2581'] = 2000;
+    const text = Array.from({ length: 25_000 }, (_, i) => `line number ${i % 977} and the rest of it.`).join(
+      separator,
+    );
+    const library = Library.fromString(JSON.stringify(json));
+    const whole = (await library.encode(text, null, { addSpecialTokens: false })).getIds();
+    const tokenizer = await input('cut.json', JSON.stringify(json));
+    const { output } = await prepared([await input('cut.txt', text)], { tokenizer });
+    const ids = await ids16(path.join(output, 'train.bin'));
+    expect(ids.length).toBe(whole.length);
+    expect(ids.every((id, i) => id === whole[i])).toBe(true);
+  });
+
+  it('tokenises a word of a million characters', async () => {
+    const name = await input('word.txt', `the cat\n${'xyzw'.repeat(250_000)}\nthe cat`);
+    const { train } = await prepared([name], { tokenizer: path.join(folder, 'tokenizer.json') });
+    expect(train.tokens).toBeGreaterThan(1_000_000);
+  });
+
   it('takes a document a line from JSON lines, with the end-of-text token after each', async () => {
     const name = await input(
       'a.jsonl',
@@ -108,6 +168,87 @@ describe('prepareTokens', () => {
       'one<|endoftext|>t\nwo<|endoftext|>',
     );
     expect(train.documents).toBe(2);
+  });
+
+  describe('a file called .json', () => {
+    const texts = ['one', 't "w\\o] [}', 'thrée,\n', '', 'five'];
+    const objects = texts.map((text, id) => ({ id, more: { a: [1, { b: 'x]' }] }, text }));
+    const expected = texts.join('');
+
+    it.each([
+      ['an array on one line', JSON.stringify(objects)],
+      ['an array with a mark and spaces', `\uFEFF\n${JSON.stringify(objects, null, 4)}\n\n`],
+      ['lines', objects.map((one) => JSON.stringify(one)).join('\n')],
+    ])('is read as %s', async (_what, contents) => {
+      const { output, train } = await prepared([await input('a.json', contents)]);
+      expect(await textOf(output)).toBe(expected);
+      expect(train.documents).toBe(4);
+    });
+
+    it('gives the same as JSON lines, however large, cut anywhere, by any number of threads', async () => {
+      const many = Array.from({ length: 400 }, (_, i) => ({
+        text: `document ${i} [{"\\`.repeat(1 + ((i * 7919) % 1500)),
+      }));
+      const lines = await input('many.jsonl', many.map((one) => JSON.stringify(one)).join('\n'));
+      const array = await input('many.json', JSON.stringify(many));
+      const one = await prepared([lines]);
+      const four = await prepared([array], { workers: 4 });
+      expect(four.train.sha256).toBe(one.train.sha256);
+      expect(four.train.documents).toBe(400);
+      const cut = await prepared([array], { workers: 3, validationFraction: 0.3 });
+      expect((await textOf(cut.output)) + (await textOf(cut.output, 'val.bin'))).toBe(
+        many.map(({ text }) => text).join(''),
+      );
+    });
+
+    it('has its text under another key', async () => {
+      const alpaca = JSON.stringify([{ instruction: 'a', output: 'b' }]);
+      const { output } = await prepared([await input('alpaca.json', alpaca)], { textKey: 'output' });
+      expect(await textOf(output)).toBe('b');
+    });
+
+    it.each([
+      [
+        '[{"instruction":"a","output":"b"}]',
+        /line 1 \(offset 1\), has no "text": its keys are "instruction", "output"/,
+      ],
+      [
+        '[{"text":"a"},\n {"text":"b","text":"c"}]',
+        /line 2 \(offset 16\), is not JSON: the key "text" is there twice/,
+      ],
+      ['["a", "b"]', /is not a JSON object/],
+      ['[{"text":"a"},]', /has a ',' after the last element/],
+      ['[,{"text":"a"}]', /has a ',' without an element before it/],
+      ['[{"text":"a"} {"text":"b"}]', /offset 1\), is not JSON: expected nothing more/],
+      ['[{"text":"a"}', /ends within its array: it was cut off/],
+      ['[{"text":"a"}] x', /has something after the '\]' of its array/],
+      ['{\n  "data": [{"text":"a"}]\n}', /neither a JSON array of objects nor JSON lines.*jq -c/],
+      ['Call me Ishmael.', /neither a JSON array/],
+      ['version https://git-lfs.github.com/spec/v1\n', /it is a Git LFS pointer/],
+      ['[]', /no text for training/],
+    ])('is refused: %s', async (contents, message) => {
+      const name = await input('bad.json', contents);
+      expect((await failureOf('ERR_DATA', () => prepared([name]))).message).toMatch(message);
+    });
+  });
+
+  it('ends documents with the token that is named, and keeps what the tokenizer came with', async () => {
+    const at = path.join(folder, 'named');
+    await mkdir(at);
+    await writeFile(path.join(at, 'tokenizer.json'), JSON.stringify(tinyTokenizer()));
+    await writeFile(path.join(at, 'chat_template.jinja'), '{{ messages }}');
+    const inputs = [await input('n.jsonl', '{"text": "a"}\n{"text": "b"}')];
+    const { output, train } = await prepared(inputs, {
+      tokenizer: at,
+      endOfTextToken: 'Ġthe',
+      startToken: 5,
+    });
+    const the = tinyTokenizer().model.vocab['Ġthe'];
+    expect(train.endOfTextToken).toBe(the);
+    expect((await ids16(path.join(output, 'train.bin'))).filter((id) => id === the)).toHaveLength(2);
+    expect(await readFile(path.join(output, 'chat_template.jinja'), 'utf8')).toBe('{{ messages }}');
+    const { tokenizer } = await openTokens(output, { blockSize: 2 });
+    expect(tokenizer).toMatchObject({ endOfTextToken: the, startToken: 5 });
   });
 
   it('reads folders in order of names, files of known endings alone', async () => {
@@ -193,6 +334,18 @@ describe('prepareTokens', () => {
     ],
     ['a line in another encoding', () => input('n.jsonl', latin1), /line 1 \(offset 0\), is not JSON/],
     ['a tokenizer that is none', () => input('o.txt', 'a'), /is not a tokenizer/, { tokenizer: __filename }],
+    [
+      'a character without a token',
+      () => input('q.txt', `${'aé\n'.repeat(400_000)}ab?`),
+      /line 400001 \(offset 1600002\), has "\?", which/,
+      { tokenizer: LETTERS },
+    ],
+    [
+      'a character without a token in a line of JSON',
+      () => input('q.jsonl', '{"text": "a"}\n{"text": "aé?"}'),
+      /line 2 \(offset 14\), has "\?", which/,
+      { tokenizer: LETTERS },
+    ],
     ['a typo', () => input('o.txt', 'a'), /'bytes': did you mean byte/, { tokenizer: 'bytes' }],
   ])('refuses %s', async (_what, make, message, options = {}) => {
     const name = await make();
@@ -202,14 +355,19 @@ describe('prepareTokens', () => {
 
   it('refuses uint16 for a large vocabulary', async () => {
     const json = tinyTokenizer();
-    json.added_tokens.push({ id: 70_000, content: '<far>' });
+    const far = Array.from({ length: 70_000 }, (_, i) => [`far ${i}`, 1000 + i]);
+    Object.assign(json.model.vocab, Object.fromEntries(far));
+    // The library gives an added token the first id that is free, whatever the file says.
+    for (const content of ['<|endoftext|>', '<far>'])
+      json.model.vocab[content] = content === '<far>' ? 71_000 : 71_001;
+    json.added_tokens = [{ id: 71_000, content: '<far>' }];
     const tokenizer = await input('large.json', JSON.stringify(json));
     const name = await input('p.txt', 'a<far>');
     await failureOf('ERR_CONFIG', () => prepared([name], { tokenizer, dtype: 'uint16' }));
     const { output, train } = await prepared([name], { tokenizer });
-    expect(train).toMatchObject({ dtype: 'uint32', vocabSize: 70_001 });
+    expect(train).toMatchObject({ dtype: 'uint32', vocabSize: 71_002 });
     const bytes = new Uint8Array(await readFile(path.join(output, 'train.bin')));
-    expect(new Uint32Array(bytes.buffer)[1]).toBe(70_000);
+    expect(new Uint32Array(bytes.buffer)[1]).toBe(71_000);
     expect((await readdir(output)).sort()).toEqual(['tokenizer.json', 'train.bin', 'train.json']);
   });
 });

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { boundary, piecesOf, segmentsOf } from '../../../../lib/data/prepare/segments';
+import { boundary, segmentsOf } from '../../../../lib/data/prepare/segments';
 
 const cutAt = (text: string, at: number, most?: number): number => {
   const bytes = Buffer.from(text);
@@ -33,20 +33,6 @@ describe('boundary', () => {
         expect(boundary(part, at, 8)).toBe(cutAt(text, at, 8));
       }),
       { seed: 3, numRuns: 500 },
-    );
-  });
-});
-
-describe('piecesOf', () => {
-  it('cuts a text into whole characters, none of which is lost', () => {
-    const unit = fc.constantFrom('a', ' ', '\n', '漢', '😀');
-    fc.assert(
-      fc.property(fc.string({ unit, maxLength: 200 }), fc.integer({ min: 4, max: 40 }), (text, size) => {
-        const pieces = [...piecesOf(Buffer.from(text), size)].map((piece) => Buffer.from(piece).toString());
-        expect(pieces.join('')).toBe(text);
-        for (const piece of pieces) expect(Buffer.byteLength(piece)).toBeLessThanOrEqual(2 * size + 3);
-      }),
-      { seed: 4, numRuns: 500 },
     );
   });
 });

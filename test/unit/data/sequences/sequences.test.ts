@@ -229,11 +229,11 @@ describe('openSequences', () => {
     const missing = await failureOf('ERR_DATA', () => openSequences(path.join(folder, 'none'), OPTIONS));
     expect(missing.message).toMatch(/'.*none' does not exist/);
     const directory = await failureOf('ERR_DATA', () => openSequences(folder, OPTIONS));
-    expect(directory.message).toMatch(/is a directory: give the files in it/);
+    expect(directory.message).toMatch(/is a folder, not a file: give the files in it/);
     const pipe = path.join(folder, 'pipe');
     execFileSync('mkfifo', [pipe]);
     const fifo = await failureOf('ERR_DATA', () => openSequences(pipe, OPTIONS));
-    expect(fifo.message).toMatch(/is not a regular file/);
+    expect(fifo.message).toMatch(/is a named pipe, not a file/);
   });
 
   it('says so when a file is changed while it is open', async () => {

@@ -1,0 +1,52 @@
+/**
+ * Decodes tokens of a vocabulary of text one by one. The text of a token depends on those around it, so what a token adds
+ * is the difference between the texts with and without it, after some tokens of context.
+ */
+import type { TokenDecoder } from '../tokenizer';
+
+/** A character has at most four bytes, so what eight tokens leave unfinished is not one. */
+const MOST_HELD = 8;
+
+/**
+ * @param textOf - decodes ids; `tokenOf` gives the token of one.
+ * @param prompt - the ids before, which are in the vocabulary.
+ */
+export function textDecoder(
+  textOf: (ids: readonly number[]) => string,
+  tokenOf: (id: number) => string | undefined,
+  prompt: readonly number[],
+): TokenDecoder {
+  const unfinished = unfinishedBytes(prompt.map(tokenOf));
+  let context = prompt.slice(0, prompt.length - unfinished);
+  let held = prompt.slice(prompt.length - unfinished);
+  let before = textOf(context);
+  const added = (): string => textOf([...context, ...held]).slice(before.length);
+  const release = (text: string): string => {
+    // Two rounds of tokens: decoders that join look at the token before, whose text may be empty.
+    context = [...context.slice(-MOST_HELD), ...held];
+    before = textOf(context);
+    held = [];
+    return text;
+  };
+  return {
+    push: (id) => {
+      held.push(id);
+      const text = added();
+      return text.endsWith('\uFFFD') && held.length < MOST_HELD ? '' : release(text);
+    },
+    end: () => (held.length === 0 ? '' : release(added())),
+  };
+}
+
+/** How many tokens at the end are bytes (`<0xE2>`) of a character whose last byte is missing. */
+function unfinishedBytes(tokens: readonly (string | undefined)[]): number {
+  for (let count = 1; count <= 3; count++) {
+    const [, digits] = /^<0x([0-9A-F]{2})>$/.exec(tokens.at(-count) ?? '') ?? [];
+    if (digits === undefined) return 0;
+    const byte = parseInt(digits, 16);
+    if ((byte & 0xc0) === 0x80) continue;
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return length > count ? count : 0;
+  }
+  return 0;
+}
