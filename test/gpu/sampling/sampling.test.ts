@@ -52,7 +52,12 @@ test.each([
     );
     // Of 40 rows 33 have a token.
     const one = new Sampler(model, new IdTokenizer(33));
-    return one.generate(['1 2 3', '7'], { numBeams: 4, numReturnSequences: 4, maxNewTokens: 13, ...options });
+    return await one.generate(['1 2 3', '7'], {
+      numBeams: 4,
+      numReturnSequences: 4,
+      maxNewTokens: 13,
+      ...options,
+    });
   };
   expect(await search(device)).toEqual(await search('cpu'));
 });
