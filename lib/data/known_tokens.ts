@@ -1,7 +1,11 @@
+import { addedIds } from './json_tokenizer/contents';
 import type { JsonObject, KnownTokens } from './token_roles';
 
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const isToken = (value: unknown): value is { readonly content: string; readonly special?: unknown } =>
+  isObject(value) && typeof value['content'] === 'string';
 
 /**
  * The tokens that the text of a tokenizer.json names. Of a text that is none there are none: the tokenizer that is made of
@@ -9,7 +13,7 @@ const isObject = (value: unknown): value is JsonObject =>
  */
 export function knownTokens(json: string): KnownTokens {
   const { added_tokens: added, model } = parsed(json);
-  const tokens = (Array.isArray(added) ? added : []).filter(isObject);
+  const tokens = (Array.isArray(added) ? added : []).filter(isToken);
   const ids = new Map<string, number>();
   const { vocab, unk_token: unknown, unk_id: unknownId } = isObject(model) ? model : {};
   const note = (token: unknown, id: unknown): void => {
@@ -18,10 +22,13 @@ export function knownTokens(json: string): KnownTokens {
   if (Array.isArray(vocab))
     for (const [id, entry] of vocab.entries()) note(Array.isArray(entry) ? entry[0] : undefined, id);
   else if (isObject(vocab)) for (const [token, id] of Object.entries(vocab)) note(token, id);
-  for (const { content, id } of tokens) note(content, id);
+  const addedTokens = addedIds(tokens, ids);
+  for (const [content, id] of addedTokens) ids.set(content, id);
   const special = new Map<string, number>();
-  for (const { content, id, special: isSpecial } of tokens)
-    if (isSpecial === true && typeof content === 'string' && typeof id === 'number') special.set(content, id);
+  for (const { content, special: isSpecial } of tokens) {
+    const id = addedTokens.get(content);
+    if (isSpecial === true && id !== undefined) special.set(content, id);
+  }
   let names: Map<number, string> | undefined;
   const tokenOf = (id: number): string | undefined => {
     names ??= new Map(Array.from(ids, ([token, one]) => [one, token]));

@@ -83,7 +83,7 @@ export function contentsOf(json: string, file: string): Contents {
   const model = new Map<string, number>(modelVocabulary(parsed, refuse));
   checkMerges(parsed, model, refuse);
   checkAdded(parsed, refuse);
-  const added = addedIds(parsed, model);
+  const added = addedIds(parsed.added_tokens, model);
   const vocabulary = new Map([...model, ...added]);
   if (vocabulary.size === 0) refuse('its vocabulary is empty');
   const tokens: (string | undefined)[] = [];
@@ -95,7 +95,9 @@ export function contentsOf(json: string, file: string): Contents {
   }
   const { libraryModel, noTokenId } = modelFor(parsed, model);
   const libraryAdded =
-    noTokenId === undefined ? added : addedIds(parsed, new Map([...model, [NO_TOKEN, noTokenId]]));
+    noTokenId === undefined
+      ? added
+      : addedIds(parsed.added_tokens, new Map([...model, [NO_TOKEN, noTokenId]]));
   const shifted = new Map<number, number>();
   for (const [token, number] of libraryAdded) {
     const own = added.get(token) ?? number;
@@ -233,10 +235,13 @@ function checkAdded({ added_tokens }: File, refuse: Refuse): void {
  * Ids of the added tokens as the library gives them: a token of the model keeps its id, and each other takes the next one
  * that is free, whatever the file says.
  */
-function addedIds({ added_tokens }: File, model: ReadonlyMap<string, number>): Map<string, number> {
+export function addedIds(
+  addedTokens: readonly { readonly content: string }[],
+  model: ReadonlyMap<string, number>,
+): Map<string, number> {
   const ids = new Map<string, number>();
   let last = -1;
-  for (const { content } of added_tokens) {
+  for (const { content } of addedTokens) {
     if (ids.has(content)) continue;
     const number = model.get(content) ?? Math.max(last + 1, model.size);
     ids.set(content, number);

@@ -63,6 +63,13 @@ describe('roles of tokens', () => {
     expect(new JsonTokenizer(json([], ['</s>', '[EOS]'])).endOfTextToken).toBeUndefined();
   });
 
+  it('have the ids that the library gives, whatever the file says', () => {
+    const made = tinyTokenizer();
+    made.added_tokens = ['<s>', '</s>'].map((content, i) => ({ id: FIRST + 7 - i, content, special: true }));
+    const one = new JsonTokenizer(JSON.stringify(made));
+    expect(one).toMatchObject({ startToken: FIRST, endOfTextToken: FIRST + 1, vocabSize: FIRST + 2 });
+  });
+
   const FILES: readonly [string, object][] = [
     ['tokenizer_config.json', { eos_token: { content: '<a>', special: true } }],
     ['special_tokens_map.json', { eos_token: '<b>' }],
