@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
+import { largestOf } from '../models/extremes';
 import { parseConfig } from '../models/validation';
 import { contentsOf, unusable, type Contents } from './json_tokenizer/contents';
 import { Encoder } from './json_tokenizer/encoder';
@@ -83,7 +84,17 @@ export class JsonTokenizer implements Tokenizer {
     if (end !== undefined) this.endOfTextToken = end;
     if (start !== undefined) this.startToken = start;
     this.sha256 = createHash('sha256').update(json).digest('hex');
-    ENCODERS.set(this, new Encoder(library, contents));
+    const { libraryJson, noTokenId, shifted, isLinear } = contents;
+    const longest = largestOf(Array.from(contents.added, ({ length }) => length));
+    const source = {
+      libraryJson,
+      vocabSize: tokens.length,
+      noTokenId,
+      shifted,
+      isLinear,
+      longest: Math.max(longest, 0),
+    };
+    ENCODERS.set(this, new Encoder(source, library));
   }
 
   /**

@@ -116,9 +116,12 @@ async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
   const nul = read.indexOf(0);
   const offset = nul + size - read.length;
   if (nul >= 0)
-    refuse(`is not text: it has a NUL byte at offset ${offset}. Give a UTF-8 file (convert UTF-16 with iconv)`, {
-      offset,
-    });
+    refuse(
+      `is not text: it has a NUL byte at offset ${offset}. Give a UTF-8 file (convert UTF-16 with iconv)`,
+      {
+        offset,
+      },
+    );
   if (!isUtf8(read)) refuse('is not UTF-8 text: convert it (iconv -t UTF-8), or give another file');
   return read;
 }
