@@ -154,7 +154,6 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
   }
 }
 
-
 /** Segments with their tokens, in order; the workers are a few segments ahead. */
 async function* encoded(
   workers: readonly WorkerClient<PrepareRequest>[],
