@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import { recogniseFile } from '../files/recognise_file';
 import { filePath } from '../models/argument_schemas';
+import { largestOf } from '../models/extremes';
 import { parseConfig } from '../models/validation';
 import { readTextFile } from '../files/regular_file';
 import { contentsOf, unusable, type Contents } from './json_tokenizer/contents';
@@ -96,7 +97,17 @@ export class JsonTokenizer implements Tokenizer {
     if (unknownToken !== undefined) this.unknownToken = unknownToken;
     if (files) this.files = files;
     this.sha256 = createHash('sha256').update(json).digest('hex');
-    ENCODERS.set(this, new Encoder(library, contents));
+    const { libraryJson, noTokenId, shifted, isLinear } = contents;
+    const longest = largestOf(Array.from(contents.added, ({ length }) => length));
+    const source = {
+      libraryJson,
+      vocabSize: tokens.length,
+      noTokenId,
+      shifted,
+      isLinear,
+      longest: Math.max(longest, 0),
+    };
+    ENCODERS.set(this, new Encoder(source, library));
   }
 
   /**

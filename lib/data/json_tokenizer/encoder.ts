@@ -1,8 +1,7 @@
 /** Encodes texts of any length: cuts long ones, and gives the library bounded batches. */
 import { messageOf, TesseraeError } from '../../errors';
-import type { Contents } from './contents';
 import { findCut, startsWith, type Cut } from './cuts';
-import { encodeInTurn, type Encoding, type LibraryTokenizer } from './library';
+import { encodeInTurn, libraryTokenizer, type Encoding, type LibraryTokenizer } from './library';
 
 /** Characters of a batch. A batch of a megabyte takes the library a third of a second on two threads. */
 const BATCH = 2 ** 20;
@@ -47,17 +46,29 @@ export class NoTokenError extends TesseraeError {
   }
 }
 
+/** What an encoder is made of: plain data, so that a worker thread can make one without reading the tokenizer.json again. */
+export interface EncoderSource {
+  /** What the library is given. */
+  readonly libraryJson: string;
+  readonly vocabSize: number;
+  /** Id that the library gives what has no token; undefined where there is an unknown token. */
+  readonly noTokenId: number | undefined;
+  /** Ids that the library gives otherwise, and what they stand for. */
+  readonly shifted: ReadonlyMap<number, number>;
+  /** Characters of the longest added token. */
+  readonly longest: number;
+  /** Whether splitting a text takes a time that is at most proportional to its length. */
+  readonly isLinear: boolean;
+}
+
 export class Encoder {
-  private readonly longest: number;
   private readonly sizes: Sizes;
 
   constructor(
-    private readonly library: LibraryTokenizer,
-    private readonly contents: Contents,
+    readonly source: EncoderSource,
+    private readonly library: LibraryTokenizer = libraryTokenizer(source.libraryJson),
   ) {
-    this.longest = 0;
-    for (const content of contents.added) this.longest = Math.max(this.longest, content.length);
-    this.sizes = contents.isLinear ? LINEAR : SQUARE;
+    this.sizes = source.isLinear ? LINEAR : SQUARE;
   }
 
   /** Most characters between two cuts. */
@@ -69,7 +80,7 @@ export class Encoder {
   cut(text: string, from: number, to: number): Promise<Cut | undefined> {
     const encode = async (texts: readonly string[]): Promise<number[][]> =>
       (await this.encodings(texts)).map((encoding) => encoding.getIds());
-    return findCut(text, from, to, encode, this.longest);
+    return findCut(text, from, to, encode, this.source.longest);
   }
 
   /**
@@ -138,7 +149,7 @@ export class Encoder {
         'ERR_INTERNAL',
         'a long text has other tokens where it was cut than when that was tried',
       );
-    const { noTokenId, shifted } = this.contents;
+    const { noTokenId, shifted } = this.source;
     const own = new Int32Array(ids.length - contextIds.length);
     for (let i = 0; i < own.length; i++) {
       const id = ids[i + contextIds.length] ?? -1;
@@ -165,7 +176,7 @@ export class Encoder {
     const line = before.split('\n').length;
     const column = Array.from(before.slice(before.lastIndexOf('\n') + 1)).length + 1;
     return new NoTokenError(
-      `has ${JSON.stringify(unknown.slice(0, 40))}, which the vocabulary of ${this.contents.tokens.length} tokens has no token ` +
+      `has ${JSON.stringify(unknown.slice(0, 40))}, which the vocabulary of ${this.source.vocabSize} tokens has no token ` +
         'for, and there is no unknown token: use a tokenizer that was trained on such text, or a byte-level one',
       { index: part.index, offset, line, column },
     );

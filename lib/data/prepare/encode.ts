@@ -1,20 +1,21 @@
 /** Turns segments of inputs into token ids. Runs in a worker thread. */
 import { TesseraeError } from '../../errors';
-import { encoderOf, JsonTokenizer } from '../json_tokenizer';
-import { NoTokenError } from '../json_tokenizer/encoder';
-import type { Tokenizer, TokenRoles } from '../tokenizer';
+import { NoTokenError, type Encoder, type EncoderSource } from '../json_tokenizer/encoder';
+import { ByteTokenizer } from '../byte_tokenizer';
 import type { TokenDtype } from '../tokens/format';
 import { lineOf, readSegment, type DocumentPart } from './segment_reader';
 import { badText, type Segment } from './segments';
 
-/** What a worker is asked: first to take a tokenizer (the text of a tokenizer.json, or bytes), then segments. */
+/** What a worker is asked: first to take a tokenizer (absent for bytes), then segments. */
 export type PrepareRequest =
-  | { readonly kind: 'tokenizer'; readonly json: string | undefined; readonly roles?: TokenRoles }
+  | { readonly kind: 'tokenizer'; readonly source: EncoderSource | undefined }
   | {
       readonly kind: 'segment';
       readonly segment: Segment;
       readonly textKey: string;
       readonly dtype: TokenDtype;
+      /** Follows each document, where there is one. */
+      readonly endOfTextToken: number | undefined;
     };
 
 export interface EncodedSegment {
@@ -25,28 +26,28 @@ export interface EncodedSegment {
 }
 
 /**
- * The tokens of a segment, with the tokenizer's end-of-text token, where it has one, after each document.
+ * The tokens of a segment, with the end-of-text token, where there is one, after each document.
+ *
+ * @param encoder - of a tokenizer.json; default: a token a byte.
  *
  * @throws TesseraeError as readSegment and the tokenizer do.
  */
 export async function encodeSegment(
-  { segment, textKey, dtype }: Extract<PrepareRequest, { kind: 'segment' }>,
-  tokenizer: Tokenizer,
+  { segment, textKey, dtype, endOfTextToken }: Extract<PrepareRequest, { kind: 'segment' }>,
+  encoder: Encoder | undefined,
 ): Promise<EncodedSegment> {
   const parts: Int32Array[] = [];
-  const end = tokenizer.endOfTextToken;
   let documents = 0;
-  const encoder = tokenizer instanceof JsonTokenizer ? encoderOf(tokenizer) : undefined;
   const texts: DocumentPart[] = [];
   for await (const part of readSegment(segment, textKey, encoder)) texts.push(part);
   const encoded = encoder ? await inPlace(segment, texts, () => encoder.encode(texts)) : [];
-  if (!encoder) for (const { text } of texts) encoded.push(await tokenizer.encode(text));
+  if (!encoder) for (const { text } of texts) encoded.push(new ByteTokenizer().encode(text));
   for (const [index, { ends }] of texts.entries()) {
     const ids = encoded[index];
     if (ids) parts.push(ids);
     if (!ends) continue;
     documents++;
-    if (end !== undefined) parts.push(Int32Array.of(end));
+    if (endOfTextToken !== undefined) parts.push(Int32Array.of(endOfTextToken));
   }
   const length = parts.reduce((sum, part) => sum + part.length, 0);
   const tokens = dtype === 'uint16' ? new Uint16Array(length) : new Uint32Array(length);

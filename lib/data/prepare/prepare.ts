@@ -2,9 +2,9 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { writeFile } from 'node:fs/promises';
 import { TesseraeError } from '../../errors';
-import { TOKENIZER_JSON } from '../json_tokenizer';
 import { withoutUndefined } from '../../models/validation';
-import type { Tokenizer, TokenRoles } from '../tokenizer';
+import { encoderOf, JsonTokenizer, TOKENIZER_JSON } from '../json_tokenizer';
+import type { Tokenizer } from '../tokenizer';
 import { SIDE_FILES } from '../tokenizer_folder';
 import { identityOf, openTokenizer } from '../tokenizers';
 import { TRAIN_FILE, VALIDATION_FILE } from '../tokens';
@@ -106,11 +106,11 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
   let done = 0;
   try {
     signal?.throwIfAborted();
-    await Promise.all(
-      workers.map((worker) => worker.call({ kind: 'tokenizer', json, roles: rolesOf(tokenizer) })),
-    );
+    const source = tokenizer instanceof JsonTokenizer ? encoderOf(tokenizer).source : undefined;
+    await Promise.all(workers.map((worker) => worker.call({ kind: 'tokenizer', source })));
     const segments = segmentsOf(files, validationFraction);
-    for await (const [segment, { tokens, documents }] of encoded(workers, segments, { ...options, dtype })) {
+    const common = { textKey: options.textKey, dtype, endOfTextToken: tokenizer.endOfTextToken };
+    for await (const [segment, { tokens, documents }] of encoded(workers, segments, common)) {
       const part = (parts[segment.part] ??= {
         writer: await TokenWriter.create(path.join(folder, names[segment.part]), format, dtype),
         documents: 0,
@@ -154,19 +154,16 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
   }
 }
 
-const rolesOf = ({ startToken, endOfTextToken }: Tokenizer): TokenRoles =>
-  withoutUndefined({ startToken, endOfTextToken });
-
 /** Segments with their tokens, in order; the workers are a few segments ahead. */
 async function* encoded(
   workers: readonly WorkerClient<PrepareRequest>[],
   segments: Iterable<Segment>,
-  { textKey, dtype }: { readonly textKey: string; readonly dtype: TokenDtype },
+  common: Pick<Extract<PrepareRequest, { kind: 'segment' }>, 'textKey' | 'dtype' | 'endOfTextToken'>,
 ): AsyncGenerator<[Segment, EncodedSegment]> {
   const queue: { segment: Segment; result: Promise<unknown> }[] = [];
   let next = 0;
   for (const segment of segments) {
-    const result = workers[next++ % workers.length]?.call({ kind: 'segment', segment, textKey, dtype });
+    const result = workers[next++ % workers.length]?.call({ kind: 'segment', segment, ...common });
     // A failure is reported when its turn comes, so that it is the first in input order.
     result?.catch(() => undefined);
     queue.push({ segment, result: result ?? Promise.resolve() });

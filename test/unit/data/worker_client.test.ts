@@ -15,7 +15,7 @@ describe('WorkerClient', () => {
     });
     const client = new WorkerClient<PrepareRequest>('prepare_worker');
     on.mockRestore();
-    const answer = client.call({ kind: 'tokenizer', json: undefined });
+    const answer = client.call({ kind: 'tokenizer', source: undefined });
     const unref = jest.spyOn(Worker.prototype, 'unref');
     const closed = client.close();
     await expect(answer).rejects.toMatchObject({ code: 'ERR_DISPOSED' });

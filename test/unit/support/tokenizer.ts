@@ -52,3 +52,14 @@ export function tinyTokenizer(): Record<string, unknown> & {
     model: { type: 'BPE', dropout: null, unk_token: null, vocab, merges: [...MERGES] },
   };
 }
+
+/** The same without special tokens, with tokens across the places where a cut of a text suggests itself. */
+export function cuttable(parts: object): ReturnType<typeof tinyTokenizer> {
+  const json = { ...tinyTokenizer(), ...parts };
+  const merges = ['č Ċ', 'čĊ Ċ', 'Ċ Ċ', 'Ċ Ġ', 'Ġ Ġ', 'ĠĠ ĠĠ', 'ĠĠĠĠ ĠĠĠĠ', ', l', '▁ ▁'];
+  for (const token of ['▁', ...merges.map((merge) => merge.replace(' ', ''))])
+    json.model.vocab[token] = Object.keys(json.model.vocab).length;
+  json.model.merges.push(...merges);
+  json.added_tokens = [];
+  return json;
+}
