@@ -412,7 +412,7 @@ describe('plan', () => {
     expect(out).toContain('h100');
     expect(out).toMatch(/embd +545→552/);
     expect(out).toMatch(/vocab +250→256/);
-    expect(out).toMatch(/transformer\.h\.\*\.mlp\.c_fc +linear +2 /);
+    expect(out).toMatch(/transformer\.h\.\*\.mlp\.c_fc +linear +cuBLASLt, chosen on the device +2 /);
     expect(out).toMatch(/largest micro-batch in 24 GiB: \d+ rows/);
   });
 
