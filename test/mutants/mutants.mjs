@@ -23,8 +23,8 @@ export const mutants = [
   {
     name: 'attention is not causal',
     file: gpt2,
-    search: '{ causal: c.isCausal, dropout: c.attnPdrop }',
-    replace: '{ causal: false, dropout: c.attnPdrop }',
+    search: '{ causal: c.isCausal, dropout: c.attnPdrop',
+    replace: '{ causal: false, dropout: c.attnPdrop',
     ...curve,
   },
   {
