@@ -17,6 +17,7 @@
 #include "compiler/plan.h"
 #include "engine/engine.h"
 #include "engine/model.h"
+#include "runtime/chips.h"
 #include "runtime/error.h"
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t maxSize);
@@ -149,9 +150,11 @@ void tryAll(const std::vector<std::string>& lines, uint64_t seed) {
   attempt([&] {
     const Graph graph = parseGraph(lines[kGraph], options.padding);
     const Layout layout = makeLayout(graph);
-    for (DeviceKind device : {DeviceKind::CPU, DeviceKind::CUDA})
-      compile(graph, layout, device == DeviceKind::CPU ? Precision::FP32 : Precision::BF16, device, 2,
-              request);
+    for (const char* chip : {"cpu", "h100"}) {
+      const Chip& target = findChip(chip);
+      Chooser chooser(target.target(target.cuda ? Precision::BF16 : Precision::FP32, 2));
+      compile(graph, layout, chooser, request);
+    }
     options.threads = 1;
     if (options.device == "cpu" && isSmall(graph, request))
       run(lines, options, trains ? &training : nullptr, request, seed);
