@@ -56,7 +56,11 @@ export const prepareCommand = (done: Done): Command =>
       0.1,
     )
     .option('--text-key <name>', 'where JSON lines have their text', 'text')
-    .option('--workers <n>', 'threads (default: one a processor); they do not change the result', integer(1))
+    .option(
+      '--workers <n>',
+      'threads that read, two at most for a tokenizer.json (default: one a processor); they do not change the result',
+      integer(1),
+    )
     .addOption(jsonOption('what was made as JSON'))
     .addHelpText(
       'after',

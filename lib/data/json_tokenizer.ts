@@ -218,6 +218,11 @@ function loaded(contents: Contents, file: string): LibraryTokenizer {
         `the library gives the added token ${JSON.stringify(content)} another id, ${given}`,
       );
   }
+  const normalizer = library.getNormalizer();
+  for (const content of normalizer ? contents.normalizedAdded : [])
+    // The library finds an empty text everywhere, and never gets past it.
+    if (normalizer?.normalizeString(content) === '')
+      throw unusable(file, `its normalizer leaves nothing of the added token ${JSON.stringify(content)}`);
   return library;
 }
 

@@ -50,7 +50,14 @@ const metaspace = {
   add_prefix_space: z.boolean().optional(),
   split: flag(true),
 };
-const replace = { pattern, content: text };
+/** The library loses count of a text that grows where nothing is replaced. */
+const replace = {
+  pattern: pattern.refine(
+    (value) => 'String' in value || refusalOf(value.Regex) !== undefined || leastLength(value.Regex) > 0,
+    'must not match an empty text',
+  ),
+  content: text,
+};
 
 type Fields = Readonly<Record<string, z.ZodType>>;
 
@@ -70,7 +77,7 @@ const NORMALIZERS: Readonly<Record<string, Fields>> = {
     }),
   },
   Replace: replace,
-  Prepend: { prepend: text },
+  Prepend: { prepend: text.min(1) },
 };
 
 const PRE_TOKENIZERS: Readonly<Record<string, Fields>> = {
@@ -211,10 +218,8 @@ function growthOf(parts: readonly Component[]): number {
   for (const { type, pattern: replaced, content } of parts) {
     if (type !== 'Replace') continue;
     const one = replaced as Pattern;
-    const taken = 'String' in one ? Buffer.byteLength(one.String) : leastLength(one.Regex);
-    // A pattern that matches nothing writes its text between all characters.
-    const given = Buffer.byteLength(content as string);
-    growth *= Math.max(1, taken === 0 ? given + 1 : given / taken);
+    const least = 'String' in one ? Buffer.byteLength(one.String) : leastLength(one.Regex);
+    growth *= Math.max(1, Buffer.byteLength(content as string) / least);
   }
   return growth;
 }

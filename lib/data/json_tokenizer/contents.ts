@@ -64,6 +64,8 @@ export interface Contents extends Components {
   readonly vocabulary: ReadonlyMap<string, number>;
   /** Contents of all added tokens. */
   readonly added: ReadonlySet<string>;
+  /** Those that are looked for in a text after it is normalized. */
+  readonly normalizedAdded: readonly string[];
   readonly specialTokens: ReadonlyMap<string, number>;
   /** What the library is given: no truncation, padding, post-processor or dropout, and a token where there is none. */
   readonly libraryJson: string;
@@ -111,6 +113,7 @@ export function contentsOf(json: string, file: string): Contents {
     tokens: Array.from(tokens),
     vocabulary,
     added: new Set(added.keys()),
+    normalizedAdded: parsed.added_tokens.filter(isNormalized).map(({ content }) => content),
     specialTokens: new Map(
       parsed.added_tokens
         .filter(({ special }) => special)
@@ -122,7 +125,7 @@ export function contentsOf(json: string, file: string): Contents {
       added_tokens: parsed.added_tokens.map((token) => ({
         ...{ id: libraryAdded.get(token.content), content: token.content, special: token.special },
         ...{ single_word: token.single_word, lstrip: token.lstrip, rstrip: token.rstrip },
-        normalized: token.normalized ?? !token.special,
+        normalized: isNormalized(token),
       })),
       normalizer: components.normalizer,
       pre_tokenizer: components.preTokenizer,
@@ -220,6 +223,10 @@ function checkMerges({ model }: File, vocabulary: ReadonlyMap<string, number>, r
     }
   }
 }
+
+/** The library's default: special tokens are found in the text as it is. */
+const isNormalized = ({ normalized, special }: File['added_tokens'][number]): boolean =>
+  normalized ?? !special;
 
 function checkAdded({ added_tokens }: File, refuse: Refuse): void {
   const seen = new Map<string, number>();

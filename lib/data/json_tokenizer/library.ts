@@ -11,6 +11,7 @@ export interface Encoding {
 export interface LibraryTokenizer {
   encodeBatch(texts: readonly string[], options: { addSpecialTokens: false }): Promise<Encoding[]>;
   getDecoder(): { decode(tokens: readonly string[]): string } | null;
+  getNormalizer(): { normalizeString(text: string): string } | null;
   tokenToId(token: string): number | null;
 }
 

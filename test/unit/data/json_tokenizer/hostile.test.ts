@@ -92,6 +92,17 @@ it.each<[string, object, RegExp]>([
     },
     /two ids/,
   ],
+  [
+    'a replacement of an empty match',
+    { normalizer: { type: 'Replace', pattern: { Regex: '\\b' }, content: 'a' } },
+    /empty text/,
+  ],
+  ['nothing put before a text', { normalizer: { type: 'Prepend', prepend: '' } }, /prepend/],
+  [
+    'an added token that its normalizer removes',
+    { normalizer: replace('x', ''), added_tokens: [{ id: 3, content: 'xx', normalized: true }] },
+    /leaves nothing of the added token "xx"/,
+  ],
   ['another version', { version: '2.0' }, /version/],
 ])('refuses %s', async (_what, parts, message) => {
   expect((await failureOf('ERR_DATA', () => made(parts))).message).toMatch(message);
