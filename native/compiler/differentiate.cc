@@ -146,10 +146,10 @@ class Differentiation {
   // A gradient would end here, and all parameters before it would silently not be trained.
   void requireGradientRule(const Node& node) const {
     if (node.op->gradient || node.op->stopsGradient) return;
-    const auto is = [&](ValueId value) { return value != kAbsent && needs_.count(value); };
-    const auto flows = [&](ValueId value) { return value != kAbsent && flows_.count(value); };
-    if (std::any_of(node.outputs.begin(), node.outputs.end(), flows) &&
-        std::any_of(node.inputs.begin(), node.inputs.end(), is)) {
+    const auto isNeeded = [&](ValueId value) { return value != kAbsent && needs_.count(value); };
+    const auto hasGradient = [&](ValueId value) { return value != kAbsent && flows_.count(value); };
+    if (std::any_of(node.outputs.begin(), node.outputs.end(), hasGradient) &&
+        std::any_of(node.inputs.begin(), node.inputs.end(), isNeeded)) {
       fail(
           ErrorCode::Config,
           "%s: no gradient flows through '%s', so the parameters before it would not be trained; use another "

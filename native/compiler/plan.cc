@@ -103,7 +103,7 @@ class Planner {
     out["tokensPerSecond"] = static_cast<double>(rows_ * time_ * accumulation_) / seconds;
     const int64_t available = static_cast<int64_t>(memory_) - totalBytes(driver);
     out["largestBatch"] = {{"memoryBytes", memory_},
-                           {"rows", largestRows(graph_, layout_, micro, update, chooser_, available)}};
+                           {"rows", largestRows(graph_, layout_, micro, update, available)}};
     return out.dump();
   }
 

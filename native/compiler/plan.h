@@ -31,11 +31,11 @@ int64_t totalBytes(const std::vector<MemoryOwner>& owners);
 // The most rows of a micro-batch, otherwise like `micro`, whose step fits `available` bytes; 0 when one row
 // does not.
 int64_t largestRows(const Graph& graph, const Layout& layout, const Program& micro, const Program& update,
-                    Chooser& chooser, int64_t available);
+                    int64_t available);
 
 // Throws ERR_OUT_OF_MEMORY when the step needs more than `available` bytes (what the device has free and what
 // these arenas hold already). The message has a table of the owners, and the rows that would fit.
 void requireTrainingMemory(const Graph& graph, const Layout& layout, const Program& micro,
-                           const Program& update, Chooser& chooser, int64_t available);
+                           const Program& update, int64_t available);
 
 }  // namespace tesserae

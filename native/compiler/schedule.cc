@@ -92,7 +92,7 @@ void schedule(Ir& ir) {
       if (--waiting[j] == 0) ready.insert(j);
     }
   }
-  if (order.size() != n) fail(ErrorCode::Internal, "the calls of a program wait for each other in a circle");
+  if (order.size() != n) fail(ErrorCode::Internal, "dependency cycle between the calls of a program");
   ir.nodes = std::move(order);
 }
 

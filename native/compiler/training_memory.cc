@@ -72,8 +72,10 @@ int64_t totalBytes(const std::vector<MemoryOwner>& owners) {
 }
 
 int64_t largestRows(const Graph& graph, const Layout& layout, const Program& micro, const Program& update,
-                    Chooser& chooser, int64_t available) {
+                    int64_t available) {
   constexpr int64_t kMost = int64_t{1} << 20;
+  // By tables: memory does not depend on what a library chooses on the device.
+  Chooser chooser(micro.target);
   // Infinite for a tensor of too many elements, though memory might hold the rest: no batch either.
   const auto bytesOf = [&](int64_t rows) {
     TrainRequest request = std::get<TrainRequest>(micro.request);
@@ -112,11 +114,11 @@ int64_t largestRows(const Graph& graph, const Layout& layout, const Program& mic
 }
 
 void requireTrainingMemory(const Graph& graph, const Layout& layout, const Program& micro,
-                           const Program& update, Chooser& chooser, int64_t available) {
+                           const Program& update, int64_t available) {
   const std::vector<MemoryOwner> owners = trainingMemory(layout, micro, update);
   const Capacity capacity = capacityOf(micro.request);
   if (totalBytes(owners) <= available) return;
-  const int64_t rows = largestRows(graph, layout, micro, update, chooser, available);
+  const int64_t rows = largestRows(graph, layout, micro, update, available);
   const std::string fitting =
       rows > 0 ? "at most " + std::to_string(rows) +
                      " rows fit: use fewer rows and more gradientAccumulationSteps, or shorter rows"

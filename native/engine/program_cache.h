@@ -39,7 +39,6 @@ class ProgramCache {
   // loss are added to.
   void enqueue(CompiledProgram& compiled, const Bases& bases, bool add);
 
-  Chooser& chooser() const { return chooser_; }
 
  private:
   const Graph& graph_;

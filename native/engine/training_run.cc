@@ -127,8 +127,7 @@ void TrainingRun::requireStepMemory(const DeviceContext& context, const Program&
     return;
   int64_t held = state_.bytes();
   for (const auto& [arena, bytes] : shared) held += arena->bytes();
-  requireTrainingMemory(graph_, state_.layout(), micro, update, programs_.chooser(),
-                        device_.available() + held);
+  requireTrainingMemory(graph_, state_.layout(), micro, update, device_.available() + held);
 }
 
 TrainRequest TrainingRun::microRequest(const StepRequest& step) const {
