@@ -1,24 +1,33 @@
 // What the README shows of the results: suites in which tesserae stands beside a peer, in their order and words.
 
+/** The chip of a result in place of `one GPU`: 'NVIDIA H200, driver 580' → 'one H200'. */
+const onChip = (text, { machine }) =>
+  text.replace('one GPU', `one ${/^NVIDIA (\S+?),? /.exec(machine.name)?.[1] ?? 'GPU'}`);
+
 /** Suite, what it does, its name in the README's table and, where that leans on the row above, in a picture. */
 const rows = [
-  ['gpt2_step', 'training', 'GPT-2 124M, T = 1024, batch 32, bf16, one H100'],
-  ['gpt2_step_fp16', 'training', 'the same in fp16', 'GPT-2 124M, T = 1024, batch 32, fp16, one H100'],
-  ['deep_step', 'training', '22 layers of 544 (17 heads), T = 200, batch 128, bf16, one H100'],
-  ['deep_step_fp16', 'training', 'the same in fp16', '22 layers of 544, T = 200, batch 128, fp16, one H100'],
+  ['gpt2_step', 'training', 'GPT-2 124M, T = 1024, batch 32, bf16, one GPU'],
+  ['gpt2_step_fp16', 'training', 'the same in fp16', 'GPT-2 124M, T = 1024, batch 32, fp16, one GPU'],
+  ['deep_step', 'training', '22 layers of 544 (17 heads), T = 200, batch 128, bf16, one GPU'],
+  ['deep_step_fp16', 'training', 'the same in fp16', '22 layers of 544, T = 200, batch 128, fp16, one GPU'],
   ['cpu_step', 'training', 'the demo’s model, T = 128, batch 32, fp32, two CPU threads'],
-  ['sampling', 'sampling', 'batch 1, prompt 16, 256 new tokens', 'GPT-2 124M, batch 1, bf16, one H100'],
+  [
+    'sampling',
+    'sampling',
+    'batch 1, prompt 16, 256 new tokens, one GPU',
+    'GPT-2 124M, batch 1, bf16, one GPU',
+  ],
   [
     'sampling_64',
     'sampling',
-    'batch 64, prompts of 16, 256 new tokens',
-    'GPT-2 124M, batch 64, bf16, one H100',
+    'batch 64, prompts of 16, 256 new tokens, one GPU',
+    'GPT-2 124M, batch 64, bf16, one GPU',
   ],
   [
     'sampling_long',
     'sampling',
-    'batch 16, prompts of 900, 100 new tokens',
-    'GPT-2 124M, batch 16, prompts of 900, bf16, one H100',
+    'batch 16, prompts of 900, 100 new tokens, one GPU',
+    'GPT-2 124M, batch 16, prompts of 900, bf16, one GPU',
   ],
 ];
 
@@ -35,7 +44,7 @@ export function comparisons(results) {
         ...result.rows.filter((row) => (row.name === 'tesserae') === isOwn).map(({ median }) => median),
       );
     const [own, peer] = [speed(true), speed(false)];
-    return { kind, name, title, own, peer, ratio: own / peer };
+    return { kind, name: onChip(name, result), title: onChip(title, result), own, peer, ratio: own / peer };
   });
 }
 

@@ -3,7 +3,7 @@ import { comparisons, shortCount } from './comparisons.mjs';
 
 const heads = {
   training: ['training step', 'tesserae', 'PyTorch 2.11, the better of eager and compile'],
-  sampling: ['sampling, GPT-2 124M, bf16, one H100', 'tesserae', 'transformers 5.17, static cache, compiled'],
+  sampling: ['sampling, GPT-2 124M, bf16', 'tesserae', 'transformers 5.17, static cache, compiled'],
 };
 
 function table(kind, all) {
