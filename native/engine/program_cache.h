@@ -34,11 +34,9 @@ class ProgramCache {
   // One that the cache does not keep.
   std::unique_ptr<CompiledProgram> compile(const ProgramRequest& request) const;
 
-  // Enqueues a Program: call by call the first time, so that libraries load.
-  // The second time it is recorded, if the device records; later ones replay that. `add`: gradients and the
-  // loss are added to.
+  // Enqueues a Program. The first time it runs call by call, so that libraries load. The second time it is
+  // recorded, if the device records, and later calls replay the recording. `add`: adds to gradients and loss.
   void enqueue(CompiledProgram& compiled, const Bases& bases, bool add);
-
 
  private:
   const Graph& graph_;
