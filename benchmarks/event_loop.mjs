@@ -7,8 +7,6 @@ import path from 'node:path';
 import { machine } from './lib/measure.mjs';
 import { configOf, gpt2, small } from './lib/models.mjs';
 
-const root = path.resolve(import.meta.dirname, '..');
-
 const cases = {
   event_loop: {
     title: 'Delay of the event loop while training, two CPU threads',
@@ -46,10 +44,9 @@ export function run(suite) {
     const config = { model, data: { text: data, validationFraction: 0.01 }, training };
     writeFileSync(path.join(folder, 'config.json'), JSON.stringify(config));
     const probe = path.join(import.meta.dirname, 'lib/event_loop_probe.mjs');
-    const command = ['--import', probe, path.join(root, 'dist/cli/main.js'), 'train', 'config.json'];
     const { status, stderr } = spawnSync(
       process.execPath,
-      [...command, '--device', device, ...flags, '--output-dir', path.join(folder, 'run')],
+      [probe, 'train', 'config.json', '--device', device, ...flags, '--output-dir', path.join(folder, 'run')],
       { cwd: folder, env: { ...process.env, EVENT_LOOP_REPORT: report }, encoding: 'utf8', maxBuffer: 1e9 },
     );
     if (status !== 0)

@@ -1,7 +1,7 @@
 // What the README shows of the results: suites in which tesserae stands beside a peer, in their order and words.
 
-/** The chip of a result in place of `one GPU`: 'NVIDIA H200, driver 580' → 'one H200'. */
-const onChip = (text, { machine }) =>
+/** The chip of a result's machine in place of `one GPU`: 'NVIDIA H200, driver 580' → 'one H200'. */
+export const onChip = (text, machine) =>
   text.replace('one GPU', `one ${/^NVIDIA (\S+?),? /.exec(machine.name)?.[1] ?? 'GPU'}`);
 
 /** Suite, what it does, its name in the README's table and, where that leans on the row above, in a picture. */
@@ -44,7 +44,14 @@ export function comparisons(results) {
         ...result.rows.filter((row) => (row.name === 'tesserae') === isOwn).map(({ median }) => median),
       );
     const [own, peer] = [speed(true), speed(false)];
-    return { kind, name: onChip(name, result), title: onChip(title, result), own, peer, ratio: own / peer };
+    return {
+      kind,
+      name: onChip(name, result.machine),
+      title: onChip(title, result.machine),
+      own,
+      peer,
+      ratio: own / peer,
+    };
   });
 }
 

@@ -1,5 +1,5 @@
 // The README's tables of figures, between the marks that surround them there.
-import { comparisons, shortCount } from './comparisons.mjs';
+import { comparisons, onChip, shortCount } from './comparisons.mjs';
 
 const heads = {
   training: ['training step', 'tesserae', 'PyTorch 2.11, the better of eager and compile'],
@@ -16,14 +16,33 @@ function table(kind, all) {
   return [`| ${heads[kind].join(' | ')} | |`, '| --- | ---: | ---: | ---: |', ...lines].join('\n');
 }
 
+/** How late JavaScript's timers are while a model trains. */
+function delayTable(results) {
+  const lines = results
+    .filter(({ kind }) => kind === 'delay')
+    .map(({ title, machine, rows: [{ p99, max }] }) => {
+      const where = onChip(/, ([^,]*)$/.exec(title)[1], machine);
+      return `| ${where} | ${p99.toFixed(1)} ms | ${max.toFixed(0)} ms |`;
+    });
+  return [
+    '| delay of timers while training | 99th percentile | longest |',
+    '| --- | ---: | ---: |',
+    ...lines,
+  ].join('\n');
+}
+
 /** The README with tables of these results. */
 export function withTables(readme, results) {
   const all = comparisons(results);
-  return Object.keys(heads).reduce((text, kind) => {
+  const tables = {
+    ...Object.fromEntries(Object.keys(heads).map((kind) => [kind, table(kind, all)])),
+    delay: delayTable(results),
+  };
+  return Object.entries(tables).reduce((text, [kind, table]) => {
     const [begin, end] = [`<!-- figures: ${kind} -->`, '<!-- end of figures -->'];
     const from = text.indexOf(begin);
     const to = text.indexOf(end, from);
     if (from < 0 || to < 0) throw new Error(`README.md has no '${begin}' … '${end}'`);
-    return `${text.slice(0, from + begin.length)}\n\n${table(kind, all)}\n\n${text.slice(to)}`;
+    return `${text.slice(0, from + begin.length)}\n\n${table}\n\n${text.slice(to)}`;
   }, readme);
 }
