@@ -50,7 +50,7 @@ async function measured(one, before) {
 
 export async function run() {
   const MiB = 2 ** 20;
-  const { chip } = devices().find(({ kind }) => kind === 'cuda');
+  const { chip } = (await devices()).find(({ kind }) => kind === 'cuda');
   const before = await settled();
   const rows = [];
   for (const one of cases) {

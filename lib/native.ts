@@ -161,8 +161,8 @@ export interface PlanRequest {
 interface Addon extends SessionCalls {
   /** Drops queued work and waits for the operation that runs. */
   shutdown(): void;
-  devices(): string;
-  system(): string;
+  devices(): Promise<string>;
+  system(): Promise<string>;
   chips(): string;
   plan(graph: string, request: string): string;
   createModel(graph: string, options: string): Promise<object>;
@@ -265,9 +265,19 @@ async function async<T>(call: (native: Addon) => Promise<T>): Promise<T> {
   }
 }
 
-/** Devices that this build and machine offer; `chip` is what `plan` calls it, absent for one that it does not know. */
-export function devices(): { name: string; kind: 'cpu' | 'cuda'; chip?: string; description: string }[] {
-  return JSON.parse(sync((native) => native.devices())) as ReturnType<typeof devices>;
+/** A device that this build and machine offer. */
+export interface DeviceInfo {
+  /** Such as `cpu` or `cuda:0`. */
+  readonly name: string;
+  readonly kind: 'cpu' | 'cuda';
+  /** What `plan` calls it; absent for one that it does not know. */
+  readonly chip?: string;
+  readonly description: string;
+}
+
+/** The devices. The first answer of a driver may take 300 ms. */
+export async function devices(): Promise<DeviceInfo[]> {
+  return JSON.parse(await async((native) => native.devices())) as DeviceInfo[];
 }
 
 /** What the build and the machine have, for `tesserae doctor`; asks the driver, but uses no GPU. */
@@ -292,8 +302,8 @@ export interface SystemInfo {
   readonly libraries: { readonly cublasLt?: number; readonly nccl?: number };
 }
 
-export function system(): SystemInfo {
-  return JSON.parse(sync((native) => native.system())) as SystemInfo;
+export async function system(): Promise<SystemInfo> {
+  return JSON.parse(await async((native) => native.system())) as SystemInfo;
 }
 
 /** What a device has been asked for since it was opened. */

@@ -37,8 +37,8 @@ export interface Machine {
   readonly glibc: string | undefined;
   readonly processor: string;
   readonly memory: number;
-  /** Throws where the addon can't be loaded. */
-  system(): SystemInfo;
+  /** Rejects where the addon can't be loaded. */
+  system(): Promise<SystemInfo>;
   /** Whether the machine has an NVIDIA GPU on its bus, whatever its driver says. */
   hasNvidiaHardware(): boolean;
   /** Trains a tiny model in a process of its own; rejects with what went wrong there. */
@@ -63,7 +63,7 @@ export async function* examine(machine: Machine): AsyncGenerator<Finding, void, 
   };
   let info: SystemInfo;
   try {
-    info = machine.system();
+    info = await machine.system();
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     yield {

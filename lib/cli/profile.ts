@@ -74,7 +74,7 @@ export async function profileTraining(
   while (runs.length < PROFILED_STEPS && (runs.length === 0 || secondsSince(started) < MEASURED_SECONDS))
     runs.push((await model.native.profileStep(packed[0]?.capacity ?? capacity, inputs)).timings);
 
-  const device = devices().find(({ name }) => name === model.device);
+  const device = (await devices()).find(({ name }) => name === model.device);
   const { precision } = model;
   const settings = planSettings(trainer.arguments, model.graph);
   const request = { ...capacity, gradientAccumulationSteps, precision, ...settings };

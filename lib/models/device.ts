@@ -1,5 +1,5 @@
 import { TesseraeError } from '../errors';
-import { devices, system } from '../native';
+import { devices, system, type DeviceInfo } from '../native';
 
 /** Where a model lives: `auto` takes the first GPU, or the CPU when there is none. */
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
@@ -15,11 +15,11 @@ export interface PickedDevice {
  *
  * @throws TesseraeError `ERR_CONFIG` for a name that is no device's; `ERR_DEVICE` for one that is not there.
  */
-export function pickDevice(
+export async function pickDevice(
   wanted: string,
-  available: typeof devices = devices,
-  hasCuda: () => boolean = () => system().cuda,
-): PickedDevice {
+  available: () => Promise<readonly DeviceInfo[]> = devices,
+  hasCuda: () => Promise<boolean> = async () => (await system()).cuda,
+): Promise<PickedDevice> {
   if (!/^(auto|cpu|cuda(:\d{1,4})?)$/.test(wanted))
     throw new TesseraeError(
       'ERR_CONFIG',
@@ -27,13 +27,13 @@ export function pickDevice(
       { details: { path: 'device' } },
     );
   if (wanted === 'cpu') return { device: 'cpu' };
-  const gpus = available().filter((device) => device.kind === 'cuda');
+  const gpus = (await available()).filter((device) => device.kind === 'cuda');
   const found = wanted === 'auto' || wanted === 'cuda' ? gpus[0] : gpus.find(({ name }) => name === wanted);
   if (found) return { device: found.name };
   const reason =
     gpus.length > 0
       ? `this machine's GPUs are ${gpus.map(({ name }) => name).join(', ')}`
-      : hasCuda()
+      : (await hasCuda())
         ? 'this machine has no CUDA device of sm_80 or newer that its driver shows (tesserae doctor tells more)'
         : 'this build has no CUDA (where nvcc 13 is: TESSERAE_CUDA=1 npm run build:native)';
   if (wanted === 'auto') return { device: 'cpu', fallbackReason: reason };

@@ -89,7 +89,7 @@ export class Model {
   static async create(config: ModelConfig, options: ModelOptions = {}): Promise<Model> {
     const resolved = resolveModelConfig(config);
     const given = parseConfig(modelOptionsSchema, options);
-    const { device, fallbackReason } = pickDevice(given.device);
+    const { device, fallbackReason } = await pickDevice(given.device);
     const graph = buildGraph(resolved);
     const native = await NativeModel.create(graph, {
       device,

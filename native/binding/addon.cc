@@ -87,9 +87,13 @@ Napi::Value shutdown(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-Napi::Value devices(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), devicesJson()); }
+Napi::Value devices(const Napi::CallbackInfo& info) {
+  return environment(info.Env()).ask(info.Env(), devicesJson);
+}
 
-Napi::Value system(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), systemJson()); }
+Napi::Value system(const Napi::CallbackInfo& info) {
+  return environment(info.Env()).ask(info.Env(), systemJson);
+}
 
 Napi::Value listChips(const Napi::CallbackInfo& info) {
   Napi::Array names = Napi::Array::New(info.Env());

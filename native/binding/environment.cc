@@ -20,6 +20,9 @@ struct Environment::Pending {
 
 namespace {
 
+// The engine of questions: its thread opens no device.
+constexpr const char* kNoDevice = "none";
+
 // Runs a call; its exception becomes a code and a message.
 template <class Call>
 void translate(Call call, std::string& code, std::string& message) {
@@ -107,7 +110,7 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
     };
     bool later = false;
     const auto run = [&] {
-      openDevice(context, device);
+      if (device != kNoDevice) openDevice(context, device);
       pending->completion = work(context);
       if (pending->use != Use::Step) return;
       engine->whenDone(this, [pending, finish](std::exception_ptr failure) {
@@ -123,6 +126,15 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
     if (!later) finish();
   });
   return deferred.Promise();
+}
+
+Napi::Promise Environment::ask(Napi::Env env, std::function<std::string()> question) {
+  return submit(env, kNoDevice, nullptr, Napi::Object::New(env),
+                [question = std::move(question)](DeviceContext&) -> Completion {
+                  return [answer = question()](Napi::Env jsEnv, Napi::Object) {
+                    return Napi::String::New(jsEnv, answer);
+                  };
+                });
 }
 
 Engine& Environment::engineOf(const std::string& device) {

@@ -44,6 +44,10 @@ class Environment {
   Napi::Promise submit(Napi::Env env, const std::string& device, std::shared_ptr<Usage> usage,
                        Napi::Object kept, Work work, Use use = Use::Exclusive);
 
+  // Asks something that may take long, such as the driver's first answer, on a thread that no model computes
+  // on.
+  Napi::Promise ask(Napi::Env env, std::function<std::string()> question);
+
   // Lets go of an object on the engine thread, after the work that was queued before: freeing memory waits
   // for the device, and JavaScript's thread must not.
   void discard(const std::string& device, std::shared_ptr<void> object);

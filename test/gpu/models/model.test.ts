@@ -1,6 +1,6 @@
 import { gpt2 } from '../../../lib/models/gpt2';
 import { fromHuggingFace } from '../../../lib/models/gpt2_config_file';
-import { devices, type NativeModel, type Precision } from '../../../lib/native';
+import { type NativeModel, type Precision } from '../../../lib/native';
 import { expectClose } from '../../unit/support/compare';
 import {
   batchOfStep,
@@ -14,9 +14,9 @@ import { packedAndPadded } from '../../unit/support/documents';
 import { gpt2Cases } from '../../unit/support/gpt2_cases';
 import { withModel } from '../../unit/support/native';
 import { padded, sessionOf } from '../../unit/support/sampling';
+import { gpu as device } from '../support/gpu';
 
 const graph = gpt2(fromHuggingFace(curve.config).config);
-const device = devices().find(({ kind }) => kind === 'cuda')?.name ?? 'cuda:0';
 
 // PyTorch on a GPU against itself: 2e-7 in fp32, 4e-4 in tf32, 1e-3 in bf16.
 test.each<[Precision, number, number]>([

@@ -1,9 +1,14 @@
-import { system, type SystemInfo } from '../../../lib/native';
+import { devices, system, type SystemInfo } from '../../../lib/native';
 
-/** Before the tests of a GPU: ends them with the cause where they can't run. They are not skipped, as that is easily missed. */
-export default function requireGpu(): void {
-  const problem = problemOf(system());
+/**
+ * Before the tests of a GPU: ends them with the cause where they can't run. They are not skipped, as that is easily missed.
+ * Tells them the GPUs in TESSERAE_TEST_GPUS.
+ */
+export default async function requireGpu(): Promise<void> {
+  const problem = problemOf(await system());
   if (problem !== undefined) throw new Error(problem);
+  const gpus = (await devices()).filter(({ kind }) => kind === 'cuda');
+  process.env['TESSERAE_TEST_GPUS'] = gpus.map(({ name }) => name).join(',');
 }
 
 /** Why no test can run on a GPU; undefined if they can. */

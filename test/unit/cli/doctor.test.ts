@@ -31,7 +31,7 @@ function machine(changes: Partial<Machine> & { info?: SystemInfo } = {}): Machin
     glibc: '2.34',
     processor: 'a processor, 2 threads',
     memory: 2 ** 34,
-    system: () => info,
+    system: () => Promise.resolve(info),
     hasNvidiaHardware: () => info.gpus.length > 0,
     selfTest: (device) => Promise.resolve({ ...learned, device }),
     ...rest,
@@ -121,9 +121,8 @@ it('says what is slower or not possible without a library', async () => {
 it('ends with the addon where that cannot be loaded', async () => {
   const found = await findings(
     machine({
-      system: () => {
-        throw new TesseraeError('ERR_NATIVE_LOAD', 'the native addon could not be loaded');
-      },
+      system: () =>
+        Promise.reject(new TesseraeError('ERR_NATIVE_LOAD', 'the native addon could not be loaded')),
     }),
   );
   expect(found.at(-1)).toMatchObject({

@@ -3,26 +3,27 @@ import { failureOf } from '../support/errors';
 
 const cpu = { name: 'cpu', kind: 'cpu', description: '' } as const;
 const gpu = (name: string) => ({ name, kind: 'cuda', description: '' }) as const;
-const without = () => [cpu];
-const two = () => [cpu, gpu('cuda:0'), gpu('cuda:1')];
+const without = () => Promise.resolve([cpu]);
+const two = () => Promise.resolve([cpu, gpu('cuda:0'), gpu('cuda:1')]);
+const cuda = (has: boolean) => () => Promise.resolve(has);
 
 describe('pickDevice', () => {
-  it('takes the CPU with a reason when auto finds no GPU', () => {
-    const { device, fallbackReason } = pickDevice('auto', without, () => true);
+  it('takes the CPU with a reason when auto finds no GPU', async () => {
+    const { device, fallbackReason } = await pickDevice('auto', without, cuda(true));
     expect(device).toBe('cpu');
     expect(fallbackReason).toMatch(/no CUDA device/);
-    expect(pickDevice('auto', without, () => false).fallbackReason).toMatch(/this build has no CUDA/);
+    expect((await pickDevice('auto', without, cuda(false))).fallbackReason).toMatch(/this build has no CUDA/);
   });
 
-  it('takes the GPU that is asked for', () => {
-    expect(pickDevice('cpu', two)).toEqual({ device: 'cpu' });
-    expect(pickDevice('auto', two)).toEqual({ device: 'cuda:0' });
-    expect(pickDevice('cuda', two)).toEqual({ device: 'cuda:0' });
-    expect(pickDevice('cuda:1', two)).toEqual({ device: 'cuda:1' });
+  it('takes the GPU that is asked for', async () => {
+    expect(await pickDevice('cpu', two)).toEqual({ device: 'cpu' });
+    expect(await pickDevice('auto', two)).toEqual({ device: 'cuda:0' });
+    expect(await pickDevice('cuda', two)).toEqual({ device: 'cuda:0' });
+    expect(await pickDevice('cuda:1', two)).toEqual({ device: 'cuda:1' });
   });
 
   it('refuses a GPU that is not there and says why', async () => {
-    expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda', without, () => true))).message).toMatch(
+    expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda', without, cuda(true)))).message).toMatch(
       /no CUDA device/,
     );
     expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda:2', two))).message).toMatch(

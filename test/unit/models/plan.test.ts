@@ -90,7 +90,7 @@ it('refuses an optimizer that it does not know', async () => {
 });
 
 it('knows the chip of the CPU, and says which chips there are', async () => {
-  expect(devices()[0]).toMatchObject({ name: 'cpu', chip: 'cpu' });
+  expect((await devices())[0]).toMatchObject({ name: 'cpu', chip: 'cpu' });
   const { message } = await failureOf('ERR_CONFIG', () => plan({ chip: 'h1000' }));
   expect(message).toMatch(/h100, h200, .*cpu/);
 });
