@@ -57,7 +57,7 @@ export interface TrainRequest extends ForwardRequest {
   /** Label smoothing of the training loss in [0, 1). Default 0. */
   readonly labelSmoothing?: number;
   /** For tests: Graph output → float input that is its gradient, in place of a loss. */
-  readonly seeds?: Readonly<Record<string, string>>;
+  readonly outputGradients?: Readonly<Record<string, string>>;
   /** For tests: float inputs whose gradients become outputs named `d(<input>)`. */
   readonly gradientsOf?: readonly string[];
 }
@@ -68,7 +68,7 @@ export interface EvalRequest extends ForwardRequest {
 }
 
 interface ForwardRequest extends Capacity {
-  /** Outputs of the Graph that the program hands out. Default ['loss']. */
+  /** Outputs of the Graph that the program hands out. Default: the Graph's losses. */
   readonly outputs?: readonly string[];
   /** For tests: compile without rewrite rules. Default true. */
   readonly rewrite?: boolean;

@@ -62,6 +62,8 @@ export interface StepResult {
   /** Sum over valid targets of the loss, in nats, and how many there were. */
   readonly lossSum: number;
   readonly validTargets: number;
+  /** The same of each of the Graph's losses, in its order, the first again included. */
+  readonly losses: readonly { readonly sum: number; readonly validTargets: number }[];
   /** Norm of the mean gradient, before clipping. */
   readonly gradNorm: number;
   readonly learningRate: number;

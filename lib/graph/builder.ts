@@ -84,8 +84,12 @@ export class GraphBuilder {
     return name;
   }
 
-  /** Ends the Graph with the values that programs can ask for. */
-  build(outputs: Readonly<Record<string, Value>>): Graph {
+  /**
+   * Ends the Graph with the values that programs can ask for.
+   *
+   * @param losses - role → weight, for a Graph with several. Default: the output `loss` alone.
+   */
+  build(outputs: Readonly<Record<string, Value>>, losses?: Readonly<Record<string, number>>): Graph {
     return {
       format: 'tesserae.graph',
       version: 1,
@@ -95,6 +99,7 @@ export class GraphBuilder {
       inputs: this.inputs,
       nodes: this.nodes,
       outputs,
+      ...(losses ? { losses: Object.entries(losses).map(([output, weight]) => ({ output, weight })) } : {}),
     };
   }
 

@@ -20,6 +20,16 @@ export interface Graph {
   readonly nodes: readonly NodeSpec[];
   /** The values that programs can ask for, by role: `loss`, `logits`, or any name in a test. */
   readonly outputs: Readonly<Record<string, string>>;
+  /** What training makes small: the weighted sum of these losses, four at most. Default: the output `loss`, if there is one. */
+  readonly losses?: readonly LossSpec[];
+}
+
+/** A loss: the mean over its valid targets. */
+export interface LossSpec {
+  /** The role of its value in `outputs`, which a `cross_entropy` computes; the first is reported as the loss of a step. */
+  readonly output: string;
+  /** What its mean is multiplied by in the sum, greater than 0 and at most 1e6. */
+  readonly weight: number;
 }
 
 /**

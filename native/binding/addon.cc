@@ -144,8 +144,9 @@ Napi::Value trainStep(const Napi::CallbackInfo& info) {
       .submit(
           info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
           [model = handle.model, request = std::move(request)](DeviceContext& context) -> Completion {
-            return [step = model->training().enqueueStep(context, request)](Napi::Env env, Napi::Object) {
-              return metricsValue(env, step->result());
+            return [step = model->training().enqueueStep(context, request),
+                    losses = model->graph().losses.size()](Napi::Env env, Napi::Object) {
+              return metricsValue(env, step->result(), losses);
             };
           },
           Use::Step);
@@ -159,9 +160,10 @@ Napi::Value profileStep(const Napi::CallbackInfo& info) {
       .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
               [model = handle.model, request = std::move(request)](DeviceContext& context) -> Completion {
                 const TrainingRun::Profile profile = model->training().profileStep(context, request);
-                return [state = profile.result, timings = profileJson(profile)](Napi::Env env, Napi::Object) {
+                return [state = profile.result, timings = profileJson(profile),
+                        losses = model->graph().losses.size()](Napi::Env env, Napi::Object) {
                   Napi::Object value = Napi::Object::New(env);
-                  value.Set("result", metricsValue(env, state));
+                  value.Set("result", metricsValue(env, state, losses));
                   value.Set("timings", timings);
                   return value;
                 };

@@ -116,11 +116,28 @@ void fill(const Napi::Object& object, const void* data, size_t bytes) {
   if (to) std::memcpy(to, data, std::min(bytes, object.As<Napi::TypedArray>().ByteLength()));
 }
 
-Napi::Object metricsValue(Napi::Env env, const StepState& state) {
+namespace {
+
+Napi::Array lossSums(Napi::Env env, const std::array<LossSum, kMostLosses>& sums, size_t losses) {
+  Napi::Array list = Napi::Array::New(env, losses);
+  for (uint32_t i = 0; i < losses; ++i) {
+    Napi::Object loss = Napi::Object::New(env);
+    loss.Set("sum", sums[i].sum);
+    loss.Set("validTargets", sums[i].validTargets);
+    list.Set(i, loss);
+  }
+  return list;
+}
+
+}  // namespace
+
+Napi::Object metricsValue(Napi::Env env, const StepState& state, size_t losses) {
   Napi::Object metrics = Napi::Object::New(env);
   state.visitMetrics([&](const char* name, auto value) {
     if constexpr (std::is_same_v<decltype(value), bool>) {
       metrics.Set(name, value);
+    } else if constexpr (std::is_class_v<decltype(value)>) {
+      metrics.Set(name, lossSums(env, value, losses));
     } else {
       metrics.Set(name, static_cast<double>(value));
     }

@@ -24,8 +24,8 @@ RunOptions runOptions(const std::string& json);
 
 // Copies into a typed array.
 void fill(const Napi::Object& array, const void* data, size_t bytes);
-// What a step measured, by the names of StepState::visitMetrics.
-Napi::Object metricsValue(Napi::Env env, const StepState& state);
+// What a step measured, by the names of StepState::visitMetrics. `losses`: how many the Graph has.
+Napi::Object metricsValue(Napi::Env env, const StepState& state, size_t losses);
 // Throws ERR_CONFIG for what is no count of steps: an integer from 0 to 2^53.
 void requireSteps(const char* name, double value);
 // A number in an object. Throws ERR_CONFIG.

@@ -15,14 +15,14 @@ class Differentiation {
   Differentiation(Ir& ir, const TrainRequest& request) : ir_(ir), request_(request) {}
 
   void run() {
-    for (const auto& [output, input] : request_.seeds) {
-      const ValueId seed = inputNamed(input);
-      const ValueId seeded = ir_.outputs.at(output);
-      if (ir_.values[seed].spec.physicalElements() != ir_.values[seeded].spec.physicalElements()) {
-        fail(ErrorCode::Shape, "request.seeds: the input '%s' does not have the shape of '%s'", input.c_str(),
-             output.c_str());
+    for (const auto& [output, input] : request_.outputGradients) {
+      const ValueId gradient = inputNamed(input);
+      const ValueId value = ir_.outputs.at(output);
+      if (ir_.values[gradient].spec.physicalElements() != ir_.values[value].spec.physicalElements()) {
+        fail(ErrorCode::Shape, "request.outputGradients: the input '%s' does not have the shape of '%s'",
+             input.c_str(), output.c_str());
       }
-      flow(seeded, seed);
+      flow(value, gradient);
     }
     for (const std::string& name : request_.gradientsOf) wanted_.insert(inputNamed(name));
     const size_t forward = ir_.nodes.size();
@@ -85,9 +85,10 @@ class Differentiation {
     }
     const GraphInput* input = ir_.graph.findInput(name);
     if (!input) fail(ErrorCode::Config, "the graph has no input '%s'", name.c_str());
-    // An input that only seeds a gradient has no forward reader, so it takes the shape of what it seeds.
-    for (const auto& [output, seed] : request_.seeds) {
-      if (seed == name) return ir_.add({name, ir_.values[ir_.outputs.at(output)].spec, Arena::Inputs, -1});
+    // An input that only is a gradient has no forward reader, so it takes the shape of that gradient's value.
+    for (const auto& [output, gradient] : request_.outputGradients) {
+      if (gradient == name)
+        return ir_.add({name, ir_.values[ir_.outputs.at(output)].spec, Arena::Inputs, -1});
     }
     fail(ErrorCode::Config, "the input '%s' is not used by the outputs that were asked for", name.c_str());
   }
@@ -120,7 +121,7 @@ class Differentiation {
     for (ValueId output : node.outputs) {
       if (output == kAbsent || !needs_.count(output)) continue;
       if (flows_.count(output)) return true;
-      if (request_.seeds.empty() && ir_.isState(output) && ir_.isOutput(output)) return true;
+      if (request_.outputGradients.empty() && ir_.isState(output) && ir_.isOutput(output)) return true;
     }
     return false;
   }

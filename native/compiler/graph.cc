@@ -4,6 +4,7 @@
 
 #include "compiler/json.h"
 #include "ops/registry.h"
+#include "ops/state.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -24,7 +25,7 @@ class Parser {
 
   Graph parse() {
     onlyKeys(json_, "graph",
-             {"format", "version", "name", "axes", "parameters", "inputs", "nodes", "outputs"});
+             {"format", "version", "name", "axes", "parameters", "inputs", "nodes", "outputs", "losses"});
     if (textField(json_, "format", "graph") != "tesserae.graph") {
       fail(ErrorCode::Config, "graph.format must be 'tesserae.graph'");
     }
@@ -42,6 +43,7 @@ class Parser {
       }
       graph_.outputs[role] = value.get<std::string>();
     }
+    parseLosses();
     return std::move(graph_);
   }
 
@@ -192,12 +194,40 @@ class Parser {
     }
   }
 
+  // Without a list, the output 'loss' is the only one.
+  void parseLosses() {
+    if (!json_.contains("losses")) {
+      if (const auto loss = graph_.outputs.find("loss"); loss != graph_.outputs.end())
+        graph_.losses.push_back({"loss", loss->second, 1});
+      return;
+    }
+    std::set<std::string> seen;
+    const Json& list = arrayField(json_, "losses", "graph", kMostLosses);
+    for (size_t i = 0; i < list.size(); ++i) {
+      const std::string where = at("losses", i);
+      onlyKeys(list[i], where, {"output", "weight"});
+      const std::string output = textField(list[i], "output", where);
+      const double weight = numberField(list[i], "weight", where);
+      const auto role = graph_.outputs.find(output);
+      const GraphNode* node = role == graph_.outputs.end() ? nullptr : graph_.findNode(role->second);
+      if (!node || node->op != "cross_entropy" || !seen.insert(node->name).second) {
+        fail(ErrorCode::Config, "%s.output must name an output of cross_entropy of its own, not '%s'",
+             where.c_str(), output.c_str());
+      }
+      if (!(weight > 0) || weight > 1e6) {
+        fail(ErrorCode::Config, "%s.weight is %g; it must be greater than 0 and at most 1e6", where.c_str(),
+             weight);
+      }
+      graph_.losses.push_back({output, node->name, weight});
+    }
+  }
+
   // Operations on State other than the loss and its random numbers are the compiler's own.
   static bool touchesState(const Operation& op) {
     for (const auto* slots : {&op.inputs, &op.outputs}) {
       for (const std::string& slot : *slots) {
         const std::string name = slotName(slot);
-        if (isState(slot) && name != "counters" && name != "seed" && name != "loss") return true;
+        if (isState(slot) && name != "counters" && name != "lossGradient" && name != "loss") return true;
       }
     }
     return false;
@@ -273,6 +303,13 @@ int64_t PaddingPolicy::multipleOf(FactorRole role) const {
 const GraphInput* Graph::findInput(const std::string& wanted) const {
   for (const GraphInput& input : inputs) {
     if (input.name == wanted) return &input;
+  }
+  return nullptr;
+}
+
+const GraphNode* Graph::findNode(const std::string& wanted) const {
+  for (const GraphNode& node : nodes) {
+    if (node.name == wanted) return &node;
   }
   return nullptr;
 }

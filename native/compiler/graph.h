@@ -49,6 +49,13 @@ struct GraphNode {
   Attributes attributes;
 };
 
+// A value that training makes small.
+struct GraphLoss {
+  std::string output;  // its role
+  std::string value;   // a node of cross_entropy
+  double weight = 1;   // of its mean in what is trained
+};
+
 struct Graph {
   std::string name;
   std::vector<Axis> axes;
@@ -56,7 +63,9 @@ struct Graph {
   std::vector<GraphInput> inputs;
   std::vector<GraphNode> nodes;
   std::map<std::string, std::string> outputs;  // role → value
+  std::vector<GraphLoss> losses;               // at most kMostLosses; the first is the one that is reported
   const GraphInput* findInput(const std::string& name) const;
+  const GraphNode* findNode(const std::string& name) const;
 };
 
 // Throws ERR_CONFIG for anything that is not a Graph of version 1 within its limits: names, axes, references

@@ -6,6 +6,7 @@
 #include "compiler/passes.h"
 #include "ops/registry.h"
 #include "ops/sampling.h"
+#include "ops/state_values.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -33,20 +34,16 @@ class Lowering {
   }
 
   void run() {
-    std::map<std::string, std::string> wanted = roleValues(train_  ? train_->outputs
-                                                           : eval_ ? eval_->outputs
-                                                                   : std::vector<std::string>{"logits"});
+    std::map<std::string, std::string> wanted = roleValues(wantedRoles());
     if (train_) {
-      for (const auto& [output, input] : train_->seeds) wanted.merge(roleValues({output}));
+      for (const auto& [output, input] : train_->outputGradients) wanted.merge(roleValues({output}));
       for (const std::string& name : train_->gradientsOf) requireFloats(name);
     }
     if (sampling_) makeSession(ir_, capacity_.rows, cache_);
     const std::set<std::string> needed = ancestors(wanted);
-    const auto hasLoss = [&](const GraphNode& node) {
-      return node.op == "cross_entropy" && needed.count(node.name);
-    };
-    if (train_ && std::any_of(graph_.nodes.begin(), graph_.nodes.end(), hasLoss))
-      ir_.emit("loss_seed", "loss_seed", "loss_seed", {}, {});
+    for (size_t i = 0; train_ && i < graph_.losses.size(); ++i) {
+      if (needed.count(graph_.losses[i].value)) lowerLossGradient(i);
+    }
     for (const GraphNode& node : graph_.nodes) {
       if (needed.count(node.name)) lowerNode(node);
     }
@@ -56,6 +53,30 @@ class Lowering {
   }
 
  private:
+  std::vector<std::string> wantedRoles() const {
+    if (sampling_) return {"logits"};
+    const std::vector<std::string>& asked = train_ ? train_->outputs : eval_->outputs;
+    if (!asked.empty()) return asked;
+    std::vector<std::string> losses;
+    for (const GraphLoss& loss : graph_.losses) losses.push_back(loss.output);
+    if (losses.empty()) fail(ErrorCode::Config, "the graph '%s' has no loss", graph_.name.c_str());
+    return losses;
+  }
+
+  void lowerLossGradient(size_t loss) {
+    ir_.emit("loss_gradient", ofLoss("loss_gradient", loss), "loss_gradient",
+             {ir_.stateValue("scaler"), ir_.stateValue(ofLoss("lossDivisor", loss))}, {},
+             {ir_.stateValue(ofLoss("lossGradient", loss))});
+  }
+
+  // Which of the Graph's losses a node computes.
+  size_t lossOf(const GraphNode& node) const {
+    for (size_t i = 0; i < graph_.losses.size(); ++i) {
+      if (graph_.losses[i].value == node.name) return i;
+    }
+    fail(ErrorCode::Config, "%s: the graph does not list it among its losses", node.name.c_str());
+  }
+
   void requireFloats(const std::string& name) const {
     const GraphInput* input = graph_.findInput(name);
     if (input && input->dtype == DType::F32) return;
@@ -167,8 +188,8 @@ class Lowering {
         inputs.push_back(operand(node, slot, it->second));
       } else if (slot == "counters" && isOptional(marked) && drops) {
         inputs.push_back(ir_.stateValue("counters"));
-      } else if (slot == "seed" && train_) {
-        inputs.push_back(ir_.stateValue("seed"));
+      } else if (slot == "lossGradient" && train_) {
+        inputs.push_back(ir_.stateValue(ofLoss("lossGradient", lossOf(node))));
       } else if (slot == "start" && sampling_) {
         inputs.push_back(ir_.stateValue("start"));
       } else {
@@ -182,6 +203,7 @@ class Lowering {
     if (node.op == "cross_entropy") requireBelow(node, "targets", ir_.values[inputs[0]].spec.axes.back());
     if (sampling_ && node.op == "position_embedding") requirePositions(node);
     std::vector<ValueId> outputs;
+    if (node.op == "cross_entropy") outputs = {ir_.stateValue(ofLoss("loss", lossOf(node)))};
     // A sequence's tokens must not depend on those that are sampled beside it.
     if (sampling_ && node.op == "linear")
       attributes = attributes.with("rowInvariant", true).with("rowsOfSequence", capacity_.time);
@@ -276,9 +298,12 @@ void lowerUpdate(Ir& ir, const UpdateRequest& request) {
       ir.add({"learningRates", {{countAxis("step", request.scheduleSteps)}, DType::F32}, Arena::Schedule, 0});
   const ValueId norm = ir.stateValue("norm");
   ir.emit("gradient_norm", "gradient_norm", "update",
-          {ir.stateValue("gradients"), ir.stateValue("loss"), ir.stateValue("seed"), rates,
-           ir.stateValue("counters")},
-          Attributes{}.with("maxGradNorm", request.maxGradNorm), {norm});
+          {ir.stateValue("gradients"), ir.stateValue("losses"), ir.stateValue("lossGradient"), rates,
+           ir.stateValue("counters"), ir.stateValue("scaler")},
+          Attributes{}
+              .with("maxGradNorm", request.maxGradNorm)
+              .with("losses", static_cast<int64_t>(ir.graph.losses.size())),
+          {norm});
   const Operation& optimizer = operation(request.optimizer);
   std::vector<ValueId> inputs(optimizer.inputs.size(), kAbsent);
   const auto give = [&](const char* slot, ValueId value) {

@@ -36,9 +36,9 @@ Request forwardRequest(const Json& json) {
 }
 
 TrainRequest trainRequest(const Json& json) {
-  onlyKeys(
-      json, "request",
-      {"mode", "rows", "time", "documents", "outputs", "labelSmoothing", "seeds", "gradientsOf", "rewrite"});
+  onlyKeys(json, "request",
+           {"mode", "rows", "time", "documents", "outputs", "labelSmoothing", "outputGradients",
+            "gradientsOf", "rewrite"});
   TrainRequest request = forwardRequest<TrainRequest>(json);
   if (json.contains("labelSmoothing"))
     request.labelSmoothing = numberField(json, "labelSmoothing", "request");
@@ -46,10 +46,10 @@ TrainRequest trainRequest(const Json& json) {
     fail(ErrorCode::Config, "request.labelSmoothing is %g; it must be at least 0 and less than 1",
          request.labelSmoothing);
   }
-  if (json.contains("seeds")) {
-    const Json& seeds = objectField(json, "seeds", "request");
-    for (const auto& [output, input] : seeds.items())
-      request.seeds[output] = textField(seeds, output.c_str(), "request.seeds");
+  if (json.contains("outputGradients")) {
+    const Json& given = objectField(json, "outputGradients", "request");
+    for (const auto& [output, input] : given.items())
+      request.outputGradients[output] = textField(given, output.c_str(), "request.outputGradients");
   }
   if (json.contains("gradientsOf")) request.gradientsOf = textList(json, "gradientsOf", 64);
   return request;

@@ -24,9 +24,9 @@ struct Capacity {
 // Loss and gradients. lib/native.ts documents the fields of this request and of EvalRequest.
 struct TrainRequest {
   Capacity capacity;
-  std::vector<std::string> outputs = {"loss"};
+  std::vector<std::string> outputs;  // empty: the Graph's losses
   double labelSmoothing = 0;
-  std::map<std::string, std::string> seeds;  // Graph output → input that is its gradient
+  std::map<std::string, std::string> outputGradients;  // Graph output → input that is its gradient
   std::vector<std::string> gradientsOf;
   std::set<std::string> frozen;  // parameters that training leaves alone, beside those of the Graph
   bool rewrite = true;
@@ -36,7 +36,7 @@ struct TrainRequest {
 // The outputs named, without dropout or label smoothing.
 struct EvalRequest {
   Capacity capacity;
-  std::vector<std::string> outputs = {"loss"};
+  std::vector<std::string> outputs;  // empty: the Graph's losses
   bool rewrite = true;
   bool operator==(const EvalRequest&) const = default;
 };

@@ -253,7 +253,7 @@ class Rewriter {
     Node fused = lossNode;
     fused.op = &operation("linear_cross_entropy");
     fused.inputs = {input(node(linear), "x"), input(node(linear), "weight"), input(lossNode, "targets"),
-                    backward >= 0 ? input(lossNode, "seed") : kAbsent};
+                    backward >= 0 ? input(lossNode, "lossGradient") : kAbsent};
     fused.outputs = {lossNode.outputs[0], inputGradient >= 0 ? node(inputGradient).outputs[0] : kAbsent,
                      weightGradient >= 0 ? node(weightGradient).outputs[0] : kAbsent};
     for (int gone : {linear, backward, inputGradient, weightGradient}) {

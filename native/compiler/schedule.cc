@@ -100,11 +100,10 @@ void assignWrites(Ir& ir) {
   std::set<ValueId> written;
   for (Node& node : ir.nodes) {
     node.writes.clear();
-    for (ValueId output : node.outputs) {
-      const bool accumulates =
-          output != kAbsent &&
-          (ir.values[output].arena == Arena::Gradients ||
-           (ir.values[output].arena == Arena::State && ir.values[output].name == "loss"));
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId output = node.outputs[i];
+      const bool isLoss = slotName(node.op->outputs[i]) == "loss" && isState(node.op->outputs[i]);
+      const bool accumulates = output != kAbsent && (isLoss || ir.values[output].arena == Arena::Gradients);
       if (!accumulates) {
         node.writes.push_back(WriteMode::Store);
       } else {

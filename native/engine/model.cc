@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "compiler/options.h"
+#include "engine/loss_divisors.h"
 #include "ops/registry.h"
 #include "runtime/error.h"
 
@@ -33,8 +34,7 @@ RunResult Model::run(DeviceContext& context, const ProgramRequest& request, cons
   Bases bases = state_.bases();
   prepare(context, compiled, bases);
   upload(*device_, compiled, batch, bases);
-  const Capacity capacity = capacityOf(request);
-  training_.setPositions(static_cast<double>(capacity.rows * capacity.time));
+  if (train) training_.setDivisors(lossDivisors(graph_, train->capacity, {batch}));
   state_.write(&StepState::counters, &Counters::firstSample, int64_t{0});
   RunResult result;
   const std::unique_ptr<Stopwatch> stopwatch = options.timing ? device_->stopwatch() : nullptr;

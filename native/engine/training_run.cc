@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "compiler/plan.h"
+#include "engine/loss_divisors.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -138,10 +139,10 @@ TrainRequest TrainingRun::microRequest(const StepRequest& step) const {
   return request;
 }
 
-void TrainingRun::setPositions(double positions) {
-  positions_ = 0;  // unknown, should the next line fail
-  state_.write(&StepState::positions, positions);
-  positions_ = positions;
+void TrainingRun::setDivisors(const LossDivisors& divisors) {
+  divisors_ = {};  // unknown, should the next line fail
+  state_.write(&StepState::lossDivisors, divisors);
+  divisors_ = divisors;
 }
 
 std::shared_ptr<TrainingStep> TrainingRun::enqueueStep(DeviceContext& context, const StepRequest& request,
@@ -158,14 +159,13 @@ std::shared_ptr<TrainingStep> TrainingRun::enqueueStep(DeviceContext& context, c
     std::memcpy(at + bytes, &firstSample, sizeof firstSample);
     firstSample += request.samples[i];
   }
-  const double positions =
-      static_cast<double>(request.capacity.rows * request.capacity.time) * static_cast<double>(count);
-  if (positions != positions_) {
-    char* const at = step->state->data() + offsetof(StepState, positions);
-    std::memcpy(at, &positions, sizeof positions);
-    device_.upload(state_.at(&StepState::positions), at, sizeof positions);
+  const LossDivisors divisors = lossDivisors(graph_, request.capacity, request.microBatches);
+  if (divisors != divisors_) {
+    char* const at = step->state->data() + offsetof(StepState, lossDivisors);
+    std::memcpy(at, &divisors, sizeof divisors);
+    device_.upload(state_.at(&StepState::lossDivisors), at, sizeof divisors);
   }
-  positions_ = 0;  // unknown, should what follows fail half-way
+  divisors_ = {};  // unknown, should what follows fail half-way
   try {
     for (size_t i = 0; i < count; ++i) {
       const char* const at = step->inputs->data() + static_cast<int64_t>(i) * stride;
@@ -179,7 +179,7 @@ std::shared_ptr<TrainingStep> TrainingRun::enqueueStep(DeviceContext& context, c
     device_.synchronize();  // what was enqueued reads the step's memory, which is free from now on
     throw;
   }
-  positions_ = positions;
+  divisors_ = divisors;
   return step;
 }
 

@@ -58,7 +58,7 @@ class TrainingRun {
   std::set<std::string> frozen() const;
   // Of a Program that runs outside of a step: what its losses' gradients are divided by. Waits for the
   // device.
-  void setPositions(double positions);
+  void setDivisors(const LossDivisors& divisors);
 
  private:
   TrainRequest microRequest(const StepRequest& step) const;
@@ -79,7 +79,7 @@ class TrainingRun {
   TrainingOptions options_;
   std::unique_ptr<CompiledProgram> update_;
   std::shared_ptr<TrainingStep> steps_[kStepsAhead];  // held by nobody else: free
-  double positions_ = 0;                              // of a step, as State has them; 0: unknown
+  LossDivisors divisors_ = {};                        // as State has them; 0: unknown
 };
 
 }  // namespace tesserae

@@ -2,6 +2,7 @@
 // these structs. Plain data, as kernels need it (see kernel.h).
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace tesserae {
@@ -32,6 +33,9 @@ struct Counters {
   }
 };
 
+// The losses that a Graph may have.
+inline constexpr int kMostLosses = 4;
+
 // What the micro-batches of a step add up to.
 struct LossSum {
   double sum;           // of the losses of the targets that count, in nats
@@ -60,22 +64,26 @@ struct LossScaler {
   }
 };
 
+// What the sum of each loss is divided by for the gradient.
+using LossDivisors = std::array<double, kMostLosses>;
+
 // All of them, as they stand at the start of the State arena, each on a cache line of its own. The host reads
 // them after each step.
 struct StepState {
   alignas(64) Counters counters;
-  alignas(64) LossSum loss;
-  alignas(64) float seed;  // the gradient that each valid target's loss starts with: loss scale ÷ positions
+  alignas(64) std::array<LossSum, kMostLosses> losses;
+  // The gradient that the loss of each valid target starts with: loss scale ÷ divisor.
+  alignas(64) std::array<float, kMostLosses> lossGradients;
   alignas(64) GradientNorm norm;
   alignas(64) LossScaler scaler;
-  alignas(64) double positions;  // of the step: rows × positions of all its micro-batches
+  alignas(64) LossDivisors lossDivisors;  // of the step: see engine/loss_divisors.h
 
   // What JavaScript is told of a step: visit(name, value) for each. StepResult in lib/native_training.ts is
   // its type.
   template <class Visit>
   void visitMetrics(Visit&& visit) const {
-    visit("lossSum", loss.sum);
-    visit("validTargets", loss.validTargets);
+    visit("lossSum", losses[0].sum);
+    visit("validTargets", losses[0].validTargets);
     visit("gradNorm", norm.norm);
     visit("learningRate", norm.learningRate);
     visit("applied", norm.applies != 0);
@@ -83,6 +91,7 @@ struct StepState {
     visit("appliedSteps", counters.applied);
     visit("lossScale", scaler.scale);
     visit("skippedInRow", scaler.skippedInRow);
+    visit("losses", losses);
   }
 };
 

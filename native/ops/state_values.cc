@@ -15,13 +15,29 @@ constexpr StateValue valueOf(const char* name, DType dtype, int64_t elementBytes
   return {name, dtype, static_cast<int64_t>(sizeof(T)) / elementBytes, static_cast<int64_t>(offset)};
 }
 
+// In an array with an element for each loss.
+template <class T>
+constexpr size_t atLoss(size_t array, size_t loss) {
+  return array + loss * sizeof(T);
+}
+
 constexpr StateValue kStateValues[] = {
     valueOf<Counters>("counters", DType::I64, 8, offsetof(StepState, counters)),
-    valueOf<LossSum>("loss", DType::F64, 8, offsetof(StepState, loss)),
-    valueOf<float>("seed", DType::F32, 4, offsetof(StepState, seed)),
+    valueOf<std::array<LossSum, kMostLosses>>("losses", DType::F64, 8, offsetof(StepState, losses)),
+    valueOf<LossSum>("loss", DType::F64, 8, atLoss<LossSum>(offsetof(StepState, losses), 0)),
+    valueOf<LossSum>("loss1", DType::F64, 8, atLoss<LossSum>(offsetof(StepState, losses), 1)),
+    valueOf<LossSum>("loss2", DType::F64, 8, atLoss<LossSum>(offsetof(StepState, losses), 2)),
+    valueOf<LossSum>("loss3", DType::F64, 8, atLoss<LossSum>(offsetof(StepState, losses), 3)),
+    valueOf<float>("lossGradient", DType::F32, 4, atLoss<float>(offsetof(StepState, lossGradients), 0)),
+    valueOf<float>("lossGradient1", DType::F32, 4, atLoss<float>(offsetof(StepState, lossGradients), 1)),
+    valueOf<float>("lossGradient2", DType::F32, 4, atLoss<float>(offsetof(StepState, lossGradients), 2)),
+    valueOf<float>("lossGradient3", DType::F32, 4, atLoss<float>(offsetof(StepState, lossGradients), 3)),
     valueOf<GradientNorm>("norm", DType::F32, 4, offsetof(StepState, norm)),
     valueOf<LossScaler>("scaler", DType::F64, 8, offsetof(StepState, scaler)),
-    valueOf<double>("positions", DType::F64, 8, offsetof(StepState, positions)),
+    valueOf<double>("lossDivisor", DType::F64, 8, atLoss<double>(offsetof(StepState, lossDivisors), 0)),
+    valueOf<double>("lossDivisor1", DType::F64, 8, atLoss<double>(offsetof(StepState, lossDivisors), 1)),
+    valueOf<double>("lossDivisor2", DType::F64, 8, atLoss<double>(offsetof(StepState, lossDivisors), 2)),
+    valueOf<double>("lossDivisor3", DType::F64, 8, atLoss<double>(offsetof(StepState, lossDivisors), 3)),
 };
 
 }  // namespace

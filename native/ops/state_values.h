@@ -1,6 +1,7 @@
 // The small values of State as tensors: what contracts and the compiler know of them.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "ops/operation.h"
@@ -15,6 +16,11 @@ struct StateValue {
   int64_t offset;  // bytes in the State arena
   TensorSpec spec() const { return {{countAxis(name, elements)}, dtype}; }
 };
+
+// The name of what a member has for one of the Graph's losses: "loss", "loss1", …
+inline std::string ofLoss(const char* member, size_t loss) {
+  return loss == 0 ? member : member + std::to_string(loss);
+}
 
 // Null where StepState has no such member.
 const StateValue* findStateValue(std::string_view name);

@@ -43,15 +43,15 @@ export const gpuMutants = [
   {
     name: 'the scale of the loss stays in the gradient',
     file: 'native/ops/gradient_norm/rule.h',
-    search: '1 / (seed * valid) : 0',
-    replace: '1 / valid : 0',
+    search: '1 / (lossGradient * total.valid)',
+    replace: '1 / total.valid',
     ...overflow,
   },
   {
     name: 'an overflow does not skip the step',
     file: 'native/ops/gradient_norm/rule.h',
-    search: '__builtin_isfinite(result.norm) && __builtin_isfinite(loss.sum) && valid > 0',
-    replace: 'valid > 0',
+    search: '__builtin_isfinite(result.norm) && __builtin_isfinite(loss.sum) && loss.valid > 0',
+    replace: 'loss.valid > 0',
     ...overflow,
   },
   {

@@ -7,6 +7,20 @@ const gpt2 = 'lib/models/gpt2.ts';
 
 export const mutants = [
   {
+    name: 'the weight of a loss does not count',
+    file: 'native/engine/loss_divisors.cc',
+    search: 'valid / loss.weight',
+    replace: 'valid',
+    gate: 'test/unit/ops/losses.test.ts',
+  },
+  {
+    name: 'a loss is divided by the valid targets of its first micro-batch',
+    file: 'native/engine/loss_divisors.cc',
+    search: 'valid += static_cast<double>(',
+    replace: 'if (valid == 0) valid = static_cast<double>(',
+    gate: 'test/unit/ops/losses.test.ts',
+  },
+  {
     name: 'erf where the model asks for the tanh approximation of GELU',
     file: gpt2,
     search: '{ function: c.activationFunction }',

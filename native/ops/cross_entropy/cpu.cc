@@ -36,10 +36,10 @@ void crossEntropyBackward(const KernelContext& c) {
   const TensorView& logits = c.inputs[0];
   const int32_t* targets = c.inputs[1].i32();
   const float* lse = c.inputs[2].f32();
-  const float seed = c.inputs[3].f32()[0];
+  const float gradient = c.inputs[3].f32()[0];
   const int64_t rows = logits.rows;
   const SmoothedLoss s = smoothedLoss(*c.attributes, logits.logicalColumns, logits.columns);
-  const float uniform = seed * s.smoothing / static_cast<float>(s.vocabulary);
+  const float uniform = gradient * s.smoothing / static_cast<float>(s.vocabulary);
 #pragma omp parallel for schedule(static) num_threads(c.threads)
   for (int64_t row = 0; row < rows; ++row) {
     const float* z = logits.f32() + row * s.columns;
@@ -51,9 +51,9 @@ void crossEntropyBackward(const KernelContext& c) {
     }
     const float denominator = lse[row];
 #pragma omp simd
-    for (int64_t j = 0; j < s.vocabulary; ++j) dz[j] = seed * vectorExp(z[j] - denominator) - uniform;
+    for (int64_t j = 0; j < s.vocabulary; ++j) dz[j] = gradient * vectorExp(z[j] - denominator) - uniform;
     for (int64_t j = s.vocabulary; j < s.columns; ++j) dz[j] = 0;
-    dz[target] -= seed * (1.0f - s.smoothing);
+    dz[target] -= gradient * (1.0f - s.smoothing);
   }
 }
 

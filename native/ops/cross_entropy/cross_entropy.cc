@@ -26,12 +26,12 @@ void inferCrossEntropy(InferContext& c) {
   c.output(1, {Axes(logits.axes.begin(), logits.axes.end() - 1), DType::F32});
 }
 
-// Training passes the seed, which the forward pass does not read, so that the backward operation can have it.
+// Training passes the loss's gradient, which the forward pass does not read, for the backward operation.
 void differentiateCrossEntropy(GradientContext& c) {
-  enum { kLogits, kTargets, kSeedInput };
+  enum { kLogits, kTargets, kLossGradient };
   enum { kLoss, kLse };
   const auto out = c.emit("cross_entropy_backward",
-                          {c.input(kLogits), c.input(kTargets), c.output(kLse), c.input(kSeedInput)},
+                          {c.input(kLogits), c.input(kTargets), c.output(kLse), c.input(kLossGradient)},
                           c.attributes(), {kNew});
   c.flow(kLogits, out[0]);
 }
@@ -55,15 +55,15 @@ int64_t forwardWorkspace(const CallShape& c, const Target& target, const KernelC
 void register_cross_entropy(OperationRegistry& registry) {
   // loss = (1 - ε)(lse - z_target) + ε (lse - mean(z)), z the logical logits
   registry.add({.name = "cross_entropy",
-                .inputs = {"logits", "targets", "seed?*"},
+                .inputs = {"logits", "targets", "lossGradient?*"},
                 .outputs = {"loss*", "lse?"},
                 .infer = inferCrossEntropy,
                 .gradient = differentiateCrossEntropy,
                 .cost = forwardCost,
                 .workspace = forwardWorkspace});
-  // dlogits = seed (softmax(z) - (1 - ε) onehot(target) - ε / V); zero in rows without a valid target
+  // dlogits = lossGradient (softmax(z) - (1 - ε) onehot(target) - ε / V); zero in rows without a valid target
   registry.add({.name = "cross_entropy_backward",
-                .inputs = {"logits", "targets", "lse", "seed*"},
+                .inputs = {"logits", "targets", "lse", "lossGradient*"},
                 .outputs = {"dlogits"},
                 .infer = inferBackward,
                 .cost = backwardCost,

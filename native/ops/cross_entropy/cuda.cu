@@ -23,12 +23,12 @@ __global__ void __launch_bounds__(kRowThreads<kRow>)
 // dlogits may be the memory of logits.
 template <class T, int kRow>
 __global__ void __launch_bounds__(kRowThreads<kRow>)
-    gradientRows(CudaLoss s, const T* logits, const int32_t* targets, const float* lse, const float* seeds,
+    gradientRows(CudaLoss s, const T* logits, const int32_t* targets, const float* lse, const float* gradient,
                  T* dlogits) {
   const int64_t row = rowOfThread<kRow>();
   if (row >= s.rows) return;
-  storeRowGradient<kRow>(s, logits + row * s.columns, dlogits + row * s.columns, lse[row], seeds[0], seeds[0],
-                         targets[row]);
+  storeRowGradient<kRow>(s, logits + row * s.columns, dlogits + row * s.columns, lse[row], gradient[0],
+                         gradient[0], targets[row]);
 }
 
 void crossEntropy(const KernelContext& c) {

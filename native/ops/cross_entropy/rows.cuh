@@ -130,14 +130,14 @@ __device__ __forceinline__ void storeLoss(const CudaLoss& s, const RowStatistics
   *loss = s.smoothing > 0 ? plain + s.smoothing * (logSum - mean) : plain;
 }
 
-// dlogits of a row: scale e^(z - maximum) - seed ((1 - ε) onehot + ε / V), zero where the target does not
+// dlogits of a row: scale e^(z - maximum) - gradient ((1 - ε) onehot + ε / V), zero where the target does not
 // count and in padding lanes. From the end, which is the likelier to be in the cache. z may be the memory of
 // dz: a thread writes what it alone reads.
 template <int kRow, class T>
 __device__ __forceinline__ void storeRowGradient(const CudaLoss& s, const T* z, T* dz, float maximum,
-                                                 float scale, float seed, int32_t target) {
-  const float uniform = seed * s.smoothing / static_cast<float>(s.vocabulary);
-  const float peak = seed * (1.0f - s.smoothing);
+                                                 float scale, float gradient, int32_t target) {
+  const float uniform = gradient * s.smoothing / static_cast<float>(s.vocabulary);
+  const float peak = gradient * (1.0f - s.smoothing);
   const int32_t end = s.valid(target) ? s.vocabulary : 0;  // from here on zeros
   constexpr int kStride = kRow * kVector;
   const int32_t first = threadIdx.x % kRow * kVector;

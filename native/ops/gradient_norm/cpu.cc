@@ -30,8 +30,9 @@ void gradientNorm(const KernelContext& c) {
 
   const float learningRate =
       scheduled(learningRates.f32(), learningRates.elements, c.inputs[4].as<Counters>()->applied);
-  *c.outputs[0].as<GradientNorm>() =
-      normOf(squares, *c.inputs[1].as<LossSum>(), c.inputs[2].f32()[0], maxGradNorm, learningRate);
+  const LossTotal loss = totalOf(c.inputs[1].as<LossSum>(), c.attributes->integer("losses", 1),
+                                 c.inputs[2].f32()[0], *c.inputs[5].as<LossScaler>());
+  *c.outputs[0].as<GradientNorm>() = normOf(squares, loss, maxGradNorm, learningRate);
 }
 
 }  // namespace

@@ -34,14 +34,15 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kPartials)
-    normKernel(const double* partial, int partials, const LossSum* loss, const float* seed,
-               const float* learningRates, int64_t steps, const Counters* counters, double maxGradNorm,
-               GradientNorm* out) {
+    normKernel(const double* partial, int partials, const LossSum* losses, int64_t count,
+               const float* lossGradient, const LossScaler* scaler, const float* learningRates, int64_t steps,
+               const Counters* counters, double maxGradNorm, GradientNorm* out) {
   __shared__ double shared[kPartials / 32];
   const int i = static_cast<int>(threadIdx.x);
   const double squares = blockSum<kPartials>(i < partials ? partial[i] : 0.0, shared);
   if (i != 0) return;
-  *out = normOf(squares, *loss, seed[0], maxGradNorm, scheduled(learningRates, steps, counters->applied));
+  const LossTotal loss = totalOf(losses, count, lossGradient[0], *scaler);
+  *out = normOf(squares, loss, maxGradNorm, scheduled(learningRates, steps, counters->applied));
 }
 
 void gradientNorm(const KernelContext& c) {
@@ -52,9 +53,9 @@ void gradientNorm(const KernelContext& c) {
   squaresKernel<<<blocks, kThreads, 0, cudaStream(c)>>>(gradients.f32(), gradients.elements, partial);
   cudaCheckLaunch("gradient_norm");
   normKernel<<<1, kPartials, 0, cudaStream(c)>>>(
-      partial, blocks, c.inputs[1].as<LossSum>(), c.inputs[2].f32(), learningRates.f32(),
-      learningRates.elements, c.inputs[4].as<Counters>(), c.attributes->number("maxGradNorm", 0),
-      c.outputs[0].as<GradientNorm>());
+      partial, blocks, c.inputs[1].as<LossSum>(), c.attributes->integer("losses", 1), c.inputs[2].f32(),
+      c.inputs[5].as<LossScaler>(), learningRates.f32(), learningRates.elements, c.inputs[4].as<Counters>(),
+      c.attributes->number("maxGradNorm", 0), c.outputs[0].as<GradientNorm>());
   cudaCheckLaunch("gradient_norm");
 }
 

@@ -9,13 +9,14 @@ namespace tesserae {
 namespace {
 
 void inferGradientNorm(InferContext& c) {
-  enum { kGradients, kLoss, kSeed, kLearningRates, kCounters };
+  enum { kGradients, kLosses, kLossGradient, kLearningRates, kCounters, kScaler };
   c.require(c.input(kGradients).axes.size() == 1,
             "gradients must be flat, not " + c.input(kGradients).describe());
-  requireState(c, kLoss, "loss");
-  requireState(c, kSeed, "seed");
+  requireState(c, kLosses, "losses");
+  requireState(c, kLossGradient, "lossGradient");
   c.require(c.input(kLearningRates).physicalElements() >= 1, "there must be a learning rate");
   requireState(c, kCounters, "counters");
+  requireState(c, kScaler, "scaler");
   c.output(0, stateSpec("norm"));
 }
 
@@ -30,12 +31,13 @@ int64_t gradientNormWorkspace(const CallShape& c, const Target&, const KernelCho
 }  // namespace
 
 void register_gradient_norm(OperationRegistry& registry) {
-  registry.add({.name = "gradient_norm",
-                .inputs = {"gradients*", "loss*", "seed*", "learningRates*", "counters*"},
-                .outputs = {"norm*"},
-                .infer = inferGradientNorm,
-                .cost = gradientNormCost,
-                .workspace = gradientNormWorkspace});
+  registry.add(
+      {.name = "gradient_norm",
+       .inputs = {"gradients*", "losses*", "lossGradient*", "learningRates*", "counters*", "scaler*"},
+       .outputs = {"norm*"},
+       .infer = inferGradientNorm,
+       .cost = gradientNormCost,
+       .workspace = gradientNormWorkspace});
 }
 
 }  // namespace tesserae

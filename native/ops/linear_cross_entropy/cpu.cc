@@ -19,8 +19,9 @@ void forTiles(const GemmTiles& tiles, int64_t rows, int64_t columns, int threads
   }
 }
 
-// One row of logits becomes seed (softmax - (1 - ε) onehot - ε / V), zero where the target does not count.
-double replaceByGradient(const SmoothedLoss& s, float* z, int64_t target, float seed) {
+// One row of logits becomes gradient (softmax - (1 - ε) onehot - ε / V), zero where the target does not
+// count.
+double replaceByGradient(const SmoothedLoss& s, float* z, int64_t target, float gradient) {
   if (target == s.ignoreIndex) {
     for (int64_t j = 0; j < s.columns; ++j) z[j] = 0;
     return 0;
@@ -28,12 +29,12 @@ double replaceByGradient(const SmoothedLoss& s, float* z, int64_t target, float 
   float lse, denominator;
   const double loss = lossRow<true>(s, z, target, &lse, &denominator);
   const bool valid = target >= 0 && target < s.vocabulary;
-  const float scale = valid ? seed / denominator : 0.0f;
-  const float uniform = valid ? seed * s.smoothing / static_cast<float>(s.vocabulary) : 0.0f;
+  const float scale = valid ? gradient / denominator : 0.0f;
+  const float uniform = valid ? gradient * s.smoothing / static_cast<float>(s.vocabulary) : 0.0f;
 #pragma omp simd
   for (int64_t j = 0; j < s.vocabulary; ++j) z[j] = z[j] * scale - uniform;
   for (int64_t j = s.vocabulary; j < s.columns; ++j) z[j] = 0;
-  if (valid) z[target] -= seed * (1.0f - s.smoothing);
+  if (valid) z[target] -= gradient * (1.0f - s.smoothing);
   return loss;
 }
 
@@ -47,7 +48,7 @@ void linearCrossEntropy(const KernelContext& c) {
   float* logits = static_cast<float*>(c.workspace);                         // (panelRows, columns)
   LossSum* partial = reinterpret_cast<LossSum*>(logits + plan.lossOffset);  // (blocks)
   const bool gradients = dx.data || dweight.data;
-  const float seed = gradients ? c.inputs[3].f32()[0] : 0.0f;
+  const float gradient = gradients ? c.inputs[3].f32()[0] : 0.0f;
   for (int64_t panel = 0; panel < plan.panels; ++panel) {
     const int64_t first = panel * plan.panelRows;
     const int64_t count = first + plan.panelRows < rows ? plan.panelRows : rows - first;
@@ -66,7 +67,7 @@ void linearCrossEntropy(const KernelContext& c) {
         const int64_t target = targets[first + row];
         float* z = logits + row * columns;
         if (gradients) {
-          total += replaceByGradient(s, z, target, seed);
+          total += replaceByGradient(s, z, target, gradient);
         } else if (target != s.ignoreIndex) {
           float lse, denominator;
           total += lossRow<false>(s, z, target, &lse, &denominator);

@@ -8,12 +8,12 @@ namespace tesserae {
 
 namespace {
 
-// Rows of logits (rows, V→Vp) become seed (softmax - (1 - ε) onehot - ε / V) in place, zero where the target
-// does not count; without seeds they stay. losses (rows). Where a row fits, it waits in shared memory for its
-// statistics, and is read and written once.
+// Rows of logits (rows, V→Vp) become gradient (softmax - (1 - ε) onehot - ε / V) in place, zero where the
+// target does not count; without a gradient they stay. losses (rows). Where a row fits, it waits in shared
+// memory for its statistics, and is read and written once.
 template <class T, int kRow>
 __global__ void __launch_bounds__(kRowThreads<kRow>)
-    replaceByGradient(CudaLoss s, bool stashed, T* logits, const int32_t* targets, const float* seeds,
+    replaceByGradient(CudaLoss s, bool stashed, T* logits, const int32_t* targets, const float* gradient,
                       double* losses) {
   __shared__ float shared[kLossThreads / 32];
   extern __shared__ __align__(16) char stash[];
@@ -24,26 +24,26 @@ __global__ void __launch_bounds__(kRowThreads<kRow>)
   T* copy = stashed ? reinterpret_cast<T*>(stash) : nullptr;
   const RowStatistics r = rowStatistics<kRow>(s, z, target, copy, shared);
   storeLoss<kRow>(s, r, target, losses + row);
-  if (!seeds) return;
-  storeRowGradient<kRow>(s, copy ? copy : z, z, r.maximum, seeds[0] / r.sum, seeds[0], target);
+  if (!gradient) return;
+  storeRowGradient<kRow>(s, copy ? copy : z, z, r.maximum, gradient[0] / r.sum, gradient[0], target);
 }
 
 // Two blocks with a row each share the 227 KB of a multiprocessor of Hopper, 163 KB of an A100; less than
 // 48 KB needs no leave of the driver.
 template <class T, int kRow>
-void launchReplaceByGradient(const CudaLoss& s, T* logits, const int32_t* targets, const float* seeds,
+void launchReplaceByGradient(const CudaLoss& s, T* logits, const int32_t* targets, const float* gradient,
                              double* losses, cudaStream_t stream) {
   constexpr int64_t kMostBytes = 112 << 10;
   const auto kernel = replaceByGradient<T, kRow>;
   const int64_t rowBytes = s.columns * static_cast<int64_t>(sizeof(T));
-  int bytes = kRow > 32 && seeds && rowBytes <= kMostBytes ? static_cast<int>(rowBytes) : 0;
+  int bytes = kRow > 32 && gradient && rowBytes <= kMostBytes ? static_cast<int>(rowBytes) : 0;
   if (bytes > 0 &&
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
     cudaGetLastError();  // a GPU with less: the row is read twice
     bytes = 0;
   }
-  kernel<<<rowBlocks<kRow>(s.rows), kRowThreads<kRow>, bytes, stream>>>(s, bytes > 0, logits, targets, seeds,
-                                                                        losses);
+  kernel<<<rowBlocks<kRow>(s.rows), kRowThreads<kRow>, bytes, stream>>>(s, bytes > 0, logits, targets,
+                                                                        gradient, losses);
   cudaCheckLaunch("linear_cross_entropy");
 }
 
@@ -61,7 +61,7 @@ void run(const KernelContext& c) {
       rows, columns, width, static_cast<int64_t>(sizeof(T)), weight.dtype != x.dtype);
   char* workspace = static_cast<char*>(c.workspace);
   double* losses = reinterpret_cast<double*>(workspace + plan.lossOffset);
-  const float* seeds = dx.data || dweight.data ? c.inputs[3].f32() : nullptr;
+  const float* gradient = dx.data || dweight.data ? c.inputs[3].f32() : nullptr;
   const void* w = weight.data;
   if (weight.dtype != x.dtype) {
     requireTypes(operation, DType::F32, {&weight});
@@ -78,7 +78,7 @@ void run(const KernelContext& c) {
     const CudaLoss s = cudaLoss(*c.attributes, count, weight.factors[0].logical, columns);
     dispatchRowThreads(columns, [&](auto constant) {
       constexpr int kRow = decltype(constant)::value;
-      launchReplaceByGradient<T, kRow>(s, z, targets + first, seeds, losses + first, cudaStream(c));
+      launchReplaceByGradient<T, kRow>(s, z, targets + first, gradient, losses + first, cudaStream(c));
     });
     if (dx.data) gemm(c, products[1], {.a = z, .b = w, .c = static_cast<T*>(dx.data) + first * width});
     if (dweight.data)

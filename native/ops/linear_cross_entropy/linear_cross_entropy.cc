@@ -11,7 +11,7 @@ namespace {
 // x [..., C], weight [V, C], targets [...] -> loss (2) = {Σ loss, Σ 1} over valid targets, dx [..., C],
 // dweight [V, C]
 void inferLinearCrossEntropy(InferContext& c) {
-  enum { kX, kWeight, kTargets, kSeedInput };
+  enum { kX, kWeight, kTargets, kLossGradient };
   const TensorSpec &x = c.input(kX), &weight = c.input(kWeight), &targets = c.input(kTargets);
   c.require(weight.axes.size() == 2 && weight.axes[0].factors.size() == 1,
             "weight must have two axes (vocabulary, in), not " + weight.describe());
@@ -69,7 +69,7 @@ int64_t workspace(const CallShape& c, const Target& target, const KernelChoice&)
 
 void register_linear_cross_entropy(OperationRegistry& registry) {
   registry.add({.name = "linear_cross_entropy",
-                .inputs = {"x", "weight", "targets", "seed?*"},
+                .inputs = {"x", "weight", "targets", "lossGradient?*"},
                 .outputs = {"loss*", "dx?", "dweight?"},
                 .infer = inferLinearCrossEntropy,
                 .cost = costOf,

@@ -6,10 +6,6 @@ namespace tesserae::TESSERAE_ISA {
 
 namespace {
 
-void lossSeed(const KernelContext& c) {
-  c.outputs[0].f32()[0] = static_cast<float>(c.inputs[0].as<LossScaler>()->scale / c.inputs[1].f64()[0]);
-}
-
 void lossScale(const KernelContext& c) {
   const ScalerRule rule{c.attributes->number("growthFactor"), c.attributes->number("backoffFactor"),
                         c.attributes->integer("growthInterval", 1)};
@@ -18,9 +14,6 @@ void lossScale(const KernelContext& c) {
 
 }  // namespace
 
-void register_loss_scale_cpu(KernelRegistry& registry) {
-  registry.add("loss_seed", lossSeed);
-  registry.add("loss_scale", lossScale);
-}
+void register_loss_scale_cpu(KernelRegistry& registry) { registry.add("loss_scale", lossScale); }
 
 }  // namespace tesserae::TESSERAE_ISA

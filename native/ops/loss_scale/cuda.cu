@@ -7,18 +7,8 @@ namespace tesserae {
 
 namespace {
 
-__global__ void lossSeedKernel(const LossScaler* scaler, const double* positions, float* seed) {
-  seed[0] = static_cast<float>(scaler->scale / positions[0]);
-}
-
 __global__ void lossScaleKernel(LossScaler* scaler, const GradientNorm* norm, ScalerRule rule) {
   followScaler(rule, *norm, *scaler);
-}
-
-void lossSeed(const KernelContext& c) {
-  lossSeedKernel<<<1, 1, 0, cudaStream(c)>>>(c.inputs[0].as<LossScaler>(), c.inputs[1].f64(),
-                                             c.outputs[0].f32());
-  cudaCheckLaunch("loss_seed");
 }
 
 void lossScale(const KernelContext& c) {
@@ -31,9 +21,6 @@ void lossScale(const KernelContext& c) {
 
 }  // namespace
 
-void register_loss_scale_cuda(KernelRegistry& registry) {
-  registry.add("loss_seed", lossSeed);
-  registry.add("loss_scale", lossScale);
-}
+void register_loss_scale_cuda(KernelRegistry& registry) { registry.add("loss_scale", lossScale); }
 
 }  // namespace tesserae

@@ -8,14 +8,6 @@ namespace tesserae {
 
 namespace {
 
-// seed = scale / positions of the optimizer step: what every valid target's gradient is multiplied by.
-void inferLossSeed(InferContext& c) {
-  enum { kScaler, kPositions };
-  requireState(c, kScaler, "scaler");
-  requireState(c, kPositions, "positions");
-  c.output(0, stateSpec("seed"));
-}
-
 void inferLossScale(InferContext& c) {
   enum { kScaler, kNorm };
   requireState(c, kScaler, "scaler");
@@ -31,10 +23,6 @@ void inferLossScale(InferContext& c) {
 }  // namespace
 
 void register_loss_scale(OperationRegistry& registry) {
-  registry.add({.name = "loss_seed",
-                .inputs = {"scaler*", "positions*"},
-                .outputs = {"seed*"},
-                .infer = inferLossSeed});
   registry.add({.name = "loss_scale",
                 .inputs = {"scaler*", "norm*"},
                 .outputs = {"scaler*"},

@@ -66,7 +66,7 @@ async function check(graph: Graph, source: ReadonlyMap<string, Tensor>, precisio
         time,
         documents: given.has('starts'),
         outputs: [output],
-        ...(output === 'y' ? { seeds: { y: 'dy' }, gradientsOf: inputs } : {}),
+        ...(output === 'y' ? { outputGradients: { y: 'dy' }, gradientsOf: inputs } : {}),
       },
       batchOf(graph, given),
       { poison: true },

@@ -106,6 +106,7 @@ test('a step hands out what it measured by name, the same from a measured step',
       appliedSteps: 1,
       lossScale: 1,
       skippedInRow: 0,
+      losses: [{ sum: number, validTargets: 10 }],
     };
     const all = { ...batch(0), targets: new Int32Array(10).fill(3) };
     expect(await model.trainStep(capacity, [all])).toEqual(measured);

@@ -90,8 +90,8 @@ describe('train and eval', () => {
 
   const linear = linearCase({ rows: 2, time: 3, nIn: 5, nOut: 7, bias: true });
   test.each<[string, object, object]>([
-    ['seeds', {}, { seeds: { y: 'dy' } }],
-    ['gradientsOf', { seeds: { y: 'dy' } }, { seeds: { y: 'dy' }, gradientsOf: ['x'] }],
+    ['outputGradients', {}, { outputGradients: { y: 'dy' } }],
+    ['gradientsOf', { outputGradients: { y: 'dy' } }, { outputGradients: { y: 'dy' }, gradientsOf: ['x'] }],
   ])('%s', async (_, first, second) => {
     const inputs = batchOf(linear.graph, linear.given);
     const request = (more: object): ProgramRequest => ({

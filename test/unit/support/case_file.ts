@@ -39,7 +39,7 @@ export function caseFile(one: OperationCase, options: CaseFileOptions = {}): Rec
       time: one.time,
       documents: one.given.has('starts'),
       outputs: [output],
-      ...(output === 'loss' ? {} : { seeds: { y: 'dy' } }),
+      ...(output === 'loss' ? {} : { outputGradients: { y: 'dy' } }),
       gradientsOf: one.differentiable.filter(isInput),
     },
     run: options.run ?? { poison: true, separate: true },

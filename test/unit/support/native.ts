@@ -110,7 +110,7 @@ export async function runNative(
         : {
             mode: 'train',
             ...forward,
-            ...(output === 'loss' ? {} : { seeds: { y: 'dy' } }),
+            ...(output === 'loss' ? {} : { outputGradients: { y: 'dy' } }),
             gradientsOf: differentiable.filter(isInput),
             ...(labelSmoothing === undefined ? {} : { labelSmoothing }),
           },
