@@ -56,7 +56,12 @@ export async function run() {
   for (const one of cases) {
     const { precision, shape } = one;
     const graph = buildGraph(resolveModelConfig(configOf(shape)));
-    const { memory, totalBytes } = plan(graph, { chip, precision, rows: one.rows, time: shape.nPositions });
+    const { memory, totalBytes } = plan(graph, {
+      chip,
+      precision,
+      rows: one.rows,
+      lengths: { time: shape.nPositions },
+    });
     const { created, trained } = await measured(one, before);
     const owners = Object.fromEntries(memory.map(({ owner, bytes }) => [owner, bytes / MiB]));
     rows.push({ name: one.name, planned: totalBytes / MiB, driver: trained, created, owners });

@@ -16,7 +16,7 @@ const precision = 'bf16';
 
 // Norms of a value and of a sum, GELU in both forms, sums, dropout, both embeddings: (128, 1024, 768), 201 MB.
 function features() {
-  const capacity = { rows: 128, time: 1024 };
+  const capacity = { rows: 128, lengths: { time: 1024 } };
   const g = new GraphBuilder('features');
   const axis = g.axis('embd', width(768));
   const table = (name, size) =>
@@ -32,10 +32,14 @@ function features() {
       },
       { epsilon: 1e-5 },
     );
-  const ids = g.input('tokens', ['batch', 'time'], { dtype: 'int32', below: VOCABULARY });
-  const targets = g.input('targets', ['batch', 'time'], { dtype: 'int32', below: 768 });
+  const positions = ['batch', g.lengthAxis('time')];
+  const ids = g.input('tokens', positions, { kind: 'ids', below: VOCABULARY });
+  const targets = g.input('targets', positions, { kind: 'ids', below: 768 });
   const looked = g.node('embedding', 'wte', { ids, weight: table('wte', VOCABULARY) });
-  const placed = g.node('position_embedding', 'wpe', { x: looked, weight: table('wpe', capacity.time) });
+  const placed = g.node('position_embedding', 'wpe', {
+    x: looked,
+    weight: table('wpe', capacity.lengths.time),
+  });
   const x = g.node('dropout', 'dropout', { x: placed }, { p: 0.1 });
   const tanhForm = g.node('activation', 'gelu_new', { x: norm('norm', x) }, { function: 'gelu_new' });
   const erfForm = g.node('activation', 'gelu', { x: tanhForm }, { function: 'gelu' });
@@ -48,11 +52,12 @@ function features() {
 
 // Logits of GPT-2's vocabulary, looked up where a model would multiply: (8, 1024, 50257), 824 MB.
 function losses() {
-  const capacity = { rows: 8, time: 1024 };
+  const capacity = { rows: 8, lengths: { time: 1024 } };
   const g = new GraphBuilder('losses');
   const rows = 1024;
-  const ids = g.input('tokens', ['batch', 'time'], { dtype: 'int32', below: rows });
-  const targets = g.input('targets', ['batch', 'time'], { dtype: 'int32', below: VOCABULARY });
+  const positions = ['batch', g.lengthAxis('time')];
+  const ids = g.input('tokens', positions, { kind: 'ids', below: rows });
+  const targets = g.input('targets', positions, { kind: 'ids', below: VOCABULARY });
   const axes = [g.axis('rows', vocabulary(rows)), g.axis('vocab', vocabulary(VOCABULARY))];
   const logits = g.node('embedding', 'table', { ids, weight: g.parameter('table.weight', axes, normal(1)) });
   return { capacity, graph: g.build({ loss: g.node('cross_entropy', 'long_rows', { logits, targets }) }) };
@@ -82,7 +87,7 @@ const names = {
   'features adamw': 'AdamW',
 };
 
-const random = (graph, { rows, time }) =>
+const random = (graph, { rows, lengths: { time } }) =>
   Object.fromEntries(
     graph.inputs.map(({ name, below }) => [
       name,

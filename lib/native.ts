@@ -38,12 +38,12 @@ export interface NativeModelOptions {
  */
 export type Precision = 'fp32' | 'tf32' | 'fp16' | 'bf16';
 
-/** The batches that a program is compiled for, rows of so many positions; smaller ones are padded. */
+/** The batches that a program is compiled for; smaller ones are padded. */
 export interface Capacity {
   /** Rows, at least 1. */
   readonly rows: number;
-  /** Positions of a row, in tokens. */
-  readonly time: number;
+  /** Positions of a row along each length axis of the Graph, by name: `{ time: 1024 }`. */
+  readonly lengths: Readonly<Record<string, number>>;
   /** Whether a row may hold several documents, none of which sees another. Default false: the program reads less. */
   readonly documents?: boolean;
 }
@@ -146,7 +146,8 @@ export interface PlanRequest {
   /** A chip of the table: 'h100', 'a100', …; 'cpu' for this machine's kind. */
   readonly chip?: string;
   readonly rows: number;
-  readonly time: number;
+  /** Positions of a row along each length axis of the Graph, by name. */
+  readonly lengths: Readonly<Record<string, number>>;
   readonly gradientAccumulationSteps?: number;
   /** Bytes of memory for which the largest batch is sought; default: the chip's. */
   readonly memory?: number;

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { Dataset } from '../data/dataset';
 import { TesseraeError } from '../errors';
+import { lossesOf, targetsOf } from '../graph/losses';
 import type { Model } from '../models/model';
 import { devices, plan as planGraph } from '../native';
 import { writeTextFile } from '../files/regular_file';
@@ -66,9 +67,11 @@ export async function profileTraining(
     maxSteps: step + 1,
   });
   const batches = await queue.take(step);
-  const capacity = batches[0]?.capacity ?? { rows, time: train.blockSize };
+  const capacity = batches[0]?.capacity ?? { rows, lengths: { time: train.blockSize } };
   const packed = packAlike(model, batches, capacity);
   const inputs = packed.map((batch) => batch.inputs);
+  const [loss] = lossesOf(model.graph);
+  const targets = loss && targetsOf(model.graph, loss);
   const runs: (readonly OperationTiming[])[] = [];
   const started = performance.now();
   while (runs.length < PROFILED_STEPS && (runs.length === 0 || secondsSince(started) < MEASURED_SECONDS))
@@ -85,6 +88,7 @@ export async function profileTraining(
     gradientAccumulationSteps,
     precision,
     stepSeconds,
+    targets: inputs.reduce((sum, batch) => sum + (batch[targets ?? '']?.length ?? 0), 0),
     runs,
     ...(device?.chip === undefined
       ? {}

@@ -18,6 +18,13 @@ export type ParameterOptions = Omit<ParameterSpec, 'name' | 'axes' | 'init' | 'd
   readonly decay?: boolean;
 };
 
+/** What an input is. */
+export type InputOptions = InputSpec extends infer Spec
+  ? Spec extends InputSpec
+    ? Omit<Spec, 'name' | 'axes'>
+    : never
+  : never;
+
 /** Factors of an axis, for readable model code. */
 export const count = (size: number): FactorSpec => ({ size, role: 'count' });
 export const width = (size: number): FactorSpec => ({ size, role: 'width' });
@@ -40,6 +47,7 @@ export const sinusoidal: Initializer = { type: 'sinusoidal' };
  * const wte = g.parameter('wte.weight', [vocab, embd], normal(0.02), { decay: true });
  */
 export class GraphBuilder {
+  private readonly lengthAxes: string[] = [];
   private readonly axes: AxisSpec[] = [];
   private readonly parameters: ParameterSpec[] = [];
   private readonly inputs: InputSpec[] = [];
@@ -47,6 +55,13 @@ export class GraphBuilder {
   private readonly names = new Set<string>();
 
   constructor(private readonly name: string) {}
+
+  /** Declares an axis whose length each batch decides; returns its name. */
+  lengthAxis(name: string): string {
+    this.claim(`axis ${name}`);
+    this.lengthAxes.push(name);
+    return name;
+  }
 
   /** Declares an axis as a product of factors, slowest first; returns its name. */
   axis(name: string, ...factors: FactorSpec[]): string {
@@ -63,7 +78,7 @@ export class GraphBuilder {
   }
 
   /** Declares an input of a batch. */
-  input(name: string, axes: readonly string[], options: Omit<InputSpec, 'name' | 'axes'>): Value {
+  input(name: string, axes: readonly string[], options: InputOptions): Value {
     this.claim(name);
     this.inputs.push({ name, axes, ...options });
     return name;
@@ -92,8 +107,9 @@ export class GraphBuilder {
   build(outputs: Readonly<Record<string, Value>>, losses?: Readonly<Record<string, number>>): Graph {
     return {
       format: 'tesserae.graph',
-      version: 1,
+      version: 2,
       name: this.name,
+      lengthAxes: this.lengthAxes,
       axes: this.axes,
       parameters: this.parameters,
       inputs: this.inputs,

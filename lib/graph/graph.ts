@@ -7,10 +7,12 @@ export interface Graph {
   /** Says what the JSON text is. */
   readonly format: 'tesserae.graph';
   /** Of the format; native code refuses others. */
-  readonly version: 1;
+  readonly version: 2;
   /** The model family, for people. */
   readonly name: string;
-  /** The axes that parameters and inputs name, beside `batch` and `time`, which every Graph has. */
+  /** The axes whose lengths each batch decides, such as `time`, or `source` and `target`; four at most. */
+  readonly lengthAxes: readonly string[];
+  /** The axes that parameters and inputs name, beside `batch` and the length axes. */
   readonly axes: readonly AxisSpec[];
   /** What is learnt, and fixed tables such as sinusoidal positions. */
   readonly parameters: readonly ParameterSpec[];
@@ -54,9 +56,8 @@ export interface AxisSpec {
   readonly factors: readonly FactorSpec[];
 }
 
-/** The two axes that every Graph has without declaring them; a program binds their sizes. */
+/** The axis that every Graph has without declaring it: the rows of a batch. */
 export const BATCH = 'batch';
-export const TIME = 'time';
 
 /** How a parameter starts. Random ones are drawn from Philox keyed by the seed and the parameter's name. */
 export type Initializer =
@@ -95,23 +96,46 @@ export interface ParameterSpec {
   readonly transposedInFiles?: boolean;
 }
 
-/** An array of a batch. */
-export interface InputSpec {
+/** An array of a batch; its kind says what native code checks. */
+export type InputSpec = IdsInput | LengthsInput | StartsInput | ValuesInput;
+
+interface InputOfBatch {
   /** Unique among parameters, inputs and nodes. */
   readonly name: string;
   /** Names of its axes, slowest first: token ids are [batch, time]. */
   readonly axes: readonly string[];
-  /** Of its elements. */
-  readonly dtype: 'int32' | 'float32';
-  /** Ids must lie in [0, below); native code refuses a batch that breaks this. */
-  readonly below?: number;
-  /** An id outside the range that is allowed all the same: the target that no loss is computed for. */
-  readonly ignored?: number;
   /**
    * An input that only programs for packed rows read: others are compiled without it, as if no node named it. Default
    * false.
    */
   readonly optional?: boolean;
+}
+
+/** Ids, int32. */
+export interface IdsInput extends InputOfBatch {
+  readonly kind: 'ids';
+  /** Ids must lie in [0, below); native code refuses a batch that breaks this. */
+  readonly below: number;
+  /** An id outside the range that is allowed all the same: the target that no loss is computed for. */
+  readonly ignored?: number;
+}
+
+/** How many positions of each row count, int32 [batch]. */
+export interface LengthsInput extends InputOfBatch {
+  readonly kind: 'lengths';
+  /** The length axis along which they count. */
+  readonly measures: string;
+}
+
+/** For each position the one at which its document starts, int32 [batch, a length axis]. */
+export interface StartsInput extends InputOfBatch {
+  readonly kind: 'starts';
+}
+
+/** Numbers. */
+export interface ValuesInput extends InputOfBatch {
+  readonly kind: 'values';
+  readonly dtype: 'float32';
 }
 
 /** A setting of an operation, such as the epsilon of a norm. */

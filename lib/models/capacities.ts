@@ -1,14 +1,22 @@
 import type { Capacity } from '../native';
+import { largestOf } from './extremes';
 
 export type { Capacity };
 
-/** Times are rounded up to multiples of this, so that batches of many lengths share few programs. */
-const TIME_MULTIPLE = 32;
+/** Lengths are rounded up to multiples of this, so that batches of many lengths share few programs. */
+const LENGTH_MULTIPLE = 32;
 
 /** Programs are compiled, and on a GPU captured, for at most so many capacities. */
 const MOST_CAPACITIES = 8;
 
-const positions = ({ rows, time }: Capacity): number => rows * time;
+/** Positions of all length axes together. */
+const positions = ({ rows, lengths }: Capacity): number =>
+  rows * Object.values(lengths).reduce((sum, length) => sum + length, 0);
+
+/** Whether batches of one capacity fit another. */
+const holds = (capacity: Capacity, batch: Capacity): boolean =>
+  capacity.rows >= batch.rows &&
+  Object.entries(batch.lengths).every(([axis, length]) => (capacity.lengths[axis] ?? 0) >= length);
 
 /**
  * The capacities that a model's batches are mapped to. Batches of many sizes so run few programs, none of them mostly
@@ -18,23 +26,24 @@ export class Capacities {
   /** In the order of use, the last one last. */
   private known: readonly Capacity[] = [];
 
-  /** @param nPositions - the most positions of a row. */
-  constructor(private readonly nPositions: number) {}
+  /** @param most - the most positions of a row along each length axis. */
+  constructor(private readonly most: Readonly<Record<string, number>>) {}
 
   /**
    * The capacity for a batch: the smallest known one that holds it and leaves at most a third of its positions unused;
    * else a new one, for which the one that was used longest ago is forgotten when there are eight.
    *
-   * @param batch - its rows, tokens of its longest row, at most nPositions, and whether it has documents.
+   * @param batch - its rows, its longest row along each length axis, and whether it has documents.
    */
   holding(batch: Capacity): Capacity {
-    const exact = {
-      ...batch,
-      time: Math.min(Math.ceil(batch.time / TIME_MULTIPLE) * TIME_MULTIPLE, this.nPositions),
-    };
+    const rounded = Object.entries(batch.lengths).map(([axis, length]): [string, number] => [
+      axis,
+      Math.min(Math.ceil(length / LENGTH_MULTIPLE) * LENGTH_MULTIPLE, this.most[axis] ?? length),
+    ]);
+    const exact = { ...batch, lengths: Object.fromEntries(rounded) };
     const found = this.known
       .filter(({ documents }) => Boolean(documents) === Boolean(exact.documents))
-      .filter(({ rows, time }) => rows >= exact.rows && time >= exact.time)
+      .filter((capacity) => holds(capacity, exact))
       .filter((capacity) => 2 * positions(capacity) <= 3 * positions(exact))
       .reduce<Capacity | undefined>(
         (best, capacity) => (best && positions(best) <= positions(capacity) ? best : capacity),
@@ -44,4 +53,15 @@ export class Capacities {
     this.known = [...this.known.filter((capacity) => capacity !== chosen), chosen].slice(-MOST_CAPACITIES);
     return chosen;
   }
+}
+
+/** The smallest capacity that holds batches of each of these. */
+export function capacityOfAll(capacities: readonly Capacity[]): Capacity {
+  const axes = new Set(capacities.flatMap(({ lengths }) => Object.keys(lengths)));
+  const longest = (axis: string): number => largestOf(capacities.map(({ lengths }) => lengths[axis] ?? 1));
+  return {
+    rows: largestOf(capacities.map(({ rows }) => rows)),
+    lengths: Object.fromEntries([...axes].map((axis) => [axis, longest(axis)])),
+    ...(capacities.some(({ documents }) => documents) ? { documents: true } : {}),
+  };
 }

@@ -1,4 +1,4 @@
-import { BATCH, TIME, type Graph } from '../graph/graph';
+import { BATCH, type Graph } from '../graph/graph';
 import { count, GraphBuilder, head, normal, ones, sinusoidal, vocabulary } from '../graph/builder';
 import { width, zeros, type Value } from '../graph/builder';
 import type { Family } from './family';
@@ -18,6 +18,7 @@ import { fromHuggingFace, GPT2_MODEL_TYPES, toHuggingFace, whatIsOwn } from './g
 export function gpt2(options: GPT2Options): Graph {
   const c = resolveGPT2Config(options);
   const g = new GraphBuilder('gpt2');
+  const time = g.lengthAxis('time');
   const vocab = g.axis('vocab', vocabulary(c.vocabSize));
   const embd = g.axis('embd', width(c.nEmbd));
   const inner = g.axis('inner', width(c.nInner));
@@ -26,7 +27,7 @@ export function gpt2(options: GPT2Options): Graph {
 
   const std = c.initializerRange;
   const matrix = { decay: true, transposedInFiles: true };
-  const ids = (name: string, below: number): Value => g.input(name, [BATCH, TIME], { dtype: 'int32', below });
+  const ids = (name: string, below: number): Value => g.input(name, [BATCH, time], { kind: 'ids', below });
   const table = (name: string, axis: string, init = normal(std), options = {}): Value =>
     g.parameter(name, [axis, embd], init, { decay: true, ...options });
   const linear = (name: string, x: Value, from: string, to: string, scale = 1): Value =>
@@ -45,8 +46,8 @@ export function gpt2(options: GPT2Options): Graph {
 
   const tokens = ids('tokens', c.vocabSize);
   // Later padding can't reach a causal position; everything else needs to know where a row ends.
-  const lengths = c.isCausal ? undefined : g.input('lengths', [BATCH], { dtype: 'int32' });
-  const starts = g.input('starts', [BATCH, TIME], { dtype: 'int32', optional: true });
+  const lengths = c.isCausal ? undefined : g.input('lengths', [BATCH], { kind: 'lengths', measures: time });
+  const starts = g.input('starts', [BATCH, time], { kind: 'starts', optional: true });
   const wte = table('transformer.wte.weight', vocab);
   let x = g.node('embedding', 'transformer.wte', { ids: tokens, weight: wte });
   const embed = (name: string, input: string, size: number): void => {
@@ -97,8 +98,8 @@ export function gpt2(options: GPT2Options): Graph {
   const headWeight = c.tieWordEmbeddings ? wte : table('lm_head.weight', vocab);
   const logits = g.node('linear', 'lm_head', { x, weight: headWeight });
   const logProbs = g.node('log_softmax', 'log_probs', { x: logits });
-  const allowed = { dtype: 'int32', below: c.vocabSize, ignored: c.ignoreIndex } as const;
-  const targets = g.input('targets', [BATCH, TIME], allowed);
+  const allowed = { kind: 'ids', below: c.vocabSize, ignored: c.ignoreIndex } as const;
+  const targets = g.input('targets', [BATCH, time], allowed);
   const loss = g.node('cross_entropy', 'loss', { logits, targets }, { ignoreIndex: c.ignoreIndex });
   return g.build({ loss, logits, logProbs });
 }

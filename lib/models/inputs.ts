@@ -117,17 +117,17 @@ function pack(
   const lengths = tokens.map((row) => row.length);
   const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
   const documents = batch.documentStarts && documentRows(model, batch.documentStarts, lengths);
-  const given = options.capacity ?? new Capacities(model.config.nPositions);
+  const given = options.capacity ?? new Capacities({ time: model.config.nPositions });
   const packed = documents ? { documents: true } : {};
   const capacity =
     given instanceof Capacities
-      ? given.holding({ rows: lengths.length, time: longest, ...packed })
+      ? given.holding({ rows: lengths.length, lengths: { time: longest }, ...packed })
       : { ...given, ...packed };
-  if (tokens.length > capacity.rows || longest > capacity.time)
+  if (tokens.length > capacity.rows || longest > timeOf(capacity))
     throw new TesseraeError(
       'ERR_SHAPE',
       `a batch of ${tokens.length} rows of up to ${longest} tokens does not fit ${capacity.rows} rows of ` +
-        `${capacity.time} tokens`,
+        `${timeOf(capacity)} tokens`,
     );
   const inputs: Record<string, Int32Array> = {
     tokens: fill(batch.tokens, tokens, capacity, 0, 'tokens'),
@@ -146,6 +146,13 @@ function pack(
   if (capacity.documents) inputs['starts'] = startsOf(documents, lengths, capacity);
   if (options.targets) inputs['targets'] = targetsOf(model, batch, tokens, documents, capacity);
   return { capacity, inputs, lengths };
+}
+
+const timeOf = ({ lengths }: Capacity): number => lengths['time'] ?? 1;
+
+function ignoredTarget(graph: Graph): number {
+  const targets = graph.inputs.find((input) => input.name === 'targets');
+  return (targets?.kind === 'ids' ? targets.ignored : undefined) ?? -100;
 }
 
 function tokenRows(batch: TrainingBatch, nPositions: number): Row[] {
@@ -248,7 +255,7 @@ function targetsOf(
   documents: readonly Row[] | undefined,
   capacity: Capacity,
 ): Int32Array {
-  const ignored = model.graph.inputs.find((input) => input.name === 'targets')?.ignored ?? -100;
+  const ignored = ignoredTarget(model.graph);
   if (batch.targets) {
     const lengths = tokens.map((row) => row.length);
     const rows = alike(batch.targets, batch, lengths, 'targets');
@@ -264,7 +271,7 @@ function targetsOf(
   const shifted = tokens.map((row) => (types.isInt32Array(row) ? row.subarray(1) : row.slice(1)));
   const targets = fill(undefined, shifted, capacity, ignored, 'targets');
   documents?.forEach((starts, r) => {
-    for (const start of starts.slice(1)) targets[r * capacity.time + start - 1] = ignored;
+    for (const start of starts.slice(1)) targets[r * timeOf(capacity) + start - 1] = ignored;
   });
   return targets;
 }
@@ -327,9 +334,10 @@ function documentRows(model: InputContract, value: unknown, lengths: readonly nu
 function startsOf(
   documents: readonly Row[] | undefined,
   lengths: readonly number[],
-  { rows, time }: Capacity,
+  capacity: Capacity,
 ): Int32Array {
-  const starts = new Int32Array(rows * time);
+  const time = timeOf(capacity);
+  const starts = new Int32Array(capacity.rows * time);
   lengths.forEach((length, r) => {
     const firsts = [...(documents?.[r] ?? [0]), length];
     firsts.forEach((first, i) => starts.fill(first, r * time + first, r * time + (firsts[i + 1] ?? time)));
@@ -344,10 +352,12 @@ function startsOf(
 function fill(
   source: TokenRows | undefined,
   rows: readonly Row[],
-  { rows: count, time }: Capacity,
+  capacity: Capacity,
   padding: number,
   name: string,
 ): Int32Array {
+  const count = capacity.rows;
+  const time = timeOf(capacity);
   if (types.isInt32Array(source) && rows.length === count && rows.every((row) => row.length === time))
     return source.slice();
   const into = new Int32Array(count * time);

@@ -67,7 +67,7 @@ export class Model {
     fallbackReason: string | undefined,
   ) {
     this.device = native.info.device;
-    this.capacities = new Capacities(config.nPositions);
+    this.capacities = new Capacities({ time: config.nPositions });
     if (fallbackReason !== undefined) this.fallbackReason = fallbackReason;
     const trained = new Set(
       graph.parameters.filter(({ trainable }) => trainable !== false).map(({ name }) => name),
@@ -163,7 +163,10 @@ export class Model {
     const data = value.data as Float32Array;
     const { vocabSize } = this.config;
     const shape = [lengths.length, time, vocabSize];
-    return { shape, data: cutRows(data, lengths.length, capacity.time * vocabSize, time * vocabSize) };
+    return {
+      shape,
+      data: cutRows(data, lengths.length, (capacity.lengths['time'] ?? 1) * vocabSize, time * vocabSize),
+    };
   }
 }
 

@@ -40,6 +40,20 @@ export function formatSeconds(seconds: number): string {
   return seconds < 1 ? `${digits(seconds * 1e3)} ms` : `${digits(seconds)} s`;
 }
 
+/** The rows and positions of a batch: `32 × 1024 positions`, or `32 rows × 64 source × 48 target`. */
+export function formatCapacity({
+  rows,
+  lengths,
+}: {
+  readonly rows: number;
+  readonly lengths: Readonly<Record<string, number>>;
+}): string {
+  const axes = Object.entries(lengths);
+  const [only] = axes;
+  if (axes.length === 1 && only) return `${rows} × ${only[1]} positions`;
+  return [`${rows} rows`, ...axes.map(([axis, length]) => `${length} ${axis}`)].join(' × ');
+}
+
 /** Seconds of waiting: `45s`, `3m 05s`, `2h 07m`, `-` when unknown. */
 export function formatDuration(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return '-';

@@ -1,6 +1,6 @@
 import type { FactorRole } from '../graph/graph';
 import type { Precision } from '../native';
-import { formatBytes, formatCount, formatSeconds } from './format';
+import { formatBytes, formatCapacity, formatCount, formatSeconds } from './format';
 import { textTable } from './table';
 
 /** What a training step does, as the native compiler tells it before anything is allocated; `tesserae plan --json` prints it. */
@@ -13,8 +13,8 @@ export interface Plan {
   readonly precision: Precision;
   /** Rows of a micro-batch. */
   readonly rows: number;
-  /** Positions of a row, in tokens. */
-  readonly time: number;
+  /** Positions of a row along each length axis of the model, by name: `{ time: 1024 }`. */
+  readonly lengths: Readonly<Record<string, number>>;
   /** Micro-batches of an optimizer step. */
   readonly gradientAccumulationSteps: number;
   /** Hash of how parameters lie in memory, in hexadecimal; trainer_state.json of a checkpoint has it too. */
@@ -130,7 +130,7 @@ export function planText(plan: Plan, { all = false }: { all?: boolean } = {}): s
   const { parameters, largestBatch, gradientAccumulationSteps: accumulation } = plan;
   const padded = parameters.physicalBytes - parameters.logicalBytes;
   const sections = [
-    `${plan.chip} (${plan.chipDescription}) · ${plan.precision} · micro-batch of ${plan.rows} × ${plan.time} positions` +
+    `${plan.chip} (${plan.chipDescription}) · ${plan.precision} · micro-batch of ${formatCapacity(plan)}` +
       (accumulation > 1 ? `, ${accumulation} of them a step` : ''),
     `parameters ${formatCount(parameters.count)} (${parameters.count}), ${formatBytes(parameters.logicalBytes)}` +
       (padded > 0 ? `, with padding ${formatBytes(parameters.physicalBytes)}` : ''),

@@ -35,9 +35,10 @@ export interface Profile {
   /** The chip of the plan; absent when the table of chips has none for the device. */
   readonly chip?: string;
   readonly precision: string;
-  /** Rows and positions of a micro-batch. */
+  /** Rows of a micro-batch. */
   readonly rows: number;
-  readonly time: number;
+  /** Positions of a row along each length axis of the model, by name. */
+  readonly lengths: Readonly<Record<string, number>>;
   readonly gradientAccumulationSteps: number;
   readonly calls: readonly ProfiledCall[];
   /** Sum of the operations, each measured by itself. */
@@ -52,15 +53,23 @@ export interface Profile {
 /** What was measured of a step. */
 export interface Measurement extends Pick<
   Profile,
-  'device' | 'deviceDescription' | 'precision' | 'rows' | 'time' | 'gradientAccumulationSteps' | 'stepSeconds'
+  | 'device'
+  | 'deviceDescription'
+  | 'precision'
+  | 'rows'
+  | 'lengths'
+  | 'gradientAccumulationSteps'
+  | 'stepSeconds'
 > {
+  /** Targets of a step, with and without a loss. */
+  readonly targets: number;
   /** The calls of one step or more, each in order: those of all micro-batches one after another, then the update's. */
   readonly runs: readonly (readonly OperationTiming[])[];
   readonly plan?: Plan;
 }
 
 /** Joins measured calls (their medians over the runs) with those of the plan that have the same name and operation. */
-export function makeProfile({ runs, plan, ...step }: Measurement): Profile {
+export function makeProfile({ runs, plan, targets, ...step }: Measurement): Profile {
   const [first = []] = runs;
   const planned = byKey(plan?.calls ?? [], ({ section, name, operation }) => [section, name, operation]);
   const perBatch = first.filter(({ section }) => section === 'micro').length / step.gradientAccumulationSteps;
@@ -87,13 +96,12 @@ export function makeProfile({ runs, plan, ...step }: Measurement): Profile {
       },
     ];
   });
-  const { rows, time, gradientAccumulationSteps, stepSeconds } = step;
   return {
     ...step,
     ...(plan ? { chip: plan.chip, plannedSeconds: plan.stepSeconds } : {}),
     calls,
     operationSeconds: sum(calls.map(({ seconds }) => seconds)),
-    tokensPerSecond: (rows * time * gradientAccumulationSteps) / stepSeconds,
+    tokensPerSecond: targets / step.stepSeconds,
   };
 }
 

@@ -1,4 +1,4 @@
-import { formatCount, formatSeconds } from './format';
+import { formatCapacity, formatCount, formatSeconds } from './format';
 import { blockName } from './plan_table';
 import { sumCalls, sumKinds, type CallSum, type Profile } from './profile';
 import { textTable } from './table';
@@ -12,8 +12,8 @@ const BAR_COLUMNS = 40;
 export function profileText(profile: Profile): string {
   const { calls, gradientAccumulationSteps: accumulation } = profile;
   const sections = [
-    `${profile.device} (${profile.deviceDescription}) · ${profile.precision} · micro-batch of ${profile.rows} × ` +
-      `${profile.time} positions${accumulation > 1 ? `, ${accumulation} of them a step` : ''}`,
+    `${profile.device} (${profile.deviceDescription}) · ${profile.precision} · micro-batch of ` +
+      `${formatCapacity(profile)}${accumulation > 1 ? `, ${accumulation} of them a step` : ''}`,
     heading(
       'operations of a step',
       table(

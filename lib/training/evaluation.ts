@@ -24,7 +24,7 @@ export async function evaluateModel(
   dataset: Pick<Dataset, 'blockSize' | 'evaluationBatches'>,
   options: EvaluationOptions,
 ): Promise<EvaluationResult> {
-  const standard = { rows: options.rows, time: dataset.blockSize };
+  const standard = { rows: options.rows, lengths: { time: dataset.blockSize } };
   let lossSum = 0;
   let tokens = 0;
   for await (const batch of dataset.evaluationBatches(options.rows, options.batches)) {

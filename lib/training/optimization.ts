@@ -48,7 +48,7 @@ export class Optimization {
     private readonly rates = ratesOf(args),
     private readonly momenta = momentaOf(args),
   ) {
-    this.capacities = new Capacities(model.config.nPositions);
+    this.capacities = new Capacities({ time: model.config.nPositions });
     this.parameters = parameterSettings(args.parameterGroups ?? [], trainedNames(model.graph));
     this.labelSmoothing = kernelSmoothing(args, model.config.vocabSize);
     if (model.precision === 'fp16') this.scaling = args.lossScaling ?? DEFAULT_LOSS_SCALING;
@@ -75,7 +75,7 @@ export class Optimization {
   ): Promise<OptimizationStep> {
     const packed = packAlike(this.model, batches, capacity);
     await this.prepare();
-    const common = packed[0]?.capacity ?? { rows: 0, time: 0 };
+    const common = packed[0]?.capacity ?? { rows: 0, lengths: {} };
     const result = await this.model.native.trainStep(
       common,
       packed.map(({ inputs }) => inputs),
@@ -219,7 +219,7 @@ export function packAlike(
   const packed = pack();
   const common = capacity.holding({
     rows: largestOf(packed.map(({ lengths }) => lengths.length)),
-    time: largestOf(packed.flatMap(({ lengths }) => lengths)),
+    lengths: { time: largestOf(packed.flatMap(({ lengths }) => lengths)) },
     ...documents,
   });
   const fits = packed.every(({ capacity: own }) => isDeepStrictEqual(own, common));

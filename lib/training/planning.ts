@@ -79,7 +79,7 @@ export function planStep(
   return plan(graph, {
     ...request,
     rows,
-    time: model.nPositions,
+    lengths: { time: model.nPositions },
     gradientAccumulationSteps,
     ...settings,
   }) as Plan;

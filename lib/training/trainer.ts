@@ -339,7 +339,7 @@ export class Trainer {
       this.arguments;
     const { evaluation: evaluationSet } = this.options;
     const started = performance.now();
-    const capacity = { rows: batchSize, time: train.blockSize };
+    const capacity = { rows: batchSize, lengths: { time: train.blockSize } };
     const queue = new BatchQueue(train, {
       seed,
       rows: batchSize,

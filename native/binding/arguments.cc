@@ -90,9 +90,7 @@ HostBatch batchArgument(const Napi::Value& value) {
 StepRequest stepArguments(const Napi::CallbackInfo& info, size_t index) {
   const Json json = parseJson(textArgument(info, index), "the step");
   StepRequest step;
-  step.capacity = {integerField(json, "rows", "step", 1, 1 << 24),
-                   integerField(json, "time", "step", 1, 1 << 24),
-                   flagField(json, "documents", "step", false)};
+  step.capacity = parseCapacity(json, "step");
   for (const Json& samples : arrayField(json, "samples", "step", 1 << 20)) {
     if (!samples.is_number_integer()) fail(ErrorCode::Internal, "step.samples must hold integers");
     step.samples.push_back(samples.get<int64_t>());

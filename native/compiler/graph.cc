@@ -1,5 +1,6 @@
 #include "compiler/graph.h"
 
+#include <algorithm>
 #include <set>
 
 #include "compiler/json.h"
@@ -25,14 +26,15 @@ class Parser {
 
   Graph parse() {
     onlyKeys(json_, "graph",
-             {"format", "version", "name", "axes", "parameters", "inputs", "nodes", "outputs", "losses"});
+             {"format", "version", "name", "lengthAxes", "axes", "parameters", "inputs", "nodes", "outputs",
+              "losses"});
     if (textField(json_, "format", "graph") != "tesserae.graph") {
       fail(ErrorCode::Config, "graph.format must be 'tesserae.graph'");
     }
-    integerField(json_, "version", "graph", 1, 1);
+    integerField(json_, "version", "graph", 2, 2);
     graph_.name = textField(json_, "name", "graph");
     axes_["batch"] = {"batch", {{1, 1, FactorRole::Batch}}};
-    axes_["time"] = {"time", {{1, 1, FactorRole::Time}}};
+    parseLengthAxes();
     parseAxes();
     parseParameters();
     parseInputs();
@@ -48,6 +50,17 @@ class Parser {
   }
 
  private:
+  void parseLengthAxes() {
+    for (const Json& json : arrayField(json_, "lengthAxes", "graph", 4)) {
+      const std::string name = json.is_string() ? json.get<std::string>() : "";
+      if (name.empty() || !axes_.emplace(name, Axis{name, {{1, 1, FactorRole::Length}}}).second) {
+        fail(ErrorCode::Config, "graph.lengthAxes must hold names of axes, each once, not %s",
+             json.dump().c_str());
+      }
+      graph_.lengthAxes.push_back(name);
+    }
+  }
+
   void parseAxes() {
     const Json& list = arrayField(json_, "axes", "graph", kMostEntries);
     for (size_t i = 0; i < list.size(); ++i) {
@@ -62,9 +75,9 @@ class Parser {
         onlyKeys(json, where + ".factors", {"size", "role"});
         Factor factor;
         factor.role = parseRole(textField(json, "role", where + ".factors"));
-        if (factor.role == FactorRole::Batch || factor.role == FactorRole::Time) {
-          fail(ErrorCode::Config, "%s: batch and time are axes that every graph has; don't declare them",
-               where.c_str());
+        if (factor.role == FactorRole::Batch || factor.role == FactorRole::Length) {
+          fail(ErrorCode::Config,
+               "%s: a batch decides the extent of batch and lengthAxes; don't declare them", where.c_str());
         }
         factor.logical = integerField(json, "size", where + ".factors", 1, kLargestFactor);
         const int64_t multiple = padding_.multipleOf(factor.role);
@@ -112,7 +125,7 @@ class Parser {
       parameters_.insert(parameter.name);
       parameter.axes = axesOf(json, where);
       for (const Axis& axis : parameter.axes) {
-        if (axis.name == "batch" || axis.name == "time") {
+        if (isBound(axis)) {
           fail(ErrorCode::Config, "%s.axes: a parameter can't have the axis %s", where.c_str(),
                axis.name.c_str());
         }
@@ -146,20 +159,56 @@ class Parser {
     const Json& list = arrayField(json_, "inputs", "graph", 64);
     for (size_t i = 0; i < list.size(); ++i) {
       const std::string where = at("inputs", i);
-      onlyKeys(list[i], where, {"name", "axes", "dtype", "below", "ignored", "optional"});
       GraphInput input;
       input.name = textField(list[i], "name", where);
       claim(input.name, where);
       input.axes = axesOf(list[i], where);
-      input.dtype = parseDType(textField(list[i], "dtype", where));
-      if (input.dtype != DType::I32 && input.dtype != DType::F32) {
-        fail(ErrorCode::Config, "%s.dtype must be int32 or float32", where.c_str());
-      }
-      if (list[i].contains("below")) input.below = integerField(list[i], "below", where, 1, INT32_MAX);
-      if (list[i].contains("ignored"))
-        input.ignored = integerField(list[i], "ignored", where, INT32_MIN, INT32_MAX);
+      parseKind(list[i], where, input);
       input.optional = flagField(list[i], "optional", where, false);
       graph_.inputs.push_back(std::move(input));
+    }
+  }
+
+  static bool isBound(const Axis& axis) {
+    const FactorRole role = axis.factors[0].role;
+    return role == FactorRole::Batch || role == FactorRole::Length;
+  }
+
+  void parseKind(const Json& json, const std::string& where, GraphInput& input) const {
+    const std::string kind = textField(json, "kind", where);
+    const auto hasRoles = [&](std::initializer_list<FactorRole> roles) {
+      return std::equal(input.axes.begin(), input.axes.end(), roles.begin(), roles.end(),
+                        [](const Axis& axis, FactorRole role) { return axis.factors[0].role == role; });
+    };
+    if (kind == "ids") {
+      onlyKeys(json, where, {"name", "kind", "axes", "below", "ignored", "optional"});
+      input.kind = GraphInput::Ids;
+      input.below = integerField(json, "below", where, 1, INT32_MAX);
+      if (json.contains("ignored"))
+        input.ignored = integerField(json, "ignored", where, INT32_MIN, INT32_MAX);
+    } else if (kind == "lengths") {
+      onlyKeys(json, where, {"name", "kind", "axes", "measures", "optional"});
+      input.kind = GraphInput::Lengths;
+      input.measures = textField(json, "measures", where);
+      const auto& known = graph_.lengthAxes;
+      if (std::find(known.begin(), known.end(), input.measures) == known.end())
+        fail(ErrorCode::Config, "%s.measures '%s' is none of graph.lengthAxes", where.c_str(),
+             input.measures.c_str());
+      if (!hasRoles({FactorRole::Batch}))
+        fail(ErrorCode::Config, "%s: lengths have the axis batch alone", where.c_str());
+    } else if (kind == "starts") {
+      onlyKeys(json, where, {"name", "kind", "axes", "optional"});
+      input.kind = GraphInput::Starts;
+      if (!hasRoles({FactorRole::Batch, FactorRole::Length}))
+        fail(ErrorCode::Config, "%s: starts have the axes batch and one of graph.lengthAxes", where.c_str());
+    } else if (kind == "values") {
+      onlyKeys(json, where, {"name", "kind", "axes", "dtype", "optional"});
+      input.kind = GraphInput::Values;
+      input.dtype = parseDType(textField(json, "dtype", where));
+      if (input.dtype != DType::F32) fail(ErrorCode::Config, "%s.dtype must be float32", where.c_str());
+    } else {
+      fail(ErrorCode::Config, "%s.kind '%s' is unknown: use ids, lengths, starts or values", where.c_str(),
+           kind.c_str());
     }
   }
 

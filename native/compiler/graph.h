@@ -35,12 +35,20 @@ struct GraphParameter {
 };
 
 struct GraphInput {
+  enum Kind {
+    Ids,      // int32 in [0, below), or `ignored`
+    Lengths,  // int32 (batch): positions of each row along the length axis `measures`
+    Starts,   // int32 (batch, length): where each position's document starts
+    Values,   // float32
+  };
   std::string name;
+  Kind kind = Ids;
   Axes axes;
   DType dtype = DType::I32;
-  std::optional<int64_t> below;    // ids lie in [0, below)
-  std::optional<int64_t> ignored;  // allowed all the same
-  bool optional = false;           // read by programs for packed rows alone
+  int64_t below = 0;
+  std::optional<int64_t> ignored;
+  std::string measures;
+  bool optional = false;  // read by programs for packed rows alone
 };
 
 struct GraphNode {
@@ -58,6 +66,7 @@ struct GraphLoss {
 
 struct Graph {
   std::string name;
+  std::vector<std::string> lengthAxes;  // those whose extents a Capacity gives
   std::vector<Axis> axes;
   std::vector<GraphParameter> parameters;
   std::vector<GraphInput> inputs;
@@ -68,7 +77,7 @@ struct Graph {
   const GraphNode* findNode(const std::string& name) const;
 };
 
-// Throws ERR_CONFIG for anything that is not a Graph of version 1 within its limits: names, axes, references
+// Throws ERR_CONFIG for anything that is not a Graph of version 2 within its limits: names, axes, references
 // to later or unknown values. Shapes are checked when a Program is compiled.
 Graph parseGraph(std::string_view text, const PaddingPolicy& padding);
 

@@ -13,6 +13,27 @@ namespace tesserae {
 
 namespace {
 
+// The extents of the Graph's length axes. Sampling moves along the only one. Throws ERR_CONFIG.
+Capacity capacityIn(const Graph& graph, const ProgramRequest& request) {
+  Capacity capacity = capacityOf(request);
+  const auto* prefill = std::get_if<PrefillRequest>(&request);
+  if (prefill || std::holds_alternative<DecodeRequest>(request)) {
+    if (graph.lengthAxes.size() != 1)
+      fail(ErrorCode::Config, "only a model with one length axis can be sampled; '%s' has %zu",
+           graph.name.c_str(), graph.lengthAxes.size());
+    capacity.lengths[graph.lengthAxes[0]] = prefill ? prefill->time : 1;
+  }
+  for (const std::string& axis : graph.lengthAxes) {
+    if (!capacity.lengths.count(axis))
+      fail(ErrorCode::Config, "request.lengths has no '%s', a length axis of the graph", axis.c_str());
+  }
+  for (const auto& [axis, length] : capacity.lengths) {
+    if (std::find(graph.lengthAxes.begin(), graph.lengthAxes.end(), axis) == graph.lengthAxes.end())
+      fail(ErrorCode::Config, "request.lengths.%s is no length axis of the graph", axis.c_str());
+  }
+  return capacity;
+}
+
 class Lowering {
  public:
   Lowering(Ir& ir, const ProgramRequest& request)
@@ -22,7 +43,7 @@ class Lowering {
         eval_(std::get_if<EvalRequest>(&request)),
         prefill_(std::get_if<PrefillRequest>(&request)),
         decode_(std::get_if<DecodeRequest>(&request)),
-        capacity_(capacityOf(request)),
+        capacity_(capacityIn(ir.graph, request)),
         cache_(prefill_  ? prefill_->cache
                : decode_ ? decode_->cache
                          : 0),
@@ -79,7 +100,7 @@ class Lowering {
 
   void requireFloats(const std::string& name) const {
     const GraphInput* input = graph_.findInput(name);
-    if (input && input->dtype == DType::F32) return;
+    if (input && input->kind == GraphInput::Values) return;
     fail(ErrorCode::Config, "request.gradientsOf: '%s' is not a float32 input of the graph", name.c_str());
   }
 
@@ -109,7 +130,8 @@ class Lowering {
     for (Axis& axis : axes) {
       for (Factor& factor : axis.factors) {
         if (factor.role == FactorRole::Batch) factor.logical = factor.physical = capacity_.rows;
-        if (factor.role == FactorRole::Time) factor.logical = factor.physical = capacity_.time;
+        if (factor.role == FactorRole::Length)
+          factor.logical = factor.physical = capacity_.lengths.at(axis.name);
       }
     }
     return axes;
@@ -136,7 +158,7 @@ class Lowering {
   }
 
   ValueId inputValue(const GraphInput& input) {
-    if (sampling_ && input.name == "lengths") return ir_.stateValue("lengths");
+    if (sampling_ && input.kind == GraphInput::Lengths) return ir_.stateValue("lengths");
     const bool typed = input.name == "types" || input.name == "subtypes";
     if (sampling_ && input.name != "tokens" && !typed) {
       fail(ErrorCode::Config, "a model with the input '%s' can't be sampled from token ids alone",
@@ -206,7 +228,8 @@ class Lowering {
     if (node.op == "cross_entropy") outputs = {ir_.stateValue(ofLoss("loss", lossOf(node)))};
     // A sequence's tokens must not depend on those that are sampled beside it.
     if (sampling_ && node.op == "linear")
-      attributes = attributes.with("rowInvariant", true).with("rowsOfSequence", capacity_.time);
+      attributes =
+          attributes.with("rowInvariant", true).with("rowsOfSequence", capacity_.lengths.begin()->second);
     if (sampling_ && node.name == graph_.outputs.at("logits")) {
       if (node.op != "linear")
         fail(ErrorCode::Config, "%s: only logits of a linear layer can be sampled", node.name.c_str());
@@ -225,7 +248,7 @@ class Lowering {
   // Ids are checked against their input's range when a batch comes; the range must be within the table's.
   void requireBelow(const GraphNode& node, const char* slot, const Axis& table) const {
     const GraphInput* input = graph_.findInput(node.inputs.at(slot));
-    if (input && input->below && *input->below <= table.logical()) return;
+    if (input && input->kind == GraphInput::Ids && input->below <= table.logical()) return;
     fail(ErrorCode::Shape,
          "%s (%s): %s must be an input with `below` of at most %lld, the size of the axis '%s'",
          node.name.c_str(), node.op.c_str(), slot, static_cast<long long>(table.logical()),

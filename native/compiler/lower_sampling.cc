@@ -24,7 +24,7 @@ const Axis& vocabularyOf(const Ir& ir) {
 
 void makeSession(Ir& ir, int64_t rows, int64_t cache, const SamplingFeatures& features) {
   const Axis batch{"batch", {{rows, rows, FactorRole::Batch}}};
-  const Axis one{"time", {{1, 1, FactorRole::Time}}};
+  const Axis one{"time", {{1, 1, FactorRole::Length}}};
   const Axis& vocabulary = vocabularyOf(ir);
   const Axis words = countAxis("words", maskWords(vocabulary.logical()));
   const Axis visit = countAxis("visit", kMostVisit);

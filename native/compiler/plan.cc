@@ -38,7 +38,7 @@ class Planner {
   Planner(std::string_view graphText, std::string_view requestText)
       : request_(parseJson(requestText, "the plan's request")) {
     onlyKeys(request_, "plan",
-             {"precision", "chip", "rows", "time", "gradientAccumulationSteps", "memory", "padding",
+             {"precision", "chip", "rows", "lengths", "gradientAccumulationSteps", "memory", "padding",
               "optimizer", "emaDecay", "frozen"});
     chip_ = &findChip(request_.contains("chip") ? textField(request_, "chip", "plan") : "cpu");
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
@@ -47,8 +47,7 @@ class Planner {
       fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU",
            precisionName(precision_));
     }
-    rows_ = integerField(request_, "rows", "plan", 1, 1 << 24);
-    time_ = integerField(request_, "time", "plan", 1, 1 << 24);
+    capacity_ = parseCapacity(request_, "plan");
     if (request_.contains("gradientAccumulationSteps")) {
       accumulation_ = integerField(request_, "gradientAccumulationSteps", "plan", 1, 1 << 20);
     }
@@ -77,8 +76,8 @@ class Planner {
     out["chip"] = chip_->name;
     out["chipDescription"] = chip_->description;
     out["precision"] = precisionName(precision_);
-    out["rows"] = rows_;
-    out["time"] = time_;
+    out["rows"] = capacity_.rows;
+    out["lengths"] = capacity_.lengths;
     out["gradientAccumulationSteps"] = accumulation_;
     out["layoutHash"] = hexHash(layout_.hash);
     out["parameters"] = parameters();
@@ -100,7 +99,7 @@ class Planner {
     out["totalBytes"] = totalBytes(owners);
     out["padding"] = padding();
     out["stepSeconds"] = seconds;
-    out["tokensPerSecond"] = static_cast<double>(rows_ * time_ * accumulation_) / seconds;
+    out["tokensPerSecond"] = accumulation_ * targetsOf(micro) / seconds;
     const int64_t available = static_cast<int64_t>(memory_) - totalBytes(driver);
     out["largestBatch"] = {{"memoryBytes", memory_},
                            {"rows", largestRows(graph_, layout_, micro, update, available)}};
@@ -108,9 +107,17 @@ class Planner {
   }
 
  private:
+  // Of the loss that is reported: a token of a step is one that it predicts.
+  double targetsOf(const Program& micro) const {
+    const GraphNode* loss = graph_.findNode(graph_.losses.at(0).value);
+    const auto found = loss->inputs.find("targets");
+    if (found == loss->inputs.end()) return static_cast<double>(capacity_.rows);
+    return static_cast<double>(micro.values[micro.inputs.at(found->second)].spec.logicalElements());
+  }
+
   Program compileMicro() {
     TrainRequest request;
-    request.capacity = {rows_, time_};
+    request.capacity = capacity_;
     request.frozen = frozen_;
     return compile(graph_, layout_, chooser_, request);
   }
@@ -224,7 +231,8 @@ class Planner {
   const Chip* chip_;
   Precision precision_;
   Chooser chooser_{Target{}};
-  int64_t rows_, time_, accumulation_ = 1;
+  Capacity capacity_;
+  int64_t accumulation_ = 1;
   double memory_, emaDecay_ = 0;
   OptimizerOptions optimizer_{"adamw", {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}}, 0.1};
   Graph graph_;

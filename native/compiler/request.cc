@@ -9,7 +9,7 @@ namespace tesserae {
 
 namespace {
 
-constexpr int64_t kMostRows = 1 << 24;
+constexpr int64_t kMostRows = 1 << 24;  // and positions of a row
 
 int64_t extent(const Json& json, const char* name) {
   return integerField(json, name, "request", 1, kMostRows);
@@ -28,8 +28,7 @@ std::vector<std::string> textList(const Json& json, const char* name, size_t mos
 template <class Request>
 Request forwardRequest(const Json& json) {
   Request request;
-  request.capacity = {extent(json, "rows"), extent(json, "time"),
-                      flagField(json, "documents", "request", false)};
+  request.capacity = parseCapacity(json, "request");
   if (json.contains("outputs")) request.outputs = textList(json, "outputs", 64);
   request.rewrite = flagField(json, "rewrite", "request", true);
   return request;
@@ -37,7 +36,7 @@ Request forwardRequest(const Json& json) {
 
 TrainRequest trainRequest(const Json& json) {
   onlyKeys(json, "request",
-           {"mode", "rows", "time", "documents", "outputs", "labelSmoothing", "outputGradients",
+           {"mode", "rows", "lengths", "documents", "outputs", "labelSmoothing", "outputGradients",
             "gradientsOf", "rewrite"});
   TrainRequest request = forwardRequest<TrainRequest>(json);
   if (json.contains("labelSmoothing"))
@@ -56,6 +55,22 @@ TrainRequest trainRequest(const Json& json) {
 }
 
 }  // namespace
+
+std::string Capacity::describe() const {
+  std::string text = std::to_string(rows) + " rows";
+  for (const auto& [axis, length] : lengths) text += " × " + std::to_string(length) + " " + axis;
+  return text;
+}
+
+Capacity parseCapacity(const Json& json, const std::string& where) {
+  Capacity capacity;
+  capacity.rows = integerField(json, "rows", where, 1, kMostRows);
+  const Json& lengths = objectField(json, "lengths", where);
+  for (const auto& [axis, length] : lengths.items())
+    capacity.lengths[axis] = integerField(lengths, axis.c_str(), where + ".lengths", 1, kMostRows);
+  capacity.documents = flagField(json, "documents", where, false);
+  return capacity;
+}
 
 SamplingFeatures SamplingFeatures::parse(const Json& json) {
   const char* const where = "features";
@@ -80,7 +95,7 @@ ProgramRequest parseRequest(const Json& json) {
   const std::string mode = textField(json, "mode", "request");
   if (mode == "train") return trainRequest(json);
   if (mode == "eval") {
-    onlyKeys(json, "request", {"mode", "rows", "time", "documents", "outputs", "rewrite"});
+    onlyKeys(json, "request", {"mode", "rows", "lengths", "documents", "outputs", "rewrite"});
     return forwardRequest<EvalRequest>(json);
   }
   if (mode == "prefill") {
@@ -100,12 +115,10 @@ Capacity capacityOf(const ProgramRequest& request) {
         using Request = std::decay_t<decltype(of)>;
         if constexpr (std::is_same_v<Request, TrainRequest> || std::is_same_v<Request, EvalRequest>) {
           return of.capacity;
-        } else if constexpr (std::is_same_v<Request, PrefillRequest>) {
-          return {of.rows, of.time};
         } else if constexpr (std::is_same_v<Request, UpdateRequest>) {
           return {};
         } else {
-          return {of.rows, 1};
+          return {of.rows};
         }
       },
       request);

@@ -14,12 +14,18 @@
 
 namespace tesserae {
 
-// The batches that a Program takes: rows of so many positions.
+// The batches that a Program takes.
 struct Capacity {
-  int64_t rows = 1, time = 1;
-  bool documents = false;  // reads the Graph's optional inputs
+  int64_t rows = 1;
+  std::map<std::string, int64_t> lengths;  // positions along each of the Graph's length axes, by name
+  bool documents = false;                  // reads the Graph's optional inputs
   bool operator==(const Capacity&) const = default;
+
+  std::string describe() const;  // "8 rows × 128 time"
 };
+
+// Reads { rows, lengths, documents? }. Throws ERR_CONFIG.
+Capacity parseCapacity(const Json& json, const std::string& where);
 
 // Loss and gradients. lib/native.ts documents the fields of this request and of EvalRequest.
 struct TrainRequest {
@@ -105,7 +111,7 @@ using ProgramRequest =
 // Reads { mode: 'train', 'eval', 'prefill' or 'decode', … } with the fields of that mode. Throws ERR_CONFIG.
 ProgramRequest parseRequest(const Json& json);
 
-// Rows and positions that a Program of this request computes; 1 × 1 for an update.
+// What a Program of this request computes. Those of sampling and the update have no length axes here.
 Capacity capacityOf(const ProgramRequest& request);
 
 }  // namespace tesserae

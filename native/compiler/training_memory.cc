@@ -116,17 +116,14 @@ int64_t largestRows(const Graph& graph, const Layout& layout, const Program& mic
 void requireTrainingMemory(const Graph& graph, const Layout& layout, const Program& micro,
                            const Program& update, int64_t available) {
   const std::vector<MemoryOwner> owners = trainingMemory(layout, micro, update);
-  const Capacity capacity = capacityOf(micro.request);
   if (totalBytes(owners) <= available) return;
   const int64_t rows = largestRows(graph, layout, micro, update, available);
   const std::string fitting =
       rows > 0 ? "at most " + std::to_string(rows) +
                      " rows fit: use fewer rows and more gradientAccumulationSteps, or shorter rows"
                : "not even one row fits: use shorter rows or a smaller model";
-  fail(ErrorCode::OutOfMemory,
-       "a training step of %lld rows × %lld positions needs more memory than there is; %s\n%s",
-       static_cast<long long>(capacity.rows), static_cast<long long>(capacity.time), fitting.c_str(),
-       memoryTable(owners, available).c_str());
+  fail(ErrorCode::OutOfMemory, "a training step of %s needs more memory than there is; %s\n%s",
+       capacityOf(micro.request).describe().c_str(), fitting.c_str(), memoryTable(owners, available).c_str());
 }
 
 }  // namespace tesserae

@@ -141,27 +141,24 @@ HostTensor copyPhysical(Device& device, const Value& value, const char* data) {
 void checkIds(const GraphInput& input, const int32_t* ids, int64_t n, int64_t columns) {
   for (int64_t i = 0; i < n; ++i) {
     const int32_t id = ids[i];
-    if (id >= 0 && id < *input.below) continue;
+    if (id >= 0 && id < input.below) continue;
     if (input.ignored && id == *input.ignored) continue;
     fail(ErrorCode::Data, "%s[%lld][%lld] is %d; it must be in [0, %lld)", input.name.c_str(),
          static_cast<long long>(i / columns), static_cast<long long>(i % columns), id,
-         static_cast<long long>(*input.below));
+         static_cast<long long>(input.below));
   }
 }
 
-// An int32 input over the batch alone counts positions of each row.
-void checkLengths(const GraphInput& input, int64_t time, const HostTensor& tensor) {
-  if (tensor.dtype != DType::I32) return;
+void checkLengths(const GraphInput& input, int64_t most, const HostTensor& tensor) {
   const int32_t* lengths = reinterpret_cast<const int32_t*>(tensor.data.data());
   for (int64_t i = 0; i < tensor.elements(); ++i) {
-    if (lengths[i] >= 0 && lengths[i] <= time) continue;
+    if (lengths[i] >= 0 && lengths[i] <= most) continue;
     fail(ErrorCode::Data, "%s[%lld] is %d; it must be in [0, %lld]", input.name.c_str(),
-         static_cast<long long>(i), lengths[i], static_cast<long long>(time));
+         static_cast<long long>(i), lengths[i], static_cast<long long>(most));
   }
 }
 
-// An int32 input over batch and time without a range says where each position's document starts: there, or
-// where that of the position before it does.
+// A position's document starts there, or where that of the position before it does.
 void checkStarts(const GraphInput& input, const TensorSpec& spec, const HostTensor& tensor) {
   const int32_t* starts = reinterpret_cast<const int32_t*>(tensor.data.data());
   const int64_t time = spec.axes[1].logical();
@@ -172,11 +169,6 @@ void checkStarts(const GraphInput& input, const TensorSpec& spec, const HostTens
          input.name.c_str(), static_cast<long long>(i / time), static_cast<long long>(t), starts[i],
          static_cast<long long>(t));
   }
-}
-
-bool isOfPositions(const TensorSpec& spec) {
-  return spec.axes.size() == 2 && spec.axes[0].factors[0].role == FactorRole::Batch &&
-         spec.axes[1].factors[0].role == FactorRole::Time;
 }
 
 }  // namespace
@@ -202,13 +194,19 @@ void checkBatch(const Program& program, const Graph& graph, const HostBatch& bat
       fail(ErrorCode::Data, "'%s' has %lld elements of %s; it must be %s", input.name.c_str(),
            static_cast<long long>(tensor.elements()), dtypeName(tensor.dtype), spec.describe().c_str());
     }
-    if (input.below) {
-      checkIds(input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements(),
-               spec.axes.back().logical());
-    } else if (spec.axes.size() == 1) {
-      checkLengths(input, capacityOf(program.request).time, tensor);
-    } else if (input.dtype == DType::I32 && isOfPositions(spec)) {
-      checkStarts(input, spec, tensor);
+    switch (input.kind) {
+      case GraphInput::Ids:
+        checkIds(input, reinterpret_cast<const int32_t*>(tensor.data.data()), tensor.elements(),
+                 spec.axes.back().logical());
+        break;
+      case GraphInput::Lengths:
+        checkLengths(input, capacityOf(program.request).lengths.at(input.measures), tensor);
+        break;
+      case GraphInput::Starts:
+        checkStarts(input, spec, tensor);
+        break;
+      case GraphInput::Values:
+        break;
     }
   }
 }
@@ -247,13 +245,13 @@ void prepare(DeviceContext& context, const Program& program, Bases& bases) {
   const int64_t available = wanted > 0 ? context.device->available() : 0;
   if (wanted > available) {
     constexpr double MiB = 1 << 20;
-    const Capacity capacity = capacityOf(program.request);
+    const std::string batch = capacityOf(program.request).describe();
     fail(ErrorCode::OutOfMemory,
-         "a batch of %lld rows × %lld positions needs %.0f MiB more (workspace %.0f, inputs %.0f, outputs "
+         "a batch of %s needs %.0f MiB more (workspace %.0f, inputs %.0f, outputs "
          "%.0f) and "
          "%.0f MiB are available; use fewer rows and more accumulation, or shorter rows",
-         static_cast<long long>(capacity.rows), static_cast<long long>(capacity.time), wanted / MiB,
-         program.workspaceBytes / MiB, program.inputBytes / MiB, program.outputBytes / MiB, available / MiB);
+         batch.c_str(), wanted / MiB, program.workspaceBytes / MiB, program.inputBytes / MiB,
+         program.outputBytes / MiB, available / MiB);
   }
   for (const auto& [arena, bytes] : arenas) arena->reserve(*context.device, bytes);
   bases[static_cast<int>(Arena::Inputs)] = context.inputs.data();

@@ -7,33 +7,43 @@ namespace tesserae {
 
 namespace {
 
-double validTargets(const GraphNode& loss, const std::vector<HostBatch>& microBatches) {
+struct Targets {
+  double all = 0, valid = 0;
+};
+
+// Of all micro-batches; none where a Program that does not compute the loss came without them.
+Targets countTargets(const GraphNode& loss, const std::vector<HostBatch>& microBatches, bool valid) {
   const int64_t ignored = loss.attributes.integer("ignoreIndex", -100);
-  double valid = 0;
+  Targets count;
   for (const HostBatch& batch : microBatches) {
-    const HostTensor& targets = batch.at(loss.inputs.at("targets"));
-    const int32_t* const first = reinterpret_cast<const int32_t*>(targets.data.data());
-    valid += static_cast<double>(
-        std::count_if(first, first + targets.elements(), [&](int32_t target) { return target != ignored; }));
+    const auto found = batch.find(loss.inputs.at("targets"));
+    if (found == batch.end()) continue;
+    const int64_t elements = found->second.elements();
+    count.all += static_cast<double>(elements);
+    if (!valid) continue;
+    const int32_t* const first = reinterpret_cast<const int32_t*>(found->second.data.data());
+    count.valid += static_cast<double>(
+        std::count_if(first, first + elements, [&](int32_t target) { return target != ignored; }));
   }
-  return valid;
+  return count;
 }
 
 }  // namespace
 
-LossDivisors lossDivisors(const Graph& graph, const Capacity& capacity,
-                          const std::vector<HostBatch>& microBatches) {
+LossDivisors lossDivisors(const Graph& graph, const std::vector<HostBatch>& microBatches) {
   LossDivisors divisors;
   divisors.fill(1);
-  if (graph.losses.size() == 1) {
-    divisors[0] =
-        static_cast<double>(capacity.rows * capacity.time * static_cast<int64_t>(microBatches.size()));
-    return divisors;
-  }
+  const bool several = graph.losses.size() > 1;
   for (size_t i = 0; i < graph.losses.size(); ++i) {
     const GraphLoss& loss = graph.losses[i];
-    const double valid = validTargets(*graph.findNode(loss.value), microBatches);
-    divisors[i] = valid > 0 ? valid / loss.weight : std::numeric_limits<double>::infinity();
+    const GraphNode* node = graph.findNode(loss.value);
+    if (!node || node->op != "cross_entropy") continue;
+    const Targets targets = countTargets(*node, microBatches, several);
+    if (several) {
+      divisors[i] = targets.valid > 0 ? targets.valid / loss.weight : std::numeric_limits<double>::infinity();
+    } else if (targets.all > 0) {
+      divisors[i] = targets.all;
+    }
   }
   return divisors;
 }

@@ -2,16 +2,14 @@
 #pragma once
 
 #include "compiler/graph.h"
-#include "compiler/request.h"
 #include "engine/executor.h"
 #include "ops/state.h"
 
 namespace tesserae {
 
-// For a step over these micro-batches. A Graph with one loss: its positions, since gradient_norm divides by
-// the valid targets that the device counts. With several: valid targets ÷ weight, so that gradients add up to
-// those of the weighted sum of means. Infinite for a loss without valid targets.
-LossDivisors lossDivisors(const Graph& graph, const Capacity& capacity,
-                          const std::vector<HostBatch>& microBatches);
+// For a step over these micro-batches. A Graph with one loss: its targets, valid or not, since gradient_norm
+// divides by the valid ones, which the device counts. With several: valid targets ÷ weight, so that gradients
+// add up to those of the weighted sum of means. Infinite for a loss without valid targets.
+LossDivisors lossDivisors(const Graph& graph, const std::vector<HostBatch>& microBatches);
 
 }  // namespace tesserae

@@ -34,7 +34,7 @@ RunResult Model::run(DeviceContext& context, const ProgramRequest& request, cons
   Bases bases = state_.bases();
   prepare(context, compiled, bases);
   upload(*device_, compiled, batch, bases);
-  if (train) training_.setDivisors(lossDivisors(graph_, train->capacity, {batch}));
+  if (train) training_.setDivisors(lossDivisors(graph_, {batch}));
   state_.write(&StepState::counters, &Counters::firstSample, int64_t{0});
   RunResult result;
   const std::unique_ptr<Stopwatch> stopwatch = options.timing ? device_->stopwatch() : nullptr;

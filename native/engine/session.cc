@@ -134,12 +134,11 @@ Session::Session(std::shared_ptr<Model> model, std::string_view text, const Host
       const HostTensor& given = arrayOf(arrays, table.c_str(), DType::I32, elements);
       const auto* types = reinterpret_cast<const int32_t*>(given.data.data());
       const int32_t least = table == name + "At" ? -1 : 0;  // -1: as the token's id says
-      const auto wrong = std::find_if(types, types + elements, [&](int32_t type) {
-        return type < least || type >= input->below.value_or(0);
-      });
+      const auto wrong = std::find_if(types, types + elements,
+                                      [&](int32_t type) { return type < least || type >= input->below; });
       if (wrong != types + elements)
         fail(ErrorCode::Config, "session.%s has the type %d; it must be below %lld", table.c_str(), *wrong,
-             static_cast<long long>(input->below.value_or(0)));
+             static_cast<long long>(input->below));
       model_->device().write(place(table.c_str()), types, elements * 4);
     }
   }

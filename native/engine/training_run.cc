@@ -159,7 +159,7 @@ std::shared_ptr<TrainingStep> TrainingRun::enqueueStep(DeviceContext& context, c
     std::memcpy(at + bytes, &firstSample, sizeof firstSample);
     firstSample += request.samples[i];
   }
-  const LossDivisors divisors = lossDivisors(graph_, request.capacity, request.microBatches);
+  const LossDivisors divisors = lossDivisors(graph_, request.microBatches);
   if (divisors != divisors_) {
     char* const at = step->state->data() + offsetof(StepState, lossDivisors);
     std::memcpy(at, &divisors, sizeof divisors);

@@ -45,9 +45,9 @@ int64_t elementsOf(const GraphInput& input, const Capacity& capacity) {
   int64_t n = 1;
   for (const Axis& axis : input.axes) {
     const FactorRole role = axis.factors[0].role;
-    n *= role == FactorRole::Batch  ? capacity.rows
-         : role == FactorRole::Time ? capacity.time
-                                    : axis.logical();
+    n *= role == FactorRole::Batch    ? capacity.rows
+         : role == FactorRole::Length ? capacity.lengths.at(axis.name)
+                                      : axis.logical();
   }
   return n;
 }
@@ -60,7 +60,7 @@ HostTensor inputOf(const GraphInput& input, const Json& json, const Capacity& ca
         integerField(json, integers ? "ids" : "normal", "inputs." + input.name, 0, INT64_MAX)));
     values.resize(static_cast<size_t>(elementsOf(input, capacity)));
     std::normal_distribution<double> normal;
-    std::uniform_int_distribution<int64_t> ids(0, input.below.value_or(1) - 1);
+    std::uniform_int_distribution<int64_t> ids(0, std::max<int64_t>(1, input.below) - 1);
     for (double& value : values) value = integers ? static_cast<double>(ids(random)) : normal(random);
   } else {
     values = numbers(json, "inputs." + input.name);

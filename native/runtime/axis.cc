@@ -7,7 +7,7 @@
 namespace tesserae {
 
 namespace {
-const char* const kRoles[] = {"count", "width", "head", "vocabulary", "batch", "time"};
+const char* const kRoles[] = {"count", "width", "head", "vocabulary", "batch", "length"};
 
 std::vector<Factor> flatten(const Axes& axes) {
   std::vector<Factor> factors;

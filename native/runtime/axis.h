@@ -17,7 +17,7 @@ enum class FactorRole : uint8_t {
   Head,        // features of one attention head
   Vocabulary,  // token ids
   Batch,       // rows of the batch; its extent is bound when a Program is compiled
-  Time,        // positions of a row; bound when a Program is compiled
+  Length,      // positions along a length axis of the Graph; bound likewise
 };
 
 FactorRole parseRole(const std::string& name);  // throws ERR_CONFIG

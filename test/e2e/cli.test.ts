@@ -332,7 +332,7 @@ describe('train --profile', () => {
       ...['train', config, '--profile', '--json', '--device', 'cpu', '--output-dir', 'profiled'],
     );
     expect({ code, err }).toEqual({ code: 0, err: '' });
-    expect(JSON.parse(out)).toMatchObject({ chip: 'cpu', rows: 4, time: 32, precision: 'fp32' });
+    expect(JSON.parse(out)).toMatchObject({ chip: 'cpu', rows: 4, lengths: { time: 32 }, precision: 'fp32' });
     expect(readdirSync(path.join(folder, 'profiled'))).toEqual(['profile.svg']);
   });
 });
@@ -419,7 +419,7 @@ describe('plan', () => {
   it('prints JSON', () => {
     const { code, out } = tesserae('plan', config, '--json', '--batch-size', '2');
     expect(code).toBe(0);
-    expect(JSON.parse(out)).toMatchObject({ rows: 2, time: 32, precision: 'fp32' });
+    expect(JSON.parse(out)).toMatchObject({ rows: 2, lengths: { time: 32 }, precision: 'fp32' });
   });
 
   it('refuses a chip that it does not know', () => {

@@ -7,14 +7,21 @@ const graphJson = JSON.parse(JSON.stringify(graph)) as Json;
 const planRequest = {
   chip: 'h100',
   rows: 2,
-  time: 8,
+  lengths: { time: 8 },
   gradientAccumulationSteps: 2,
   padding: { width: 8 },
   optimizer: { type: 'sgd', momentum: 0.9, nesterov: true, weightDecay: 0 },
   emaDecay: 0.9,
   frozen: ['transformer.wtte.weight'],
 };
-const runRequest = { mode: 'train', rows: 2, time: 8, labelSmoothing: 0.1, outputs: ['loss'], rewrite: true };
+const runRequest = {
+  mode: 'train',
+  rows: 2,
+  lengths: { time: 8 },
+  labelSmoothing: 0.1,
+  outputs: ['loss'],
+  rewrite: true,
+};
 const modelOptions = { device: 'cpu', precision: 'fp32', seed: 1, threads: 1 };
 
 /** Plans; a refusal has to be a coded error. */

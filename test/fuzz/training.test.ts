@@ -41,7 +41,7 @@ afterAll(() => addon.disposeModel(model));
 async function configureAndStep(text: string, rates: unknown, momenta: unknown): Promise<void> {
   try {
     await addon.configureTraining(model, text, rates, momenta);
-    const step = JSON.stringify({ rows: 2, time: 4, samples: [2] });
+    const step = JSON.stringify({ rows: 2, lengths: { time: 4 }, samples: [2] });
     await addon.trainStep(model, step, [batch]);
   } catch (failure) {
     expectCoded(failure);

@@ -9,15 +9,15 @@ export const mutants = [
   {
     name: 'the weight of a loss does not count',
     file: 'native/engine/loss_divisors.cc',
-    search: 'valid / loss.weight',
-    replace: 'valid',
+    search: 'targets.valid / loss.weight',
+    replace: 'targets.valid',
     gate: 'test/unit/ops/losses.test.ts',
   },
   {
     name: 'a loss is divided by the valid targets of its first micro-batch',
     file: 'native/engine/loss_divisors.cc',
-    search: 'valid += static_cast<double>(',
-    replace: 'if (valid == 0) valid = static_cast<double>(',
+    search: 'count.valid += static_cast<double>(',
+    replace: 'if (count.valid == 0) count.valid = static_cast<double>(',
     gate: 'test/unit/ops/losses.test.ts',
   },
   {

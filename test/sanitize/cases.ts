@@ -52,7 +52,7 @@ const operations = [
 /** A model in which every fusion happens, with padding in each axis. */
 const config = { vocabSize: 61, nPositions: 20, nEmbd: 45, nHead: 5, nInner: 91, nLayer: 2 } as const;
 export const graph = gpt2({ ...config, embdPdrop: 0.1, attnPdrop: 0.1, residPdrop: 0.1 });
-export const shape = { rows: 3, time: 19 } as const;
+export const shape = { rows: 3, lengths: { time: 19 } } as const;
 
 // A checker looks at memory; how good the results are is for test/gpu. Several times the rounding floor of each type (six
 // in bf16, ten in fp16): more would be a kernel that does not run as it does without a checker.

@@ -3,7 +3,7 @@ import { padded, sessionOf, settingsOf } from '../unit/support/sampling';
 import { graph, shape } from './cases';
 
 const ids = (seed: number): Int32Array =>
-  Int32Array.from({ length: shape.rows * shape.time }, (_, i) => (i * 7 + seed) % 61);
+  Int32Array.from({ length: shape.rows * shape.lengths.time }, (_, i) => (i * 7 + seed) % 61);
 
 /** Those whose updates are kernels of their own. */
 const optimizers: readonly OptimizerSettings[] = [

@@ -168,7 +168,7 @@ export class BucketPlan implements Plan {
       rows: Array.from({ length: Math.max(0, Math.min(rows, count - first)) }, (_, r) => [
         this.classes.at(start + first + r, shuffle),
       ]),
-      capacity: { rows, time },
+      capacity: { rows, lengths: { time } },
     };
   }
 

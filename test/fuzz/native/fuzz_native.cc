@@ -65,8 +65,10 @@ int64_t extentOf(const Axis& axis, const Capacity& capacity) {
   switch (axis.factors[0].role) {
     case FactorRole::Batch:
       return capacity.rows;
-    case FactorRole::Time:
-      return capacity.time;
+    case FactorRole::Length: {
+      const auto found = capacity.lengths.find(axis.name);
+      return found == capacity.lengths.end() ? 1 : found->second;
+    }
     default:
       return axis.logical();
   }
@@ -74,9 +76,9 @@ int64_t extentOf(const Axis& axis, const Capacity& capacity) {
 
 bool isSmall(const Graph& graph, const ProgramRequest& request) {
   const Capacity capacity = capacityOf(request);
-  if (capacity.rows > kMostPositions || capacity.time > kMostPositions ||
-      capacity.rows * capacity.time > kMostPositions || graph.nodes.size() > kMostNodes) {
-    return false;
+  if (capacity.rows > kMostPositions || graph.nodes.size() > kMostNodes) return false;
+  for (const auto& [axis, length] : capacity.lengths) {
+    if (length > kMostPositions || capacity.rows * length > kMostPositions) return false;
   }
   return std::all_of(graph.axes.begin(), graph.axes.end(), [&](const Axis& axis) {
     return axis.physical() <= kMostExtent && axis.factors.size() <= 4;
@@ -95,14 +97,16 @@ HostBatch batchFor(const Graph& graph, const Capacity& capacity, uint64_t seed) 
     HostTensor tensor{input.dtype, {elements}, {}};
     tensor.data.resize(static_cast<size_t>(elements * dtypeSize(input.dtype)));
     const bool odd = random() % 8 == 0;
-    // Ids without a range are lengths of rows, or where documents start: there, or as the position before.
-    const bool starts = input.dtype == DType::I32 && !input.below && input.axes.size() == 2;
-    const int64_t time = std::max<int64_t>(capacity.time, 1);
+    // Where documents start: there, or as the position before.
+    const bool starts = input.kind == GraphInput::Starts;
+    const int64_t time = input.kind == GraphInput::Starts ? extentOf(input.axes[1], capacity)
+                         : capacity.lengths.count(input.measures) ? capacity.lengths.at(input.measures)
+                                                                  : 1;
     int32_t start = 0;
     for (int64_t i = 0; i < elements; ++i) {
       int32_t bits = static_cast<int32_t>(random());
       if (input.dtype == DType::I32) {
-        const int64_t below = std::clamp<int64_t>(input.below.value_or(time), 1, INT32_MAX);
+        const int64_t below = std::clamp<int64_t>(input.kind == GraphInput::Ids ? input.below : time, 1, INT32_MAX);
         if (i % time == 0 || bits % 3 == 0) start = static_cast<int32_t>(i % time);
         if (!odd || i != elements / 2)
           bits = starts ? start : static_cast<int32_t>((bits & INT32_MAX) % below);

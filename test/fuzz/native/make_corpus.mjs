@@ -23,15 +23,15 @@ const plan = {
   chip: 'h100',
   precision: 'bf16',
   rows: 2,
-  time: 8,
+  lengths: { time: 8 },
   gradientAccumulationSteps: 2,
   memory: 1e6,
   padding,
 };
 const requests = [
-  { mode: 'train', rows: 2, time: 8, labelSmoothing: 0.1, outputs: ['loss'], rewrite: true },
-  { mode: 'train', rows: 2, time: 8, documents: true },
-  { mode: 'eval', rows: 3, time: 5, outputs: ['loss', 'logits', 'logProbs'] },
+  { mode: 'train', rows: 2, lengths: { time: 8 }, labelSmoothing: 0.1, outputs: ['loss'], rewrite: true },
+  { mode: 'train', rows: 2, lengths: { time: 8 }, documents: true },
+  { mode: 'eval', rows: 3, lengths: { time: 5 }, outputs: ['loss', 'logits', 'logProbs'] },
   { mode: 'prefill', rows: 2, time: 4, cache: 8 },
   { mode: 'decode', rows: 2, cache: 8 },
 ];

@@ -15,7 +15,7 @@ const on = { device: gpu, precision: 'bf16' } as const;
 
 /** Two micro-batches of four rows. */
 const halves = (step: number): Batch[] => [batchOfStep(step, 0, 4), batchOfStep(step, 4, 8)];
-const capacity = { rows: 4, time };
+const capacity = { rows: 4, lengths: { time } };
 
 async function steps(model: NativeModel, from: number, to: number): Promise<number[]> {
   const losses: number[] = [];
@@ -110,7 +110,7 @@ test('models on one device in turn, at several capacities, give the bits of each
     );
   const step = async (model: NativeModel, to: number, index: number): Promise<number> => {
     const batches = halves(index).map((batch) => cut(batch, to));
-    return (await model.trainStep({ rows: 4, time: to }, batches)).lossSum;
+    return (await model.trainStep({ rows: 4, lengths: { time: to } }, batches)).lossSum;
   };
   const rest = async (model: NativeModel, to: number): Promise<number[]> => {
     const losses: number[] = [];
@@ -141,16 +141,16 @@ test('a batch that does not fit is refused before anything runs, with the planâ€
   const { native } = model;
   await startTiny(native);
   const small = { tokens: new Int32Array(64), targets: new Int32Array(64) };
-  await native.trainStep({ rows: 2, time: 32 }, [small]);
+  await native.trainStep({ rows: 2, lengths: { time: 32 } }, [small]);
   const rows = 2048;
   const large = { tokens: new Int32Array(rows * 1024), targets: new Int32Array(rows * 1024) };
   const { message } = await failureOf('ERR_OUT_OF_MEMORY', () =>
-    native.trainStep({ rows, time: 1024 }, [large]),
+    native.trainStep({ rows, lengths: { time: 1024 } }, [large]),
   );
   expect(message).toMatch(/workspace/);
   expect(message).toMatch(/parameters/);
   expect(await native.counters()).toEqual({ attempted: 1, applied: 1 });
-  await native.trainStep({ rows: 2, time: 32 }, [small]);
+  await native.trainStep({ rows: 2, lengths: { time: 32 } }, [small]);
   expect(await native.counters()).toEqual({ attempted: 2, applied: 2 });
 });
 

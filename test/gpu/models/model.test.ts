@@ -69,7 +69,7 @@ test('gradients of micro-batches add up to that of the whole batch', async () =>
       const batches = Array.from({ length: microBatches }, (_, i) =>
         batchOfStep(0, i * part, (i + 1) * part),
       );
-      await model.trainStep({ rows: part, time }, batches);
+      await model.trainStep({ rows: part, lengths: { time } }, batches);
       return tensors(model, 'gradient');
     });
   const whole = await gradients(1);
@@ -85,7 +85,7 @@ test('fp16: a gradient that overflows skips the step, halves the scale and leave
       let scale = initScale;
       let skipped = 0;
       for (;;) {
-        const result = await model.trainStep({ rows, time }, [batch]);
+        const result = await model.trainStep({ rows, lengths: { time } }, [batch]);
         expect(result.attemptedSteps).toBe(skipped + 1);
         if (result.applied) {
           expect(result).toMatchObject({ appliedSteps: 1, lossScale: scale, skippedInRow: 0 });

@@ -1,4 +1,4 @@
-import { BATCH, TIME, type Graph } from '../../../lib/graph/graph';
+import { BATCH, type Graph } from '../../../lib/graph/graph';
 import { GraphBuilder, width, zeros } from '../../../lib/graph/builder';
 import type { Precision } from '../../../lib/native';
 import { runGraph } from '../../oracles/graph';
@@ -21,9 +21,10 @@ const time = 11;
 /** x → linear → activation → linear → y: forward the activation, backward its slope follow a product. */
 function mlp(name: string): Graph {
   const g = new GraphBuilder('mlp');
+  const length = g.lengthAxis('time');
   const [embd, inner] = [g.axis('embd', width(45)), g.axis('inner', width(91))];
-  const x = g.input('x', [BATCH, TIME, embd], { dtype: 'float32' });
-  g.input('dy', [BATCH, TIME, embd], { dtype: 'float32' });
+  const x = g.input('x', [BATCH, length, embd], { kind: 'values', dtype: 'float32' });
+  g.input('dy', [BATCH, length, embd], { kind: 'values', dtype: 'float32' });
   const linear = (node: string, from: string, axes: [string, string]): string =>
     g.node('linear', node, {
       x: from,
@@ -63,7 +64,7 @@ async function check(graph: Graph, source: ReadonlyMap<string, Tensor>, precisio
       {
         mode: 'train',
         rows,
-        time,
+        lengths: { time },
         documents: given.has('starts'),
         outputs: [output],
         ...(output === 'y' ? { outputGradients: { y: 'dy' }, gradientsOf: inputs } : {}),

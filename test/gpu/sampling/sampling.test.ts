@@ -137,7 +137,7 @@ test.each([
       const chosen = Array.from({ length: 6 }, (_, step) => gpu.tokens[step * rows + row]!);
       const tokens = [...prompt, ...chosen.slice(0, 5)];
       const { outputs } = await model.run(
-        { mode: 'eval', rows: 1, time: tokens.length, outputs: ['logProbs'] },
+        { mode: 'eval', rows: 1, lengths: { time: tokens.length }, outputs: ['logProbs'] },
         { tokens: Int32Array.from(tokens) },
       );
       for (const [step, token] of chosen.entries()) {

@@ -38,7 +38,9 @@ test('fp16 through forced overflows has the trace of PyTorch’s GradScaler', as
     const steps = [];
     let applied = 0;
     for (let step = 0; step < trace.steps.length; step++) {
-      const result = await model.trainStep({ rows: curve.training.batch_size, time }, [batchOfStep(step)]);
+      const result = await model.trainStep({ rows: curve.training.batch_size, lengths: { time } }, [
+        batchOfStep(step),
+      ]);
       expect(result.learningRate).toBe(curve.learning_rates[applied]);
       applied += result.applied ? 1 : 0;
       expect(result).toMatchObject({ attemptedSteps: step + 1, appliedSteps: applied });

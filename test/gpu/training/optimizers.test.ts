@@ -22,7 +22,7 @@ const table = (from: number, to: number): Float32Array =>
 
 /** What products see of the weights: the 16-bit copies. */
 async function logitsOf(model: NativeModel): Promise<ArrayLike<number>> {
-  const request = { mode: 'eval', rows: 2, time: 5, outputs: ['logits'] } as const;
+  const request = { mode: 'eval', rows: 2, lengths: { time: 5 }, outputs: ['logits'] } as const;
   return (await model.run(request, batchOf(graph, randomBatch(graph, 2, 5, 0)))).outputs['logits']!.data;
 }
 
@@ -68,14 +68,14 @@ describe.each(precisions)('%s', (precision) => {
       const ema = Float64Array.from(await model.readTensor('parameter', name));
       for (let step = 0; step < 5; step++) {
         const batch = batchOf(graph, randomBatch(graph, 2, 5, step));
-        await model.trainStep({ rows: 2, time: 5 }, [batch]);
+        await model.trainStep({ rows: 2, lengths: { time: 5 } }, [batch]);
         const parameter = await model.readTensor('parameter', name);
         ema.forEach((value, i) => (ema[i] = 0.75 * value + 0.25 * parameter[i]!));
         const read = await model.readTensor('ema', name);
         // Five steps of three roundings of 2⁻²⁴ of parameters below 1.
         expect(Math.max(...read.map((value, i) => Math.abs(value - ema[i]!)))).toBeLessThan(5e-7);
         const ignored = { ...batch, targets: new Int32Array(10).fill(-100) };
-        expect((await model.trainStep({ rows: 2, time: 5 }, [ignored])).applied).toBe(false);
+        expect((await model.trainStep({ rows: 2, lengths: { time: 5 } }, [ignored])).applied).toBe(false);
         expect(await model.readTensor('ema', name)).toEqual(read);
         expect(await model.readTensor('parameter', name)).toEqual(parameter);
       }

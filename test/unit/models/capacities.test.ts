@@ -1,16 +1,16 @@
 import { Capacities } from '../../../lib/models/capacities';
 
-const size = (rows: number, time: number) => ({ rows, time });
+const size = (rows: number, time: number) => ({ rows, lengths: { time } });
 
 it('rounds times up to multiples of 32, at most nPositions', () => {
-  const capacities = new Capacities(200);
+  const capacities = new Capacities({ time: 200 });
   expect(capacities.holding(size(1, 5))).toEqual(size(1, 32));
   expect(capacities.holding(size(4, 64))).toEqual(size(4, 64));
   expect(capacities.holding(size(4, 199))).toEqual(size(4, 200));
 });
 
 it('maps a smaller batch to a capacity that is known, unless more than a third would be unused', () => {
-  const capacities = new Capacities(1024);
+  const capacities = new Capacities({ time: 1024 });
   expect(capacities.holding(size(12, 96))).toEqual(size(12, 96));
   expect(capacities.holding(size(12, 33))).toEqual(size(12, 96)); // 64 positions of 96: exactly a third unused
   expect(capacities.holding(size(9, 96))).toEqual(size(12, 96));
@@ -20,7 +20,7 @@ it('maps a smaller batch to a capacity that is known, unless more than a third w
 });
 
 it('takes the smallest of those that hold a batch', () => {
-  const capacities = new Capacities(1024);
+  const capacities = new Capacities({ time: 1024 });
   capacities.holding(size(12, 64));
   capacities.holding(size(10, 96));
   capacities.holding(size(10, 128));
@@ -29,7 +29,7 @@ it('takes the smallest of those that hold a batch', () => {
 });
 
 it('keeps eight, and forgets the one that was used longest ago', () => {
-  const capacities = new Capacities(4096);
+  const capacities = new Capacities({ time: 4096 });
   const rows = [1, 2, 4, 8, 16, 32, 64, 128];
   for (const count of rows) capacities.holding(size(count, 32));
   capacities.holding(size(1, 32)); // so that 2 × 32 is the oldest
@@ -42,7 +42,7 @@ it('keeps eight, and forgets the one that was used longest ago', () => {
 });
 
 it('keeps capacities with documents apart from those without', () => {
-  const capacities = new Capacities(1024);
+  const capacities = new Capacities({ time: 1024 });
   const documents = { ...size(4, 64), documents: true };
   expect(capacities.holding(documents)).toEqual(documents);
   expect(capacities.holding(size(4, 64))).toEqual(size(4, 64));

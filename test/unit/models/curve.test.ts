@@ -15,7 +15,10 @@ test('logits of the initial weights are those of PyTorch', async () => {
   await withModel(graph, {}, async (model) => {
     await startCurve(model, graph);
     const { tokens } = batchOfStep(0, 0, 1);
-    const result = await model.run({ mode: 'eval', rows: 1, time, outputs: ['logits'] }, { tokens: tokens! });
+    const result = await model.run(
+      { mode: 'eval', rows: 1, lengths: { time }, outputs: ['logits'] },
+      { tokens: tokens! },
+    );
     const { shape, data } = result.outputs['logits']!;
     expect(shape).toEqual([1, time, 65]);
     expectClose('logits', data.subarray((time - 1) * 65), curve.initial_logits, 1e-6);

@@ -1,6 +1,6 @@
 import { evaluateModel } from '../../../lib/training/evaluation';
 import { Trainer } from '../../../lib/training/trainer';
-import { BATCH, TIME, type Graph } from '../../../lib/graph/graph';
+import { BATCH, type Graph } from '../../../lib/graph/graph';
 import { count, GraphBuilder, head } from '../../../lib/graph/builder';
 import { expectClose } from '../support/compare';
 import { packedAndPadded } from '../support/documents';
@@ -73,7 +73,8 @@ describe('a trainer', () => {
 describe('an optional input', () => {
   const build = (outputs: (g: GraphBuilder, starts: string) => Record<string, string>): Graph => {
     const g = new GraphBuilder('optional');
-    const starts = g.input('starts', [BATCH, TIME], { dtype: 'int32', optional: true });
+    g.lengthAxis('time');
+    const starts = g.input('starts', [BATCH, 'time'], { kind: 'starts', optional: true });
     return g.build(outputs(g, starts));
   };
   const attention = build((g, starts) => {
@@ -82,14 +83,17 @@ describe('an optional input', () => {
       y: g.node(
         'attention',
         'node',
-        { qkv: g.input('qkv', [BATCH, TIME, axis], { dtype: 'float32' }), starts },
+        { qkv: g.input('qkv', [BATCH, 'time', axis], { kind: 'values', dtype: 'float32' }), starts },
         { causal: true },
       ),
     };
   });
   const run = (graph: Graph, documents: boolean, inputs: Record<string, Int32Array | Float32Array>) =>
     withModel(graph, {}, (model) =>
-      model.run({ mode: 'eval', rows: 1, time: 2, documents, outputs: Object.keys(graph.outputs) }, inputs),
+      model.run(
+        { mode: 'eval', rows: 1, lengths: { time: 2 }, documents, outputs: Object.keys(graph.outputs) },
+        inputs,
+      ),
     );
 
   it('is needed where documents are asked for, and refused where they are not', async () => {

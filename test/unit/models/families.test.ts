@@ -1,4 +1,4 @@
-import { BATCH, TIME } from '../../../lib/graph/graph';
+import { BATCH } from '../../../lib/graph/graph';
 import {
   buildGraph,
   modelFromFile,
@@ -19,7 +19,7 @@ describe('buildGraph', () => {
     for (const config of configs) {
       const graph = buildGraph(config);
       const known = new Set([...graph.parameters, ...graph.inputs].map(({ name }) => name));
-      const axes = new Set([BATCH, TIME, ...graph.axes.map(({ name }) => name)]);
+      const axes = new Set([BATCH, ...graph.lengthAxes, ...graph.axes.map(({ name }) => name)]);
       for (const { axes: used } of [...graph.parameters, ...graph.inputs])
         for (const axis of used) expect(axes).toContain(axis);
       for (const node of graph.nodes) {

@@ -18,7 +18,7 @@ const contract = (options: Partial<ModelConfig> = {}): InputContract => {
 const causal = contract();
 const encoder = contract({ isEncoder: true });
 const typed = contract({ nTypes: 2, nStypes: 3 });
-const train = { targets: true, capacity: { rows: 2, time: 4 } };
+const train = { targets: true, capacity: { rows: 2, lengths: { time: 4 } } };
 
 const arrays = (inputs: Readonly<Record<string, ArrayLike<number>>>): Record<string, number[]> =>
   Object.fromEntries(Object.entries(inputs).map(([name, values]) => [name, Array.from(values)]));
@@ -36,9 +36,9 @@ describe('packBatch', () => {
   it('rounds time up to a multiple of 32, at most nPositions', () => {
     const capacity = (length: number): unknown =>
       packBatch(causal, { tokens: new Int32Array(length) }, { targets: false }).capacity;
-    expect(capacity(1)).toEqual({ rows: 1, time: 32 });
-    expect(capacity(32)).toEqual({ rows: 1, time: 32 });
-    expect(capacity(33)).toEqual({ rows: 1, time: 40 });
+    expect(capacity(1)).toEqual({ rows: 1, lengths: { time: 32 } });
+    expect(capacity(32)).toEqual({ rows: 1, lengths: { time: 32 } });
+    expect(capacity(33)).toEqual({ rows: 1, lengths: { time: 40 } });
   });
 
   it('copies a flat array that fits, so that the caller may fill it again', () => {
@@ -89,7 +89,7 @@ describe('packBatch', () => {
   describe('documents', () => {
     const tokens = [[1, 2, 3, 4, 5, 6], Int32Array.of(7, 8)];
     const documentStarts = [[0, 3, 4], Int32Array.of(0)];
-    const capacity = { rows: 3, time: 7 };
+    const capacity = { rows: 3, lengths: { time: 7 } };
 
     it('gives each position where its document starts, and no target across a boundary', () => {
       const packed = packBatch(causal, { tokens, documentStarts }, { targets: true, capacity });
@@ -102,7 +102,10 @@ describe('packBatch', () => {
 
     it('leaves targets that are given as they are', () => {
       const batch = { tokens: [[1, 2, 3]], targets: [[4, 5, 6]], documentStarts: [[0, 1, 2]] };
-      const { inputs } = packBatch(causal, batch, { targets: true, capacity: { rows: 1, time: 3 } });
+      const { inputs } = packBatch(causal, batch, {
+        targets: true,
+        capacity: { rows: 1, lengths: { time: 3 } },
+      });
       expect(arrays(inputs)).toEqual({ tokens: [1, 2, 3], starts: [0, 1, 2], targets: [4, 5, 6] });
     });
 
@@ -110,14 +113,14 @@ describe('packBatch', () => {
       const { inputs } = packBatch(
         causal,
         { tokens: [[1, 2]] },
-        { targets: false, capacity: { rows: 2, time: 3, documents: true } },
+        { targets: false, capacity: { rows: 2, lengths: { time: 3 }, documents: true } },
       );
       expect(arrays(inputs)).toEqual({ tokens: [1, 2, 0, 0, 0, 0], starts: [0, 0, 2, 0, 0, 0] });
     });
 
     it('chooses a capacity of their own', () => {
       const { capacity } = packBatch(causal, { tokens, documentStarts }, { targets: false });
-      expect(capacity).toEqual({ rows: 2, time: 32, documents: true });
+      expect(capacity).toEqual({ rows: 2, lengths: { time: 32 }, documents: true });
     });
 
     const refused: [string, unknown, 'ERR_DATA' | 'ERR_SHAPE', RegExp][] = [

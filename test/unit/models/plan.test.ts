@@ -8,7 +8,7 @@ import { TINY } from '../support/tiny_model';
 
 const graph = buildGraph(resolveModelConfig({ ...TINY, nEmbd: 64, nLayer: 2 }));
 const plan = (request: Partial<PlanRequest> = {}): Plan =>
-  planGraph(graph, { rows: 4, time: 16, ...request }) as Plan;
+  planGraph(graph, { rows: 4, lengths: { time: 16 }, ...request }) as Plan;
 const bytesOf = ({ memory }: Plan): Record<string, number> =>
   Object.fromEntries(memory.map(({ owner, bytes }) => [owner, bytes]));
 
@@ -52,9 +52,11 @@ it.each(['cpu', 'h100'])('adds up the same for the total and for the largest bat
 
 it('finds the largest batch of a small model, though some that memory would hold can not be compiled', () => {
   const small = buildGraph(resolveModelConfig({ type: 'gpt2', nLayer: 2, nEmbd: 64, nHead: 2 }));
-  const { rows } = (planGraph(small, { rows: 8, time: 1024, chip: 'h100' }) as Plan).largestBatch;
+  const { rows } = (planGraph(small, { rows: 8, lengths: { time: 1024 }, chip: 'h100' }) as Plan)
+    .largestBatch;
   expect(rows).toBeGreaterThan(1000);
-  const at = (batch: number): unknown => planGraph(small, { rows: batch, time: 1024, chip: 'h100' });
+  const at = (batch: number): unknown =>
+    planGraph(small, { rows: batch, lengths: { time: 1024 }, chip: 'h100' });
   expect(at(rows)).toMatchObject({ rows });
   expect(() => at(2 * rows)).toThrow();
 });
@@ -118,7 +120,9 @@ it('plans the calls that a step with these settings makes', async () => {
       learningRates: Float32Array.of(0.1),
     });
     const ids = new Int32Array(64);
-    const { timings } = await model.profileStep({ rows: 4, time: 16 }, [{ tokens: ids, targets: ids }]);
+    const { timings } = await model.profileStep({ rows: 4, lengths: { time: 16 } }, [
+      { tokens: ids, targets: ids },
+    ]);
     const measured = timings.map(({ section, call, operation }) => `${section} ${call} ${operation}`);
     const planned = plan(settings).calls.map(
       ({ section, name, operation }) => `${section} ${name} ${operation}`,

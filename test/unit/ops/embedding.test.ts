@@ -22,7 +22,7 @@ test('embedding added to another value', async () => {
 test('the ignored id embeds as zeros and has no gradient', async () => {
   const known = embeddingCase({ rows: 1, time: 4, vocabSize: 5, nEmbd: 3 });
   const inputs = known.graph.inputs.map((input) =>
-    input.name === 'ids' ? { ...input, ignored: -1 } : input,
+    input.name === 'ids' ? ({ ...input, ignored: -1 } as InputSpec) : input,
   );
   const given = new Map(known.given);
   given.set('ids', { shape: [1, 4], data: Float64Array.of(-1, 2, 0, -1) });
@@ -46,9 +46,9 @@ test('the ignored id embeds as zeros and has no gradient', async () => {
 });
 
 test.each([
-  ['no range', ({ below: _, ...input }: InputSpec): InputSpec => input],
-  ['a range beyond the table', (input: InputSpec): InputSpec => ({ ...input, below: 6 })],
-])('ids with %s are refused', async (_, change) => {
+  ['no ids', ({ name, axes }: InputSpec): InputSpec => ({ name, axes, kind: 'starts' })],
+  ['ids beyond the table', ({ name, axes }: InputSpec): InputSpec => ({ name, axes, kind: 'ids', below: 6 })],
+])('%s are refused', async (_, change) => {
   const known = embeddingCase({ rows: 1, time: 4, vocabSize: 5, nEmbd: 3 });
   const inputs = known.graph.inputs.map((input) => (input.name === 'ids' ? change(input) : input));
   await expect(runNative({ ...known, graph: { ...known.graph, inputs } })).rejects.toMatchObject({

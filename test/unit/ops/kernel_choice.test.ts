@@ -1,5 +1,5 @@
 import { GraphBuilder, normal, vocabulary, width } from '../../../lib/graph/builder';
-import { BATCH, TIME } from '../../../lib/graph/graph';
+import { BATCH } from '../../../lib/graph/graph';
 import type { Precision } from '../../../lib/native';
 import { planTraining } from '../../../lib/training/planning';
 import { failureOf } from '../support/errors';
@@ -54,10 +54,11 @@ it('says what padding buys only where that was measured', () => {
 
 it('refuses a loss behind an operation that no gradient flows through', async () => {
   const g = new GraphBuilder('stopped');
+  const time = g.lengthAxis('time');
   const vocab = g.axis('vocab', vocabulary(11));
   const embd = g.axis('embd', width(13));
-  const tokens = g.input('tokens', [BATCH, TIME], { dtype: 'int32', below: 11 });
-  const targets = g.input('targets', [BATCH, TIME], { dtype: 'int32', below: 11 });
+  const tokens = g.input('tokens', [BATCH, time], { kind: 'ids', below: 11 });
+  const targets = g.input('targets', [BATCH, time], { kind: 'ids', below: 11 });
   const wte = g.parameter('wte', [vocab, embd], normal(0.5));
   const x = g.node('embedding', 'embedded', { ids: tokens, weight: wte });
   const y = g.node('log_softmax', 'stops_here', { x });
@@ -68,12 +69,14 @@ it('refuses a loss behind an operation that no gradient flows through', async ()
   const loss = g.node('cross_entropy', 'loss', { logits, targets }, { ignoreIndex: -100 });
   await withModel(g.build({ loss }), {}, async (model) => {
     const batch = { tokens: new Int32Array(4), targets: new Int32Array(4) };
-    const train = failureOf('ERR_CONFIG', () => model.run({ mode: 'train', rows: 1, time: 4 }, batch));
+    const train = failureOf('ERR_CONFIG', () =>
+      model.run({ mode: 'train', rows: 1, lengths: { time: 4 } }, batch),
+    );
     expect(await train).toMatchObject({
       code: 'ERR_CONFIG',
       message: expect.stringMatching(/stops_here.*log_softmax/) as string,
     });
-    const { outputs } = await model.run({ mode: 'eval', rows: 1, time: 4 }, batch);
+    const { outputs } = await model.run({ mode: 'eval', rows: 1, lengths: { time: 4 } }, batch);
     expect(outputs['loss']).toBeDefined();
   });
 });

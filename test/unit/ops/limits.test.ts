@@ -19,16 +19,16 @@ test.each([
 
 test('a batch whose sizes would overflow is out of memory, not a small number', () => {
   const { graph: operation } = embeddingCase({ rows: 1, time: 1, vocabSize: 5, nEmbd: 65536 });
-  expect(() => plan({ ...operation, outputs: { loss: 'node' } }, { rows: 2 ** 24, time: 2 ** 24 })).toThrow(
-    expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' }) as Error,
-  );
+  expect(() =>
+    plan({ ...operation, outputs: { loss: 'node' } }, { rows: 2 ** 24, lengths: { time: 2 ** 24 } }),
+  ).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' }) as Error);
 });
 
 test('programs differ by any difference of label smoothing', async () => {
   await withModel(graph, {}, async (model) => {
     const loss = async (labelSmoothing: number) => {
       const tokens = Int32Array.of(0, 1, 2, 3);
-      const request = { mode: 'train', rows: 1, time: 4, labelSmoothing } as const;
+      const request = { mode: 'train', rows: 1, lengths: { time: 4 }, labelSmoothing } as const;
       const { outputs } = await model.run(request, { tokens, targets: tokens });
       return outputs['loss']!.data[0]!;
     };

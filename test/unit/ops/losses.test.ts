@@ -1,5 +1,5 @@
 import { GraphBuilder, count, normal, vocabulary, width } from '../../../lib/graph/builder';
-import { BATCH, TIME, type Graph, type LossSpec } from '../../../lib/graph/graph';
+import { BATCH, type Graph, type LossSpec } from '../../../lib/graph/graph';
 import type { NativeModel } from '../../../lib/native';
 import type { Tensor } from '../../oracles/tensor';
 import { OracleTrainer } from '../../oracles/training';
@@ -15,10 +15,11 @@ const optimizer = { beta1: 0.9, beta2: 0.95, epsilon: 1e-4, weightDecay: 0.1 };
 /** One hidden layer that predicts a token, its kind, and, by an output layer that is also the embedding, the token before. */
 function threeLosses(weights: Readonly<Record<string, number>>): Graph {
   const g = new GraphBuilder('three losses');
+  const length = g.lengthAxis('time');
   const [vocab, kinds] = [g.axis('vocab', vocabulary(29)), g.axis('kinds', count(5))];
   const [embd, inner] = [g.axis('embd', width(12)), g.axis('inner', width(20))];
   const ids = (name: string, below: number, ignored?: number) =>
-    g.input(name, [BATCH, TIME], { dtype: 'int32', below, ...(ignored === undefined ? {} : { ignored }) });
+    g.input(name, [BATCH, length], { kind: 'ids', below, ...(ignored === undefined ? {} : { ignored }) });
   const weight = (name: string, axes: string[]) => g.parameter(name, axes, normal(0.1), { decay: true });
   const wte = weight('wte', [vocab, embd]);
   const x = g.node('embedding', 'x', { ids: ids('tokens', 29), weight: wte });
@@ -73,7 +74,7 @@ test('losses have the weights of their means, over the valid targets of all micr
     for (const [step, { name, ignored }] of steps.entries()) {
       const batches = ignored.map((losses, i) => batchAt(10 * step + i, losses));
       const result = await model.trainStep(
-        { rows, time },
+        { rows, lengths: { time } },
         batches.map((batch) => batchOf(graph, batch)),
       );
       const expected = oracle.step(batches, {
@@ -102,7 +103,10 @@ test('a step is not taken where no loss has a target', async () => {
     await configure(model);
     const before = await model.readTensor('parameter', 'wte');
     const batch = batchOf(graph, batchAt(1, ['next', 'kinds', 'before']));
-    expect(await model.trainStep({ rows, time }, [batch])).toMatchObject({ applied: false, gradNorm: 0 });
+    expect(await model.trainStep({ rows, lengths: { time } }, [batch])).toMatchObject({
+      applied: false,
+      gradNorm: 0,
+    });
     expect(await model.readTensor('parameter', 'wte')).toEqual(before);
   });
 });
@@ -113,9 +117,9 @@ test('one batch gives the same bits as before where its targets moved in between
     for (const others of [[], [2, 3]]) {
       await configure(model);
       for (const seed of others) {
-        await model.run({ mode: 'train', rows, time }, batchOf(graph, batchAt(seed, ['kinds'])));
+        await model.run({ mode: 'train', rows, lengths: { time } }, batchOf(graph, batchAt(seed, ['kinds'])));
       }
-      await model.trainStep({ rows, time }, [batchOf(graph, batchAt(1))]);
+      await model.trainStep({ rows, lengths: { time } }, [batchOf(graph, batchAt(1))]);
       trained.push(await model.readTensor('parameter', 'wte'));
     }
     expect(trained[1]).toEqual(trained[0]);
@@ -126,10 +130,15 @@ test('a program has all losses unless it is asked for some', async () => {
   await withModel(graph, {}, async (model) => {
     const batch = batchOf(graph, batchAt(1));
     const outputs = async (request: object): Promise<string[]> =>
-      Object.keys((await model.run({ mode: 'eval', rows, time, ...request }, batch)).outputs).sort();
+      Object.keys(
+        (await model.run({ mode: 'eval', rows, lengths: { time }, ...request }, batch)).outputs,
+      ).sort();
     expect(await outputs({})).toEqual(['before', 'kind', 'loss']);
     const { 'before.targets': _, 'kinds.targets': __, ...needed } = batch;
-    const { outputs: one } = await model.run({ mode: 'eval', rows, time, outputs: ['loss'] }, needed);
+    const { outputs: one } = await model.run(
+      { mode: 'eval', rows, lengths: { time }, outputs: ['loss'] },
+      needed,
+    );
     expect(Object.keys(one)).toEqual(['loss']);
   });
 });
@@ -139,7 +148,7 @@ test('rewritten and plain programs agree', async () => {
     await writeParameters(model, weights);
     const gradients: Float32Array[] = [];
     for (const rewrite of [true, false]) {
-      await model.run({ mode: 'train', rows, time, rewrite }, batchOf(graph, batchAt(4)));
+      await model.run({ mode: 'train', rows, lengths: { time }, rewrite }, batchOf(graph, batchAt(4)));
       gradients.push(await model.readTensor('gradient', 'wte'));
     }
     expectClose('gradient', gradients[0]!, gradients[1]!, 1e-6);
@@ -164,7 +173,7 @@ test.each<[string, (losses: readonly LossSpec[]) => readonly LossSpec[], RegExp]
 test('refuses to train a loss that the graph does not list', async () => {
   const two = { ...graph, losses: graph.losses!.slice(0, 2) };
   await withModel(two, {}, async (model) => {
-    const request = { mode: 'train', rows, time, outputs: ['before'] } as const;
+    const request = { mode: 'train', rows, lengths: { time }, outputs: ['before'] } as const;
     const failure = await failureOf('ERR_CONFIG', () => model.run(request, batchOf(graph, batchAt(1))));
     expect(failure.message).toBe('before: the graph does not list it among its losses');
   });

@@ -13,7 +13,7 @@ const graph = gpt2({
   nLayer: 1,
   positions: 'sinusoidal',
 });
-const capacity = { rows: 2, time: 5 };
+const capacity = { rows: 2, lengths: { time: 5 } };
 const batch = (step: number): Batch => batchOf(graph, randomBatch(graph, 2, 5, step));
 const weight = 'transformer.h.0.mlp.c_fc.weight';
 

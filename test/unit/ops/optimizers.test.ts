@@ -10,7 +10,7 @@ import {
 } from '../support/optimizers';
 
 const weight = 'transformer.h.0.mlp.c_fc.weight';
-const capacity = { rows: 2, time: 5 };
+const capacity = { rows: 2, lengths: { time: 5 } };
 const batch = (step: number) => batchOf(graph, randomBatch(graph, 2, 5, step));
 const plain = { maxGradNorm: 1, labelSmoothing: 0, learningRates: Float32Array.of(0.01) };
 

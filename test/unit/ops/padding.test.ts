@@ -62,10 +62,10 @@ test.each([true, false])('padding lanes are zero after 100 steps: rewrite %s', a
     });
     for (let step = 0; step < 100; step++) {
       const batches = [0, 1].map((i) => batchOf(graph, randomBatch(graph, 3, 7, 2 * step + i)));
-      expect((await model.trainStep({ rows: 3, time: 7 }, batches)).applied).toBe(true);
+      expect((await model.trainStep({ rows: 3, lengths: { time: 7 } }, batches)).applied).toBe(true);
     }
     const { taps } = await model.run(
-      { mode: 'train', rows: 3, time: 7, labelSmoothing: 0.1, rewrite },
+      { mode: 'train', rows: 3, lengths: { time: 7 }, labelSmoothing: 0.1, rewrite },
       batchOf(graph, randomBatch(graph, 3, 7, 0)),
       { tap: true, poison: true },
     );

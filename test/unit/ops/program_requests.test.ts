@@ -46,13 +46,13 @@ const ids = (rows: number, time: number): Batch => {
 };
 
 describe('train and eval', () => {
-  const base = { rows: 2, time: 6, outputs: ['loss'] } as const;
+  const base = { rows: 2, lengths: { time: 6 }, outputs: ['loss'] } as const;
   const starts = Int32Array.from({ length: 12 }, (_, i) => (i % 6 < 3 ? 0 : 3));
 
   test.each<[string, ProgramRequest, ProgramRequest, Batch?]>([
     ['mode', { mode: 'train', ...base }, { mode: 'eval', ...base }],
     ['rows', { mode: 'eval', ...base, rows: 3 }, { mode: 'eval', ...base }],
-    ['time', { mode: 'eval', ...base, time: 7 }, { mode: 'eval', ...base }],
+    ['lengths', { mode: 'eval', ...base, lengths: { time: 7 } }, { mode: 'eval', ...base }],
     ['documents', { mode: 'eval', ...base }, { mode: 'eval', ...base, documents: true }, { starts }],
     ['outputs', { mode: 'eval', ...base }, { mode: 'eval', ...base, outputs: ['logits'] }],
     ['rewrite of eval', { mode: 'eval', ...base }, { mode: 'eval', ...base, rewrite: false }],
@@ -68,8 +68,8 @@ describe('train and eval', () => {
   ])('%s', async (_, first, second, more = {}) => {
     await expectOwnProgram(
       onGpt2,
-      (model) => trace(model, first, ids(first.rows, first.time)),
-      (model) => trace(model, second, { ...ids(second.rows, second.time), ...more }),
+      (model) => trace(model, first, ids(first.rows, first.lengths['time']!)),
+      (model) => trace(model, second, { ...ids(second.rows, second.lengths['time']!), ...more }),
     );
   });
 
@@ -82,7 +82,7 @@ describe('train and eval', () => {
         labelSmoothing: 0,
         learningRates: Float32Array.of(0.1),
       });
-      await model.trainStep({ rows: 2, time: 6 }, [ids(2, 6)]);
+      await model.trainStep({ rows: 2, lengths: { time: 6 } }, [ids(2, 6)]);
       return model.readTensor('gradient', 'transformer.ln_f.weight');
     };
     await expectOwnProgram(onGpt2, frozen(true), frozen(false));
@@ -97,7 +97,7 @@ describe('train and eval', () => {
     const request = (more: object): ProgramRequest => ({
       mode: 'train',
       rows: linear.rows,
-      time: linear.time,
+      lengths: { time: linear.time },
       outputs: ['y'],
       ...more,
     });

@@ -1,4 +1,4 @@
-import { BATCH, TIME, type Graph } from '../../../lib/graph/graph';
+import { BATCH, type Graph } from '../../../lib/graph/graph';
 import { GraphBuilder, normal, ones, vocabulary, width } from '../../../lib/graph/builder';
 import { expectClose } from '../support/compare';
 import { withModel } from '../support/native';
@@ -6,11 +6,12 @@ import { withModel } from '../support/native';
 /** Graphs on which a fusion would be wrong: the plain program says what is right. */
 function tied(build: (g: GraphBuilder, embedded: string, embd: string) => string): Graph {
   const g = new GraphBuilder('fusion');
+  const time = g.lengthAxis('time');
   const vocab = g.axis('vocab', vocabulary(11));
   const embd = g.axis('embd', width(13));
   const wte = g.parameter('wte', [vocab, embd], normal(0.5));
-  const tokens = g.input('tokens', [BATCH, TIME], { dtype: 'int32', below: 11 });
-  const targets = g.input('targets', [BATCH, TIME], { dtype: 'int32', below: 11 });
+  const tokens = g.input('tokens', [BATCH, time], { kind: 'ids', below: 11 });
+  const targets = g.input('targets', [BATCH, time], { kind: 'ids', below: 11 });
   const x = build(g, g.node('embedding', 'embedded', { ids: tokens, weight: wte }), embd);
   const logits = g.node('linear', 'head', { x, weight: wte });
   return g.build({ loss: g.node('cross_entropy', 'loss', { logits, targets }, { ignoreIndex: -100 }) });
@@ -44,7 +45,7 @@ test.each<[string, Graph]>([
     const targets = ids.map((id) => (id * 5 + 3) % 11);
     const results = [];
     for (const rewrite of [false, true]) {
-      const request = { mode: 'train', rows: 3, time: 5, rewrite } as const;
+      const request = { mode: 'train', rows: 3, lengths: { time: 5 }, rewrite } as const;
       const { outputs } = await model.run(request, { tokens: ids, targets }, { poison: true });
       results.push({ loss: outputs['loss']!.data, gradient: await model.readTensor('gradient', 'wte') });
     }

@@ -12,7 +12,7 @@ const weights = randomWeights(graph);
 /** Logits after the last of `tokens`, computed from scratch. */
 async function nextLogits(model: NativeModel, tokens: readonly number[]): Promise<ArrayLike<number>> {
   const { outputs } = await model.run(
-    { mode: 'eval', rows: 1, time: tokens.length, outputs: ['logits'] },
+    { mode: 'eval', rows: 1, lengths: { time: tokens.length }, outputs: ['logits'] },
     { tokens: Int32Array.from(tokens) },
   );
   return outputs['logits']!.data.subarray((tokens.length - 1) * vocabSize);
@@ -106,7 +106,7 @@ test('keys and values are found on every page of the cache', async () => {
     for (const [row, prompt] of prompts.entries()) {
       const all = [...prompt, ...chosen.filter((_, i) => i % 3 === row)];
       const { outputs } = await model.run(
-        { mode: 'eval', rows: 1, time: all.length, outputs: ['logits'] },
+        { mode: 'eval', rows: 1, lengths: { time: all.length }, outputs: ['logits'] },
         { tokens: Int32Array.from(all) },
       );
       for (let at = prompt.length; at < all.length; at++) {

@@ -51,7 +51,14 @@ describe.each(gpt2Cases)('%s', (_, graph) => {
     );
     await withModel(graph, {}, async (model) => {
       await writeParameters(model, weights);
-      const request = { mode: 'train', rows, time, documents, labelSmoothing: 0.1, rewrite } as const;
+      const request = {
+        mode: 'train',
+        rows,
+        lengths: { time },
+        documents,
+        labelSmoothing: 0.1,
+        rewrite,
+      } as const;
       const { outputs } = await model.run(request, batchOf(graph, given), {
         poison: true,
         separate: rewrite,
@@ -74,9 +81,13 @@ describe.each(gpt2Cases)('%s', (_, graph) => {
     await withModel(graph, {}, async (model) => {
       await writeParameters(model, weights);
       const outputs = ['loss', 'logits', 'logProbs'];
-      const result = await model.run({ mode: 'eval', rows, time, outputs }, batchOf(graph, batch), {
-        poison: true,
-      });
+      const result = await model.run(
+        { mode: 'eval', rows, lengths: { time }, outputs },
+        batchOf(graph, batch),
+        {
+          poison: true,
+        },
+      );
       for (const output of outputs) {
         expectClose(output, result.outputs[output]!.data, values.get(graph.outputs[output]!)!.data, 1e-6);
       }
@@ -92,7 +103,7 @@ describe.each(gpt2Cases)('%s', (_, graph) => {
       for (const [step, learningRate] of learningRates.entries()) {
         const batches = [0, 1].map((i) => randomBatch(graph, rows, time, 100 * step + i));
         const result = await model.trainStep(
-          { rows, time },
+          { rows, lengths: { time } },
           batches.map((one) => batchOf(graph, one)),
         );
         const expected = oracle.step(batches, {
@@ -152,7 +163,7 @@ describe('what must not change a step', () => {
             Object.entries(whole).map(([name, data]) => [name, data.slice(from * 11, (from + rows) * 11)]),
           ),
         );
-        results.push(await model.trainStep({ rows: micro[0]!.rows, time: 11 }, batches));
+        results.push(await model.trainStep({ rows: micro[0]!.rows, lengths: { time: 11 } }, batches));
       }
       const name = 'transformer.h.1.mlp.c_fc.weight';
       const gradient = await model.readTensor('gradient', name);

@@ -29,7 +29,7 @@ const plan: Plan = {
   chipDescription: 'NVIDIA H100',
   precision: 'bf16',
   rows: 8,
-  time: 128,
+  lengths: { time: 128 },
   gradientAccumulationSteps: 4,
   layoutHash: '0123456789abcdef',
   parameters: { count: 1_000_000, logicalBytes: 4_000_000, physicalBytes: 4_100_000, flatBytes: 4_200_000 },

@@ -1,4 +1,4 @@
-import { BATCH, TIME, type Attribute, type Graph, type NodeSpec } from '../../../lib/graph/graph';
+import { BATCH, type Attribute, type Graph, type NodeSpec } from '../../../lib/graph/graph';
 import { count, GraphBuilder, head, vocabulary, width, zeros } from '../../../lib/graph/builder';
 import type { Tensor } from '../../oracles/tensor';
 import { Random } from './random';
@@ -33,6 +33,7 @@ export const NODE = 'node';
 
 class CaseBuilder {
   private readonly g = new GraphBuilder('operation');
+  readonly time = this.g.lengthAxis('time');
   private readonly given = new Map<string, Tensor>();
   private readonly differentiable: string[] = [];
   private readonly random: Random;
@@ -66,12 +67,12 @@ class CaseBuilder {
       this.random.tensor(shape, () => Math.fround(draw())),
     );
     this.differentiable.push(name);
-    return this.g.input(name, [BATCH, TIME, axis], { dtype: 'float32' });
+    return this.g.input(name, [BATCH, this.time, axis], { kind: 'values', dtype: 'float32' });
   }
 
   ids(name: string, axes: readonly string[], values: Tensor, below: number, ignored?: number): string {
     this.given.set(name, values);
-    return this.g.input(name, axes, { dtype: 'int32', below, ...(ignored === undefined ? {} : { ignored }) });
+    return this.g.input(name, axes, { kind: 'ids', below, ...(ignored === undefined ? {} : { ignored }) });
   }
 
   /** The input `starts` of rows with documents. */
@@ -85,7 +86,7 @@ class CaseBuilder {
       shape: [rows, time],
       data: new Float64Array(rows * time).map((_, i) => of(i)),
     });
-    return { starts: this.g.input('starts', [BATCH, TIME], { dtype: 'int32', optional: true }) };
+    return { starts: this.g.input('starts', [BATCH, this.time], { kind: 'starts', optional: true }) };
   }
 
   node = (op: string, name: string, inputs: NodeSpec['inputs']): string => this.g.node(op, name, inputs);
@@ -95,8 +96,13 @@ class CaseBuilder {
   chance = (share: number): boolean => this.random.uniform() < share;
 
   randomIds = (below: number): Tensor => this.random.ids(this.leading, below);
-  randomLengths = (): Tensor =>
-    this.random.tensor([this.sizes.rows], () => this.random.integer(this.sizes.time + 1));
+  /** Lengths of rows, from none to all of their positions. */
+  lengths(): string {
+    const { rows, time } = this.sizes;
+    const values = this.random.tensor([rows], () => this.random.integer(time + 1));
+    this.given.set('lengths', values);
+    return this.g.input('lengths', [BATCH], { kind: 'lengths', measures: this.time });
+  }
 
   build(
     op: string,
@@ -108,7 +114,7 @@ class CaseBuilder {
     if (out !== 'loss') {
       const shape = [...this.leading, out.size];
       this.given.set('dy', this.random.normals(shape));
-      this.g.input('dy', [BATCH, TIME, out.axis], { dtype: 'float32' });
+      this.g.input('dy', [BATCH, this.time, out.axis], { kind: 'values', dtype: 'float32' });
     }
     const node = this.g.node(op, NODE, inputs, attributes);
     const { name, given, differentiable } = this;
@@ -171,7 +177,7 @@ export function attentionCase(
   const packed = b.axis('qkv', count(3), count(heads), head(headDim));
   const out = b.axis('heads', count(heads), head(headDim));
   const qkv = b.input('qkv', packed, 3 * heads * headDim, sizes.outliers);
-  const lengths = sizes.lengths ? { lengths: b.ids('lengths', [BATCH], b.randomLengths(), time + 1) } : {};
+  const lengths = sizes.lengths ? { lengths: b.lengths() } : {};
   const attributes = {
     causal,
     ...(scale === undefined ? {} : { scale }),
@@ -194,7 +200,7 @@ export function embeddingCase(
   const b = new CaseBuilder(label('embedding', sizes), sizes);
   const vocab = b.axis('vocab', vocabulary(sizes.vocabSize));
   const axis = b.axis('embd', width(sizes.nEmbd));
-  const ids = b.ids('ids', [BATCH, TIME], b.randomIds(sizes.vocabSize), sizes.vocabSize);
+  const ids = b.ids('ids', [BATCH, b.time], b.randomIds(sizes.vocabSize), sizes.vocabSize);
   const weight = b.parameter('weight', [vocab, axis], [sizes.vocabSize, sizes.nEmbd]);
   const addend = sizes.addend ? { addend: b.input('addend', axis, sizes.nEmbd) } : {};
   const terms = sizes.rows * sizes.time;
@@ -258,7 +264,7 @@ export function crossEntropyCase(
       if (row % 2 === 1) values[row] = of.indexOf(Math.max(...of));
     }
   }
-  const targets = b.ids('targets', [BATCH, TIME], { ...chosen, data: values }, vocabSize, -100);
+  const targets = b.ids('targets', [BATCH, b.time], { ...chosen, data: values }, vocabSize, -100);
   return b.build('cross_entropy', { logits, targets }, { ignoreIndex: -100 }, 'loss', vocabSize);
 }
 
@@ -286,7 +292,7 @@ export function linearCrossEntropyCase(
   grid(b.values('weight'), 1 / 16, 4, 1);
   const chosen = b.randomIds(vocabSize);
   const values = chosen.data.map((id, i) => (sizes.ignored && i > 0 && (id * 7 + i) % 10 < 4 ? -100 : id));
-  const targets = b.ids('targets', [BATCH, TIME], { ...chosen, data: values }, vocabSize, -100);
+  const targets = b.ids('targets', [BATCH, b.time], { ...chosen, data: values }, vocabSize, -100);
   const logits = b.node('linear', 'head', { x, weight });
   const terms = Math.max(nEmbd, vocabSize, sizes.rows * sizes.time);
   return b.build('cross_entropy', { logits, targets }, { ignoreIndex: -100 }, 'loss', terms);

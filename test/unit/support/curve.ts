@@ -107,7 +107,7 @@ export async function followCurve(
     const batches = Array.from({ length: microBatches }, (_, i) =>
       batchOfStep(step, i * rows, (i + 1) * rows),
     );
-    const result = await model.trainStep({ rows, time }, batches);
+    const result = await model.trainStep({ rows, lengths: { time } }, batches);
     expect(result.applied).toBe(true);
     expect(result.learningRate).toBe(curve.learning_rates[step]);
     losses.push(result.lossSum / result.validTargets);

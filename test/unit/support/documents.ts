@@ -1,4 +1,4 @@
-import type { Graph } from '../../../lib/graph/graph';
+import type { Graph, IdsInput } from '../../../lib/graph/graph';
 import { packBatch, type TrainingBatch } from '../../../lib/models/inputs';
 import type { NativeModelOptions, StepResult } from '../../../lib/native';
 import { randomWeights } from './gpt2_cases';
@@ -18,8 +18,9 @@ function batchesOf(graph: Graph): { packed: TrainingBatch; padded: TrainingBatch
   const idsOf = (lengths: readonly number[], below: number): number[][] =>
     lengths.map((n) => Array.from({ length: n }, () => random.integer(below)));
   const inputs = graph.inputs
-    .filter(({ name, below }) => below !== undefined && (name !== 'targets' || isEncoder(graph)))
-    .map(({ name, below }) => [name, rows.map((lengths) => idsOf(lengths, below!))] as const);
+    .filter((input): input is IdsInput => input.kind === 'ids')
+    .filter(({ name }) => name !== 'targets' || isEncoder(graph))
+    .map(({ name, below }) => [name, rows.map((lengths) => idsOf(lengths, below))] as const);
   const batch = (layOut: (documents: number[][][]) => number[][]): TrainingBatch =>
     Object.fromEntries(
       inputs.map(([name, documents]) => [name, layOut(documents)]),
@@ -54,7 +55,7 @@ async function train(
       labelSmoothing: 0,
       learningRates: Float32Array.of(0),
     });
-    const capacity = { rows: batch.tokens.length, time };
+    const capacity = { rows: batch.tokens.length, lengths: { time } };
     const packed = packBatch({ graph, config }, batch, { targets: true, capacity });
     const results: StepResult[] = [];
     for (let step = 0; step < steps; step++)

@@ -100,9 +100,11 @@ export function randomBatch(graph: Graph, rows: number, time: number, seed: numb
   const random = new Random(seed);
   const needed = graph.inputs.filter(({ optional }) => !optional);
   return new Map(
-    needed.map(({ name, axes, below, ignored }) => {
+    needed.map((input) => {
+      const { name, axes } = input;
       const draw = (i: number): number => {
-        if (below === undefined) return 1 + random.integer(time);
+        if (input.kind !== 'ids') return 1 + random.integer(time);
+        const { below, ignored } = input;
         return ignored !== undefined && i > 0 && random.uniform() < 0.2 ? ignored : random.integer(below);
       };
       let i = 0;

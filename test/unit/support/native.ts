@@ -54,9 +54,9 @@ export function batchOf(
 ): Batch {
   const arrays = graph.inputs
     .filter(({ name, optional }) => wanted(name) && !(optional && !given.has(name)))
-    .map(({ name, dtype }) => {
+    .map(({ name, kind }) => {
       const { data } = given.get(name)!;
-      return [name, dtype === 'int32' ? Int32Array.from(data) : Float32Array.from(data)] as const;
+      return [name, kind !== 'values' ? Int32Array.from(data) : Float32Array.from(data)] as const;
     });
   return Object.fromEntries(arrays);
 }
@@ -99,7 +99,7 @@ export async function runNative(
     const differentiable = options.eval ? [] : one.differentiable;
     const forward = {
       rows: one.rows,
-      time: one.time,
+      lengths: { time: one.time },
       documents: one.given.has('starts'),
       outputs: [output],
       ...(rewrite === undefined ? {} : { rewrite }),

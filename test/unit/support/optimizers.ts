@@ -32,7 +32,7 @@ export const optimizerCases: readonly (readonly [string, OptimizerSettings, numb
 
 /** Widths that are padded, and parameters of less and of more than one chunk. */
 export const optimizerGraph = gpt2({ vocabSize: 13, nPositions: 5, nEmbd: 22, nHead: 1, nLayer: 1 });
-const capacity = { rows: 2, time: 5 };
+const capacity = { rows: 2, lengths: { time: 5 } };
 const batchAt = (step: number): Batch => batchOf(optimizerGraph, randomBatch(optimizerGraph, 2, 5, step));
 const moments: readonly StateKind[] = ['moment1', 'moment2'];
 
@@ -77,7 +77,7 @@ export async function checkOptimizer(
         const own = course.parameters?.[name] ?? {};
         if (own.trainable === false) continue;
         // Gradients are seeded with 1 / positions.
-        const scale = (capacity.rows * capacity.time) / validTargets;
+        const scale = (capacity.rows * capacity.lengths.time) / validTargets;
         const gradient = (await model.readTensor('gradient', name)).map((g) => g * scale);
         const momentum = course.momenta?.[step];
         optimizerStep(oracles.get(name)!, gradient, optimizer, {

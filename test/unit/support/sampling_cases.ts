@@ -27,7 +27,7 @@ export async function nextLogits(
   size = vocabSize,
 ): Promise<Float32Array> {
   const { outputs } = await model.run(
-    { mode: 'eval', rows: 1, time: tokens.length, outputs: ['logits'] },
+    { mode: 'eval', rows: 1, lengths: { time: tokens.length }, outputs: ['logits'] },
     { tokens: Int32Array.from(tokens) },
   );
   return (outputs['logits']!.data as Float32Array).subarray((tokens.length - 1) * size);

@@ -11,7 +11,12 @@ it('plans what the arguments ask for', () => {
     memory: 2 ** 30,
     arguments: { batchSize: 4, gradientAccumulationSteps: 3, optim: 'sgd', momentum: 0.9, emaDecay: 0.99 },
   });
-  expect(planned).toMatchObject({ chip: 'h100', precision: 'fp16', rows: 4, time: TINY.nPositions });
+  expect(planned).toMatchObject({
+    chip: 'h100',
+    precision: 'fp16',
+    rows: 4,
+    lengths: { time: TINY.nPositions },
+  });
   expect(planned).toMatchObject({ gradientAccumulationSteps: 3, largestBatch: { memoryBytes: 2 ** 30 } });
   expect(planned.calls.map(({ operation }) => operation)).toEqual(expect.arrayContaining(['sgd', 'ema']));
   const bytes = Object.fromEntries(planned.memory.map(({ owner, bytes }) => [owner, bytes]));
@@ -22,7 +27,9 @@ it('plans what the arguments ask for', () => {
 
 it('plans AdamW on the CPU with rows of 8 where nothing is said', () => {
   const time = TINY.nPositions;
-  expect(planTraining(TINY)).toEqual(plan(buildGraph(resolveModelConfig(TINY)), { rows: 8, time }));
+  expect(planTraining(TINY)).toEqual(
+    plan(buildGraph(resolveModelConfig(TINY)), { rows: 8, lengths: { time } }),
+  );
 });
 
 it.each<[string, () => unknown, RegExp, string | undefined]>([

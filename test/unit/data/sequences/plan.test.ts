@@ -108,7 +108,8 @@ describe('BucketPlan', () => {
     const shapes = new Set<string>();
     for (let step = 0; step < plan.units; step++) {
       const { rows, capacity } = plan.batch({ seed: 1, step, microStep: 0, rows: 1 });
-      const { rows: room, time } = capacity ?? { rows: 0, time: 0 };
+      const { rows: room, lengths } = capacity ?? { rows: 0, lengths: {} };
+      const time = lengths['time'] ?? 0;
       expect(room * time).toBeLessThanOrEqual(2048);
       expect(rows.length).toBeLessThanOrEqual(room);
       for (const [one] of rows) expect(LENGTHS[one as number]).toBeLessThanOrEqual(time);

@@ -128,7 +128,10 @@ describe('openSequences', () => {
     }
     expect(drawn).toBe(40);
     // 20 short ones in 3 batches of 7 (8 would fit), 20 long ones in 5 of 4.
-    expect([...shapes].sort()).toEqual(['{"rows":4,"time":64}', '{"rows":7,"time":32}']);
+    expect([...shapes].sort()).toEqual([
+      '{"rows":4,"lengths":{"time":64}}',
+      '{"rows":7,"lengths":{"time":32}}',
+    ]);
     expect(data.sizes.train.rows).toBe(8);
     // 20 sequences in 6 micro-steps of at most 4: the sixth has none left.
     const steps = Array.from({ length: 6 }, (_, step) => step);
