@@ -75,7 +75,7 @@ interface ForwardRequest extends Capacity {
 }
 
 /** Arrays of a batch by input name, each dense in the logical shape of its input at the program's capacity. */
-export type Batch = Readonly<Record<string, Int32Array | Float32Array>>;
+export type Batch = Readonly<Record<string, Int32Array | Float32Array | Uint8Array>>;
 
 /** Options of an uncaptured run: one operation at a time, for tests, profiling and diagnosis. */
 export interface RunOptions {

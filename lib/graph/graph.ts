@@ -132,10 +132,11 @@ export interface StartsInput extends InputOfBatch {
   readonly kind: 'starts';
 }
 
-/** Numbers. */
+/** Numbers; the device turns them into the type that it computes in. */
 export interface ValuesInput extends InputOfBatch {
   readonly kind: 'values';
-  readonly dtype: 'float32';
+  /** What the batch has: float32, or bytes such as those of an image, which count as 0 to 255. */
+  readonly dtype: 'float32' | 'uint8';
 }
 
 /** A setting of an operation, such as the epsilon of a norm. */

@@ -19,7 +19,8 @@ std::byte* dataOf(const Napi::Value& array) {
 }
 
 HostTensor tensorOf(const Napi::Value& value, const char* what) {
-  if (!value.IsTypedArray()) fail(ErrorCode::Data, "%s must be an Int32Array or a Float32Array", what);
+  const char* const wanted = "%s must be an Int32Array, a Float32Array or a Uint8Array";
+  if (!value.IsTypedArray()) fail(ErrorCode::Data, wanted, what);
   const auto array = value.As<Napi::TypedArray>();
   HostTensor tensor;
   switch (array.TypedArrayType()) {
@@ -32,8 +33,12 @@ HostTensor tensorOf(const Napi::Value& value, const char* what) {
     case napi_float64_array:
       tensor.dtype = DType::F64;
       break;
+    case napi_uint8_array:
+    case napi_uint8_clamped_array:
+      tensor.dtype = DType::U8;
+      break;
     default:
-      fail(ErrorCode::Data, "%s must be an Int32Array or a Float32Array", what);
+      fail(ErrorCode::Data, wanted, what);
   }
   const std::byte* bytes = dataOf(array);
   if (bytes)

@@ -16,8 +16,8 @@ class Differentiation {
 
   void run() {
     for (const auto& [output, input] : request_.outputGradients) {
-      const ValueId gradient = inputNamed(input);
       const ValueId value = ir_.outputs.at(output);
+      const ValueId gradient = inActivationType(inputNamed(input));
       if (ir_.values[gradient].spec.physicalElements() != ir_.values[value].spec.physicalElements()) {
         fail(ErrorCode::Shape, "request.outputGradients: the input '%s' does not have the shape of '%s'",
              input.c_str(), output.c_str());
@@ -87,10 +87,15 @@ class Differentiation {
     if (!input) fail(ErrorCode::Config, "the graph has no input '%s'", name.c_str());
     // An input that only is a gradient has no forward reader, so it takes the shape of that gradient's value.
     for (const auto& [output, gradient] : request_.outputGradients) {
-      if (gradient == name)
-        return ir_.add({name, ir_.values[ir_.outputs.at(output)].spec, Arena::Inputs, -1});
+      if (gradient != name) continue;
+      return ir_.add({name, {ir_.values[ir_.outputs.at(output)].spec.axes, DType::F32}, Arena::Inputs, -1});
     }
     fail(ErrorCode::Config, "the input '%s' is not used by the outputs that were asked for", name.c_str());
+  }
+
+  ValueId inActivationType(ValueId given) {
+    if (ir_.values[given].spec.dtype == activationType(ir_.precision)) return given;
+    return ir_.emit("convert", ir_.values[given].name, "", {given}, {})[0];
   }
 
   // A gradient is needed by what depends on a trainable parameter or on an input whose gradient was asked

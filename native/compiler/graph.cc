@@ -205,7 +205,8 @@ class Parser {
       onlyKeys(json, where, {"name", "kind", "axes", "dtype", "optional"});
       input.kind = GraphInput::Values;
       input.dtype = parseDType(textField(json, "dtype", where));
-      if (input.dtype != DType::F32) fail(ErrorCode::Config, "%s.dtype must be float32", where.c_str());
+      if (input.dtype != DType::F32 && input.dtype != DType::U8)
+        fail(ErrorCode::Config, "%s.dtype must be float32 or uint8", where.c_str());
     } else {
       fail(ErrorCode::Config, "%s.kind '%s' is unknown: use ids, lengths, starts or values", where.c_str(),
            kind.c_str());

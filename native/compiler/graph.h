@@ -39,7 +39,7 @@ struct GraphInput {
     Ids,      // int32 in [0, below), or `ignored`
     Lengths,  // int32 (batch): positions of each row along the length axis `measures`
     Starts,   // int32 (batch, length): where each position's document starts
-    Values,   // float32
+    Values,   // float32 or uint8
   };
   std::string name;
   Kind kind = Ids;

@@ -100,7 +100,7 @@ class Lowering {
 
   void requireFloats(const std::string& name) const {
     const GraphInput* input = graph_.findInput(name);
-    if (input && input->kind == GraphInput::Values) return;
+    if (input && input->dtype == DType::F32) return;
     fail(ErrorCode::Config, "request.gradientsOf: '%s' is not a float32 input of the graph", name.c_str());
   }
 
@@ -172,9 +172,9 @@ class Lowering {
                        ir_.stateValue(input.name + "At")},
                       {})[0];
     }
-    // Floats come in as activations.
-    const DType type = input.dtype == DType::F32 ? activationType(ir_.precision) : input.dtype;
-    return ir_.add({input.name, {bind(input.axes), type}, Arena::Inputs, -1});
+    const ValueId given = ir_.add({input.name, {bind(input.axes), input.dtype}, Arena::Inputs, -1});
+    if (input.kind != GraphInput::Values || input.dtype == activationType(ir_.precision)) return given;
+    return ir_.emit("convert", input.name, input.name, {given}, {})[0];
   }
 
   // Matrix products read the 16-bit copy where the precision has one; so does an embedding tied to one.

@@ -48,15 +48,6 @@ HostTensor widened(HostTensor tensor) {
   return wide;
 }
 
-HostTensor narrowed(const HostTensor& tensor, DType type) {
-  HostTensor narrow{type, tensor.shape, {}};
-  narrow.data.resize(tensor.data.size() / 2);
-  const float* from = reinterpret_cast<const float*>(tensor.data.data());
-  auto* to = reinterpret_cast<uint16_t*>(narrow.data.data());
-  for (int64_t i = 0; i < tensor.elements(); ++i) to[i] = toHalf(from[i], type);
-  return narrow;
-}
-
 // Memory of the values of one run: in the arenas, or an allocation each.
 class Memory {
  public:
@@ -217,12 +208,7 @@ void stage(const Program& program, const HostBatch& batch, char* staged) {
     const HostTensor& tensor = batch.at(name);
     char* to = staged + value.offset;
     std::memset(to, 0, static_cast<size_t>(value.spec.bytes()));  // padding lanes
-    if (tensor.dtype == value.spec.dtype) {
-      pack(value.spec, dtypeSize(value.spec.dtype), tensor.data.data(), to);
-    } else {  // floats for 16-bit activations
-      const HostTensor narrow = narrowed(tensor, value.spec.dtype);
-      pack(value.spec, 2, narrow.data.data(), to);
-    }
+    pack(value.spec, dtypeSize(value.spec.dtype), tensor.data.data(), to);
   }
 }
 

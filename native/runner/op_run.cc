@@ -53,7 +53,7 @@ int64_t elementsOf(const GraphInput& input, const Capacity& capacity) {
 }
 
 HostTensor inputOf(const GraphInput& input, const Json& json, const Capacity& capacity) {
-  const bool integers = input.dtype == DType::I32;
+  const bool integers = input.kind != GraphInput::Values;
   std::vector<double> values;
   if (json.is_object()) {
     std::mt19937_64 random(static_cast<uint64_t>(
@@ -66,6 +66,8 @@ HostTensor inputOf(const GraphInput& input, const Json& json, const Capacity& ca
     values = numbers(json, "inputs." + input.name);
   }
   if (integers) return tensorOf(std::vector<int32_t>(values.begin(), values.end()), DType::I32);
+  if (input.dtype == DType::U8)
+    return tensorOf(std::vector<uint8_t>(values.begin(), values.end()), DType::U8);
   return tensorOf(std::vector<float>(values.begin(), values.end()), DType::F32);
 }
 

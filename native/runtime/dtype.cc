@@ -16,7 +16,7 @@ struct TypeRow {
 constexpr TypeRow kTypes[] = {
     {DType::F32, "float32", 4}, {DType::F64, "float64", 8}, {DType::BF16, "bfloat16", 2},
     {DType::F16, "float16", 2}, {DType::I32, "int32", 4},   {DType::I64, "int64", 8},
-    {DType::U32, "uint32", 4},
+    {DType::U32, "uint32", 4},  {DType::U8, "uint8", 1},
 };
 const char* const kPrecisions[] = {"fp32", "tf32", "fp16", "bf16"};
 }  // namespace

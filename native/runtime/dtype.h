@@ -6,7 +6,7 @@
 
 namespace tesserae {
 
-enum class DType : uint8_t { F32, F64, BF16, F16, I32, I64, U32 };
+enum class DType : uint8_t { F32, F64, BF16, F16, I32, I64, U32, U8 };
 
 int64_t dtypeSize(DType type);  // bytes an element
 const char* dtypeName(DType type);

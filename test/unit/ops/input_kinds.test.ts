@@ -1,0 +1,125 @@
+import { GraphBuilder, normal, width } from '../../../lib/graph/builder';
+import { BATCH, type Graph } from '../../../lib/graph/graph';
+import type { Batch } from '../../../lib/native';
+import { failureOf } from '../support/errors';
+import { withModel } from '../support/native';
+
+/** Pixels along one length axis and ids along another, each looked up or multiplied by a matrix. */
+function twoStreams(dtype: 'float32' | 'uint8'): Graph {
+  const g = new GraphBuilder('two streams');
+  const [patches, words] = [g.lengthAxis('patches'), g.lengthAxis('words')];
+  const [pixels, ids, embd] = [g.axis('pixels', width(5)), g.axis('ids', width(7)), g.axis('embd', width(3))];
+  const matrix = (name: string, from: string) => g.parameter(name, [embd, from], normal(1));
+  const image = g.input('image', [BATCH, patches, pixels], { kind: 'values', dtype });
+  const caption = g.input('caption', [BATCH, words], { kind: 'ids', below: 7 });
+  g.input('captionLengths', [BATCH], { kind: 'lengths', measures: words });
+  g.input('starts', [BATCH, words], { kind: 'starts', optional: true });
+  const seen = g.node('linear', 'seen', { x: image, weight: matrix('seen.weight', pixels) });
+  const table = g.parameter('table', [ids, embd], normal(1));
+  return g.build({ seen, read: g.node('embedding', 'read', { ids: caption, weight: table }) });
+}
+
+const lengths = { patches: 2, words: 4 };
+const bytes = Uint8Array.from({ length: 3 * 2 * 5 }, (_, i) => (i * 37) % 256);
+const caption = Int32Array.from({ length: 3 * 4 }, (_, i) => i % 7);
+
+async function run(dtype: 'float32' | 'uint8', inputs: Batch, of = lengths): Promise<Float32Array> {
+  return withModel(twoStreams(dtype), {}, async (model) => {
+    const request = { mode: 'eval', rows: 3, lengths: of, outputs: ['seen', 'read'] } as const;
+    const { outputs } = await model.run(request, inputs);
+    expect([outputs['seen']!.shape, outputs['read']!.shape]).toEqual([
+      [3, of.patches, 3],
+      [3, of.words, 3],
+    ]);
+    return outputs['seen']!.data as Float32Array;
+  });
+}
+
+test('two length axes have their own extents; bytes count as their numbers', async () => {
+  const ofBytes = await run('uint8', { image: bytes, caption });
+  expect(ofBytes.some((value) => value !== 0)).toBe(true);
+  expect(await run('uint8', { image: new Uint8ClampedArray(bytes), caption } as unknown as Batch)).toEqual(
+    ofBytes,
+  );
+  expect(await run('float32', { image: Float32Array.from(bytes), caption })).toEqual(ofBytes);
+});
+
+test.each<[string, Batch, object, 'ERR_DATA' | 'ERR_CONFIG', RegExp]>([
+  [
+    'floats for bytes',
+    { image: Float32Array.from(bytes), caption },
+    lengths,
+    'ERR_DATA',
+    /'image' has 30 elements of float32; it must be .*uint8/,
+  ],
+  ['too few bytes', { image: bytes.subarray(1), caption }, lengths, 'ERR_DATA', /'image' has 29 elements/],
+  [
+    'an id beyond the range',
+    { image: bytes, caption: caption.map((id) => id + 1) },
+    lengths,
+    'ERR_DATA',
+    /caption\[1\]\[2\] is 7/,
+  ],
+  [
+    'no length of an axis',
+    { image: bytes, caption },
+    { words: 4 },
+    'ERR_CONFIG',
+    /request.lengths has no 'patches'/,
+  ],
+  [
+    'a length of no axis',
+    { image: bytes, caption },
+    { ...lengths, time: 4 },
+    'ERR_CONFIG',
+    /request.lengths.time is no length axis/,
+  ],
+])('a batch with %s is refused', async (_, inputs, of, code, message) => {
+  const failure = await failureOf(code, () => run('uint8', inputs, of as typeof lengths));
+  expect(failure.message).toMatch(message);
+});
+
+test.each<[string, (graph: Graph) => object, RegExp]>([
+  ['version 1', (graph) => ({ ...graph, version: 1 }), /graph.version is 1/],
+  [
+    'an axis twice',
+    (graph) => ({ ...graph, lengthAxes: ['words', 'words'] }),
+    /graph.lengthAxes must hold names/,
+  ],
+  [
+    'batch as a length axis',
+    (graph) => ({ ...graph, lengthAxes: ['batch'] }),
+    /graph.lengthAxes must hold names/,
+  ],
+  ...(
+    [
+      [
+        'an unknown kind',
+        'image',
+        { kind: 'image' },
+        /kind 'image' is unknown: use ids, lengths, starts or values/,
+      ],
+      ['ids without a range', 'caption', { kind: 'ids', below: undefined }, /needs the field 'below'|below/],
+      ['doubles', 'image', { dtype: 'float64' }, /dtype must be float32 or uint8/],
+      ['lengths of no length axis', 'captionLengths', { measures: 'pixels' }, /measures 'pixels' is none of/],
+      [
+        'lengths by position',
+        'captionLengths',
+        { axes: [BATCH, 'words'] },
+        /lengths have the axis batch alone/,
+      ],
+      ['starts by row', 'starts', { axes: [BATCH] }, /starts have the axes batch and one of/],
+    ] as const
+  ).map(([name, input, change, message]): [string, (graph: Graph) => object, RegExp] => [
+    name,
+    (graph) => ({
+      ...graph,
+      inputs: graph.inputs.map((one) => (one.name === input ? { ...one, ...change } : one)),
+    }),
+    message,
+  ]),
+])('a graph with %s is refused', async (_, change, message) => {
+  const changed = change(twoStreams('uint8')) as Graph;
+  const failure = await failureOf('ERR_CONFIG', () => withModel(changed, {}, () => Promise.resolve()));
+  expect(failure.message).toMatch(message);
+});
