@@ -1,4 +1,5 @@
 // benchmarks/RESULTS.md: a table for each suite.
+import { fastestPyTorch } from './comparisons.mjs';
 
 const number = (value) => Math.round(value).toLocaleString('en-US');
 const milliseconds = (seconds) => (seconds === undefined ? '' : (seconds * 1000).toFixed(1));
@@ -8,9 +9,9 @@ const share = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`;
 /** A table by the kind of result. */
 const tables = {
   speed({ unit, rows }) {
-    const base = Math.max(...rows.filter(({ name }) => name !== 'tesserae').map(({ median }) => median));
+    const base = fastestPyTorch(rows);
     return [
-      `| | median ${unit} | 10th – 90th percentile | samples | times the best peer |`,
+      `| | median ${unit} | 10th – 90th percentile | samples | times PyTorch |`,
       '| --- | ---: | ---: | ---: | ---: |',
       ...rows.map(({ name, median, low, high, samples }) => {
         const ratio = name === 'tesserae' && Number.isFinite(base) ? `**${(median / base).toFixed(2)}**` : '';
