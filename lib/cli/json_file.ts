@@ -30,7 +30,7 @@ export async function readJson(file: string): Promise<unknown> {
     if (!(cause instanceof JsonError)) throw cause;
     const other = text === '' ? undefined : await recogniseFile(file, 'JSON');
     if (other !== undefined)
-      throw new TesseraeError('ERR_CONFIG', `${file} is not a configuration, but ${other}`, {
+      throw new TesseraeError('ERR_CONFIG', `${file} is not a configuration: it is ${other}`, {
         details: { file },
         cause,
       });
