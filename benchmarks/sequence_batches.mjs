@@ -1,5 +1,5 @@
-// What batches of sequences cost: time of the worker thread a batch, which runs beside the step, and time of JavaScript's
-// thread a batch, which is all that a step may have to wait for. 32 rows of up to 1,024 tokens, from a JSONL file of 20,000
+// The cost of batches of sequences: time per batch on the worker thread, which overlaps with the step, and on JavaScript's
+// thread, which a step may have to wait for. 32 rows of up to 1,024 tokens, from a JSONL file of 20,000
 // sequences of 16 to 1,024 tokens. Prints one JSON line for each way of batching.
 //   node benchmarks/sequence_batches.mjs [--batches 200]
 import { once } from 'node:events';
