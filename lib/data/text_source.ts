@@ -4,7 +4,7 @@
  */
 import { constants, isUtf8 } from 'node:buffer';
 import type { FileHandle } from 'node:fs/promises';
-import { TesseraeError } from '../errors';
+import { isExhausted, messageOf, TesseraeError } from '../errors';
 import { recognise, recogniseUnmeant } from '../files/recognise';
 import { NotAFileError, openFile, whyUnopened } from '../files/regular_file';
 import type { BatchRequest } from './dataset';
@@ -32,15 +32,15 @@ export class TextSource {
     this.splits = { train: bytes.subarray(0, train), validation: bytes.subarray(train) };
   }
 
-  /** Reads files and joins them in order. */
+  /**
+   * Reads files and joins them in order.
+   *
+   * @throws TesseraeError as readText does; `ERR_OUT_OF_MEMORY` when they are larger together than an array may be.
+   */
   static async open({ paths, blockSize, validationFraction }: TextOptions): Promise<TextSource> {
     const files: Uint8Array[] = [];
     for (const path of paths) files.push(await readText(path));
-    return new TextSource(
-      files.length === 1 && files[0] ? files[0] : Buffer.concat(files),
-      blockSize,
-      validationFraction,
-    );
+    return new TextSource(joined(files), blockSize, validationFraction);
   }
 
   get sizes(): TextSizes {
@@ -68,6 +68,18 @@ export class TextSource {
       targets.set(bytes.subarray(offset + 1, offset + 1 + blockSize), r * blockSize);
     });
     return { tokens, targets, rows: offsets.length };
+  }
+}
+
+function joined(files: readonly Uint8Array[]): Uint8Array {
+  if (files.length === 1 && files[0]) return files[0];
+  try {
+    return Buffer.concat(files);
+  } catch (cause) {
+    if (!(cause instanceof RangeError) || isExhausted(cause)) throw cause;
+    throw new TesseraeError('ERR_OUT_OF_MEMORY', `the text does not fit in memory: ${messageOf(cause)}`, {
+      cause,
+    });
   }
 }
 

@@ -1,9 +1,10 @@
 import type { TrainingBatch } from '../models/inputs';
+import type { ThreadClient } from '../threads/client';
 import type { BatchRequest, Dataset } from './dataset';
 import { oneAhead } from './one_ahead';
 import type { Crops, SplitName, TextSizes } from './rows';
 import type { Tokenizer } from './tokenizer';
-import type { WorkerClient } from './worker_client';
+import type { DataWorker } from './worker';
 
 /** Token ids that are ready to train on. */
 export interface TokenData {
@@ -25,7 +26,7 @@ export interface TokenData {
 
 /** The data of a worker that has opened a text or token files. */
 export function workerData(
-  client: WorkerClient,
+  client: ThreadClient<DataWorker>,
   given: {
     readonly sizes: TextSizes;
     readonly blockSize: number;
@@ -52,7 +53,7 @@ class WorkerDataset implements Dataset {
   readonly tokenizer?: Tokenizer;
 
   constructor(
-    private readonly client: WorkerClient,
+    private readonly client: ThreadClient<DataWorker>,
     private readonly split: SplitName,
     readonly blockSize: number,
     tokenizer: Tokenizer | undefined,
@@ -61,17 +62,16 @@ class WorkerDataset implements Dataset {
   }
 
   async batch(request: BatchRequest): Promise<TrainingBatch> {
-    return received(await this.client.call({ kind: 'crops', split: this.split, request }));
+    return received(await this.client.remote.crops(this.split, request));
   }
 
   async *evaluationBatches(rows: number, batches: number): AsyncGenerator<TrainingBatch> {
-    const ask = (index: number): Promise<unknown> =>
-      this.client.call({ kind: 'windows', split: this.split, index, rows, batches });
+    const ask = (index: number): Promise<Crops | undefined> =>
+      this.client.remote.windows(this.split, index, rows, batches);
     for await (const crops of oneAhead(ask)) yield received(crops);
   }
 }
 
-function received(message: unknown): TrainingBatch {
-  const { tokens, targets, rows } = message as Crops;
+function received({ tokens, targets, rows }: Crops): TrainingBatch {
   return { tokens: new Int32Array(tokens.buffer), targets: new Int32Array(targets.buffer), rows };
 }

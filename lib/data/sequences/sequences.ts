@@ -2,14 +2,15 @@ import { z } from 'zod';
 import { messageOf, TesseraeError } from '../../errors';
 import { reading } from '../../models/array_likes';
 import { parseConfig } from '../../models/validation';
+import type { ThreadClient } from '../../threads/client';
+import { startDataThread } from '../data_thread';
 import type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from '../dataset';
 import { oneAhead } from '../one_ahead';
 import type { SplitName } from '../rows';
-import { WorkerClient } from '../worker_client';
 import { sequenceOptionsSchema, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';
 import type { Batching, BatchingRules, BatchMessage, SequenceFacts, SequenceSizes } from './source';
-import type { SequenceRequest } from './worker';
+import type { SequenceWorker } from './worker';
 
 /** How sequences become batches. */
 export interface OpenSequencesOptions extends SequenceOptions {
@@ -87,15 +88,11 @@ export async function openSequences(
     synonyms: { mode: 'batching', truncate: 'truncation' },
   });
   checkMaxTokens(rules);
-  const client = new WorkerClient<SequenceRequest>('sequences/worker');
+  const client = startDataThread<SequenceWorker>('sequences/worker');
   try {
-    const areFiles = given.every((one) => typeof one === 'string');
-    if (!areFiles) await handOver(client, given, rules);
-    const facts = (await client.call({
-      kind: 'open',
-      rules,
-      ...(areFiles ? { paths: given } : {}),
-    })) as SequenceFacts;
+    const paths = given.every((one) => typeof one === 'string') ? given : undefined;
+    if (!paths) await handOver(client, given, rules);
+    const facts = await client.remote.open(rules, paths);
     return sequenceData(client, facts, rules);
   } catch (error) {
     await client.close();
@@ -115,13 +112,13 @@ function checkMaxTokens({ batching, maxTokens }: BatchingRules): void {
 }
 
 async function handOver(
-  client: WorkerClient<SequenceRequest>,
+  client: ThreadClient<SequenceWorker>,
   given: readonly unknown[],
   rules: BatchingRules,
 ): Promise<void> {
   for (let first = 0; first < given.length; first += SEQUENCES_A_MESSAGE) {
     const sequences = given.slice(first, first + SEQUENCES_A_MESSAGE);
-    await client.call({ kind: 'add', rules, sequences }).catch((cause: unknown) => {
+    await client.remote.add(sequences, rules).catch((cause: unknown) => {
       if (cause instanceof TesseraeError) throw cause;
       // Functions, proxies and what throws when it is read can't go to another thread.
       const where = `one of the sequences ${first} to ${first + sequences.length - 1}`;
@@ -131,7 +128,7 @@ async function handOver(
 }
 
 function sequenceData(
-  client: WorkerClient<SequenceRequest>,
+  client: ThreadClient<SequenceWorker>,
   { sizes, starts, predictsNext }: SequenceFacts,
   rules: BatchingRules,
 ): SequenceData {
@@ -156,7 +153,7 @@ class SequenceDataset implements Dataset {
   readonly predictsNext: boolean;
 
   constructor(
-    private readonly client: WorkerClient<SequenceRequest>,
+    private readonly client: ThreadClient<SequenceWorker>,
     private readonly split: SplitName,
     { rules, sizes, starts, predictsNext }: SequenceFacts & { readonly rules: BatchingRules },
   ) {
@@ -172,13 +169,13 @@ class SequenceDataset implements Dataset {
   }
 
   async batch(request: BatchRequest): Promise<DatasetBatch> {
-    return received((await this.client.call({ kind: 'batch', split: this.split, request })) as BatchMessage);
+    return received(await this.client.remote.batch(this.split, request));
   }
 
   async *evaluationBatches(rows: number, batches: number): AsyncGenerator<DatasetBatch> {
-    const ask = (index: number): Promise<unknown> =>
-      this.client.call({ kind: 'evaluation', split: this.split, index, rows, batches });
-    for await (const batch of oneAhead(ask)) yield received(batch as BatchMessage);
+    const ask = (index: number): Promise<BatchMessage | undefined> =>
+      this.client.remote.evaluation(this.split, index, rows, batches);
+    for await (const batch of oneAhead(ask)) yield received(batch);
   }
 }
 

@@ -1,9 +1,10 @@
 /** Token files joined into streams, and the rows that are drawn from them. Runs in a worker thread. */
 import { TesseraeError } from '../../errors';
+import type { Progress } from '../../threads/progress';
 import type { BatchRequest } from '../dataset';
 import { cropOffsets, splitSizes, windowOffsets, type Crops, type SplitName, type TextSizes } from '../rows';
 import type { TokenizerIdentity } from '../tokenizers';
-import { TokenFile, type ReadProgress, type TokenFileOptions } from './token_file';
+import { TokenFile, type TokenFileOptions } from './token_file';
 
 export interface TokenOptions extends TokenFileOptions {
   readonly train: readonly string[];
@@ -62,7 +63,7 @@ export class TokenSource {
   ) {}
 
   /** @throws TesseraeError as TokenFile.open does, and `ERR_DATA` for files that do not go together or are too short. */
-  static async open(options: TokenOptions, progress: ReadProgress): Promise<TokenSource> {
+  static async open(options: TokenOptions, progress: Progress): Promise<TokenSource> {
     const { blockSize, validationFraction } = options;
     const files: TokenFile[] = [];
     const stream = async (paths: readonly string[]): Promise<TokenStream> => {
