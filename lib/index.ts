@@ -19,7 +19,14 @@ export type { Capacity, ExtraInputs, TokenRows, TokenValues, TrainingBatch } fro
 export { Model, type FloatTensor, type ModelOptions } from './models/model';
 export type { InputArray, PackedBatch } from './models/packed_batch';
 export { ByteTokenizer } from './data/byte_tokenizer';
-export type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from './data/dataset';
+export type {
+  BatchRequest,
+  Dataset,
+  DatasetBatch,
+  DatasetRows,
+  IdRanges,
+  SequenceStarts,
+} from './data/dataset';
 export type { SequenceOptions } from './data/sequences/options';
 export type { Sequence } from './data/sequences/sequence';
 export { openSequences, type OpenSequencesOptions, type SequenceData } from './data/sequences/sequences';

@@ -67,6 +67,7 @@ export async function profileTraining(
   });
   const batches = await queue.take(step);
   const capacity = batches[0]?.capacity ?? { rows, time: train.blockSize };
+  const shape = { rows: capacity.rows, time: capacity.time };
   const packed = packAlike(model, batches, capacity);
   const inputs = packed.map((batch) => batch.inputs);
   const runs: (readonly OperationTiming[])[] = [];
@@ -77,11 +78,11 @@ export async function profileTraining(
   const device = devices().find(({ name }) => name === model.device);
   const { precision } = model;
   const settings = planSettings(trainer.arguments, model.graph);
-  const request = { ...capacity, gradientAccumulationSteps, precision, ...settings };
+  const request = { ...shape, gradientAccumulationSteps, precision, ...settings };
   return makeProfile({
     device: model.device,
     deviceDescription: device?.description ?? '',
-    ...capacity,
+    ...shape,
     gradientAccumulationSteps,
     precision,
     stepSeconds,

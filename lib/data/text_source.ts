@@ -7,8 +7,10 @@ import type { FileHandle } from 'node:fs/promises';
 import { isExhausted, messageOf, TesseraeError } from '../errors';
 import { recognise, recogniseUnmeant } from '../files/recognise';
 import { NotAFileError, openFile, whyUnopened } from '../files/regular_file';
+import type { PackedBatch } from '../models/packed_batch';
+import type { BatchSource, EvaluationRequest } from './batch_source';
 import type { BatchRequest } from './dataset';
-import { cropOffsets, splitSizes, windowOffsets, type Crops, type SplitName, type TextSizes } from './rows';
+import { cropBatch, cropOffsets, splitSizes, windowOffsets, type SplitName, type TextSizes } from './rows';
 
 export interface TextOptions {
   readonly paths: readonly string[];
@@ -19,7 +21,7 @@ export interface TextOptions {
 /** Reads of a file are cut into pieces of this many bytes: one read moves at most 2 GiB. */
 const READ_BYTES = 2 ** 30;
 
-export class TextSource {
+export class TextSource implements BatchSource {
   private readonly splits: Readonly<Record<SplitName, Uint8Array>>;
 
   /** @throws TesseraeError `ERR_DATA` when a part is too short for one row. */
@@ -48,26 +50,21 @@ export class TextSource {
   }
 
   /** Random crops. */
-  crops(split: SplitName, request: BatchRequest): Crops {
-    return this.cut(split, cropOffsets(request, this.splits[split].length, this.blockSize));
+  batch(split: SplitName, request: BatchRequest): PackedBatch {
+    return this.cut(split, cropOffsets(request, this.splits[split].length, this.blockSize), request.rows);
   }
 
-  /** Windows for evaluation, or undefined after the last batch. */
-  windows(split: SplitName, index: number, rows: number, batches: number): Crops | undefined {
-    const offsets = windowOffsets({ index, rows, batches }, this.splits[split].length, this.blockSize);
-    return offsets && this.cut(split, offsets);
+  /** Windows for evaluation. */
+  evaluationBatch(split: SplitName, request: EvaluationRequest): PackedBatch | undefined {
+    const offsets = windowOffsets(request, this.splits[split].length, this.blockSize);
+    return offsets && this.cut(split, offsets, request.rows);
   }
 
-  private cut(split: SplitName, offsets: readonly number[]): Crops {
+  private cut(split: SplitName, offsets: readonly number[], rows: number): PackedBatch {
     const bytes = this.splits[split];
-    const { blockSize } = this;
-    const tokens = new Int32Array(offsets.length * blockSize);
-    const targets = new Int32Array(offsets.length * blockSize);
-    offsets.forEach((offset, r) => {
-      tokens.set(bytes.subarray(offset, offset + blockSize), r * blockSize);
-      targets.set(bytes.subarray(offset + 1, offset + 1 + blockSize), r * blockSize);
-    });
-    return { tokens, targets, rows: offsets.length };
+    return cropBatch(offsets, { rows, blockSize: this.blockSize }, (offset, into) =>
+      into.set(bytes.subarray(offset, offset + into.length)),
+    );
   }
 }
 

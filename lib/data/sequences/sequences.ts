@@ -4,12 +4,12 @@ import { reading } from '../../models/array_likes';
 import { parseConfig } from '../../models/validation';
 import type { ThreadClient } from '../../threads/client';
 import { startDataThread } from '../data_thread';
-import type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from '../dataset';
-import { oneAhead } from '../one_ahead';
+import type { Dataset, IdRanges, SequenceStarts } from '../dataset';
 import type { SplitName } from '../rows';
+import { workerDataset } from '../worker_dataset';
 import { sequenceOptionsSchema, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';
-import type { Batching, BatchingRules, BatchMessage, SequenceFacts, SequenceSizes } from './source';
+import type { Batching, BatchingRules, SequenceFacts, SequenceSizes } from './source';
 import type { SequenceWorker } from './worker';
 
 /** How sequences become batches. */
@@ -133,8 +133,14 @@ function sequenceData(
   rules: BatchingRules,
 ): SequenceData {
   const close = (): Promise<void> => client.close();
-  const dataset = (split: SplitName): Dataset =>
-    new SequenceDataset(client, split, { rules, sizes, starts, predictsNext });
+  const { batching, maxTokens, blockSize } = rules;
+  const dataset = (split: SplitName): Dataset => {
+    const { sequences, tokens } = sizes[split];
+    const order =
+      `${batching}${maxTokens === undefined ? '' : ` by ${maxTokens}`}, ` +
+      `${sequences} sequences of ${tokens} tokens`;
+    return workerDataset(client.remote, split, { blockSize, order, ids: idsOf(rules), starts, predictsNext });
+  };
   return {
     sizes,
     starts,
@@ -145,59 +151,6 @@ function sequenceData(
   };
 }
 
-class SequenceDataset implements Dataset {
-  readonly blockSize: number;
-  readonly order: string;
-  readonly ids: IdRanges;
-  readonly starts: SequenceStarts;
-  readonly predictsNext: boolean;
-
-  constructor(
-    private readonly client: ThreadClient<SequenceWorker>,
-    private readonly split: SplitName,
-    { rules, sizes, starts, predictsNext }: SequenceFacts & { readonly rules: BatchingRules },
-  ) {
-    const { sequences, tokens } = sizes[split];
-    const { batching, maxTokens } = rules;
-    this.blockSize = rules.blockSize;
-    this.order =
-      `${batching}${maxTokens === undefined ? '' : ` by ${maxTokens}`}, ` +
-      `${sequences} sequences of ${tokens} tokens`;
-    this.ids = idsOf(rules);
-    this.starts = starts;
-    this.predictsNext = predictsNext;
-  }
-
-  async batch(request: BatchRequest): Promise<DatasetBatch> {
-    return received(await this.client.remote.batch(this.split, request));
-  }
-
-  async *evaluationBatches(rows: number, batches: number): AsyncGenerator<DatasetBatch> {
-    const ask = (index: number): Promise<BatchMessage | undefined> =>
-      this.client.remote.evaluation(this.split, index, rows, batches);
-    for await (const batch of oneAhead(ask)) yield received(batch);
-  }
-}
-
 export function idsOf({ vocabSize, nTypes, nStypes, ignoreIndex }: IdRanges): IdRanges {
   return { vocabSize, nTypes, nStypes, ignoreIndex };
-}
-
-/** A batch as it comes from the worker; without rows it is an empty array. */
-export function received({ arrays, lengths, documents, capacity }: BatchMessage): DatasetBatch {
-  const { tokens = new Int32Array(), ...rest } = arrays;
-  if (lengths.length === 0) return { tokens: [] };
-  return {
-    tokens,
-    ...rest,
-    lengths,
-    rows: lengths.length,
-    ...(documents ? { documentStarts: split(documents) } : {}),
-    ...(capacity ? { capacity } : {}),
-  };
-}
-
-function split({ starts, counts }: NonNullable<BatchMessage['documents']>): Int32Array[] {
-  let at = 0;
-  return Array.from(counts, (count) => starts.subarray(at, (at += count)));
 }

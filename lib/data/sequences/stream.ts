@@ -6,7 +6,7 @@ import { startDataThread } from '../data_thread';
 import type { BatchRequest, Dataset, DatasetBatch } from '../dataset';
 import { sequenceOptionsSchema, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';
-import { idsOf, received } from './sequences';
+import { idsOf } from './sequences';
 import type { SequenceWorker } from './worker';
 
 /** What the sequences of a stream are. */
@@ -69,7 +69,7 @@ export function streamSequences(stream: SequenceStream, options: StreamSequences
   };
   const make = async (first: number, count: number): Promise<DatasetBatch> => {
     const sequences = await reader.take(first, count);
-    return received(await client.remote.streamBatch(sequences, first, rules));
+    return client.remote.streamBatch(sequences, first, rules);
   };
   return {
     train: new StreamDataset(rules.blockSize, !rules.targets, idsOf(rules), make),

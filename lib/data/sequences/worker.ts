@@ -1,23 +1,15 @@
 /** The worker thread that reads sequences and makes batches of them; `sequences.ts` and `stream.ts` call it. */
 import { TesseraeError } from '../../errors';
+import type { PackedBatch } from '../../models/packed_batch';
 import { serve } from '../../threads/server';
-import { transfer } from '../../threads/transfer';
-import type { BatchRequest } from '../dataset';
-import type { SplitName } from '../rows';
+import { moved, servedBatches } from '../batch_source';
 import { JsonlStore } from './jsonl_store';
 import { checkSequence, type SequenceRules } from './sequence';
-import { batchOf, SequenceSource, type BatchingRules, type BatchMessage, type SequenceFacts } from './source';
+import { batchOf, SequenceSource, type BatchingRules, type SequenceFacts } from './source';
 import { MemoryStore, refusal } from './store';
 
 let memory: MemoryStore | undefined;
 let source: SequenceSource | undefined;
-
-function opened(): SequenceSource {
-  if (!source) throw new TesseraeError('ERR_INTERNAL', 'the data worker was asked for rows before sequences');
-  return source;
-}
-
-const moved = (batch: BatchMessage): BatchMessage => transfer(batch, Object.values(batch.arrays));
 
 const methods = {
   /** Adds sequences in memory, which are opened after the last of them. */
@@ -33,19 +25,18 @@ const methods = {
     return source.facts;
   },
 
-  batch: (split: SplitName, request: BatchRequest): BatchMessage => moved(opened().batch(split, request)),
-
-  evaluation(split: SplitName, index: number, rows: number, batches: number): BatchMessage | undefined {
-    const batch = opened().evaluation(split, index, rows, batches);
-    return batch && moved(batch);
-  },
+  ...servedBatches(() => {
+    if (!source)
+      throw new TesseraeError('ERR_INTERNAL', 'the data worker was asked for rows before sequences');
+    return source;
+  }),
 
   /**
    * A batch of a stream.
    *
    * @param first - number of the first of the sequences.
    */
-  streamBatch(sequences: readonly unknown[], first: number, rules: StreamRules): BatchMessage {
+  streamBatch(sequences: readonly unknown[], first: number, rules: StreamRules): PackedBatch {
     const rows = sequences.map((value, i) => {
       const refuse = refusal(`sequence ${first + i} of the stream`, { sequence: first + i });
       const { values, hasTargets } = checkSequence(value, rules, refuse);
@@ -55,7 +46,7 @@ const methods = {
         );
       return [values];
     });
-    return moved(batchOf(rows, rules, { packed: false }));
+    return moved(batchOf(rows, rules, { rows: rows.length, time: rules.blockSize }));
   },
 };
 

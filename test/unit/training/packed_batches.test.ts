@@ -1,9 +1,11 @@
+import type { Dataset } from '../../../lib/data/dataset';
 import { packBatch, type TrainingBatch } from '../../../lib/models/inputs';
 import type { PackedBatch } from '../../../lib/models/packed_batch';
+import type { TrainingArguments } from '../../../lib/training/arguments';
 import { packAlike } from '../../../lib/training/optimization';
 import { Trainer } from '../../../lib/training/trainer';
 import { failureOf } from '../support/errors';
-import { disposeModels, tinyModel } from '../support/tiny_model';
+import { countingDataset, disposeModels, tinyModel } from '../support/tiny_model';
 
 afterEach(disposeModels);
 
@@ -16,9 +18,12 @@ const rows: TrainingBatch = {
   ],
 };
 
-async function trainer(): Promise<Trainer> {
+async function trainer(train?: Dataset, args: Partial<TrainingArguments> = {}): Promise<Trainer> {
   const model = await tinyModel();
-  return new Trainer(model, { arguments: ARGUMENTS });
+  return new Trainer(model, {
+    arguments: { ...ARGUMENTS, ...args },
+    ...(train ? { train, evaluation: train } : {}),
+  });
 }
 
 /** What packBatch makes of rows, as a data worker would hand it over. */
@@ -56,6 +61,39 @@ it('a step has documents if a packed batch has some', async () => {
     { ...capacity, documents: true },
     { ...capacity, documents: true },
   ]);
+});
+
+it('a run is the same over rows and over what is packed of them', async () => {
+  const dataset = countingDataset(8);
+  const one = await trainer(dataset);
+  const other: Trainer = await trainer({
+    ...dataset,
+    batch: async (request) => packedLike(other, (await dataset.batch(request)) as TrainingBatch),
+    // The last batch has fewer rows.
+    async *evaluationBatches(rows, batches) {
+      for await (const batch of dataset.evaluationBatches(rows, batches)) {
+        const packed = packedLike(other, batch as TrainingBatch, { rows: 2 });
+        yield { ...packed, capacity: { rows, time: 8 } };
+      }
+    },
+  });
+  const [expected, result] = [await one.train(), await other.train()];
+  expect({ ...result, seconds: 0 }).toEqual({ ...expected, seconds: 0 });
+});
+
+it('micro-batches without rows are left out', async () => {
+  const dataset = countingDataset(8);
+  const one: Trainer = await trainer(
+    {
+      ...dataset,
+      batch: async (request) => {
+        const packed = packedLike(one, (await dataset.batch(request)) as TrainingBatch);
+        return request.microStep === 1 ? { ...packed, rows: 0, inputs: {} } : packed;
+      },
+    },
+    { gradientAccumulationSteps: 2 },
+  );
+  expect(await one.train()).toMatchObject({ step: 4, tokens: 4 * 3 * 8 });
 });
 
 describe('what is packed wrongly is found by native code', () => {
