@@ -41,7 +41,7 @@ for (const batching of ['pad', 'pack', 'bucket']) {
   const draw = async (step) => {
     const { lengths, capacity } = await data.train.batch({ seed: 1, step, microStep: 0, rows });
     tokens += lengths.reduce((a, b) => a + b, 0);
-    positions += capacity ? capacity.rows * capacity.lengths.time : rows * blockSize;
+    positions += capacity.rows * capacity.lengths.time;
   };
   for (let step = 0; step < 20; step++) await draw(step);
   [tokens, positions] = [0, 0];

@@ -2,10 +2,11 @@ import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { findCheckpoint, loadModel, type LoadedModel } from '../checkpoint/checkpoint';
 import { ByteCount } from '../data/byte_count';
-import type { Dataset, DatasetBatch } from '../data/dataset';
+import type { Dataset } from '../data/dataset';
 import { readText } from '../data/text_source';
 import { TokenWindows } from '../data/token_windows';
 import { TesseraeError } from '../errors';
+import type { PackedBatch } from '../models/packed_batch';
 import { AmountProgress, tokensText } from '../report/amount_progress';
 import { formatCount } from '../report/format';
 import { checkFits } from '../training/dataset_fit';
@@ -99,7 +100,7 @@ async function evaluate(name: string, files: readonly string[], options: EvalOpt
     process.exit(interrupt.exitCode);
   });
   const total = Math.min(all, maxBatches * rows * dataset.blockSize);
-  const onBatch = (batch: DatasetBatch, tokens: number): void => {
+  const onBatch = (batch: PackedBatch, tokens: number): void => {
     bytes?.add(targetsOf(batch, model.config.ignoreIndex));
     progress.update(Math.min(tokens, total), total);
   };
@@ -235,12 +236,6 @@ async function openText(
 }
 
 /** The evaluated targets, in order. */
-function* targetsOf({ targets, lengths, rows = 1 }: DatasetBatch, ignoreIndex: number): Generator<number> {
-  if (!(targets instanceof Int32Array)) return;
-  const width = targets.length / rows;
-  for (let row = 0; row < rows; row++)
-    for (let i = 0; i < (lengths?.[row] ?? width); i++) {
-      const target = targets[row * width + i] ?? ignoreIndex;
-      if (target !== ignoreIndex) yield target;
-    }
+function* targetsOf({ inputs }: PackedBatch, ignoreIndex: number): Generator<number> {
+  for (const target of inputs['targets'] ?? []) if (target !== ignoreIndex) yield target;
 }

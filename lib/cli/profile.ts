@@ -67,6 +67,7 @@ export async function profileTraining(
   });
   const batches = await queue.take(step);
   const capacity = batches[0]?.capacity ?? { rows, lengths: { time: train.blockSize } };
+  const shape = { rows: capacity.rows, lengths: capacity.lengths };
   const packed = packAlike(model, batches, capacity);
   const inputs = packed.map((batch) => batch.inputs);
   const [loss] = lossesOf(model.graph);
@@ -79,11 +80,11 @@ export async function profileTraining(
   const device = (await devices()).find(({ name }) => name === model.device);
   const { precision } = model;
   const settings = planSettings(trainer.arguments, model.graph);
-  const request = { ...capacity, gradientAccumulationSteps, precision, ...settings };
+  const request = { ...shape, gradientAccumulationSteps, precision, ...settings };
   return makeProfile({
     device: model.device,
     deviceDescription: device?.description ?? '',
-    ...capacity,
+    ...shape,
     gradientAccumulationSteps,
     precision,
     stepSeconds,
