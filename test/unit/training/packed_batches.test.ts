@@ -30,7 +30,7 @@ async function trainer(train?: Dataset, args: Partial<TrainingArguments> = {}): 
 function packedLike(one: Trainer, batch: TrainingBatch, { rows = 3, time = 8 } = {}): PackedBatch {
   const { inputs, capacity, lengths } = packBatch(one.model, batch, {
     targets: true,
-    capacity: { rows, time },
+    capacity: { rows, lengths: { time } },
   });
   return { inputs, capacity, rows, lengths };
 }
@@ -42,7 +42,7 @@ it('a step is the same over rows and over what is packed of them', async () => {
     expect(await other.step(packedLike(other, rows, { time: 16 }))).toEqual(expected);
   }
   const documents = { tokens: [[1, 2, 3, 4, 5, 6]], documentStarts: [[0, 2]] };
-  const packed = packedLike(other, documents, { rows: 1, time: 16 });
+  const packed = packedLike(other, documents, { rows: 1, lengths: { time: 16 } });
   expect(packed.capacity).toEqual({ rows: 1, time: 16, documents: true });
   expect(await other.step(packed)).toEqual(await one.step(documents));
 });
@@ -56,7 +56,7 @@ it('a step mixes both, and rows are padded to the capacity of the packed', async
 it('a step has documents if a packed batch has some', async () => {
   const one = await trainer();
   const documents = packedLike(one, { tokens: [[1, 2, 3]], documentStarts: [[0, 2]] });
-  const capacity = { rows: 3, time: 8 };
+  const capacity = { rows: 3, lengths: { time: 8 } };
   expect(packAlike(one.model, [rows, documents], capacity).map((batch) => batch.capacity)).toEqual([
     { ...capacity, documents: true },
     { ...capacity, documents: true },
@@ -73,7 +73,7 @@ it('a run is the same over rows and over what is packed of them', async () => {
     async *evaluationBatches(rows, batches) {
       for await (const batch of dataset.evaluationBatches(rows, batches)) {
         const packed = packedLike(other, batch as TrainingBatch, { rows: 2 });
-        yield { ...packed, capacity: { rows, time: 8 } };
+        yield { ...packed, capacity: { rows, lengths: { time: 8 } } };
       }
     },
   });
@@ -138,7 +138,7 @@ describe('what is packed wrongly is found by native code', () => {
 it('rows that are longer than nPositions are refused', async () => {
   const one = await trainer();
   const inputs = { tokens: new Int32Array(17), targets: new Int32Array(17) };
-  const step = () => one.step({ capacity: { rows: 1, time: 17 }, rows: 1, inputs });
+  const step = () => one.step({ capacity: { rows: 1, lengths: { time: 17 } }, rows: 1, inputs });
   expect((await failureOf('ERR_SHAPE', step)).message).toMatch(/17.*16/);
 });
 
