@@ -1,6 +1,6 @@
-// Operations that are bound by memory, in Graphs that hold nothing else, beside what torch.compile makes of the same
-// functions: the bandwidth that each reaches for the least bytes that it must move, by the contract of the operation.
-// A sample is one training step, run call by call, each of which the device times.
+// Memory-bound operations in Graphs of their own, compared with the same functions under torch.compile: the bandwidth that
+// each reaches for the bytes that it must move at least, by the contract of the operation. A sample is one training step,
+// run call by call; the device times each call.
 import { GraphBuilder, normal, ones, vocabulary, width, zeros } from '../dist/graph/builder.js';
 import { NativeModel, plan } from '../dist/native.js';
 import { machine, peer } from './lib/measure.mjs';

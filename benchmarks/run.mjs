@@ -1,6 +1,7 @@
 // Runs benchmark suites (cpu_step unless named; all others need a GPU) and prints one JSON line each;
 // `node benchmarks/report.mjs` makes RESULTS.md of such lines.
-//   node benchmarks/run.mjs [suite …] [--python python3] [--samples 20]
+//   node benchmarks/run.mjs [suite …] [--python python3] [--tfjs FOLDER] [--samples 20]
+// With --tfjs, cpu_step also measures the TensorFlow.js that is installed in FOLDER (see peers/tfjs_step.mjs).
 import { parseArgs } from 'node:util';
 import * as eventLoop from './event_loop.mjs';
 import * as memory from './memory.mjs';
@@ -13,6 +14,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     python: { type: 'string', default: 'python3' },
+    tfjs: { type: 'string' },
     samples: { type: 'string', default: '20' },
   },
 });
@@ -34,6 +36,8 @@ for (const suite of positionals.length > 0 ? positionals : ['cpu_step']) {
     process.exit(2);
   }
   console.log(
-    JSON.stringify(await suites[suite]({ python: values.python, samples: Number(values.samples) })),
+    JSON.stringify(
+      await suites[suite]({ python: values.python, tfjs: values.tfjs, samples: Number(values.samples) }),
+    ),
   );
 }

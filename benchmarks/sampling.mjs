@@ -1,5 +1,5 @@
-// Sampling through the public API beside Hugging Face's generate with a static cache, compiled, on the same model with
-// random weights. Each sample is one call, whose tokens are drawn at temperature 1.
+// Sampling through the public API, compared with Hugging Face's generate (compiled, with a static cache) on the same model with
+// random weights. Each sample is one call that draws tokens at temperature 1.
 import { Model, Sampler } from 'tesserae';
 import { machine, measure, peer, perSecond } from './lib/measure.mjs';
 import { configOf, gpt2 } from './lib/models.mjs';

@@ -1,5 +1,5 @@
-// What batches of sequences cost: time of the worker thread a batch, which runs beside the step, and time of JavaScript's
-// thread a batch, which is all that a step may have to wait for. 32 rows of up to 1,024 tokens, from a JSONL file of 20,000
+// The cost of batches of sequences: time per batch on the worker thread, which overlaps with the step, and on JavaScript's
+// thread, which a step may have to wait for. 32 rows of up to 1,024 tokens, from a JSONL file of 20,000
 // sequences of 16 to 1,024 tokens. Prints one JSON line for each way of batching.
 //   node benchmarks/sequence_batches.mjs [--batches 200]
 import { once } from 'node:events';
@@ -41,7 +41,7 @@ for (const batching of ['pad', 'pack', 'bucket']) {
   const draw = async (step) => {
     const { lengths, capacity } = await data.train.batch({ seed: 1, step, microStep: 0, rows });
     tokens += lengths.reduce((a, b) => a + b, 0);
-    positions += capacity ? capacity.rows * capacity.lengths.time : rows * blockSize;
+    positions += capacity.rows * capacity.lengths.time;
   };
   for (let step = 0; step < 20; step++) await draw(step);
   [tokens, positions] = [0, 0];

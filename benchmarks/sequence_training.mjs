@@ -1,5 +1,5 @@
-// What it costs a training step that its batches come from a JSONL file while it runs: steps on sequences beside steps on
-// one batch that is there already. GPT-2 124M, bf16, 32 rows of 1,024 positions; needs a GPU. Prints one JSON line for
+// The cost of reading batches from a JSONL file during training: steps on sequences compared with steps on one batch in
+// memory. GPT-2 124M, bf16, 32 rows of 1,024 positions; needs a GPU. Prints one JSON line for
 // each way of batching.
 //   node benchmarks/sequence_training.mjs [--steps 40] [--repeats 3]
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

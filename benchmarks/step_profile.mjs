@@ -1,4 +1,4 @@
-// Where the time of a training step of GPT-2 124M goes, by kind of operation, beside PyTorch's compiled step.
+// Where the time of a training step of GPT-2 124M goes, by kind of operation, compared with PyTorch's compiled step.
 import { spawnSync } from 'node:child_process';
 import { Model } from 'tesserae';
 import { profileTraining } from '../dist/cli/profile.js';

@@ -1,6 +1,6 @@
-// How fast batches come from a token file of 6 GiB, and from a text in memory beside it; prints a JSON line.
+// How fast batches come from a token file of 6 GiB, and from a text in memory for comparison; prints a JSON line.
 //   node benchmarks/token_rows.mjs
-// The file has holes, but its pages are read and cached as those of any other.
+// The file is sparse, but its pages are read and cached like those of any other file.
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

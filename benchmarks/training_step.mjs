@@ -1,5 +1,5 @@
-// Whole training steps (AdamW, clipping, no dropout) through the public API, beside PyTorch on the same model. Each
-// sample is one step, batch given.
+// Whole training steps (AdamW, clipping, no dropout) through the public API, compared with PyTorch and, on the CPU, with
+// TensorFlow.js on the same model. Each sample is one step on a batch that is ready.
 import { Model, Trainer } from 'tesserae';
 import { machine, measure, peer, perSecond } from './lib/measure.mjs';
 import { configOf, deep, gpt2, randomBatch, small } from './lib/models.mjs';
@@ -44,15 +44,24 @@ async function tesserae({ device, precision, threads, rows, shape }) {
   };
 }
 
-export async function run(suite, { python, samples }) {
+const script = (name) => new URL(`./peers/${name}`, import.meta.url).pathname;
+
+export async function run(suite, { python, tfjs, samples }) {
   const one = cases[suite];
   const { title, device, precision, rows, shape } = one;
-  const script = new URL('./peers/training_step.py', import.meta.url).pathname;
+  const given = JSON.stringify(one);
+  const commands = ['eager', 'compile'].map((mode) => [
+    `PyTorch ${mode}`,
+    python,
+    [script('training_step.py'), given, mode],
+  ]);
+  if (tfjs !== undefined && device === 'cpu')
+    commands.push(['TensorFlow.js', process.execPath, [script('tfjs_step.mjs'), given, tfjs]]);
   const peers = [];
-  for (const mode of ['eager', 'compile']) {
-    const started = await peer(python, [script, JSON.stringify(one), mode]).catch(() => undefined);
+  for (const [name, command, args] of commands) {
+    const started = await peer(command, args).catch(() => undefined);
     if (started) peers.push(started);
-    else console.error(`${suite}: PyTorch ${mode} did not start`);
+    else console.error(`${suite}: ${name} did not start`);
   }
   const results = await measure([await tesserae(one), ...peers], { samples });
   const tokens = rows * shape.nPositions;

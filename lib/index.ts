@@ -17,8 +17,16 @@ export type { ModelConfig, ResolvedModelConfig } from './models/families';
 export type { GPT2Config, GPT2Options } from './models/gpt2_config';
 export type { Capacity, ExtraInputs, TokenRows, TokenValues, TrainingBatch } from './models/inputs';
 export { Model, type FloatTensor, type ModelOptions } from './models/model';
+export type { InputArray, PackedBatch } from './models/packed_batch';
 export { ByteTokenizer } from './data/byte_tokenizer';
-export type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from './data/dataset';
+export type {
+  BatchRequest,
+  Dataset,
+  DatasetBatch,
+  DatasetRows,
+  IdRanges,
+  SequenceStarts,
+} from './data/dataset';
 export type { SequenceOptions } from './data/sequences/options';
 export type { Sequence } from './data/sequences/sequence';
 export { openSequences, type OpenSequencesOptions, type SequenceData } from './data/sequences/sequences';

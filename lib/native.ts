@@ -74,8 +74,11 @@ interface ForwardRequest extends Capacity {
   readonly rewrite?: boolean;
 }
 
+/** Values of an input, by its dtype: int32, float32 or uint8. */
+export type InputArray = Int32Array | Float32Array | Uint8Array;
+
 /** Arrays of a batch by input name, each dense in the logical shape of its input at the program's capacity. */
-export type Batch = Readonly<Record<string, Int32Array | Float32Array | Uint8Array>>;
+export type Batch = Readonly<Record<string, InputArray>>;
 
 /** Options of an uncaptured run: one operation at a time, for tests, profiling and diagnosis. */
 export interface RunOptions {

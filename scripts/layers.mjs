@@ -12,6 +12,7 @@ export const typescriptLayers = [
   'native.ts',
   'native_training.ts',
   'native_session.ts',
+  'threads',
   'files',
   'errors.ts',
 ];

@@ -1,4 +1,12 @@
-// What the README shows of the results: suites in which tesserae stands beside a peer, in their order and words.
+// What the README shows of the results: suites that compare tesserae with a peer, in their order and words.
+
+/** Whether a row of a result is one that ratios compare tesserae with: PyTorch, or transformers on top of it. */
+const isPyTorch = ({ name }) => name.includes('PyTorch');
+
+const best = (rows) => Math.max(...rows.map(({ median }) => median));
+
+/** The speed of the fastest PyTorch among the rows of a result; -Infinity without any. */
+export const fastestPyTorch = (rows) => best(rows.filter(isPyTorch));
 
 /** The chip of a result's machine in place of `one GPU`: 'NVIDIA H200, driver 580' → 'one H200'. */
 export const onChip = (text, machine) =>
@@ -32,26 +40,21 @@ const rows = [
 ];
 
 /**
- * @returns {{ kind: 'training' | 'sampling', name: string, title: string, own: number, peer: number, ratio: number }[]} tokens/s of
- * tesserae and of the best peer in the same run.
+ * @returns {{ kind: 'training' | 'sampling', name: string, title: string, own: number, peer: number, ratio: number,
+ *   others: { name: string, median: number }[] }[]} tokens/s of tesserae, of the fastest PyTorch and of other peers in the
+ * same run.
  */
 export function comparisons(results) {
   return rows.map(([suite, kind, name, title = name]) => {
     const result = results.find((one) => one.suite === suite);
     if (!result) throw new Error(`benchmarks/results.jsonl has no result of the suite ${suite}`);
-    const speed = (isOwn) =>
-      Math.max(
-        ...result.rows.filter((row) => (row.name === 'tesserae') === isOwn).map(({ median }) => median),
-      );
-    const [own, peer] = [speed(true), speed(false)];
-    return {
-      kind,
-      name: onChip(name, result.machine),
-      title: onChip(title, result.machine),
-      own,
-      peer,
-      ratio: own / peer,
-    };
+    const isOwn = (row) => row.name === 'tesserae';
+    const [own, peer] = [best(result.rows.filter(isOwn)), fastestPyTorch(result.rows)];
+    if (!Number.isFinite(peer))
+      throw new Error(`the result of ${suite} has no PyTorch: measure it with --python`);
+    const others = result.rows.filter((row) => !isOwn(row) && !isPyTorch(row));
+    const [shortName, longName] = [onChip(name, result.machine), onChip(title, result.machine)];
+    return { kind, name: shortName, title: longName, own, peer, ratio: own / peer, others };
   });
 }
 

@@ -9,10 +9,10 @@ const heads = {
 function table(kind, all) {
   const lines = all
     .filter((one) => one.kind === kind)
-    .map(
-      ({ name, own, peer, ratio }) =>
-        `| ${name} | ${shortCount(own)} tokens/s | ${shortCount(peer)} tokens/s | ${ratio.toFixed(2)} × |`,
-    );
+    .flatMap(({ name, own, peer, ratio, others }) => [
+      `| ${name} | ${shortCount(own)} tokens/s | ${shortCount(peer)} tokens/s | ${ratio.toFixed(2)} × |`,
+      ...others.map((other) => `| the same | | ${other.name}: ${shortCount(other.median)} tokens/s | |`),
+    ]);
   return [`| ${heads[kind].join(' | ')} | |`, '| --- | ---: | ---: | ---: |', ...lines].join('\n');
 }
 

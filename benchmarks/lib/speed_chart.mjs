@@ -1,4 +1,4 @@
-// A bar for each comparison of the README: tesserae's speed as a multiple of the best peer's.
+// A bar for each comparison of the README: tesserae's speed as a multiple of PyTorch's.
 import { scaleLinear } from 'd3-scale';
 import { comparisons, shortCount } from './comparisons.mjs';
 

@@ -8,12 +8,12 @@ export const averageCommand = (done: Done): Command =>
   new Command('average')
     .summary('average the weights of several checkpoints')
     .description(
-      'Writes a model whose weights are the mean of those of the last checkpoints of a run, or of the checkpoints named. ' +
-        'It can be sampled and loaded, not resumed.',
+      'Writes a model whose weights are the mean of the last checkpoints of a run, or of the given checkpoints. You can ' +
+        'sample and load the result, but not resume it.',
     )
-    .argument('<folders...>', 'a run, or two checkpoints and more; the last folder is the one to write')
-    .option('--last <n>', 'how many checkpoints of the run, from the newest', integer(2))
-    .addOption(jsonOption('what was averaged as JSON'))
+    .argument('<folders...>', 'a run, or two or more checkpoints; then the folder to write')
+    .option('--last <n>', 'how many of the newest checkpoints of the run to average', integer(2))
+    .addOption(jsonOption('the averaged checkpoints as JSON'))
     .addHelpText(
       'after',
       `
@@ -24,9 +24,9 @@ Examples:
     .action(async (folders: string[], options: { last?: number; json?: true }, command: Command) => {
       const output = folders.at(-1);
       if (folders.length < 2 || output === undefined)
-        command.error('error: give what to average and, last, the folder to write');
+        command.error('error: give what to average, then the folder to write');
       if (folders.length === 2 && options.last === undefined)
-        command.error('error: of one run say how many checkpoints, such as --last 5');
+        command.error('error: for a run, say how many checkpoints to average, such as --last 5');
       done(await average({ sources: folders.slice(0, -1), output, ...options }));
     });
 
@@ -40,7 +40,7 @@ interface AverageOptions {
   readonly json?: true;
 }
 
-/** `tesserae average`: writes the mean of several checkpoints as a model. Gives the exit code. */
+/** `tesserae average`: writes the mean of several checkpoints as a model. Returns the exit code. */
 async function average({ sources, output, last, json }: AverageOptions): Promise<number> {
   const [run] = sources;
   const isRun = sources.length === 1 && run !== undefined;
@@ -50,7 +50,7 @@ async function average({ sources, output, last, json }: AverageOptions): Promise
     last === undefined ? {} : { last },
   );
   for (const { message } of damaged)
-    print(`${safeText(message)}: an earlier checkpoint is used\n`, process.stderr);
+    print(`${safeText(message)}: an earlier checkpoint is used instead\n`, process.stderr);
   if (json) {
     printJson({ type: 'average', folder: directory, checkpoints });
     return 0;

@@ -7,15 +7,15 @@ export type Shell = (typeof SHELLS)[number];
 
 export const completionCommand = (root: Command): Command =>
   new Command('completion')
-    .summary('print a script that completes this command line')
-    .description('Prints a script that completes commands, options and their choices in a shell.')
-    .addArgument(new Argument('<shell>', 'where it will run').choices(SHELLS))
-    .addOption(jsonOption('the script as a text of JSON'))
+    .summary('print a completion script for your shell')
+    .description('Prints a script that completes commands, options and their choices in your shell.')
+    .addArgument(new Argument('<shell>', 'your shell').choices(SHELLS))
+    .addOption(jsonOption('the script as JSON'))
     .addHelpText(
       'after',
       `
 Examples:
-  $ source <(tesserae completion bash)                        # in ~/.bashrc; zsh likewise
+  $ source <(tesserae completion bash)                        # in ~/.bashrc, or in ~/.zshrc with zsh
   $ tesserae completion fish > ~/.config/fish/completions/tesserae.fish`,
     )
     .action((shell: Shell, { json }: { readonly json?: true }) => {
@@ -24,7 +24,7 @@ Examples:
       else print(script);
     });
 
-/** `tesserae completion`: a script that completes commands, options and their choices; elsewhere the shell offers files. */
+/** `tesserae completion`: a script that completes commands, options and their choices, and otherwise file names. */
 export function completion(shell: Shell, root: Command): string {
   const name = root.name();
   const commands = root.commands.map((command) => ({
@@ -47,7 +47,7 @@ interface CommandWords {
   readonly name: string;
   readonly summary: string;
   readonly options: readonly Option[];
-  /** What its arguments may be, where that is not a file. */
+  /** The choices of its arguments; without any, the shell completes file names. */
   readonly choices: readonly string[];
 }
 

@@ -17,7 +17,7 @@ import { readJson } from './json_file';
 
 const files = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
 
-/** The kinds of data, and the settings that only one of them has. */
+/** The settings that only one kind of data has. */
 const SETTINGS_OF = {
   text: [],
   tokens: ['validation', 'dtype', 'tokenizer', 'verify'],
@@ -32,7 +32,7 @@ const dataSchema = z
     tokens: files
       .optional()
       .describe(
-        'The folder that tesserae prepare made, or token files; relative to this configuration, several are joined',
+        'The folder that tesserae prepare made, or token files, relative to this configuration; several are joined',
       ),
     sequences: files
       .optional()
@@ -40,14 +40,14 @@ const dataSchema = z
     batching: z
       .enum(BATCHINGS)
       .optional()
-      .describe('One sequence a row, as many as fit a row, or rows of similar lengths (default pad)'),
-    maxTokens: z.int().min(1).optional().describe('For bucket: positions of a micro-batch at most'),
+      .describe(
+        'pad: one sequence per row; pack: as many as fit; bucket: rows of similar lengths (default pad)',
+      ),
+    maxTokens: z.int().min(1).optional().describe('For bucket: largest number of positions in a micro-batch'),
     truncation: z
       .boolean()
       .optional()
-      .describe(
-        'Whether sequences longer than nPositions are cut; otherwise they are errors (default false)',
-      ),
+      .describe('Cut sequences longer than nPositions; otherwise they are errors (default false)'),
     validation: files.optional().describe('Token files to validate on (default: the val.bin of a folder)'),
     validationFraction: z
       .number()
@@ -55,22 +55,22 @@ const dataSchema = z
       .max(0.9)
       .optional()
       .describe(
-        'Share of the text, tokens or sequences, from the end, that is kept for validation (default 0.1; a folder of ' +
-          'token files has its own)',
+        'Share of the text, tokens or sequences, from the end, to keep for validation (default 0.1; 0 for a folder of ' +
+          'token files, which has its own)',
       ),
     dtype: z
       .enum(TOKEN_DTYPES)
       .optional()
-      .describe('How ids are stored in a token file that nothing describes (default uint16)'),
+      .describe('Type of the ids in a token file without header and JSON file (default uint16)'),
     tokenizer: z
       .string()
       .min(1)
       .optional()
-      .describe('What made the ids of token files that no JSON file describes: byte, or a tokenizer.json'),
+      .describe('Tokenizer of token files without a JSON file: byte, or a tokenizer.json'),
     verify: z
       .boolean()
       .optional()
-      .describe('Read token files as a whole first, to compare their SHA-256 (default false)'),
+      .describe('Read token files completely first and compare their SHA-256 (default false)'),
   })
   .superRefine((data, context) => {
     const given = KINDS.filter((kind) => data[kind] !== undefined);
@@ -78,7 +78,7 @@ const dataSchema = z
     if (!kind || given.length > 1) {
       context.addIssue({
         code: 'custom',
-        message: 'must have one of text, tokens and sequences: the files to train on',
+        message: 'must have exactly one of text, tokens and sequences: the files to train on',
       });
       return;
     }
@@ -88,15 +88,20 @@ const dataSchema = z
           context.addIssue({
             code: 'custom',
             path: [key],
-            message: `is for ${NAMES[other]}: leave it out with ${NAMES[kind]}`,
+            message: `only applies to ${NAMES[other]}: remove it, because the data is ${NAMES[kind]}`,
           });
   })
   .describe('What to train on');
 
 const samplingSchema = z
   .strictObject({
-    maxNewTokens: z.int().min(0).max(1_000_000).default(200).describe('Tokens to sample; 0: no sample'),
-    temperature: fp32(z.number().min(0).max(100)).default(0.8).describe('0 takes the most probable token'),
+    maxNewTokens: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .default(200)
+      .describe('Number of tokens to generate; 0: no sample'),
+    temperature: fp32(z.number().min(0).max(100)).default(0.8).describe('0 takes the most likely token'),
     seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
     prompt: z.string().default('\n').describe('Text that the sample continues'),
   })
@@ -107,14 +112,14 @@ export const runSchema = z.strictObject({
   $schema: z.string().optional().describe('Where editors find this schema'),
   model: modelSchema
     .optional()
-    .describe('The model; vocabSize defaults to that of the data: 256 for text, which is read as bytes'),
+    .describe('The model; vocabSize defaults to that of the data (256 for text, which is read as bytes)'),
   initFrom: z
     .string()
     .min(1)
     .optional()
     .describe(
-      "Instead of a model: the folder of a checkpoint of tesserae's or of Hugging Face's GPT-2 whose weights training starts " +
-        'from, relative to this configuration',
+      "Instead of a model: the folder of a checkpoint to start from, tesserae's or Hugging Face's GPT-2, relative to this " +
+        'configuration',
     ),
   data: dataSchema.optional(),
   training: trainingArgumentsSchema.optional().describe('How to train'),
@@ -182,8 +187,8 @@ export type TrainableRun = RunConfig & Required<Pick<RunConfig, 'data' | 'traini
  * Reads a run's configuration.
  *
  * @param file - a JSON file; paths in it are relative to its folder.
- * @param overrides - values of `training` that take the place of the file's.
- * @throws TesseraeError `ERR_CONFIG`, naming the file and the path in it; `ERR_CHECKPOINT` where `initFrom` is no checkpoint.
+ * @param overrides - values of `training` that override the file's.
+ * @throws TesseraeError `ERR_CONFIG`, naming the file and the path in it; `ERR_CHECKPOINT` if `initFrom` is not a checkpoint.
  */
 export async function readRunConfig(
   file: string,
@@ -204,8 +209,8 @@ export async function readRunConfig(
 }
 
 /**
- * As readRunConfig, for a run to train: `data` and `training` must be there, and outputDir is by default
- * `runs/<name of the file>` beside the file.
+ * Like readRunConfig, for a run to train: `data` and `training` are required, and outputDir defaults to
+ * `runs/<name of the file>` next to the file.
  */
 export async function readTrainableRun(
   file: string,
@@ -213,21 +218,17 @@ export async function readTrainableRun(
 ): Promise<TrainableRun & { readonly training: { readonly outputDir: string } }> {
   const { data, training, ...rest } = await readRunConfig(file, overrides);
   const missing = (section: string, example: string): never => {
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `${file}: ${section} is missing; training needs it, such as ${example}`,
-      {
-        details: { file, path: section },
-      },
-    );
+    throw new TesseraeError('ERR_CONFIG', `${file}: ${section} is missing: add it, such as ${example}`, {
+      details: { file, path: section },
+    });
   };
   if (!data) return missing('data', '"data": { "text": "book.txt" }');
   if (!training) return missing('training', '"training": { "maxSteps": 1000 }');
   if (rest.model.isEncoder && !('sequences' in data))
     throw new TesseraeError(
       'ERR_CONFIG',
-      `${file}: model.isEncoder true can't be trained on text, where the targets are the next tokens that an encoder ` +
-        'sees: leave it out, or train on data.sequences, which may have targets of their own',
+      `${file}: model.isEncoder true does not work with text, because an encoder sees the next token that it should ` +
+        'predict: remove it, or train on data.sequences with targets',
       { details: { file, path: 'model.isEncoder' } },
     );
   const name = path.basename(file).replace(/\.json$/, '');
@@ -270,12 +271,12 @@ async function resolveModel(
   if (initFrom !== undefined) {
     if (model)
       throw refuse(
-        'model and initFrom are both there: give one of them. A checkpoint says itself what its model is, in config.json',
+        'both model and initFrom are given: remove one. With initFrom, the checkpoint defines the model',
       );
     const checkpoint = await findCheckpoint(absolute(initFrom));
     return { model: (await readConfig(path.join(checkpoint, CONFIG))).model, initFrom: checkpoint };
   }
-  if (!model) throw refuse('model is missing: give its settings, or a checkpoint to start from as initFrom');
+  if (!model) throw refuse('model is missing: add its settings, or initFrom with a checkpoint to start from');
   return { model: resolveModelConfig(withoutUndefined(model), 'model') };
 }
 
@@ -299,7 +300,7 @@ function resolveData(data: z.output<typeof dataSchema>, folder: string): DataRun
 const tokenizerPath = (given: string, folder: string): string =>
   given === 'byte' ? given : path.resolve(folder, given);
 
-/** A model that doesn't say otherwise has the vocabulary of its data: text is read as bytes. */
+/** Without model.vocabSize a model gets the vocabulary size of its data; text is read as bytes. */
 async function withVocabulary(json: unknown, folder: string): Promise<unknown> {
   if (!isObject(json) || json['data'] === undefined || !isObject(json['model'])) return json;
   if (json['model']['vocabSize'] !== undefined) return json;
@@ -313,7 +314,7 @@ async function vocabularyOf(data: DataRun): Promise<number | undefined> {
   if ('sequences' in data)
     throw new TesseraeError(
       'ERR_CONFIG',
-      'model.vocabSize is missing: give it, because sequences do not tell how many ids there are',
+      'model.vocabSize is missing: set it, because files of sequences do not say how many ids there are',
       { details: { path: 'model.vocabSize' } },
     );
   const [first = ''] = data.tokens;
@@ -328,8 +329,8 @@ async function vocabularyOf(data: DataRun): Promise<number | undefined> {
     );
   throw new TesseraeError(
     'ERR_CONFIG',
-    `model.vocabSize is missing, and no JSON file describes the token file '${first}': give it, such as 50257 for GPT-2's ` +
-      'tokens, or data.tokenizer',
+    `model.vocabSize is missing, and the token file '${first}' has no JSON file: set it (50257 for GPT-2's tokens), or ` +
+      'set data.tokenizer',
     { details: { path: 'model.vocabSize' } },
   );
 }

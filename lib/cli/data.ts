@@ -12,7 +12,7 @@ import { AmountProgress, bytesText } from '../report/amount_progress';
 import type { DataRun, SequencesRun } from './config';
 
 /**
- * Opens what a run's configuration trains on, in rows as long as the model takes.
+ * Opens the data of a run's configuration, in rows of the model's nPositions.
  *
  * @param from - the checkpoint that the model comes from, if it is not a new one.
  */
@@ -41,8 +41,8 @@ export async function openData(data: DataRun, model: ResolvedModelConfig, from?:
   throw new TesseraeError(
     'ERR_CONFIG',
     from === undefined
-      ? `model.vocabSize ${model.vocabSize} is less than the ${opened.vocabSize} of the token files: leave it out`
-      : `the token files have a vocabulary of ${opened.vocabSize}, but the model of '${from}' one of ${model.vocabSize}: make ` +
+      ? `model.vocabSize ${model.vocabSize} is less than the ${opened.vocabSize} of the token files: remove it`
+      : `the token files have a vocabulary of ${opened.vocabSize}, but the model of '${from}' has ${model.vocabSize}: make ` +
           'them with the tokenizer of that checkpoint',
     { details: { path: from === undefined ? 'model.vocabSize' : 'initFrom' } },
   );
@@ -58,10 +58,10 @@ async function openSequenceRun(
 }
 
 /**
- * A model that comes from a checkpoint can only read data whose ids mean to it what they mean there.
+ * A model from a checkpoint can only use data whose ids have the same meaning.
  *
- * @param name - how errors call the checkpoint.
- * @throws TesseraeError `ERR_CONFIG` where tokenizers or vocabularies differ.
+ * @param name - of the checkpoint, for errors.
+ * @throws TesseraeError `ERR_CONFIG` if tokenizers or vocabularies differ.
  */
 export function requireSameTokens(
   name: string,
@@ -69,18 +69,18 @@ export function requireSameTokens(
   { tokenizer, vocabSize }: Pick<TokenData, 'tokenizer' | 'vocabSize'>,
 ): void {
   const known = model.config.vocabSize;
-  // Ids that nobody's tokenizer made can only be told by their range, which opening the data has checked.
+  // Without a tokenizer only the range of ids can be compared; opening the data has checked it.
   if (tokenizer === undefined) return;
   if (own ? isDeepStrictEqual(identityOf(own), identityOf(tokenizer)) : vocabSize <= known) return;
   const theirs = own ? `the '${own.name}' tokenizer` : `a vocabulary of ${known}`;
   const other = own?.name === tokenizer.name ? 'another' : 'the';
   throw new TesseraeError(
     'ERR_CONFIG',
-    `${name} has ${theirs}, but the data is read with ${other} '${tokenizer.name}' tokenizer, of ` +
-      `${vocabSize} tokens: their ids mean other things` +
+    `${name} has ${theirs}, but the data uses ${other} '${tokenizer.name}' tokenizer with ` +
+      `${vocabSize} tokens, whose ids mean something else` +
       (own?.json === undefined
         ? ''
-        : ". Make token files with 'tesserae prepare <texts> --tokenizer <the checkpoint>/tokenizer.json', and give them as " +
+        : ". Make token files with 'tesserae prepare <texts> --tokenizer <the checkpoint>/tokenizer.json', and use them as " +
           'data.tokens'),
     { details: { path: 'initFrom' } },
   );

@@ -15,10 +15,10 @@ import { print, printJson } from './terminal';
 
 export const doctorCommand = (done: Done): Command =>
   new Command('doctor')
-    .summary('tell what works on this machine, and what to do about the rest')
+    .summary('check what works on this machine, and say how to fix the rest')
     .description(
-      'Looks at Node.js, the system, the addon, the NVIDIA driver, GPUs and libraries, and trains a tiny model on each ' +
-        'device in a process of its own. Of each problem it tells one cause and one command.',
+      'Checks Node.js, the system, the addon, the NVIDIA driver, GPUs and libraries, and trains a tiny model on each ' +
+        'device in a separate process. For each problem it prints one cause and one command.',
     )
     .addOption(jsonOption('findings as JSON lines'))
     .addHelpText(
@@ -29,7 +29,7 @@ Example:
     )
     .action(async ({ json }: { json?: true }) => done(await doctor({ json: json ?? false })));
 
-/** What the doctor looks at; tests give their own. */
+/** What the doctor checks; tests pass their own. */
 export interface Machine {
   readonly node: string;
   readonly platform: string;
@@ -37,11 +37,11 @@ export interface Machine {
   readonly glibc: string | undefined;
   readonly processor: string;
   readonly memory: number;
-  /** Rejects where the addon can't be loaded. */
+  /** Rejects if the addon can't be loaded. */
   system(): Promise<SystemInfo>;
   /** Whether the machine has an NVIDIA GPU on its bus, whatever its driver says. */
   hasNvidiaHardware(): boolean;
-  /** Trains a tiny model in a process of its own; rejects with what went wrong there. */
+  /** Trains a tiny model in a separate process; rejects with its error. */
   selfTest(device: string): Promise<SelfTestResult>;
 }
 
@@ -49,10 +49,10 @@ const LEAST_NODE = [20, 19] as const;
 const LEAST_GLIBC = [2, 34] as const;
 /** CUDA that the driver must serve: drivers of the 580 series do. */
 const LEAST_DRIVER = 13_000;
-/** A self-test takes a second; where the first use of a GPU is slow, some more. */
+/** A self-test takes a second, and longer if the first use of a GPU is slow. */
 const SELF_TEST_MILLISECONDS = 60_000;
 
-/** Looks at everything, in the order in which one thing depends on another; yields each finding as it is made. */
+/** Checks everything, dependencies first; yields each finding as it is made. */
 export async function* examine(machine: Machine): AsyncGenerator<Finding, void, void> {
   yield node(machine.node);
   yield platform(machine);
@@ -90,7 +90,7 @@ function node(version: string): Finding {
   return {
     status: 'problem',
     subject: 'Node.js',
-    text: `${version} is older than ${LEAST_NODE.join('.')}, which tesserae needs`,
+    text: `${version} is too old: tesserae needs ${LEAST_NODE.join('.')} or newer`,
     command: 'nvm install --lts',
   };
 }
@@ -103,7 +103,7 @@ function platform({ platform: name, glibc }: Machine): Finding {
   return {
     status: 'problem',
     subject,
-    text: `${what}: tesserae runs on Linux x64 with glibc ${LEAST_GLIBC.join('.')} or newer`,
+    text: `${what} is not supported: tesserae needs Linux x64 with glibc ${LEAST_GLIBC.join('.')} or newer`,
     command: 'docker run -it node:lts-bookworm',
   };
 }
@@ -112,14 +112,14 @@ function* gpus(machine: Machine, info: SystemInfo): Generator<Finding, void, voi
   const subject = 'GPU';
   const driver = info.driver ?? 0;
   if (info.gpus.length === 0 && !machine.hasNvidiaHardware()) {
-    yield { status: 'note', subject, text: 'there is no NVIDIA GPU: models run on the CPU' };
+    yield { status: 'note', subject, text: 'no NVIDIA GPU found: models run on the CPU' };
     return;
   }
   if (!info.cuda) {
     yield {
       status: 'problem',
       subject,
-      text: 'there is an NVIDIA GPU, but this build of the addon has no CUDA',
+      text: 'found an NVIDIA GPU, but this build of the addon has no CUDA',
       command: 'TESSERAE_CUDA=1 npm run build:native (in a clone)',
     };
     return;
@@ -128,7 +128,7 @@ function* gpus(machine: Machine, info: SystemInfo): Generator<Finding, void, voi
     yield {
       status: 'problem',
       subject,
-      text: 'there is an NVIDIA GPU, but no driver that this process can see',
+      text: 'found an NVIDIA GPU, but this process sees no driver',
       command: 'sudo apt-get install nvidia-driver-580 (in a container: docker run --gpus all …)',
     };
     return;
@@ -137,17 +137,17 @@ function* gpus(machine: Machine, info: SystemInfo): Generator<Finding, void, voi
     yield {
       status: 'problem',
       subject: 'driver',
-      text: `it serves CUDA ${cudaVersion(driver)}, but CUDA ${cudaVersion(LEAST_DRIVER)} is needed: series 580 or newer`,
+      text: `supports CUDA ${cudaVersion(driver)}, but tesserae needs CUDA ${cudaVersion(LEAST_DRIVER)}: install driver 580 or newer`,
       command: 'sudo apt-get install nvidia-driver-580',
     };
     return;
   }
-  yield { status: 'ok', subject: 'driver', text: `serves CUDA ${cudaVersion(driver)}` };
+  yield { status: 'ok', subject: 'driver', text: `supports CUDA ${cudaVersion(driver)}` };
   if (info.gpus.length === 0) {
     yield {
       status: 'problem',
       subject,
-      text: `the driver shows none: ${info.problem ?? 'CUDA_VISIBLE_DEVICES may hide it'}`,
+      text: `the driver lists no GPU: ${info.problem ?? 'CUDA_VISIBLE_DEVICES may hide it'}`,
       command: 'nvidia-smi',
     };
     return;
@@ -158,7 +158,7 @@ function* gpus(machine: Machine, info: SystemInfo): Generator<Finding, void, voi
       subject: `cuda:${index}`,
       text:
         `${name}, compute capability ${capability}, ${formatBytes(memory)}` +
-        (supported ? '' : ': not used, 8.0 (sm_80) is the least'),
+        (supported ? '' : ': not used, because it needs 8.0 (sm_80) or higher'),
     };
   yield* libraries(info);
 }
@@ -171,7 +171,7 @@ function* libraries({
     yield {
       status: 'note',
       subject: 'cuBLASLt',
-      text: 'it is not there: matrix products run on kernels of our own, which are slower',
+      text: "not found: tesserae's own matrix kernels are used, which are slower",
       command: 'sudo apt-get install libcublas-13-0',
     };
   else yield { status: 'ok', subject: 'cuBLASLt', text: libraryVersion(cublasLt) };
@@ -180,7 +180,7 @@ function* libraries({
     yield {
       status: 'note',
       subject: 'NCCL',
-      text: 'it is not there: several GPUs need it to train one model',
+      text: 'not found: training one model on several GPUs needs it',
       command: 'sudo apt-get install libnccl2',
     };
 }
@@ -213,7 +213,7 @@ async function tested(machine: Machine, device: string): Promise<Finding> {
   }
 }
 
-/** `tesserae doctor`: tells what works on this machine, and of what does not why and what to do. Gives the exit code. */
+/** `tesserae doctor`: checks what works on this machine and says how to fix the rest. Returns the exit code. */
 export async function doctor({ json }: { json: boolean }, machine: Machine = thisMachine()): Promise<number> {
   let problems = 0;
   for await (const finding of examine(machine)) {
@@ -223,7 +223,9 @@ export async function doctor({ json }: { json: boolean }, machine: Machine = thi
   }
   if (!json)
     print(
-      problems === 0 ? '\nAll is well.\n' : `\n${problems} ${problems === 1 ? 'problem' : 'problems'}.\n`,
+      problems === 0
+        ? '\nEverything works.\n'
+        : `\n${problems} ${problems === 1 ? 'problem' : 'problems'}.\n`,
     );
   return problems === 0 ? 0 : 1;
 }

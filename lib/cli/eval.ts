@@ -2,10 +2,11 @@ import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { findCheckpoint, loadModel, type LoadedModel } from '../checkpoint/checkpoint';
 import { ByteCount } from '../data/byte_count';
-import type { Dataset, DatasetBatch } from '../data/dataset';
+import type { Dataset } from '../data/dataset';
 import { readText } from '../data/text_source';
 import { TokenWindows } from '../data/token_windows';
 import { TesseraeError } from '../errors';
+import type { PackedBatch } from '../models/packed_batch';
 import { AmountProgress, tokensText } from '../report/amount_progress';
 import { formatCount } from '../report/format';
 import { checkFits } from '../training/dataset_fit';
@@ -37,18 +38,18 @@ export const evalCommand = (done: Done): Command =>
   new Command('eval')
     .summary('measure how well a trained model predicts a text')
     .description(
-      'Prints the mean loss of a token, perplexity and, where the bytes of the text are known, bits per byte. Of a ' +
-        "configuration the newest checkpoint of its run is evaluated on the run's own validation data, else what the files " +
-        'are is told by their names: .bin or a folder of tesserae prepare, of which its val.bin is taken: token files; ' +
-        '.jsonl: sequences; any other: a text, all of it.',
+      'Prints the mean loss per token, the perplexity and, if the bytes of the text are known, bits per byte. Given only a ' +
+        "configuration, it evaluates its run's newest checkpoint on the run's validation data. Otherwise give files; the " +
+        'type of a file is inferred from its name: token files for .bin and for folders of tesserae prepare (their ' +
+        'val.bin), sequences for .jsonl, text for any other.',
     )
     .argument(
       '<model>',
       'outputDir of a run (its newest checkpoint is used), a checkpoint, or a configuration',
     )
-    .argument('[data...]', 'what to evaluate on, if not the validation data of the configuration')
-    .option('--batch-size <n>', 'rows that are evaluated at a time', integer(1), 8)
-    .option('--max-batches <n>', 'evaluate on so many batches at most (default: on everything)', integer(1))
+    .argument('[data...]', 'files to evaluate on (default: the validation data of the configuration)')
+    .option('--batch-size <n>', 'rows to evaluate at a time', integer(1), 8)
+    .option('--max-batches <n>', 'largest number of batches to evaluate (default: all)', integer(1))
     .addOption(weightsOption())
     .addOption(deviceOption())
     .addOption(threadsOption())
@@ -65,21 +66,23 @@ Examples:
     .action(async (model: string, data: string[], options: EvalOptions, command: Command) => {
       if (data.length === 0 && !model.endsWith('.json')) {
         await findCheckpoint(model);
-        command.error('error: give what to evaluate on, or a configuration, which names its validation data');
+        command.error(
+          'error: give files to evaluate on, or a configuration, which names its validation data',
+        );
       }
       done(await evaluate(model, data, options));
     });
 
-/** What is evaluated on. */
+/** The data to evaluate on. */
 interface Evaluated extends AsyncDisposable {
   readonly dataset: Pick<Dataset, 'blockSize' | 'evaluationBatches'>;
   /** Tokens of the dataset. */
   readonly tokens: number;
-  /** Of the text behind the tokens; undefined where there is none. */
+  /** Counts the bytes of the tokens' text; undefined if there is no text. */
   readonly bytes: ByteCount | undefined;
 }
 
-/** `tesserae eval`: measures a checkpoint's loss. Gives the exit code. */
+/** `tesserae eval`: measures a checkpoint's loss. Returns the exit code. */
 async function evaluate(name: string, files: readonly string[], options: EvalOptions): Promise<number> {
   const { batchSize: rows, maxBatches = Infinity, weights, json } = options;
   const run = name.endsWith('.json') ? await readTrainableRun(name, {}) : undefined;
@@ -97,7 +100,7 @@ async function evaluate(name: string, files: readonly string[], options: EvalOpt
     process.exit(interrupt.exitCode);
   });
   const total = Math.min(all, maxBatches * rows * dataset.blockSize);
-  const onBatch = (batch: DatasetBatch, tokens: number): void => {
+  const onBatch = (batch: PackedBatch, tokens: number): void => {
     bytes?.add(targetsOf(batch, model.config.ignoreIndex));
     progress.update(Math.min(tokens, total), total);
   };
@@ -108,7 +111,7 @@ async function evaluate(name: string, files: readonly string[], options: EvalOpt
   const seconds = (performance.now() - started) / 1000;
   const { loss, perplexity, tokens } = result;
   const counted = bytes?.end() ?? 0;
-  // Nats of all targets, as bits, over the bytes that they stand for.
+  // The loss of all targets in bits, divided by the bytes of their text.
   const bitsPerByte = counted > 0 ? (loss * tokens) / (Math.LN2 * counted) : undefined;
   if (json) {
     const record = {
@@ -134,7 +137,7 @@ async function evaluate(name: string, files: readonly string[], options: EvalOpt
   return 0;
 }
 
-/** A part of what a run's configuration could train on: all of `train` where nothing is kept for validation. */
+/** One part of a run's data. `train` is all of it if nothing is kept for validation. */
 async function openPart(
   part: 'train' | 'validation',
   run: DataRun,
@@ -144,11 +147,9 @@ async function openPart(
   const { [part]: dataset, sizes } = data;
   try {
     if (!dataset)
-      throw new TesseraeError(
-        'ERR_DATA',
-        'nothing is kept for validation: name the files to evaluate on, one by one',
-        { details: { path: 'validation' } },
-      );
+      throw new TesseraeError('ERR_DATA', 'the data has no validation part: name the files to evaluate on', {
+        details: { path: 'validation' },
+      });
     requireSameTokens(`the checkpoint '${directory}'`, { model, tokenizer }, data);
     checkFits(dataset, model);
   } catch (error) {
@@ -163,18 +164,18 @@ async function openPart(
   };
 }
 
-/** Larger texts take long to tokenise, and no string holds twice as much. */
+/** Larger texts take long to tokenize, and no string holds twice as much. */
 const MOST_TEXT = 2 ** 28;
 
 type Kind = 'folders' | 'token files' | 'sequences' | 'texts';
 
-/** Files, by their names; all of them are of one kind. */
+/** Opens files of one kind, inferred from their names. */
 async function openFiles(files: readonly string[], loaded: LoadedModel): Promise<Evaluated> {
   const [kind, other] = new Set(await Promise.all(files.map(kindOf)));
   if (other !== undefined)
     throw new TesseraeError(
       'ERR_DATA',
-      `there are ${kind ?? ''} and ${other} to evaluate on: give one kind at a time`,
+      `the data has both ${kind ?? ''} and ${other}: give one kind at a time`,
     );
   switch (kind) {
     case 'folders':
@@ -198,7 +199,7 @@ async function kindOf(file: string): Promise<Kind> {
   return /\.(jsonl|ndjson)$/.test(file) ? 'sequences' : 'texts';
 }
 
-/** Texts that follow one another, in the tokens of the checkpoint. */
+/** Joins texts and tokenizes them as the checkpoint says. */
 async function openText(
   files: readonly string[],
   { model, tokenizer, directory }: LoadedModel,
@@ -206,7 +207,7 @@ async function openText(
   if (!tokenizer)
     throw new TesseraeError(
       'ERR_CHECKPOINT',
-      `the checkpoint in '${directory}' names no tokenizer, which a text needs: evaluate on .bin or .jsonl files`,
+      `the checkpoint in '${directory}' has no tokenizer, so it can't read text: evaluate on .bin or .jsonl files`,
       { details: { directory } },
     );
   const { nPositions: blockSize } = model.config;
@@ -214,13 +215,13 @@ async function openText(
   const texts: Uint8Array[] = [];
   let bytes = 0;
   for (const file of files) {
-    // A file that is not there is readText's to tell of.
+    // readText reports a missing file.
     bytes += (await stat(file).catch(() => ({ size: 0 }))).size;
     if (bytes > MOST_TEXT)
       throw new TesseraeError(
         'ERR_DATA',
-        `the texts up to '${file}' have ${bytes} bytes, more than the ${MOST_TEXT} that are read at once: make token files ` +
-          'with tesserae prepare, and evaluate on those',
+        `the texts up to '${file}' have ${bytes} bytes, but at most ${MOST_TEXT} can be read at once: make token files ` +
+          'with tesserae prepare and evaluate on those',
         { details: { path: file, bytes } },
       );
     texts.push(await readText(file));
@@ -234,13 +235,7 @@ async function openText(
   };
 }
 
-/** Targets that are evaluated, in order. */
-function* targetsOf({ targets, lengths, rows = 1 }: DatasetBatch, ignoreIndex: number): Generator<number> {
-  if (!(targets instanceof Int32Array)) return;
-  const width = targets.length / rows;
-  for (let row = 0; row < rows; row++)
-    for (let i = 0; i < (lengths?.[row] ?? width); i++) {
-      const target = targets[row * width + i] ?? ignoreIndex;
-      if (target !== ignoreIndex) yield target;
-    }
+/** The evaluated targets, in order. */
+function* targetsOf({ inputs }: PackedBatch, ignoreIndex: number): Generator<number> {
+  for (const target of inputs['targets'] ?? []) if (target !== ignoreIndex) yield target;
 }

@@ -18,16 +18,16 @@ export const exportCommand = (done: Done): Command =>
   new Command('export')
     .summary('write a trained model for transformers')
     .description(
-      "Writes a checkpoint as a folder that Hugging Face's transformers loads: config.json, model.safetensors and, where " +
-        'the model has a tokenizer.json, what AutoTokenizer reads. An earlier export of that name is replaced, nothing else.',
+      "Writes a checkpoint as a folder that Hugging Face's transformers loads: config.json, model.safetensors and, if the " +
+        'model has a tokenizer.json, the files for AutoTokenizer. It replaces an earlier export, but no other folder.',
     )
     .argument('<folder>', 'outputDir of a run (its newest checkpoint is used), or a checkpoint')
     .argument('<output>', 'the folder to write')
     .addOption(
-      new Option('--dtype <type>', 'what weights are rounded to').choices(STORED_DTYPES).default('f32'),
+      new Option('--dtype <type>', 'type of the stored weights').choices(STORED_DTYPES).default('f32'),
     )
     .addOption(weightsOption())
-    .addOption(jsonOption('what was written as JSON'))
+    .addOption(jsonOption('the result as JSON'))
     .addHelpText(
       'after',
       `
@@ -39,7 +39,7 @@ Examples:
       done(await exportModel(folder, output, options)),
     );
 
-/** `tesserae export`: writes a checkpoint as transformers reads it. Gives the exit code. */
+/** `tesserae export`: writes a checkpoint for transformers. Returns the exit code. */
 async function exportModel(
   folder: string,
   output: string,
@@ -47,7 +47,7 @@ async function exportModel(
 ): Promise<number> {
   const checkpoint = await findCheckpoint(folder);
   if (path.resolve(checkpoint) === path.resolve(output))
-    throw new TesseraeError('ERR_CONFIG', `'${output}' is the checkpoint itself: give another folder`, {
+    throw new TesseraeError('ERR_CONFIG', `'${output}' is the checkpoint itself: choose another folder`, {
       details: { path: 'output' },
     });
   const { model, directory, ...saved } = await loadModel(checkpoint, { device: 'cpu', weights });
@@ -56,7 +56,7 @@ async function exportModel(
   if (own !== undefined)
     throw new TesseraeError(
       'ERR_CONFIG',
-      `transformers has no model with ${own}: load the checkpoint with loadModel of tesserae`,
+      `transformers has no model with ${own}: load the checkpoint with loadModel of tesserae instead`,
       { details: { path: own.split(' ')[0] } },
     );
   await saveModel(model, output, { ...withoutUndefined(saved), dtype });

@@ -1,11 +1,11 @@
-/** What the doctor found out about one thing. */
+/** What `tesserae doctor` found about one subject. */
 export interface Finding {
-  /** `note`: works, but could be better or is not there; `problem`: something does not work. */
+  /** `note`: optional, or works but could be better; `problem`: something does not work. */
   readonly status: 'ok' | 'note' | 'problem';
-  /** What was looked at, such as 'cuda:0'. */
+  /** What was checked, such as 'cuda:0'. */
   readonly subject: string;
-  /** What was found; of a problem, its cause. */
+  /** The result; for a problem, its cause. */
   readonly text: string;
-  /** What makes it right or better. */
+  /** How to fix or improve it. */
   readonly command?: string;
 }

@@ -14,21 +14,21 @@ export type Answer = (
   options: SamplingOptions & { readonly signal: AbortSignal },
 ) => Promise<void>;
 
-/** Where lines come from, and where what helps a person goes. */
+/** Where lines come from, and where prompts and help go. */
 export interface Terminal {
   readonly input: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   readonly output: NodeJS.WritableStream & { readonly isTTY?: boolean };
 }
 
-const HELP = `Each line is a prompt that is continued, but for those that begin with /:
-  /set <option> <value>   such as /set temperature 0.5
-  /help                   this text
-  /quit                   leaves, as Ctrl-D does
-Ctrl-C stops the text under way, and leaves where there is none.`;
+const HELP = `Type a prompt to continue it, or a command:
+  /set <option> <value>   changes an option, such as /set temperature 0.5
+  /help                   shows this help
+  /quit                   quits, like Ctrl-D
+Ctrl-C stops the current text, or quits if there is none.`;
 
 /**
- * `tesserae sample --interactive`: answers each line. Between a person and a terminal there are a prompt and commands; of
- * a pipe each line is taken as it is, and the first that can't be answered ends it. Gives the exit code.
+ * `tesserae sample --interactive`: answers each line. A terminal gets a prompt and commands. From a pipe each line is taken as
+ * it is, and the first error ends the command. Returns the exit code.
  */
 export async function converse(
   sampler: Sampler,
@@ -71,10 +71,10 @@ async function talk(
     const [, command, rest = ''] = /^\/(\w*)\s*(.*)$/.exec(line) ?? [];
     if (command === 'quit') leave();
     else if (command === 'set') options = { ...options, ...parseSetting(rest) };
-    else if (command !== 'help') write(`/${command ?? ''} is no command: /help lists them`);
+    else if (command !== 'help') write(`unknown command /${command ?? ''}: /help lists the commands`);
     else write(`${HELP}\n${settings(options)}`);
   };
-  write(dim('Each line is continued; /help tells more, Ctrl-D leaves.'));
+  write(dim('Type a text to continue it; /help shows more, Ctrl-D quits.'));
   lines.prompt();
   for await (const line of lines) {
     underWay = new AbortController();
@@ -93,7 +93,7 @@ async function talk(
   return 0;
 }
 
-/** Every option with its value, where it has one. */
+/** Every option with its value, if it has one. */
 function settings(options: SamplingOptions): string {
   const values = withDefaults(options) as Readonly<Record<string, unknown>>;
   return samplingOptions()

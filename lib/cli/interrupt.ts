@@ -3,11 +3,11 @@ import { constants } from 'node:os';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP'] as const;
 type Signal = (typeof SIGNALS)[number];
 
-/** The exit code of a program that a signal ended, as shells tell it: 128 and the signal's number. */
+/** The exit code of a program that a signal ended, as in shells: 128 plus the signal's number. */
 const codeOf = (signal: Signal): number => 128 + constants.signals[signal];
 
 /**
- * Signals that ask the command to come to an end: SIGINT (Ctrl-C), SIGTERM (schedulers, containers), SIGUSR1 (a
+ * Signals that ask the command to stop: SIGINT (Ctrl-C), SIGTERM (schedulers, containers), SIGUSR1 (a
  * scheduler's warning ahead of the end) and SIGHUP (the terminal was closed). A second SIGINT ends the process at once;
  * schedulers may repeat the others.
  */
@@ -17,7 +17,7 @@ export class Interrupt {
   private interrupts = 0;
 
   /**
-   * @param onFirst - tells the user that the command is coming to an end.
+   * @param onFirst - called at the first signal, to stop the command and tell the user.
    * @param onHardStop - restores the terminal.
    */
   constructor(
@@ -37,12 +37,12 @@ export class Interrupt {
     return this.first !== undefined;
   }
 
-  /** What the process ends with: 0 without a signal, 128 and the number of the first otherwise. */
+  /** The exit code of the process: 0 without a signal, otherwise 128 plus the number of the first. */
   get exitCode(): number {
     return this.first === undefined ? 0 : codeOf(this.first);
   }
 
-  /** Gives the signals back. */
+  /** Stops listening to the signals. */
   [Symbol.dispose](): void {
     for (const signal of SIGNALS) process.off(signal, this.handle);
   }

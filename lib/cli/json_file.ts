@@ -3,26 +3,26 @@ import { JsonError, parseJson } from '../files/json';
 import { recogniseFile } from '../files/recognise_file';
 import { NotAFileError, readTextFile } from '../files/regular_file';
 
-/** Larger files are no configurations. */
+/** No configuration is larger. */
 const MOST_BYTES = 4 * 1024 * 1024;
 
 /**
  * Reads a JSON file.
  *
- * @throws TesseraeError `ERR_CONFIG` for a file that can't be read, and, with its line and column, for a syntax error, a
- * name that is there twice and an integer beyond 2^53.
+ * @throws TesseraeError `ERR_CONFIG` for a file that can't be read and, with line and column, for a syntax error, a
+ * duplicate name or an integer beyond 2^53.
  */
 export async function readJson(file: string): Promise<unknown> {
   let text: string;
   try {
     text = await readTextFile(file, MOST_BYTES);
   } catch (cause) {
-    const known: Readonly<Record<string, string>> = { ENOENT: 'there is no such file' };
+    const known: Readonly<Record<string, string>> = { ENOENT: 'the file does not exist' };
     const isFolder = cause instanceof NotAFileError && cause.isFolder;
     const why = isFolder
-      ? 'it is a folder; give the JSON file'
+      ? 'it is a folder: give a JSON file'
       : (known[(cause as NodeJS.ErrnoException).code ?? ''] ?? messageOf(cause));
-    throw new TesseraeError('ERR_CONFIG', `${file} could not be read: ${why}`, { details: { file }, cause });
+    throw new TesseraeError('ERR_CONFIG', `${file} can't be read: ${why}`, { details: { file }, cause });
   }
   try {
     return parseJson(text);
@@ -30,7 +30,7 @@ export async function readJson(file: string): Promise<unknown> {
     if (!(cause instanceof JsonError)) throw cause;
     const other = text === '' ? undefined : await recogniseFile(file, 'JSON');
     if (other !== undefined)
-      throw new TesseraeError('ERR_CONFIG', `${file} is no configuration: it is ${other}`, {
+      throw new TesseraeError('ERR_CONFIG', `${file} is not a configuration: it is ${other}`, {
         details: { file },
         cause,
       });

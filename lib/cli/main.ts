@@ -34,7 +34,7 @@ const COMMANDS: readonly ((done: Done) => Command)[] = [
   doctorCommand,
 ];
 
-/** The whole command line. `done` is told the exit code; `output` is where it writes, if not to the standard streams. */
+/** The whole command line. It calls `done` with the exit code. `output` replaces the standard streams. */
 export function program(done: Done, output: OutputConfiguration = {}): Command {
   const { version } = JSON.parse(readFileSync(path.resolve(__dirname, '../../package.json'), 'utf8')) as {
     version: string;
@@ -54,15 +54,15 @@ export function program(done: Done, output: OutputConfiguration = {}): Command {
       `
 Examples:
   $ tesserae train config.json           train the model that config.json describes
-  $ tesserae eval config.json            measure its loss on what was kept for validation
-  $ tesserae sample runs/config          let the trained model write
-  $ tesserae prepare book.txt --output data/book   make token files, for texts of any size
+  $ tesserae eval config.json            measure its loss on the validation data
+  $ tesserae sample runs/config          generate text with the trained model
+  $ tesserae prepare book.txt --output data/book   make token files from texts of any size
   $ tesserae average runs/config runs/mean --last 5
                                          average the last checkpoints of a run
   $ tesserae export runs/config published --dtype bf16
-                                         write it for transformers
-  $ tesserae plan config.json            see what a step costs before running it
-  $ tesserae schedule config.json        see the learning rate of every step before running it
+                                         write the model for transformers
+  $ tesserae plan config.json            predict the cost of a step without running it
+  $ tesserae schedule config.json        show the learning rate of every step without running it
 
 The smallest config.json:
   {
@@ -70,10 +70,10 @@ The smallest config.json:
     "data": { "text": "book.txt" },
     "training": { "maxSteps": 1000 }
   }
-Every setting, for editors: "$schema": "./node_modules/tesserae/dist/config.schema.json"
+For completion of every setting in an editor, add "$schema": "./node_modules/tesserae/dist/config.schema.json"
 
-Exit codes: 0 done, 1 failed, 2 wrong usage; stopped by a signal, saved: 130 SIGINT, 143 SIGTERM, 138 SIGUSR1,
-129 SIGHUP (its terminal was closed).`,
+Exit codes: 0 done, 1 failed, 2 wrong usage. After saving on a signal: 130 SIGINT, 143 SIGTERM, 138 SIGUSR1,
+129 SIGHUP (the terminal was closed).`,
     );
 
   for (const command of [...COMMANDS.map((make) => make(done)), completionCommand(root)])
@@ -81,7 +81,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage; stopped by a signal, saved: 130 SIG
   return root;
 }
 
-/** Runs the command line; gives the exit code. */
+/** Runs the command line. Returns the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   const json = args.includes('--json');
   let code = 0;
@@ -92,13 +92,13 @@ export async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const usage = error instanceof CommanderError;
-    // Commander has told of wrong usage itself.
+    // Commander has already reported wrong usage.
     if (json || !usage) tell(usage ? usageError(error) : coded(error), json);
     return usage ? WRONG_USAGE : FAILED;
   }
 }
 
-const coded = (error: unknown): unknown => exhaustedError('the command could not go on', error) ?? error;
+const coded = (error: unknown): unknown => exhaustedError('the command failed', error) ?? error;
 
 const tell = (error: unknown, json: boolean): void =>
   print(`${json ? errorJson(error) : errorLine(error)}\n`, process.stderr);
@@ -118,24 +118,24 @@ function errorJson(error: unknown): string {
 }
 
 /**
- * Says what becomes of a command whose output can't be written. Training goes on without it, since metrics.jsonl has all that
- * it would tell; any other command has nothing left to do.
+ * Handles standard output that can't be written. Training continues without it, because metrics.jsonl has the same
+ * information; any other command ends.
  */
 function watchOutput(args: readonly string[]): void {
   const trains = args[0] === 'train' && !args.includes('--profile');
   let failed = false;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    // A reader that has seen enough, such as head, closes the pipe; of a terminal that was closed the system says EIO.
+    // A reader that has seen enough, such as head, closes the pipe. For a closed terminal the error is EIO.
     const hasNoReader = error.code === 'EPIPE' || (error.code === 'EIO' && process.stdout.isTTY);
     if (!hasNoReader && !failed) {
       failed = true;
-      const goesOn = trains ? '; training goes on, and tells the same in metrics.jsonl' : '';
+      const goesOn = trains ? '; training continues, and metrics.jsonl has the same information' : '';
       const message = `standard output can't be written: ${error.message}${goesOn}`;
       tell(new TesseraeError('ERR_CONFIG', message, { cause: error }), args.includes('--json'));
     }
     if (!trains) process.exit(hasNoReader ? 0 : FAILED);
   });
-  // The result does not depend on what is shown there.
+  // The result does not depend on standard error.
   process.stderr.on('error', () => undefined);
   process.on('exit', (code) => {
     // A model that was trained and saved has not failed.
@@ -144,8 +144,8 @@ function watchOutput(args: readonly string[]): void {
 }
 
 /**
- * Lets a process that has outlived its terminal end with its exit code. At its end Node.js resets the terminals that it began
- * with, and aborts where one is gone; closed ones it leaves as they are.
+ * Lets a process that has outlived its terminal end with its exit code. When it exits, Node.js resets the terminals that it
+ * started with and aborts if one is gone, but it ignores closed ones.
  */
 function outliveTerminal(): void {
   const terminals = [0, 1, 2].filter((fd) => isatty(fd));

@@ -4,17 +4,17 @@ import type { Device } from '../models/device';
 import type { ModelOptions } from '../models/model';
 import type { Precision } from '../native';
 
-/** Told the exit code of the command that ran. */
+/** Receives the exit code of the command that ran. */
 export type Done = (code: number) => void;
 
-/** What `deviceOption`, `threadsOption` and `precisionOption` give. */
+/** The values of `deviceOption`, `threadsOption` and `precisionOption`. */
 export interface ComputeOptions {
   readonly device: string;
   readonly threads?: number | undefined;
   readonly precision?: Precision | undefined;
 }
 
-/** Where a model computes, as the command line says it. */
+/** Where a model computes, from the command line's options. */
 export const modelOptions = ({ device, threads, precision }: ComputeOptions): ModelOptions => ({
   device: device as Device,
   ...(threads === undefined ? {} : { threads }),
@@ -25,22 +25,23 @@ export const deviceOption = (): Option =>
   new Option('--device <device>', 'where to compute: auto, cpu, cuda or cuda:<number>').default('auto');
 
 export const threadsOption = (): Option =>
-  new Option('--threads <n>', 'threads on the CPU (default: all processors)').argParser(integer(1));
+  new Option('--threads <n>', 'number of CPU threads (default: all processors)').argParser(integer(1));
 
 export const precisionOption = (): Option =>
-  new Option('--precision <mode>', 'arithmetic (default: bf16 on a GPU, fp32 on the CPU)').choices([
-    'fp32',
-    'tf32',
-    'fp16',
-    'bf16',
-  ]);
+  new Option(
+    '--precision <mode>',
+    'precision of the arithmetic (default: bf16 on a GPU, fp32 on the CPU)',
+  ).choices(['fp32', 'tf32', 'fp16', 'bf16']);
 
 export const weightsOption = (): Option =>
-  new Option('--weights <which>', 'the trained weights, or their moving average (training.emaDecay)')
+  new Option(
+    '--weights <which>',
+    'which weights: the trained ones, or their moving average (training.emaDecay)',
+  )
     .choices(['trained', 'ema'])
     .default('trained');
 
-/** @param what - is printed: "what was made". */
+/** @param what - what is printed, such as "the plan as JSON". */
 export const jsonOption = (what: string): Option => new Option('--json', `print ${what}`);
 
 /** Reads an integer of at least `least`. */
@@ -53,7 +54,7 @@ export const integer =
     return value;
   };
 
-/** Reads one integer more of a list. */
+/** Reads one more integer of a list. */
 export const integers =
   (least: number) =>
   (text: string, before: readonly number[] = []): number[] => [...before, integer(least)(text)];

@@ -10,7 +10,7 @@ interface PlanOptions {
   chip?: string;
   precision?: Precision;
   batchSize?: number;
-  /** Bytes for which the largest batch is sought. */
+  /** Bytes that the largest batch may use. */
   memory?: number;
   all?: true;
   json?: true;
@@ -18,17 +18,21 @@ interface PlanOptions {
 
 export const planCommand = (done: Done): Command =>
   new Command('plan')
-    .summary('tell what a training step costs, without running it')
+    .summary('predict the cost of a training step without running it')
     .description(
-      'Prints the operations of a training step with shapes, traffic and roofline time, its memory by owner, what was ' +
-        'padded, and the largest batch that fits. Nothing is allocated; the chip need not be there.',
+      'Prints the operations of a training step with shapes, memory traffic and roofline time, the memory by owner, the ' +
+        'padding, and the largest batch that fits. It allocates nothing and does not need the chip.',
     )
-    .argument('<config>', 'JSON file; only its model is needed')
+    .argument('<config>', 'JSON file; only its model is required')
     .option('--chip <name>', 'the chip to plan for, such as h100, a100 or cpu')
     .addOption(precisionOption())
-    .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
-    .option('--memory <size>', "memory for the largest batch, such as 24GiB (default: the chip's)", bytes)
-    .option('--all', 'list every call with its inputs, instead of one row for repeated blocks')
+    .option('--batch-size <n>', 'rows of a micro-batch (overrides training.batchSize)', integer(1))
+    .option(
+      '--memory <size>',
+      "memory that the largest batch may use, such as 24GiB (default: the chip's)",
+      bytes,
+    )
+    .option('--all', 'list every call with its inputs; by default repeated blocks share a row')
     .addOption(jsonOption('the plan as JSON'))
     .addHelpText(
       'after',
@@ -38,7 +42,7 @@ Example:
     )
     .action(async (file: string, options: PlanOptions) => done(await plan(file, options)));
 
-/** `tesserae plan`: tells what a training step would do, without doing it. Gives the exit code. */
+/** `tesserae plan`: predicts the cost of a training step. Returns the exit code. */
 async function plan(file: string, options: PlanOptions): Promise<number> {
   const { batchSize, all = false, json = false, ...request } = options;
   const { model, training } = await readRunConfig(file);

@@ -21,47 +21,49 @@ export const prepareCommand = (done: Done): Command =>
   new Command('prepare')
     .summary('turn texts into token files')
     .description(
-      'Tokenises text files (.txt, .text, .md), JSON lines (.jsonl, .ndjson; a document a line), folders of them, and JSON ' +
-        "files (.json: an array of objects, or JSON lines) into a folder with train.bin and val.bin, which a configuration's " +
-        "data.tokens names. The tokenizer's end-of-text token, where it has one, follows each document. The " +
-        'folder is there as a whole or not at all; it is replaced only by ' +
-        'what is made of the same inputs.',
+      'Tokenizes text files (.txt, .text, .md), JSON lines (.jsonl, .ndjson; one document per line), folders of these, and ' +
+        'JSON files (.json: an array of objects, or JSON lines). Writes a folder with train.bin and val.bin, for ' +
+        "data.tokens of a configuration. The tokenizer's end-of-text token, if it has one, follows each document. The folder " +
+        'appears as a whole or not at all; an existing one is replaced only if it was made from the same inputs.',
     )
     .argument('<inputs...>', 'text files, files of JSON lines, and folders')
-    .requiredOption('--output <folder>', 'the folder to make')
+    .requiredOption('--output <folder>', 'the folder to write')
     .option(
       '--tokenizer <byte or file>',
-      'byte, a tokenizer.json, a vocab.json with its merges.txt, or a folder with either',
+      'byte, a tokenizer.json, a vocab.json with a merges.txt next to it, or a folder with either',
       'byte',
     )
     .option(
       '--end-of-text <token>',
-      'text or id of the token that follows each document (default: what the files of the tokenizer name)',
+      'text or id of the token after each document (default: from the tokenizer files)',
     )
-    .option('--start-token <token>', 'text or id of the token that a text begins with when it is sampled')
+    .option(
+      '--start-token <token>',
+      'text or id of the token that begins a sampled text (default: from the tokenizer files)',
+    )
     .addOption(
-      new Option('--format <layout>', "nanoGPT's layout, ids alone, or llm.c's, with a header")
+      new Option('--format <layout>', 'layout of the files: nanogpt has only ids, llmc also a header')
         .choices(TOKEN_FORMATS)
         .default('nanogpt'),
     )
     .addOption(
-      new Option('--dtype <type>', 'how an id is stored (default: uint16 where the vocabulary fits)').choices(
+      new Option('--dtype <type>', 'type of an id (default: uint16 if the vocabulary fits)').choices(
         TOKEN_DTYPES,
       ),
     )
     .option(
       '--validation-fraction <share>',
-      'share of the texts, from their end, that is kept for validation',
+      'share of the texts, from their end, to keep for validation',
       fraction,
       0.1,
     )
-    .option('--text-key <name>', 'where JSON lines have their text', 'text')
+    .option('--text-key <name>', 'key of the text in JSON lines', 'text')
     .option(
       '--workers <n>',
-      'threads that read, two at most for a tokenizer.json (default: one a processor); they do not change the result',
+      'threads that read, at most two for a tokenizer.json (default: one per processor); the result does not depend on it',
       integer(1),
     )
-    .addOption(jsonOption('what was made as JSON'))
+    .addOption(jsonOption('the result as JSON'))
     .addHelpText(
       'after',
       `
@@ -95,7 +97,7 @@ export interface PrepareCommand extends Pick<
 }
 
 /**
- * `tesserae prepare`: tokenises texts into a folder of token files, which is there as a whole or not at all. Gives the
+ * `tesserae prepare`: tokenizes texts into a folder of token files, which appears as a whole or not at all. Returns the
  * exit code.
  */
 export async function prepare(inputs: readonly string[], command: PrepareCommand): Promise<number> {
@@ -126,10 +128,10 @@ export async function prepare(inputs: readonly string[], command: PrepareCommand
   return 0;
 }
 
-/** A folder is replaced only if it is what this command makes of the same inputs. */
+/** Allows replacing a folder only if this command made it from the same inputs. */
 async function checkReplaceable(folder: string, inputNames: readonly string[]): Promise<void> {
   const refuse = (why: string): never => {
-    throw new TesseraeError('ERR_DATA', `'${folder}' ${why}: give another --output, or remove it`, {
+    throw new TesseraeError('ERR_DATA', `'${folder}' ${why}: choose another --output, or remove it`, {
       details: { path: folder },
     });
   };
@@ -139,30 +141,31 @@ async function checkReplaceable(folder: string, inputNames: readonly string[]): 
   });
   if (entries.length === 0) return;
   const foreign = entries.find((entry) => !PREPARED_FILES.includes(entry));
-  if (foreign !== undefined) refuse(`is not replaced, because it holds '${foreign}'`);
+  if (foreign !== undefined) refuse(`is not replaced, because it contains '${foreign}'`);
   const made = await readDescription(path.join(folder, TRAIN_FILE)).catch(() => undefined);
-  if (!made) return refuse(`is not replaced, because no JSON file says what its ${TRAIN_FILE} was made from`);
+  if (!made)
+    return refuse(`is not replaced, because no JSON file says which inputs its ${TRAIN_FILE} was made from`);
   if (made.inputs?.join('\n') !== inputNames.join('\n'))
     refuse(
       `is not replaced, because it was made from other inputs (${made.inputs?.join(', ') ?? 'unknown ones'})`,
     );
 }
 
-/** A folder that can't be written is reported for what it is here. */
+/** Here, a folder that can't be written is an error of the data, not of a checkpoint. */
 function asData(error: unknown): unknown {
   if (!(error instanceof TesseraeError) || error.code !== 'ERR_CHECKPOINT') return error;
   return new TesseraeError('ERR_DATA', error.message, { details: { ...error.details }, cause: error });
 }
 
-/** Documents that nothing separates teach a model to go on from one to the next. */
+/** Warns if no token separates documents: a model then learns to continue one document with the next. */
 function tellOfSeparator({ train, validation }: PreparedTokens): void {
   const areJoined = [train, validation].some((part) => (part?.documents ?? 0) > 1);
   if (!areJoined || train.endOfTextToken !== undefined) return;
   const remedy =
     train.tokenizer?.name === 'byte'
-      ? 'bytes have none; give a tokenizer.json for one'
-      : 'the tokenizer names no end-of-text token; name one with --end-of-text';
-  print(`documents follow one another without a token between them: ${remedy}\n`, process.stderr);
+      ? 'bytes have no such token; use a tokenizer.json to get one'
+      : 'the tokenizer names no end-of-text token; set one with --end-of-text';
+  print(`no token separates the documents: ${remedy}\n`, process.stderr);
 }
 
 function tell(

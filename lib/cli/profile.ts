@@ -18,15 +18,15 @@ import { Trainer } from '../training/trainer';
 import { print, printJson, shownPath } from './terminal';
 
 const WARM_UP_STEPS = 5;
-/** What is measured ends after so many steps, or with the first report after so many seconds. */
+/** The measurement ends after this many steps, or with the first report after this many seconds. */
 const MEASURED_STEPS = 20;
 const MEASURED_SECONDS = 10;
-/** Steps between reports, at most: between them the next step starts before the last one has ended. */
+/** Most steps between reports: between reports, the next step starts before the previous one has ended. */
 const MOST_LOGGING_STEPS = 10;
-/** Steps that are run operation by operation; each call's time is the median. */
+/** Steps to run operation by operation; each call's time is their median. */
 const PROFILED_STEPS = 5;
 
-/** `tesserae train --profile`: prints where the time of a training step goes, and draws it to profile.svg. */
+/** `tesserae train --profile`: prints where the time of a training step goes, and draws profile.svg. */
 export async function profile(
   model: Model,
   train: Dataset,
@@ -43,8 +43,7 @@ export async function profile(
 }
 
 /**
- * Measures training steps on the dataset: first as they run in training, then operation by operation. The model is
- * trained by that.
+ * Measures training steps on the dataset, first as in training, then operation by operation. This trains the model.
  *
  * @param args - how to train; nothing is evaluated or saved.
  */
@@ -68,6 +67,7 @@ export async function profileTraining(
   });
   const batches = await queue.take(step);
   const capacity = batches[0]?.capacity ?? { rows, lengths: { time: train.blockSize } };
+  const shape = { rows: capacity.rows, lengths: capacity.lengths };
   const packed = packAlike(model, batches, capacity);
   const inputs = packed.map((batch) => batch.inputs);
   const [loss] = lossesOf(model.graph);
@@ -80,11 +80,11 @@ export async function profileTraining(
   const device = (await devices()).find(({ name }) => name === model.device);
   const { precision } = model;
   const settings = planSettings(trainer.arguments, model.graph);
-  const request = { ...capacity, gradientAccumulationSteps, precision, ...settings };
+  const request = { ...shape, gradientAccumulationSteps, precision, ...settings };
   return makeProfile({
     device: model.device,
     deviceDescription: device?.description ?? '',
-    ...capacity,
+    ...shape,
     gradientAccumulationSteps,
     precision,
     stepSeconds,
@@ -96,7 +96,7 @@ export async function profileTraining(
   });
 }
 
-/** The mean over steps that follow each other as in training, after some that warm up. */
+/** Mean time of consecutive steps, after a warm-up. */
 async function secondsOfStep(trainer: Trainer): Promise<number> {
   let start: { readonly step: number; readonly at: number } | undefined;
   for await (const event of trainer) {

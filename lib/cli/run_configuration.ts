@@ -5,8 +5,8 @@ import type { LrSchedulerType } from '../training/schedule_settings';
 import type { TrainingArguments } from '../training/arguments';
 
 /**
- * A run's configuration file, which `tesserae train` and others read: plain JSON; paths in it are relative to its folder.
- * Its JSON Schema is `tesserae/schema.json`.
+ * A run's configuration file, as `tesserae train` and other commands read it: plain JSON. Paths in it are relative to its
+ * folder. Its JSON Schema is `tesserae/schema.json`.
  *
  * @example
  * const run: RunConfiguration = {
@@ -19,22 +19,22 @@ import type { TrainingArguments } from '../training/arguments';
 export interface RunConfiguration {
   /** Where editors find the JSON Schema. */
   readonly $schema?: string;
-  /** The model; either this or initFrom. vocabSize defaults to that of the data: 256 for text, which is read as bytes. */
+  /** The model; give either this or initFrom. vocabSize defaults to that of the data: 256 for text, which is read as bytes. */
   readonly model?: ModelConfig;
-  /** The folder of a checkpoint, of tesserae's or of Hugging Face's GPT-2, whose model and weights training starts from. */
+  /** The folder of a checkpoint to start from, tesserae's or Hugging Face's GPT-2: its model and weights. */
   readonly initFrom?: string;
-  /** What to train on; only `plan`, `schedule` and the like do without. */
+  /** What to train on. Optional for commands that don't train, such as `plan` and `schedule`. */
   readonly data?: RunData;
-  /** How to train; a schedule is named here, not a function. */
+  /** How to train. A schedule must be a name here, not a function. */
   readonly training?: Omit<TrainingArguments, 'lrScheduler'> & {
-    /** How the rate falls after warmup. Default 'cosine'. */
+    /** The schedule of the learning rate after warmup. Default 'cosine'. */
     readonly lrScheduler?: LrSchedulerType;
   };
   /** The sample at the end of training. */
   readonly sampling?: RunSampling;
 }
 
-/** What a run trains on: one of `text`, `tokens` and `sequences`, and settings that only some of them have. */
+/** What a run trains on: exactly one of `text`, `tokens` and `sequences`, and settings that apply to some of them. */
 export interface RunData extends Partial<
   Pick<OpenSequencesOptions, 'batching' | 'maxTokens' | 'truncation' | 'validationFraction'>
 > {
@@ -42,23 +42,23 @@ export interface RunData extends Partial<
   readonly text?: string | readonly string[];
   /** The folder that `tesserae prepare` made, or token files; several are joined. */
   readonly tokens?: string | readonly string[];
-  /** JSON lines, a `Sequence` a line; several files are joined. */
+  /** Files of JSON lines, one `Sequence` per line; several files are joined. */
   readonly sequences?: string | readonly string[];
   /** With `tokens`: token files to validate on. Default: the val.bin of a folder. */
   readonly validation?: string | readonly string[];
-  /** With `tokens`: how ids are stored in a file that nothing describes. Default 'uint16'. */
+  /** With `tokens`: the type of ids in a file without header and JSON file. Default 'uint16'. */
   readonly dtype?: TokenDtype;
-  /** With `tokens`: what made the ids of files that nothing describes: `byte`, or the path of a tokenizer.json. */
+  /** With `tokens`: the tokenizer of files without a JSON file: `byte`, or the path of a tokenizer.json. */
   readonly tokenizer?: string;
-  /** With `tokens`: whether files are read as a whole first, to compare their SHA-256. Default false. */
+  /** With `tokens`: whether to read files completely first and compare their SHA-256. Default false. */
   readonly verify?: boolean;
 }
 
 /** The sample at the end of a run. */
 export interface RunSampling {
-  /** Tokens to sample, 0 to 1,000,000; 0: no sample. Default 200. */
+  /** Number of tokens to generate, 0 to 1,000,000; 0: no sample. Default 200. */
   readonly maxNewTokens?: number;
-  /** 0 takes the most probable token; at most 100. Default 0.8. */
+  /** 0 takes the most likely token; at most 100. Default 0.8. */
   readonly temperature?: number;
   /** An integer in [0, 2^53). Default 0. */
   readonly seed?: number;

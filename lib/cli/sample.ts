@@ -30,20 +30,23 @@ export function sampleCommand(done: Done): Command {
   const command = new Command('sample')
     .summary('continue a text with a trained model')
     .description(
-      'Continues a text with a trained model; prints it as it comes. Of a model whose checkpoint names no tokenizer, ' +
-        'prompts and results are token ids with spaces between them.',
+      'Continues a text with a trained model and prints it as it is generated. If the checkpoint has no tokenizer, prompts ' +
+        'and results are token ids separated by spaces.',
     )
     .argument('<folder>', 'outputDir of a run (its newest checkpoint is used), or a checkpoint')
-    .option('--prompt <text>', 'text to continue (default: what training began with, or the start token)')
-    .option('--interactive', 'continue each line that is typed, or that comes from a pipe')
-    .option('--allow-any-start', 'take prompts that begin otherwise than training did');
+    .option(
+      '--prompt <text>',
+      'text to continue (default: the start of the training texts, or the start token)',
+    )
+    .option('--interactive', 'continue each line from the terminal or a pipe')
+    .option('--allow-any-start', 'accept prompts whose first token never started a training sequence');
   for (const option of samplingOptions()) command.addOption(option);
   return command
     .addOption(weightsOption())
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(precisionOption())
-    .addOption(jsonOption('a JSON line for each text'))
+    .addOption(jsonOption('one JSON line per text'))
     .addHelpText(
       'after',
       `
@@ -58,13 +61,13 @@ Examples:
         command.error("error: option '--logprobs <n>' needs --json, which shows them");
       if (options.prompt !== undefined && options.interactive)
         command.error(
-          "error: option '--prompt <text>' does not go with --interactive, which asks for prompts",
+          "error: option '--prompt <text>' cannot be used with --interactive, which reads prompts",
         );
       done(await sample(folder, options));
     });
 }
 
-/** `tesserae sample`: continues a text with a trained model. Gives the exit code. */
+/** `tesserae sample`: continues a text with a trained model. Returns the exit code. */
 async function sample(folder: string, options: SampleOptions): Promise<number> {
   const { prompt, interactive, allowAnyStart, weights, device, threads, precision, json, ...given } = options;
   const where = modelOptions({ device, threads, precision });
@@ -81,7 +84,7 @@ async function sample(folder: string, options: SampleOptions): Promise<number> {
   return interrupt.exitCode;
 }
 
-/** As text, as it comes; several texts with a line between them. */
+/** Streams one text; writes several with a separator line between them. */
 const writeText: Answer = async (sampler, prompt, { signal, ...options }) => {
   const given = { ...withDefaults(options), signal };
   const write = printText;
@@ -91,7 +94,7 @@ const writeText: Answer = async (sampler, prompt, { signal, ...options }) => {
     return;
   }
   const stream = sampler.stream(prompt, given);
-  // What is wrong with the prompt is said before it is repeated.
+  // An error in the prompt appears before the prompt is printed.
   let next = await stream.next();
   write(prompt);
   for (; !next.done; next = await stream.next()) write(next.value.text);
@@ -121,7 +124,7 @@ function requireNoTypes({ config }: Model): void {
   if (setting === undefined) return;
   throw new TesseraeError(
     'ERR_CONFIG',
-    `the model has ${setting} ${config[setting]}, and its checkpoint does not say which type a token has: sample it from ` +
+    `the model has ${setting} ${config[setting]}, but its checkpoint does not have the types of tokens: sample it from ` +
       'TypeScript, with sampler.generate(prompt, { types: { byToken: […] } })',
     { details: { path: setting } },
   );

@@ -15,14 +15,14 @@ interface ScheduleOptions {
 
 export const scheduleCommand = (done: Done): Command =>
   new Command('schedule')
-    .summary('show the learning rate of every step, without running it')
+    .summary('show the learning rate of every step without running it')
     .description(
-      'Prints the phases of the learning rate that the training section asks for, with their steps and rates, and draws ' +
-        'them. A rate that is negative or not finite is an error.',
+      "Prints the phases of a configuration's learning-rate schedule with their steps and rates, and can draw them. A rate " +
+        'that is negative or not finite is an error.',
     )
-    .argument('<config>', 'configuration of a run, with training')
-    .option('--svg <file>', 'draw the schedule to this file')
-    .addOption(jsonOption('phases and the rate of every step as JSON'))
+    .argument('<config>', 'JSON file with training')
+    .option('--svg <file>', 'draw the schedule to this SVG file')
+    .addOption(jsonOption('the phases and the rate of every step as JSON'))
     .addHelpText(
       'after',
       `
@@ -31,13 +31,13 @@ Example:
     )
     .action(async (file: string, options: ScheduleOptions) => done(await schedule(file, options)));
 
-/** `tesserae schedule`: prints the phases of a run's learning rate, and draws it to `svg`. Gives the exit code. */
+/** `tesserae schedule`: prints the phases of a run's learning rate, and draws it to `svg`. Returns the exit code. */
 async function schedule(file: string, { svg, json }: ScheduleOptions): Promise<number> {
   const { training } = await readRunConfig(file);
   if (!training)
     throw new TesseraeError(
       'ERR_CONFIG',
-      `${file}: training is missing; its schedule is what this shows, such as "training": { "maxSteps": 1000 }`,
+      `${file}: training is missing, so there is no schedule: add it, such as "training": { "maxSteps": 1000 }`,
       { details: { file, path: 'training' } },
     );
   const planned = scheduleOf(training);

@@ -1,6 +1,6 @@
 /**
- * Trains a tiny model on a device and prints what came of it as one JSON line. `tesserae doctor` runs it in a process of
- * its own: whatever a broken driver does to that one, the doctor can still tell.
+ * Trains a tiny model on a device and prints the result as one JSON line. `tesserae doctor` runs it in a separate process, so
+ * that it can still report if a broken driver crashes that one.
  */
 import { messageOf } from '../errors';
 import { Model } from '../models/model';
@@ -8,14 +8,14 @@ import type { Device } from '../models/device';
 import { Trainer } from '../training/trainer';
 import { print, printJson } from './terminal';
 
-/** What a self-test prints when it comes to its end. */
+/** What a self-test prints when it succeeds. */
 export interface SelfTestResult {
   readonly device: string;
   readonly precision: string;
-  /** Instruction set of the CPU's kernels. */
+  /** Instruction set of the CPU kernels. */
   readonly isa: string;
   readonly steps: number;
-  /** Loss of the first and of the last step; the one must be less than the other. */
+  /** Loss of the first step; the last one must be lower. */
   readonly firstLoss: number;
   readonly lastLoss: number;
   readonly seconds: number;
@@ -30,7 +30,7 @@ async function selfTest(device: Device): Promise<SelfTestResult> {
     { type: 'gpt2', nLayer: 2, nEmbd: 64, nHead: 2, nPositions: TIME, vocabSize: 64 },
     { device, threads: 2 },
   );
-  // Each row counts up from a token of its own, which a model learns at once.
+  // Each row counts up from a different token, which a model learns quickly.
   const tokens = Array.from({ length: ROWS }, (_, r) =>
     Int32Array.from({ length: TIME }, (_, t) => (16 * r + t) % 64),
   );

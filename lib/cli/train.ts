@@ -49,22 +49,22 @@ export const trainCommand = (done: Done): Command =>
     .summary('train a model')
     .description(
       'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
-        'its outputDir. Ctrl-C, SIGTERM, SIGUSR1 and a closed terminal (SIGHUP) stop after the current step and save; the ' +
-        'same command goes on from there, as it does after a crash.',
+        'its outputDir. Ctrl-C, SIGTERM, SIGUSR1 and a closed terminal (SIGHUP) stop after the current step and save. The ' +
+        'same command then resumes the run, also after a crash.',
     )
     .argument('<config>', 'JSON file with model, data and training')
-    .option('--max-steps <n>', 'optimizer steps, instead of training.maxSteps', integer(1))
-    .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
-    .option('--learning-rate <rate>', 'instead of training.learningRate', positive)
-    .option('--seed <n>', 'instead of training.seed', integer(0))
-    .option('--output-dir <folder>', 'instead of training.outputDir', folderName)
-    .addOption(new Option('--report-to <sink...>', 'instead of training.reportTo').choices(['tensorboard']))
+    .option('--max-steps <n>', 'optimizer steps (overrides training.maxSteps)', integer(1))
+    .option('--batch-size <n>', 'rows of a micro-batch (overrides training.batchSize)', integer(1))
+    .option('--learning-rate <rate>', 'overrides training.learningRate', positive)
+    .option('--seed <n>', 'overrides training.seed', integer(0))
+    .option('--output-dir <folder>', 'overrides training.outputDir', folderName)
+    .addOption(new Option('--report-to <sink...>', 'overrides training.reportTo').choices(['tensorboard']))
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(precisionOption())
     .option(
       '--profile',
-      'measure some steps, operation by operation, instead of training; leaves profile.svg',
+      'measure some steps operation by operation, and write profile.svg, instead of training',
     )
     .addOption(jsonOption('events as JSON lines on standard output, or the profile as JSON'))
     .addHelpText(
@@ -85,9 +85,9 @@ Examples:
       done(await train(file, { overrides, where, json: json ?? false, profile: profile ?? false }));
     });
 
-/** What the command line says beside the configuration. */
+/** What the command line adds to the configuration. */
 interface TrainCommand {
-  /** Values of `training` that take the place of the file's. */
+  /** Values of `training` that override the file's. */
   readonly overrides: Readonly<Record<string, unknown>>;
   readonly where: ModelOptions;
   readonly json: boolean;
@@ -96,11 +96,11 @@ interface TrainCommand {
 }
 
 /**
- * `tesserae train`: trains a model, and leaves metrics, a loss curve and a checkpoint; goes on from the latest
- * checkpoint that is in the run's folder. With `--profile`, measures some steps and leaves a picture. Gives the exit code.
+ * `tesserae train`: trains a model and writes metrics, a loss curve and checkpoints. It resumes from the latest checkpoint in
+ * the run's folder. With `--profile`, it measures some steps and writes a picture. Returns the exit code.
  */
 async function train(file: string, command: TrainCommand): Promise<number> {
-  // Before there is something to save, a signal ends the process as if nobody had listened.
+  // As long as there is nothing to save, a signal ends the process at once.
   let stop = (): void => process.exit(interrupt.exitCode);
   let hide = (): void => undefined;
   using interrupt = new Interrupt(
@@ -124,8 +124,8 @@ async function train(file: string, command: TrainCommand): Promise<number> {
   if (await isCheckpoint(directory))
     throw new TesseraeError(
       'ERR_CONFIG',
-      `outputDir '${shownPath(directory)}' is a model: what is trained there would not be found beside it. Give another ` +
-        '--output-dir',
+      `outputDir '${shownPath(directory)}' is itself a model, so later commands would not find this run's checkpoints in it. ` +
+        'Choose another --output-dir',
       { details: { path: 'training.outputDir' } },
     );
   await makeFolder(directory).catch(() => undefined); // RunReport tells why it can't
@@ -145,7 +145,7 @@ async function train(file: string, command: TrainCommand): Promise<number> {
   });
   stop = () => {
     trainer.stop();
-    report.log('stopping after this step, and saving; press Ctrl-C again to stop at once');
+    report.log('stopping after this step and saving; press Ctrl-C again to stop at once');
   };
   hide = () => report.hide();
   report.log(describe(model, data));
@@ -166,19 +166,19 @@ async function train(file: string, command: TrainCommand): Promise<number> {
     );
     const isStopped = result?.reason === 'stopped' && resumed?.step !== result.step;
     if (run.training.earlyStopping && isStopped && !interrupt.requested)
-      print(labelled([['stopped', 'early: the validation loss no longer fell']]));
+      print(labelled([['stopped', 'early: the validation loss stopped improving']]));
     const { tokenizer } = data;
     // Without a tokenizer there is no text to show. A model may have more rows than the tokenizer has tokens.
     if (!interrupt.requested && tokenizer && tokenizer.vocabSize <= model.config.vocabSize)
       await showSample(new Sampler(model, tokenizer), run.sampling, interrupt).catch((error: unknown) =>
-        // The model is trained and saved all the same.
+        // The model is already trained and saved.
         print(`${errorLine(error)}\n`, process.stderr),
       );
   }
   return interrupt.exitCode;
 }
 
-/** A new model, or that of the checkpoint to start from, to which the data's tokens have to mean something. */
+/** A new model, or that of the checkpoint to start from, whose tokenizer must be that of the data. */
 async function modelOf(
   run: RunConfig,
   data: Pick<TokenData, 'tokenizer' | 'vocabSize'>,
@@ -195,7 +195,7 @@ async function modelOf(
   return model;
 }
 
-/** Damage is told on standard error whatever else is: a disk that loses bits should not go unnoticed. */
+/** Damage is always reported on standard error: a disk that loses bits should not go unnoticed. */
 function tellResumed(
   { step, path, damaged, differences }: ResumeResult,
   report: RunReport,
@@ -203,9 +203,11 @@ function tellResumed(
 ): void {
   const { red } = colorsFor(process.stderr);
   const notes = [
-    ...damaged.map(({ message }) => `${red('damaged')} ${safeText(message)}: an earlier checkpoint is used`),
+    ...damaged.map(
+      ({ message }) => `${red('damaged')} ${safeText(message)}: the previous checkpoint is used`,
+    ),
     ...(differences.length > 0
-      ? [`not bit by bit what one run would give, because ${differences.join(', ')}`]
+      ? [`not bit for bit the same as an uninterrupted run, because ${differences.join(', ')}`]
       : []),
   ];
   for (const note of notes) print(`${note}\n`, process.stderr);
@@ -222,8 +224,8 @@ function describe(model: Model, { sizes, tokenizer, validation }: TokenData): st
   const kept = validation ? `, ${formatCount(sizes.validation)} for validation` : '';
   return [
     `${colorsFor(process.stderr).bold(config.type)} · ${formatCount(model.parameterCount)} parameters · ${device} · ${precision}`,
-    ...(fallbackReason === undefined ? [] : [`on the CPU because ${fallbackReason}`]),
-    `data · ${formatCount(sizes.train)} tokens to train on${kept}${tokenizer ? ` · ${tokenizer.name} tokenizer` : ''}`,
+    ...(fallbackReason === undefined ? [] : [`running on the CPU because ${fallbackReason}`]),
+    `data · ${formatCount(sizes.train)} training tokens${kept}${tokenizer ? ` · ${tokenizer.name} tokenizer` : ''}`,
   ].join('\n');
 }
 
@@ -239,14 +241,12 @@ function summary(
       [
         isWhole ? 'complete' : 'stopped',
         isWhole
-          ? `all ${result.step} steps were done before`
-          : `early, at step ${result.step}, as before: the validation loss no longer fell`,
+          ? `all ${result.step} steps are already done`
+          : `early, already at step ${result.step}: the validation loss stopped improving`,
       ],
       [
-        'to do more',
-        isWhole
-          ? 'raise maxSteps (--max-steps): the run goes on from here'
-          : 'raise earlyStopping.patience, or leave earlyStopping out: the run goes on from here',
+        'to continue',
+        isWhole ? 'raise maxSteps (--max-steps)' : 'raise earlyStopping.patience, or remove earlyStopping',
       ],
     );
   } else if (result) {

@@ -9,7 +9,7 @@ export function configSchema(): object {
   return { title: 'A tesserae run', ...z.toJSONSchema(runSchema, { io: 'input' }) };
 }
 
-/** The JSON Schema of a line of metrics.jsonl. Later releases may add keys, and so unknown ones are allowed. */
+/** The JSON Schema of a line of metrics.jsonl. It allows unknown keys, because later releases may add some. */
 export function metricsJsonSchema(): object {
   return {
     title: "A line of a tesserae run's metrics.jsonl",
@@ -17,7 +17,7 @@ export function metricsJsonSchema(): object {
   };
 }
 
-/** The JSON Schema of a line that `tesserae train --json` prints; as metricsJsonSchema. */
+/** The JSON Schema of a line of `tesserae train --json`. It allows unknown keys too. */
 export function eventJsonSchema(): object {
   return { title: 'A line of tesserae train --json', ...z.toJSONSchema(eventSchema, { io: 'input' }) };
 }

@@ -1,4 +1,5 @@
 import type { Capacity, TrainingBatch } from '../models/inputs';
+import type { PackedBatch } from '../models/packed_batch';
 import type { Tokenizer } from './tokenizer';
 
 /** Which rows to draw: the same request always gives the same rows. */
@@ -15,8 +16,14 @@ export interface BatchRequest {
   readonly rows: number;
 }
 
-/** A batch of a dataset. One whose tokens are an empty array is left out: a step then has fewer micro-batches. */
-export interface DatasetBatch extends TrainingBatch {
+/**
+ * A batch of a dataset: packed, or as rows. One without rows, or whose tokens are an empty array, is left out: a step then has
+ * fewer micro-batches.
+ */
+export type DatasetBatch = PackedBatch | DatasetRows;
+
+/** A batch as rows, which are packed when their turn comes. */
+export interface DatasetRows extends TrainingBatch {
   /**
    * What it is padded to: one of at most eight, because a program is compiled for each. All batches of a step have the
    * same. Default: the rows that were asked for, of blockSize tokens.

@@ -1,20 +1,29 @@
-/** A worker thread that tokenises segments of inputs; `prepare/prepare.ts` asks it. */
+/** A worker thread that tokenises segments of inputs; `prepare/prepare.ts` calls it. */
 import { TesseraeError } from '../errors';
-import { Encoder } from './json_tokenizer/encoder';
-import { encodeSegment, type EncodedSegment, type PrepareRequest } from './prepare/encode';
-import { serve } from './worker_server';
+import { serve } from '../threads/server';
+import { transfer } from '../threads/transfer';
+import { Encoder, type EncoderSource } from './json_tokenizer/encoder';
+import { encodeSegment, type EncodedSegment, type EncodingOptions } from './prepare/encode';
+import type { Segment } from './prepare/segments';
 
 let encoder: Encoder | undefined;
 let isReady = false;
 
-async function answer(request: PrepareRequest): Promise<EncodedSegment | undefined> {
-  if (request.kind === 'tokenizer') {
-    encoder = request.source && new Encoder(request.source);
+const methods = {
+  /** Takes a tokenizer; without a source, that of bytes. */
+  useTokenizer(source: EncoderSource | undefined): void {
+    encoder = source && new Encoder(source);
     isReady = true;
-    return undefined;
-  }
-  if (!isReady) throw new TesseraeError('ERR_INTERNAL', 'a worker was given a text before a tokenizer');
-  return encodeSegment(request, encoder);
-}
+  },
 
-serve(answer, (result) => (result ? [result.tokens.buffer] : []));
+  async encode(segment: Segment, options: EncodingOptions): Promise<EncodedSegment> {
+    if (!isReady) throw new TesseraeError('ERR_INTERNAL', 'a worker was given a text before a tokenizer');
+    const encoded = await encodeSegment(segment, options, encoder);
+    return transfer(encoded, [encoded.tokens]);
+  },
+};
+
+/** What the thread serves. */
+export type PrepareWorker = typeof methods;
+
+serve(methods, 'the data worker failed');

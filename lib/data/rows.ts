@@ -1,5 +1,7 @@
 /** Which rows are drawn from a stream of tokens: pure functions, the same for texts in memory and token files. */
 import { TesseraeError } from '../errors';
+import type { PackedBatch } from '../models/packed_batch';
+import type { EvaluationRequest } from './batch_source';
 import type { BatchRequest } from './dataset';
 import { drawIndex } from './philox';
 
@@ -13,11 +15,30 @@ export interface TextSizes {
   readonly validation: number;
 }
 
-/** Rows of equal length, one after the other; each target is the token after its position. */
-export interface Crops {
-  readonly tokens: Int32Array;
-  readonly targets: Int32Array;
-  readonly rows: number;
+/**
+ * Rows of blockSize tokens from these offsets on; each target is the token after its position.
+ *
+ * @param rows - of the program: the last batch of an evaluation may have fewer.
+ * @param read - reads a row and the token after it.
+ */
+export function cropBatch(
+  offsets: readonly number[],
+  { rows, blockSize }: { readonly rows: number; readonly blockSize: number },
+  read: (offset: number, into: Int32Array) => void,
+): PackedBatch {
+  const tokens = new Int32Array(offsets.length * blockSize);
+  const targets = new Int32Array(offsets.length * blockSize);
+  const row = new Int32Array(blockSize + 1);
+  offsets.forEach((offset, r) => {
+    read(offset, row);
+    tokens.set(row.subarray(0, blockSize), r * blockSize);
+    targets.set(row.subarray(1), r * blockSize);
+  });
+  return {
+    capacity: { rows, lengths: { time: blockSize } },
+    rows: offsets.length,
+    inputs: { tokens, targets },
+  };
 }
 
 /** Where the rows of a batch of random crops begin; row r of a micro-step is sample microStep · rows + r of its step. */
@@ -33,7 +54,7 @@ export function cropOffsets(
 
 /** Batch `index` of those that `batches` batches of `rows` rows make of evenly spread windows, or undefined. */
 export function windowOffsets(
-  { index, rows, batches }: { readonly index: number; readonly rows: number; readonly batches: number },
+  { index, rows, batches }: EvaluationRequest,
   length: number,
   blockSize: number,
 ): number[] | undefined {

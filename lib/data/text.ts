@@ -2,9 +2,9 @@ import { z } from 'zod';
 import { filePaths } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
 import { ByteTokenizer } from './byte_tokenizer';
-import type { TextSizes } from './rows';
+import { startDataThread } from './data_thread';
 import type { Tokenizer } from './tokenizer';
-import { WorkerClient } from './worker_client';
+import type { DataWorker } from './worker';
 import { workerData, type TokenData } from './worker_dataset';
 
 /** How a text becomes rows. */
@@ -47,12 +47,9 @@ export async function openText(
 ): Promise<TextData> {
   const list = [parseConfig(filePaths, paths, { at: 'paths' })].flat();
   const given = parseConfig(optionsSchema, options);
-  const client = new WorkerClient();
+  const client = startDataThread<DataWorker>('worker');
   try {
-    const sizes = (await client.call({
-      kind: 'open',
-      options: { paths: list, ...given },
-    })) as TextSizes;
+    const sizes = await client.remote.openText({ paths: list, ...given });
     const tokenizer = new ByteTokenizer();
     const { vocabSize } = tokenizer;
     return { ...workerData(client, { sizes, tokenizer, vocabSize, blockSize: given.blockSize }), tokenizer };

@@ -4,11 +4,13 @@
  */
 import { constants, isUtf8 } from 'node:buffer';
 import type { FileHandle } from 'node:fs/promises';
-import { TesseraeError } from '../errors';
+import { isExhausted, messageOf, TesseraeError } from '../errors';
 import { recognise, recogniseUnmeant } from '../files/recognise';
 import { NotAFileError, openFile, whyUnopened } from '../files/regular_file';
+import type { PackedBatch } from '../models/packed_batch';
+import type { BatchSource, EvaluationRequest } from './batch_source';
 import type { BatchRequest } from './dataset';
-import { cropOffsets, splitSizes, windowOffsets, type Crops, type SplitName, type TextSizes } from './rows';
+import { cropBatch, cropOffsets, splitSizes, windowOffsets, type SplitName, type TextSizes } from './rows';
 
 export interface TextOptions {
   readonly paths: readonly string[];
@@ -19,7 +21,7 @@ export interface TextOptions {
 /** Reads of a file are cut into pieces of this many bytes: one read moves at most 2 GiB. */
 const READ_BYTES = 2 ** 30;
 
-export class TextSource {
+export class TextSource implements BatchSource {
   private readonly splits: Readonly<Record<SplitName, Uint8Array>>;
 
   /** @throws TesseraeError `ERR_DATA` when a part is too short for one row. */
@@ -32,15 +34,15 @@ export class TextSource {
     this.splits = { train: bytes.subarray(0, train), validation: bytes.subarray(train) };
   }
 
-  /** Reads files and joins them in order. */
+  /**
+   * Reads files and joins them in order.
+   *
+   * @throws TesseraeError as readText does; `ERR_OUT_OF_MEMORY` when they are larger together than an array may be.
+   */
   static async open({ paths, blockSize, validationFraction }: TextOptions): Promise<TextSource> {
     const files: Uint8Array[] = [];
     for (const path of paths) files.push(await readText(path));
-    return new TextSource(
-      files.length === 1 && files[0] ? files[0] : Buffer.concat(files),
-      blockSize,
-      validationFraction,
-    );
+    return new TextSource(joined(files), blockSize, validationFraction);
   }
 
   get sizes(): TextSizes {
@@ -48,26 +50,33 @@ export class TextSource {
   }
 
   /** Random crops. */
-  crops(split: SplitName, request: BatchRequest): Crops {
-    return this.cut(split, cropOffsets(request, this.splits[split].length, this.blockSize));
+  batch(split: SplitName, request: BatchRequest): PackedBatch {
+    return this.cut(split, cropOffsets(request, this.splits[split].length, this.blockSize), request.rows);
   }
 
-  /** Windows for evaluation, or undefined after the last batch. */
-  windows(split: SplitName, index: number, rows: number, batches: number): Crops | undefined {
-    const offsets = windowOffsets({ index, rows, batches }, this.splits[split].length, this.blockSize);
-    return offsets && this.cut(split, offsets);
+  /** Windows for evaluation. */
+  evaluationBatch(split: SplitName, request: EvaluationRequest): PackedBatch | undefined {
+    const offsets = windowOffsets(request, this.splits[split].length, this.blockSize);
+    return offsets && this.cut(split, offsets, request.rows);
   }
 
-  private cut(split: SplitName, offsets: readonly number[]): Crops {
+  private cut(split: SplitName, offsets: readonly number[], rows: number): PackedBatch {
     const bytes = this.splits[split];
-    const { blockSize } = this;
-    const tokens = new Int32Array(offsets.length * blockSize);
-    const targets = new Int32Array(offsets.length * blockSize);
-    offsets.forEach((offset, r) => {
-      tokens.set(bytes.subarray(offset, offset + blockSize), r * blockSize);
-      targets.set(bytes.subarray(offset + 1, offset + 1 + blockSize), r * blockSize);
+    return cropBatch(offsets, { rows, blockSize: this.blockSize }, (offset, into) =>
+      into.set(bytes.subarray(offset, offset + into.length)),
+    );
+  }
+}
+
+function joined(files: readonly Uint8Array[]): Uint8Array {
+  if (files.length === 1 && files[0]) return files[0];
+  try {
+    return Buffer.concat(files);
+  } catch (cause) {
+    if (!(cause instanceof RangeError) || isExhausted(cause)) throw cause;
+    throw new TesseraeError('ERR_OUT_OF_MEMORY', `the text does not fit in memory: ${messageOf(cause)}`, {
+      cause,
     });
-    return { tokens, targets, rows: offsets.length };
   }
 }
 

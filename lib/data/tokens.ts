@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { aFunction, filePaths } from '../models/argument_schemas';
 import { parseConfig } from '../models/validation';
+import { startDataThread } from './data_thread';
 import { TOKENIZER_JSON } from './json_tokenizer';
 import { aTokenizer, type Tokenizer } from './tokenizer';
 import {
@@ -15,7 +16,7 @@ import {
 } from './tokenizers';
 import { MOST_VOCABULARY, readDescription, TOKEN_DTYPES, type TokenDtype } from './tokens/format';
 import type { OpenedTokens } from './tokens/token_source';
-import { WorkerClient } from './worker_client';
+import type { DataWorker } from './worker';
 import { workerData, type TokenData } from './worker_dataset';
 
 /** What `tesserae prepare` calls the token files in its folder. */
@@ -90,18 +91,15 @@ export async function openTokens(
     ...parts
   } = parseConfig(optionsSchema, options);
   const files = await tokenFiles(list, parts);
-  const client = new WorkerClient();
+  const client = startDataThread<DataWorker>('worker');
   try {
-    const opened = (await client.call(
+    const opened = await client.remote.openTokens(
       {
-        kind: 'openTokens',
-        options: {
-          ...{ ...files, blockSize, verify, dtype, vocabSize: vocabSize ?? given?.vocabSize },
-          tokenizer: given && identityOf(given),
-        },
+        ...{ ...files, blockSize, verify, dtype, vocabSize: vocabSize ?? given?.vocabSize },
+        tokenizer: given && identityOf(given),
       },
       onProgress,
-    )) as OpenedTokens;
+    );
     const [first = ''] = files.train;
     const tokenizer = await tokenizerOf(opened, given, first);
     return workerData(client, { ...opened, blockSize, tokenizer });

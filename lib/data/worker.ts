@@ -1,31 +1,34 @@
-/** The worker thread that reads texts and token files and draws batches; `worker_client.ts` is its other end. */
+/** The worker thread that reads texts and token files and draws batches. */
 import { TesseraeError } from '../errors';
-import type { Crops } from './rows';
-import { TextSource } from './text_source';
-import { TokenSource } from './tokens/token_source';
-import type { WorkerRequest } from './worker_messages';
-import { serve, type Report } from './worker_server';
+import { throttled, type Progress } from '../threads/progress';
+import { serve } from '../threads/server';
+import { servedBatches, type BatchSource } from './batch_source';
+import type { TextSizes } from './rows';
+import { TextSource, type TextOptions } from './text_source';
+import { TokenSource, type OpenedTokens, type TokenOptions } from './tokens/token_source';
 
-let source: TextSource | TokenSource | undefined;
+let source: BatchSource | undefined;
 
-async function answer(request: WorkerRequest, report: Report): Promise<unknown> {
-  if (request.kind === 'open') {
-    const text = await TextSource.open(request.options);
+const methods = {
+  async openText(options: TextOptions): Promise<TextSizes> {
+    const text = await TextSource.open(options);
     source = text;
     return text.sizes;
-  }
-  if (request.kind === 'openTokens') {
-    const tokens = await TokenSource.open(request.options, report);
+  },
+
+  async openTokens(options: TokenOptions, onProgress?: Progress): Promise<OpenedTokens> {
+    const tokens = await TokenSource.open(options, throttled(onProgress));
     source = tokens;
     return tokens.opened;
-  }
-  if (!source) throw new TesseraeError('ERR_INTERNAL', 'the data worker was asked for rows before a text');
-  return request.kind === 'crops'
-    ? source.crops(request.split, request.request)
-    : source.windows(request.split, request.index, request.rows, request.batches);
-}
+  },
 
-serve(answer, (result) => {
-  const { tokens, targets } = (result ?? {}) as Partial<Crops>;
-  return tokens && targets ? [tokens.buffer, targets.buffer] : [];
-});
+  ...servedBatches(() => {
+    if (!source) throw new TesseraeError('ERR_INTERNAL', 'the data worker was asked for rows before a text');
+    return source;
+  }),
+};
+
+/** What the thread serves. */
+export type DataWorker = typeof methods;
+
+serve(methods, 'the data worker failed');

@@ -1,9 +1,10 @@
-import type { TrainingBatch } from '../models/inputs';
-import type { BatchRequest, Dataset } from './dataset';
-import { oneAhead } from './one_ahead';
-import type { Crops, SplitName, TextSizes } from './rows';
+import type { PackedBatch } from '../models/packed_batch';
+import type { Remote, ThreadClient } from '../threads/client';
+import type { BatchSource } from './batch_source';
+import type { Dataset } from './dataset';
+import type { SplitName, TextSizes } from './rows';
 import type { Tokenizer } from './tokenizer';
-import type { WorkerClient } from './worker_client';
+import type { DataWorker } from './worker';
 
 /** Token ids that are ready to train on. */
 export interface TokenData {
@@ -25,7 +26,7 @@ export interface TokenData {
 
 /** The data of a worker that has opened a text or token files. */
 export function workerData(
-  client: WorkerClient,
+  client: ThreadClient<DataWorker>,
   given: {
     readonly sizes: TextSizes;
     readonly blockSize: number;
@@ -35,9 +36,11 @@ export function workerData(
 ): TokenData {
   const { sizes, blockSize, vocabSize, tokenizer } = given;
   const close = (): Promise<void> => client.close();
-  const dataset = (split: SplitName): Dataset => new WorkerDataset(client, split, blockSize, tokenizer);
+  const known = tokenizer ? { tokenizer } : {};
+  const dataset = (split: SplitName): Dataset =>
+    workerDataset(client.remote, split, { predictsNext: true, blockSize, ...known });
   return {
-    ...(tokenizer ? { tokenizer } : {}),
+    ...known,
     vocabSize,
     sizes,
     train: dataset('train'),
@@ -47,31 +50,27 @@ export function workerData(
   };
 }
 
-class WorkerDataset implements Dataset {
-  readonly predictsNext = true;
-  readonly tokenizer?: Tokenizer;
-
-  constructor(
-    private readonly client: WorkerClient,
-    private readonly split: SplitName,
-    readonly blockSize: number,
-    tokenizer: Tokenizer | undefined,
-  ) {
-    if (tokenizer) this.tokenizer = tokenizer;
-  }
-
-  async batch(request: BatchRequest): Promise<TrainingBatch> {
-    return received(await this.client.call({ kind: 'crops', split: this.split, request }));
-  }
-
-  async *evaluationBatches(rows: number, batches: number): AsyncGenerator<TrainingBatch> {
-    const ask = (index: number): Promise<unknown> =>
-      this.client.call({ kind: 'windows', split: this.split, index, rows, batches });
-    for await (const crops of oneAhead(ask)) yield received(crops);
-  }
-}
-
-function received(message: unknown): TrainingBatch {
-  const { tokens, targets, rows } = message as Crops;
-  return { tokens: new Int32Array(tokens.buffer), targets: new Int32Array(targets.buffer), rows };
+/** The dataset of a part of what a worker has opened. */
+export function workerDataset(
+  remote: Remote<BatchSource>,
+  split: SplitName,
+  facts: Omit<Dataset, 'batch' | 'evaluationBatches'>,
+): Dataset {
+  return {
+    ...facts,
+    batch: (request) => remote.batch(split, request),
+    async *evaluationBatches(rows, batches) {
+      const ask = (index: number): Promise<PackedBatch | undefined> =>
+        remote.evaluationBatch(split, { index, rows, batches });
+      // The next one is asked for while the one before is used. A failure is thrown when its turn comes.
+      let next = ask(0);
+      for (let index = 1; ; index++) {
+        const batch = await next;
+        if (!batch) return;
+        next = ask(index);
+        next.catch(() => undefined);
+        yield batch;
+      }
+    },
+  };
 }

@@ -5,9 +5,11 @@ import { types } from 'node:util';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
-import type { Batch, Capacity } from '../native';
+import type { Capacity, InputArray } from '../native';
 import { boundedLength, isDetached, MOST_ENTRIES, reading, readList } from './array_likes';
 import { Capacities } from './capacities';
+import { startsOf } from './document_starts';
+import { completePacked, isPacked, lengthsInput, type PackedBatch, type ReadyBatch } from './packed_batch';
 import { parseConfig, show } from './validation';
 
 export type { Capacity };
@@ -78,15 +80,8 @@ export interface InputContract {
   readonly config: { readonly nPositions: number; readonly isEncoder: boolean };
 }
 
-export interface PackedBatch {
-  readonly capacity: Capacity;
-  readonly inputs: Batch;
-  /** Length of each row that was given. */
-  readonly lengths: readonly number[];
-}
-
 /**
- * Packs a batch for `model`.
+ * Packs a batch for `model`. One that is packed already is only completed.
  *
  * @param options.targets - whether the program reads targets.
  * @param options.capacity - the program's, or those to choose from; default: the batch's rows, and its longest row
@@ -97,22 +92,27 @@ export interface PackedBatch {
  */
 export function packBatch(
   model: InputContract,
-  given: TrainingBatch,
+  given: TrainingBatch | PackedBatch,
   options: { targets: boolean; capacity?: Capacity | Capacities },
-): PackedBatch {
+): ReadyBatch {
   const whole = 'the batch';
   const code = 'ERR_DATA';
   const rules = { whole, synonyms: batchSynonyms, unreadable: code } as const;
-  return reading({ name: whole, code }, () =>
-    pack(model, parseConfig(batchSchema, given, rules) as unknown as TrainingBatch, options),
-  );
+  return reading({ name: whole, code }, () => {
+    if (isPacked(given)) {
+      const { capacity } = options;
+      const fixed = capacity instanceof Capacities ? undefined : capacity;
+      return completePacked(model.graph, given, fixed ?? given.capacity);
+    }
+    return pack(model, parseConfig(batchSchema, given, rules) as unknown as TrainingBatch, options);
+  });
 }
 
 function pack(
   model: InputContract,
   batch: TrainingBatch,
   options: { targets: boolean; capacity?: Capacity | Capacities },
-): PackedBatch {
+): ReadyBatch {
   const tokens = tokenRows(batch, model.config.nPositions);
   const lengths = tokens.map((row) => row.length);
   const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
@@ -129,7 +129,7 @@ function pack(
       `a batch of ${tokens.length} rows of up to ${longest} tokens does not fit ${capacity.rows} rows of ` +
         `${timeOf(capacity)} tokens`,
     );
-  const inputs: Record<string, Int32Array> = {
+  const inputs: Record<string, InputArray> = {
     tokens: fill(batch.tokens, tokens, capacity, 0, 'tokens'),
   };
   for (const name of ['types', 'subtypes'] as const) {
@@ -138,14 +138,10 @@ function pack(
     if (wanted !== (given !== undefined)) throw extraInputError(name, wanted);
     if (given) inputs[name] = fill(given, alike(given, batch, lengths, name), capacity, 0, name);
   }
-  if (model.graph.inputs.some((input) => input.name === 'lengths')) {
-    // Rows that no one uses still attend to something: their first token.
-    inputs['lengths'] = new Int32Array(capacity.rows).fill(1);
-    inputs['lengths'].set(lengths);
-  }
+  Object.assign(inputs, lengthsInput(model.graph, lengths, capacity));
   if (capacity.documents) inputs['starts'] = startsOf(documents, lengths, capacity);
   if (options.targets) inputs['targets'] = targetsOf(model, batch, tokens, documents, capacity);
-  return { capacity, inputs, lengths };
+  return { capacity, rows: capacity.rows, inputs, lengths };
 }
 
 const timeOf = ({ lengths }: Capacity): number => lengths['time'] ?? 1;
@@ -325,24 +321,6 @@ function documentRows(model: InputContract, value: unknown, lengths: readonly nu
     }
   });
   return rows;
-}
-
-/**
- * For each position the index of the first token of its document (rows, time). Padding after a row's end is a document
- * of its own, and so is a row that no one uses: every position sees something.
- */
-function startsOf(
-  documents: readonly Row[] | undefined,
-  lengths: readonly number[],
-  capacity: Capacity,
-): Int32Array {
-  const time = timeOf(capacity);
-  const starts = new Int32Array(capacity.rows * time);
-  lengths.forEach((length, r) => {
-    const firsts = [...(documents?.[r] ?? [0]), length];
-    firsts.forEach((first, i) => starts.fill(first, r * time + first, r * time + (firsts[i + 1] ?? time)));
-  });
-  return starts;
 }
 
 /**

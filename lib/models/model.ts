@@ -4,9 +4,11 @@ import { NativeModel, type Precision } from '../native';
 import type { Graph } from '../graph/graph';
 import { Capacities } from './capacities';
 import { taken } from './argument_schemas';
+import { reading } from './array_likes';
 import { pickDevice, type Device } from './device';
 import { buildGraph, resolveModelConfig, type ModelConfig, type ResolvedModelConfig } from './families';
 import { extraInputsSchema, packBatch, type ExtraInputs, type TokenRows } from './inputs';
+import { isPacked, type PackedBatch } from './packed_batch';
 import { parseConfig } from './validation';
 
 /** How a model is made. */
@@ -113,18 +115,19 @@ export class Model {
   /**
    * Scores of the next token (for an encoder: of each position's own target) at every position.
    *
-   * @param tokens - B rows of equal length T, or one row as an Int32Array; T at most nPositions.
+   * @param tokens - B rows of equal length T, or one row as an Int32Array; T at most nPositions. Or a packed batch, with any
+   * other inputs in it.
    * @param extra - types and subtypes, for a model that has them.
    * @returns shape [B, T, vocabSize].
    * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for tokens that the model can't read, `ERR_CONFIG` for any other extra,
    * `ERR_BUSY` while the model is at work, `ERR_DISPOSED` after `dispose()`.
    */
-  async logits(tokens: TokenRows, extra: ExtraInputs = {}): Promise<FloatTensor> {
+  async logits(tokens: TokenRows | PackedBatch, extra: ExtraInputs = {}): Promise<FloatTensor> {
     return this.forward('logits', tokens, extra);
   }
 
   /** As `logits`, with the same errors, but natural logarithms of probabilities: log-softmax over the vocabulary, in nats. */
-  async logProbs(tokens: TokenRows, extra: ExtraInputs = {}): Promise<FloatTensor> {
+  async logProbs(tokens: TokenRows | PackedBatch, extra: ExtraInputs = {}): Promise<FloatTensor> {
     return this.forward('logProbs', tokens, extra);
   }
 
@@ -141,14 +144,20 @@ export class Model {
 
   private async forward(
     output: 'logits' | 'logProbs',
-    tokens: TokenRows,
+    tokens: TokenRows | PackedBatch,
     extra: ExtraInputs,
   ): Promise<FloatTensor> {
-    const { capacity, inputs, lengths } = packBatch(
-      this,
-      { tokens, ...(parseConfig(extraInputsSchema, extra) as ExtraInputs) },
-      { targets: false, capacity: this.capacities },
-    );
+    const more = parseConfig(extraInputsSchema, extra) as ExtraInputs;
+    const batch = reading({ name: 'tokens', code: 'ERR_DATA' }, () => {
+      if (!isPacked(tokens)) return { tokens, ...more };
+      const [name] = Object.keys(more);
+      if (name === undefined) return tokens;
+      throw new TesseraeError('ERR_CONFIG', `${name} stands beside a packed batch: put it into its inputs`, {
+        details: { path: name },
+      });
+    });
+    const options = { targets: false, capacity: this.capacities };
+    const { capacity, inputs, lengths } = packBatch(this, batch, options);
     const time = lengths[0] ?? 0;
     const unequal = lengths.findIndex((length) => length !== time);
     if (unequal >= 0)

@@ -2,10 +2,10 @@ import type { SingleBar } from 'cli-progress';
 import { terminalBar } from './bar';
 import { formatBytes, formatCount, formatDuration } from './format';
 
-/** Says how much of how much was done in some seconds. */
+/** Makes the text of a progress bar: how much of the total was done in how many seconds. */
 export type ProgressText = (done: number, total: number, seconds: number) => string;
 
-/** Shows on a terminal how far something is, with rate and remaining time; elsewhere nothing. */
+/** Shows progress on a terminal, with rate and remaining time. Shows nothing elsewhere. */
 export class AmountProgress {
   private readonly bar: SingleBar | undefined;
   private readonly started = performance.now();
@@ -18,7 +18,7 @@ export class AmountProgress {
     this.bar = terminalBar(stream);
   }
 
-  /** Takes in how much of how much is done. */
+  /** Updates the bar. */
   readonly update = (done: number, total: number): void => {
     if (!this.bar) return;
     const text = this.textOf(done, total, (performance.now() - this.started) / 1000);

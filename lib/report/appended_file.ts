@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { messageOf, TesseraeError } from '../errors';
 import { retried } from '../files/retried';
 
-/** Bytes that wait in memory for a disk that takes none. */
+/** Most bytes that wait in memory while the file can't be written. */
 const MOST_WAITING = 2 ** 20;
 
 /** How a file is appended to. */
@@ -11,30 +11,30 @@ export interface AppendedFileOptions {
   readonly path: string;
   /** Opens it for appending (O_APPEND); called until it succeeds. */
   readonly open: () => Promise<FileHandle>;
-  /** Told when writing begins to fail, and when it goes on with something lost. Default: only `close()` tells. */
+  /** Called when writing starts to fail, and when it works again but entries were lost. Default: only `close()` reports that. */
   readonly onTrouble?: ((message: string) => void) | undefined;
 }
 
 /**
- * Writes to the end of a file, in the order of the calls. What can't be written waits, up to 1 MiB, and is tried again with
- * each further call and at the end; what comes beyond that is lost, and told.
+ * Appends to a file in the order of the calls. Entries that can't be written wait in memory, up to 1 MiB, and are retried with
+ * each further call and at the end. Entries beyond that are lost and reported.
  */
 export class AppendedFile {
   private waiting: Buffer[] = [];
   private waitingBytes = 0;
   private lost = 0;
   private handle: FileHandle | undefined;
-  /** Bytes of the file that are whole; what a write that failed left behind them is cut off. */
+  /** Length of the complete entries; a failed write may leave a part of one after them, which is cut off. */
   private end = 0;
-  /** Why the last write failed; undefined when it did not. */
+  /** Why the last write failed; undefined if it succeeded. */
   private failure: unknown;
-  /** Why the last that failed did. */
+  /** The last failure, also after a later write succeeded. */
   private reason: unknown;
   private writing: Promise<void> | undefined;
 
   constructor(private readonly options: AppendedFileOptions) {}
 
-  /** Opens the file now rather than with the first write. @throws the file system's error. */
+  /** Opens the file now instead of with the first write. @throws the file system's error. */
   async open(): Promise<FileHandle> {
     if (this.handle) return this.handle;
     const handle = await retried(this.options.open);
@@ -42,20 +42,20 @@ export class AppendedFile {
     return (this.handle = handle);
   }
 
-  /** Returns at once. @param content - is written as a whole or lost as a whole. */
+  /** Returns at once. @param content - written completely or lost completely. */
   append(content: string | Uint8Array): void {
     const bytes = Buffer.from(content as string);
     this.waiting.push(bytes);
     this.waitingBytes += bytes.length;
-    // A disk that is merely slow loses nothing.
+    // A slow disk loses nothing; only failures do.
     if (this.failure !== undefined) this.dropNewest();
     this.start();
   }
 
   /**
-   * Waits until all is written, and closes the file.
+   * Waits until everything is written, and closes the file.
    *
-   * @throws TesseraeError `ERR_CONFIG` when something was lost, which says how much and why.
+   * @throws TesseraeError `ERR_CONFIG` if entries were lost; it says how many and why.
    */
   async close(): Promise<void> {
     await this.writing;
@@ -73,12 +73,12 @@ export class AppendedFile {
     const { path } = this.options;
     throw new TesseraeError(
       'ERR_CONFIG',
-      `'${path}' lacks ${this.lost} entries, because it could not be written for a while: ${messageOf(this.reason)}`,
+      `'${path}' lacks ${this.lost} entries, because it could not be written for some time: ${messageOf(this.reason)}`,
       { details: { file: path, lost: this.lost }, cause: this.reason },
     );
   }
 
-  /** What came first stays: a file may not be readable without its beginning. */
+  /** Keeps the oldest entries: a file may not be readable without its beginning. */
   private dropNewest(): void {
     while (this.waitingBytes > MOST_WAITING) {
       this.waitingBytes -= this.waiting.pop()?.length ?? 0;
@@ -107,7 +107,7 @@ export class AppendedFile {
         this.waiting = [...batch, ...this.waiting];
         if (this.failure === undefined)
           onTrouble?.(
-            `'${path}' can't be written (${messageOf(cause)}): what belongs there waits, and is tried again`,
+            `'${path}' can't be written (${messageOf(cause)}): its entries are kept in memory and retried`,
           );
         this.failure = this.reason = cause;
         this.dropNewest();

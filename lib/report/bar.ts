@@ -1,8 +1,8 @@
 import { SingleBar } from 'cli-progress';
 
 /**
- * A bar with a text beside it, drawn at most ten times a second and removed when it is stopped; nothing where `stream` is
- * no terminal, or one that can't move its cursor (TERM=dumb).
+ * A progress bar with a text, drawn at most ten times a second and removed when it is stopped. Undefined if `stream` is not a
+ * terminal, or one that can't move its cursor (TERM=dumb).
  */
 export function terminalBar(
   stream: NodeJS.WritableStream & { readonly isTTY?: boolean },

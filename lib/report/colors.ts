@@ -1,8 +1,8 @@
 import { createColors } from 'picocolors';
 
 /**
- * Colours for what is written to `stream`: a terminal gets them, a file or a pipe only where FORCE_COLOR asks for
- * them; NO_COLOR takes them from both.
+ * Colours for text on `stream`. A terminal gets them, a file or a pipe only if FORCE_COLOR is set; NO_COLOR turns them off for
+ * both.
  */
 export function colorsFor(stream: { readonly isTTY?: boolean }): ReturnType<typeof createColors> {
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env;

@@ -3,8 +3,8 @@ import path from 'node:path';
 import { isLeftover, parseTemporary } from './temporary_path';
 
 /**
- * Removes what processes left beside a file or folder that were killed while they wrote it. If one had moved the target
- * aside and not yet put the new one in its place, the target comes back. What can't be removed stays: it is in nobody's way.
+ * Removes temporary files that killed processes left next to a file or folder. If such a process had moved the target aside but
+ * not yet replaced it, this restores the target. Files that can't be removed stay: they do no harm.
  */
 export async function removeLeftoversOf(target: string): Promise<void> {
   const folder = path.dirname(path.resolve(target));

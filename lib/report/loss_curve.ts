@@ -7,11 +7,11 @@ import { line, scaleLinear } from './d3';
 import { svgDocument } from './svg';
 import { largestOf, smallestOf } from '../models/extremes';
 
-/** One point of a loss curve: the loss, in nats, after `step` optimizer steps. */
+/** One point of a loss curve: the loss after `step` optimizer steps. */
 export interface LossPoint {
-  /** Optimizer steps before it. */
+  /** Number of optimizer steps before it. */
   readonly step: number;
-  /** Mean loss of a target, in nats. */
+  /** Mean loss per target, in nats. */
   readonly loss: number;
 }
 
@@ -39,7 +39,7 @@ function checkPoints(points: unknown, validation: unknown): void {
   parseConfig(pointsSchema, validation, { at: 'validation' });
 }
 
-/** More points than this can't be told apart in the picture: neighbours are averaged. */
+/** More points than this can't be distinguished in the picture, so neighbours are averaged. */
 const MOST_POINTS = 600;
 
 /**
@@ -47,8 +47,8 @@ const MOST_POINTS = 600;
  * evaluation. Points that aren't finite are left out.
  *
  * @param points - the training loss, by ascending steps.
- * @param validation - the validation loss likewise; may be empty.
- * @param options - `title` stands above the picture.
+ * @param validation - the validation loss, by ascending steps; may be empty.
+ * @param options - `title` is the heading of the picture.
  * @returns an SVG document of 800 by 450 units.
  * @throws TesseraeError `ERR_CONFIG` for what are no points, and for a wrong option.
  *
@@ -116,13 +116,13 @@ export function lossCurveSvg(
   ]);
 }
 
-/** How a curve is drawn in a terminal. */
+/** How to draw a curve in a terminal. */
 export interface TerminalOptions {
   /** Columns to use, labels included, 1 to 10,000. Default 80. */
   readonly width?: number;
   /** Rows of the chart, 1 to 1000. Default 12. */
   readonly height?: number;
-  /** Whether to use colours; without them the validation loss is left out. Default true. */
+  /** Whether to use colours; without them only the training loss is drawn. Default true. */
   readonly color?: boolean;
 }
 
@@ -130,9 +130,9 @@ export interface TerminalOptions {
  * Draws a loss curve with characters.
  *
  * @param points - the training loss, by ascending steps.
- * @param validation - the validation loss likewise; may be empty.
- * @param options - how it is drawn.
- * @returns lines of text; empty when there are not two steps to draw.
+ * @param validation - the validation loss, by ascending steps; may be empty.
+ * @param options - size and colour.
+ * @returns lines of text; an empty string if there are fewer than two steps.
  * @throws TesseraeError `ERR_CONFIG` for what are no points, and for a wrong option.
  */
 export function lossCurveTerminal(
@@ -157,7 +157,7 @@ export function lossCurveTerminal(
   const withValidation = color && evaluations.length > 0;
   const curves = [losses];
   if (withValidation) {
-    // Drawn first, and hidden behind the training loss where there was no evaluation yet.
+    // Drawn first. Before the first evaluation it has the values of the training loss, which hides it.
     const begin = evaluations[0]?.step ?? 0;
     const values = resample(evaluations, steps);
     curves.unshift(values.map((value, i) => ((steps[i] ?? 0) < begin ? (losses[i] ?? value) : value)));
@@ -178,7 +178,7 @@ export function lossCurveTerminal(
 const finite = (points: readonly LossPoint[]): LossPoint[] =>
   points.filter(({ step, loss }) => Number.isFinite(step) && Number.isFinite(loss));
 
-/** At most `most` points: means of neighbours, so that noise averages out instead of being picked from. */
+/** At most `most` points: means of neighbours, so that noise averages out. */
 function thin(points: readonly LossPoint[], most: number): LossPoint[] {
   if (points.length <= most) return [...points];
   return Array.from({ length: most }, (_, i) => {
@@ -192,7 +192,7 @@ function thin(points: readonly LossPoint[], most: number): LossPoint[] {
   });
 }
 
-/** The curve's values at increasing steps, straight between its points and level beyond them. */
+/** The curve's values at increasing steps: linear between its points, constant beyond them. */
 function resample(points: readonly LossPoint[], steps: readonly number[]): number[] {
   let next = 0;
   return steps.map((step) => {
@@ -208,7 +208,7 @@ function resample(points: readonly LossPoint[], steps: readonly number[]): numbe
 
 function extent(values: readonly number[]): [number, number] {
   if (values.length === 0) return [0, 1];
-  // The curve of one point still needs an axis.
+  // A single point needs an axis too.
   const [low, high] = [smallestOf(values), largestOf(values)];
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }

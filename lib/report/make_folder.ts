@@ -2,8 +2,8 @@ import { mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 
 /**
- * Makes a folder and those above it that are missing. Node's own recursive mkdir does not end where a file system, such as
- * /proc, says of a new folder that the one above it is missing.
+ * Makes a folder and its missing parents. Node's own recursive mkdir never ends on file systems, such as /proc, that report
+ * ENOENT for a new folder although its parent exists.
  */
 export async function makeFolder(name: string): Promise<void> {
   const made = (): Promise<NodeJS.ErrnoException | undefined> =>

@@ -7,11 +7,11 @@ import { parseConfig } from '../models/validation';
 import { AppendedFile } from './appended_file';
 import { replaceFile } from './replace_file';
 
-/** What a line may hold; keys in camelCase become snake_case in the file, and numbers that aren't finite null. */
+/** The content of a line. In the file, camelCase keys become snake_case and non-finite numbers become null. */
 export type MetricsRecord = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
 /**
- * metrics.jsonl: one JSON object a line, written while training goes on, so that other programs may follow it.
+ * metrics.jsonl: one JSON object per line, written during training, so that other programs can follow the run.
  *
  * @example
  * const metrics = await MetricsFile.create('runs/demo/metrics.jsonl');
@@ -26,11 +26,11 @@ export class MetricsFile {
   ) {}
 
   /**
-   * Creates the file, empty, or empties the one that is there.
+   * Creates an empty file, or empties an existing one.
    *
-   * @param onTrouble - told when lines can't be written, and when lines were lost. Default: only `close()` tells.
-   * @throws TesseraeError `ERR_CONFIG` where it can't be written, and for a wrong argument; `ERR_DEVICE` and
-   * `ERR_OUT_OF_MEMORY` where the process may have no more files or memory.
+   * @param onTrouble - called when lines can't be written, and when lines were lost. Default: only `close()` reports that.
+   * @throws TesseraeError `ERR_CONFIG` if the file can't be written, or for a wrong argument; `ERR_DEVICE` and
+   * `ERR_OUT_OF_MEMORY` if the process has no more files or memory.
    */
   static async create(path: string, onTrouble?: (message: string) => void): Promise<MetricsFile> {
     parseConfig(filePath, path, { at: 'path' });
@@ -39,12 +39,12 @@ export class MetricsFile {
   }
 
   /**
-   * Opens the file of a run that is resumed, cut to what the run had reported when its checkpoint was written, so that no
-   * step is there twice. Its end and lines that a crash tore are left out too. A file that isn't there is made.
+   * Opens the file of a resumed run, cut to the step of its checkpoint, so that no step is in it twice. It also removes an
+   * `end` line and lines that a crash cut off. Creates the file if it is missing.
    *
-   * @param step - the step of the checkpoint: lines of later ones go.
-   * @param onTrouble - as of `create`.
-   * @returns the file, and the lines that were kept, with the keys that the file has.
+   * @param step - the step of the checkpoint: lines of later steps are removed.
+   * @param onTrouble - as in `create`.
+   * @returns the file, and the lines that were kept, with the keys of the file.
    * @throws as `create` does.
    */
   static async resume(
@@ -52,9 +52,9 @@ export class MetricsFile {
     step: number,
     onTrouble?: (message: string) => void,
   ): Promise<{
-    /** Open, to go on after the last line that was kept. */
+    /** The open file; writes continue after the last kept line. */
     file: MetricsFile;
-    /** What the lines that were kept hold. */
+    /** The content of the kept lines. */
     kept: MetricsRecord[];
   }> {
     parseConfig(filePath, path, { at: 'path' });
@@ -82,10 +82,10 @@ export class MetricsFile {
   }
 
   /**
-   * Appends one line; returns at once. Lines that can't be written wait, up to 1 MiB of them, and are tried again with each
+   * Appends one line; returns at once. Lines that can't be written wait in memory, up to 1 MiB, and are retried with each
    * further line and by `close()`.
    *
-   * @throws TesseraeError `ERR_CONFIG` for what is no object.
+   * @throws TesseraeError `ERR_CONFIG` if `record` is not an object.
    */
   write(record: MetricsRecord): void {
     parseConfig(anObject(), record, { at: 'record' });
@@ -95,7 +95,7 @@ export class MetricsFile {
   /**
    * Waits until every line is written, and closes the file.
    *
-   * @throws TesseraeError `ERR_CONFIG` when lines were lost; `details.lost` says how many.
+   * @throws TesseraeError `ERR_CONFIG` if lines were lost; `details.lost` says how many.
    */
   async close(): Promise<void> {
     await this.file.close();
@@ -121,7 +121,7 @@ async function textOf(path: string): Promise<string> {
   }
 }
 
-/** What a line holds; undefined for one that is no object of JSON. */
+/** The content of a line; undefined if it is not a JSON object. */
 function parsedLine(line: string): MetricsRecord | undefined {
   try {
     const value: unknown = JSON.parse(line);
@@ -131,7 +131,7 @@ function parsedLine(line: string): MetricsRecord | undefined {
   }
 }
 
-/** A record as it stands in the file, with its line feed. */
+/** A record as a line of the file, with its line feed. */
 export function metricsLine(record: MetricsRecord): string {
   const entries = Object.entries(record).filter(([, value]) => value !== undefined);
   return `${JSON.stringify(Object.fromEntries(entries.map(([key, value]) => [snakeCase(key), value])))}\n`;

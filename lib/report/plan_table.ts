@@ -3,57 +3,57 @@ import type { Precision } from '../native';
 import { formatBytes, formatCapacity, formatCount, formatSeconds } from './format';
 import { textTable } from './table';
 
-/** What a training step does, as the native compiler tells it before anything is allocated; `tesserae plan --json` prints it. */
+/** The predicted cost of a training step, computed before anything is allocated; `tesserae plan --json` prints it. */
 export interface Plan {
   /** The chip, by its name in the table of chips: 'h100', 'a100', …, 'cpu'. */
   readonly chip: string;
-  /** What the chip is, in words. */
+  /** Description of the chip. */
   readonly chipDescription: string;
-  /** Arithmetic of matrix products. */
+  /** Precision of matrix products. */
   readonly precision: Precision;
   /** Rows of a micro-batch. */
   readonly rows: number;
   /** Positions of a row along each length axis of the model, by name: `{ time: 1024 }`. */
   readonly lengths: Readonly<Record<string, number>>;
-  /** Micro-batches of an optimizer step. */
+  /** Micro-batches per optimizer step. */
   readonly gradientAccumulationSteps: number;
-  /** Hash of how parameters lie in memory, in hexadecimal; trainer_state.json of a checkpoint has it too. */
+  /** Hexadecimal hash of the parameters' layout in memory; trainer_state.json of a checkpoint has it too. */
   readonly layoutHash: string;
-  /** Of the model. */
+  /** Size of the model. */
   readonly parameters: {
-    /** Logical parameters that checkpoints hold, each counted once. */
+    /** Number of logical parameters in checkpoints, each counted once. */
     readonly count: number;
     /** Their bytes in fp32. */
     readonly logicalBytes: number;
-    /** The same with padding. */
+    /** Their bytes in fp32 with padding. */
     readonly physicalBytes: number;
-    /** The same in their flat buffer, where each begins at a multiple of 1,024 elements. */
+    /** Bytes of their flat fp32 buffer, in which each starts at a multiple of 1,024 elements. */
     readonly flatBytes: number;
   };
   /** The operations of a micro-batch and then of the update, in the order in which they run. */
   readonly calls: readonly PlannedCall[];
-  /** What takes memory while training; on a GPU in granules of 2 MiB. */
+  /** Memory by owner during training; on a GPU in granules of 2 MiB. */
   readonly memory: readonly {
     /** 'parameters', 'gradients', 'workspace', …. */
     readonly owner: string;
-    /** 0 where this training has no such owner. */
+    /** 0 if this training has no such owner. */
     readonly bytes: number;
   }[];
   /** Sum over the owners, in bytes. */
   readonly totalBytes: number;
-  /** Axes that were made longer than the configuration says. */
+  /** Axes that are padded. */
   readonly padding: readonly {
     /** Name of the axis. */
     readonly axis: string;
-    /** What the padded factor of the axis stands for. */
+    /** Role of the padded factor of the axis. */
     readonly role: FactorRole;
-    /** Extent that the configuration says. */
+    /** Extent in the configuration. */
     readonly logical: number;
     /** Extent in memory. */
     readonly physical: number;
-    /** Why, in words. */
+    /** Reason for the padding. */
     readonly why: string;
-    /** What it buys, in words. */
+    /** Benefit of the padding. */
     readonly buys: string;
   }[];
   /** Roofline time of an optimizer step, in seconds: no step is faster. */
@@ -62,58 +62,58 @@ export interface Plan {
   readonly tokensPerSecond: number;
   /** The largest micro-batch that fits. */
   readonly largestBatch: {
-    /** Memory that it was sought for, in bytes. */
+    /** Memory that it has to fit, in bytes. */
     readonly memoryBytes: number;
-    /** Its rows; 0: not even one fits. */
+    /** Its number of rows; 0: not even one fits. */
     readonly rows: number;
   };
 }
 
 /** One operation call of a plan. */
 export interface PlannedCall {
-  /** Whether it runs for each micro-batch, or once an optimizer step. */
+  /** Whether it runs for each micro-batch (`micro`) or once per optimizer step (`update`). */
   readonly section: 'micro' | 'update';
   /** The node of the Graph that it comes from, such as `transformer.h.0.attn.c_attn`. */
   readonly name: string;
   /** The operation: a folder of `native/ops/`. */
   readonly operation: string;
-  /** The kernel that was chosen, where the operation has several or calls a library; '' for its only one. */
+  /** The chosen kernel, if the operation has several or calls a library; '' if it has only one. */
   readonly kernel: string;
-  /** What it reads. */
+  /** The tensors that it reads. */
   readonly inputs: readonly PlannedTensor[];
-  /** What it writes. */
+  /** The tensors that it writes. */
   readonly outputs: readonly PlannedTensor[];
-  /** Floating-point operations of its matrix products, a multiplication and an addition being two. */
+  /** Floating-point operations of its matrix products; a multiplication and an addition count as two. */
   readonly matrixFlops: number;
   /** Its other floating-point operations. */
   readonly vectorFlops: number;
   /** Memory traffic, in bytes. */
   readonly bytes: number;
-  /** Memory that it needs while it runs, in bytes. */
+  /** Temporary memory while it runs, in bytes. */
   readonly scratchBytes: number;
   /** Roofline time of one call, in seconds: the longer of its arithmetic at the chip's peak rate and its traffic at its bandwidth. */
   readonly seconds: number;
-  /** Which of the two is longer. */
+  /** Which of the two takes longer. */
   readonly bound: 'compute' | 'memory';
 }
 
 /** A tensor of a planned call. */
 export interface PlannedTensor {
-  /** What it is to the operation: `x`, `weight`, …. */
+  /** Its role in the operation: `x`, `weight`, …. */
   readonly slot: string;
   /** Name of the value. */
   readonly value: string;
-  /** Its axes with their extents, logical→physical where they differ: `time 128 × embd 545→552`. */
+  /** Its axes with their extents, logical→physical if they differ: `time 128 × embd 545→552`. */
   readonly shape: string;
-  /** Of its elements: 'float32', 'bfloat16', …. */
+  /** Type of its elements: 'float32', 'bfloat16', …. */
   readonly dtype: string;
-  /** Which owner of the plan's memory holds it. */
+  /** The owner of its memory. */
   readonly owner: string;
-  /** With padding. */
+  /** Its bytes with padding. */
   readonly bytes: number;
 }
 
-/** Calls that differ only in the block they belong to. */
+/** Calls that differ only in their block. */
 interface CallGroup {
   readonly name: string;
   readonly call: PlannedCall;
@@ -124,14 +124,14 @@ interface CallGroup {
  * Prints a plan as text tables: the calls with shapes, work, traffic and roofline time, memory by owner, padding, and
  * the largest batch.
  *
- * @param options - `all` lists every call with its inputs; otherwise the calls of repeated blocks share a row.
+ * @param options - `all` lists every call with its inputs; by default the calls of repeated blocks share a row.
  */
 export function planText(plan: Plan, { all = false }: { all?: boolean } = {}): string {
   const { parameters, largestBatch, gradientAccumulationSteps: accumulation } = plan;
   const padded = parameters.physicalBytes - parameters.logicalBytes;
   const sections = [
     `${plan.chip} (${plan.chipDescription}) · ${plan.precision} · micro-batch of ${formatCapacity(plan)}` +
-      (accumulation > 1 ? `, ${accumulation} of them a step` : ''),
+      (accumulation > 1 ? `, ${accumulation} per step` : ''),
     `parameters ${formatCount(parameters.count)} (${parameters.count}), ${formatBytes(parameters.logicalBytes)}` +
       (padded > 0 ? `, with padding ${formatBytes(parameters.physicalBytes)}` : ''),
     heading('operations of a micro-batch', callTable(plan, 'micro', all)),
@@ -201,10 +201,10 @@ function shapes(call: PlannedCall, all: boolean): string {
   return `${call.inputs.map(show).join(', ')} → ${call.outputs.map(show).join(', ')}`;
 }
 
-/** The name that a call shares with those of the other blocks: `h.*` for `h.0`, `h.1`, …. */
+/** The common name of a call in all blocks: `h.*` for `h.0`, `h.1`, …. */
 export const blockName = (name: string): string => name.replace(/\.\d+(?=\.|$)/g, '.*');
 
-/** Joins the calls of repeated blocks (`h.0`, `h.1`, …) that do the same work, in the order of the first of each. */
+/** Groups the calls of repeated blocks (`h.0`, `h.1`, …) that do the same work, in order of first appearance. */
 function group(calls: readonly PlannedCall[]): CallGroup[] {
   const groups = new Map<string, CallGroup>();
   for (const call of calls) {

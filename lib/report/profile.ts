@@ -1,6 +1,6 @@
 import type { Plan, PlannedCall } from './plan_table';
 
-/** What a call was measured to take. */
+/** The measured time of a call. */
 export interface OperationTiming {
   readonly section: PlannedCall['section'];
   readonly call: string;
@@ -8,7 +8,7 @@ export interface OperationTiming {
   readonly seconds: number;
 }
 
-/** What a step spends its time on: matrix products, attention, what memory traffic decides, and the update. */
+/** Kinds of work in a step: matrix products, attention, other memory-bound operations, and the update. */
 export const KINDS = ['GEMM', 'attention', 'memory-bound', 'optimizer'] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -18,21 +18,21 @@ export interface ProfiledCall {
   readonly name: string;
   readonly operation: string;
   readonly kind: Kind;
-  /** How often a step makes it. */
+  /** Number of calls in a step. */
   readonly count: number;
-  /** Measured, of all of them together. */
+  /** Measured time of all of them together. */
   readonly seconds: number;
-  /** Roofline time of all of them together; absent without a plan. */
+  /** Predicted roofline time of all of them together; absent without a plan. */
   readonly plannedSeconds?: number;
   readonly bound?: PlannedCall['bound'];
 }
 
-/** Where the time of a training step goes, measured, beside what the plan predicts. */
+/** Where the time of a training step goes: measured, and predicted by the plan. */
 export interface Profile {
   readonly device: string;
-  /** What the device is, in words. */
+  /** Description of the device. */
   readonly deviceDescription: string;
-  /** The chip of the plan; absent when the table of chips has none for the device. */
+  /** The chip of the plan; absent if the device is not in the table of chips. */
   readonly chip?: string;
   readonly precision: string;
   /** Rows of a micro-batch. */
@@ -41,16 +41,16 @@ export interface Profile {
   readonly lengths: Readonly<Record<string, number>>;
   readonly gradientAccumulationSteps: number;
   readonly calls: readonly ProfiledCall[];
-  /** Sum of the operations, each measured by itself. */
+  /** Sum of the separately measured operations. */
   readonly operationSeconds: number;
   /** Roofline time of a step. */
   readonly plannedSeconds?: number;
-  /** A step as it runs in training. */
+  /** Time of a step in training. */
   readonly stepSeconds: number;
   readonly tokensPerSecond: number;
 }
 
-/** What was measured of a step. */
+/** Measurements of a step. */
 export interface Measurement extends Pick<
   Profile,
   | 'device'
@@ -63,7 +63,7 @@ export interface Measurement extends Pick<
 > {
   /** Targets of a step, with and without a loss. */
   readonly targets: number;
-  /** The calls of one step or more, each in order: those of all micro-batches one after another, then the update's. */
+  /** One or more runs of a step: the calls of all micro-batches one after another, then those of the update. */
   readonly runs: readonly (readonly OperationTiming[])[];
   readonly plan?: Plan;
 }
@@ -76,7 +76,7 @@ export function makeProfile({ runs, plan, targets, ...step }: Measurement): Prof
   const medians = first.map((timing, i) => ({
     ...timing,
     seconds: median(runs.map((run) => run[i]?.seconds ?? NaN)),
-    // The place of the call in its program: what the calls of all micro-batches share.
+    // Position of the call in its program, the same in all micro-batches.
     place: timing.section === 'micro' ? i % perBatch : i,
   }));
   const calls = [...byKey(medians, ({ place }) => [place]).values()].flatMap((same): ProfiledCall[] => {
@@ -105,7 +105,7 @@ export function makeProfile({ runs, plan, targets, ...step }: Measurement): Prof
   };
 }
 
-/** Calls that are told together. */
+/** Calls that share a row. */
 export interface CallSum {
   readonly name: string;
   /** Kind and operation of the first of them. */
@@ -113,15 +113,14 @@ export interface CallSum {
   readonly operation: string;
   readonly count: number;
   readonly seconds: number;
-  /** Absent when the plan has not all of them. */
+  /** Absent if the plan lacks one of them. */
   readonly plannedSeconds?: number;
-  /** Absent when they differ. */
+  /** Absent if they differ. */
   readonly bound?: PlannedCall['bound'];
 }
 
 /**
- * Adds up the calls that `key` gives the same texts for, in the order of the first of each; the first text becomes the
- * name.
+ * Sums the calls with the same `key`, in order of first appearance. The first text of the key becomes the name.
  */
 export function sumCalls(
   calls: readonly ProfiledCall[],

@@ -15,8 +15,8 @@ const COLORS: Readonly<Record<Kind, string>> = {
 };
 
 /**
- * Draws where the time of a step goes as SVG text: a bar for each operation, coloured by kind, with a mark at its
- * roofline time; below, a bar of the whole step.
+ * Draws where the time of a step goes, as SVG text: a bar for each operation, coloured by kind, with a mark at its roofline
+ * time, and below a bar of the whole step.
  */
 export function profileSvg(profile: Profile, { title }: { title: string }): string {
   const operations = sumCalls(profile.calls, ({ operation }) => [operation]).sort(

@@ -7,13 +7,13 @@ import { largestOf } from '../models/extremes';
 const BAR_COLUMNS = 40;
 
 /**
- * Prints a profile: its operations, its calls with those of repeated blocks in one row, time by kind as bars, and totals.
+ * Prints a profile: its operations, its calls (repeated blocks share a row), bars of the time by kind, and totals.
  */
 export function profileText(profile: Profile): string {
   const { calls, gradientAccumulationSteps: accumulation } = profile;
   const sections = [
     `${profile.device} (${profile.deviceDescription}) · ${profile.precision} · micro-batch of ` +
-      `${formatCapacity(profile)}${accumulation > 1 ? `, ${accumulation} of them a step` : ''}`,
+      `${formatCapacity(profile)}${accumulation > 1 ? `, ${accumulation} per step` : ''}`,
     heading(
       'operations of a step',
       table(
@@ -75,7 +75,7 @@ function table(profile: Profile, sums: readonly CallSum[], withOperation = false
   );
 }
 
-/** A bar for each kind, solid as far as its roofline time goes. */
+/** A bar for each kind; the solid part is its roofline time. */
 function bars({ calls, operationSeconds }: Profile): string {
   const kinds = sumKinds(calls);
   const longest = largestOf(kinds.map(({ seconds }) => seconds));
@@ -103,10 +103,10 @@ function totals(profile: Profile): string {
     ['sum of the operations', formatSeconds(operationSeconds)],
     ['a step in training', `${formatSeconds(stepSeconds)}, ${rate}`],
     chip === undefined || plannedSeconds === undefined
-      ? ['roofline time', `unknown: the table of chips has no ${profile.deviceDescription}`]
+      ? ['roofline time', `unknown: ${profile.deviceDescription} is not in the table of chips`]
       : [
           'roofline time',
-          `${formatSeconds(plannedSeconds)} on ${chip}, ${percent(plannedSeconds, stepSeconds)} of it reached`,
+          `${formatSeconds(plannedSeconds)} on ${chip}, ${percent(plannedSeconds, stepSeconds)} of the step`,
         ],
   ] as const;
   return lines.map(([name, value]) => `${name.padEnd(23)}${value}`).join('\n');

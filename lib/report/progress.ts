@@ -3,31 +3,31 @@ import { terminalBar } from './bar';
 import { formatCount, formatDuration } from './format';
 import { safeLine } from './safe_text';
 
-/** What the progress display shows of a step. */
+/** The values that the progress display shows. */
 export interface ProgressState {
   /** Steps so far. */
   readonly step: number;
-  /** Mean loss of a target, in nats. */
+  /** Mean loss per target, in nats. */
   readonly loss: number;
-  /** Tokens a second, lately. */
+  /** Tokens per second over the last steps. */
   readonly tokensPerSecond: number;
-  /** Seconds to the end at this speed. */
+  /** Seconds to the end of the run at this speed. */
   readonly etaSeconds: number;
 }
 
-/** Where and how progress is shown. */
+/** Where and how to show progress. */
 export interface ProgressOptions {
   /** Steps of the whole run. */
   readonly total: number;
   /** Default standard error. */
   readonly stream?: NodeJS.WritableStream & { readonly isTTY?: boolean };
-  /** Seconds between lines where the stream is not a terminal. Default 10. */
+  /** Seconds between lines if the stream is not a terminal. Default 10. */
   readonly intervalSeconds?: number;
 }
 
 /**
- * Shows how training goes on: a bar on a terminal, refreshed at most ten times a second; elsewhere a plain line now and
- * then.
+ * Shows the progress of training: a bar on a terminal, refreshed at most ten times a second, or plain lines from time to time
+ * elsewhere.
  */
 export class TrainingProgress {
   private readonly stream: NonNullable<ProgressOptions['stream']>;
@@ -45,13 +45,13 @@ export class TrainingProgress {
     this.bar = terminalBar(stream);
   }
 
-  /** Takes in what is known after a step. */
+  /** Shows the values of a step. */
   update(state: ProgressState): void {
     this.state = state;
     this.show(state.step);
   }
 
-  /** Shows that the run has come to a step of which nothing else is known. */
+  /** Shows that the run has reached a step whose values are not known. */
   advance(step: number): void {
     if (step !== this.step) this.show(step);
   }

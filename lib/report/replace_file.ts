@@ -4,9 +4,9 @@ import { retried } from '../files/retried';
 import { temporaryPath } from './temporary_path';
 
 /**
- * Writes a text to a file that is then the old one or the new one, never a part: beside it first.
+ * Replaces the content of a file atomically: it writes a temporary file next to it and renames that.
  *
- * @throws the file system's error; the file is then as it was.
+ * @throws the file system's error; the file is then unchanged.
  */
 export async function replaceFile(file: string, text: string): Promise<void> {
   await removeLeftoversOf(file);

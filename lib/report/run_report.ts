@@ -11,7 +11,7 @@ import { safeText } from './safe_text';
 import { TrainingProgress, type ProgressState } from './progress';
 import { replaceFile } from './replace_file';
 
-/** What a trainer tells while it runs; its events are of this form. */
+/** The events that a report takes; a trainer's events have this form. */
 export type ReportedEvent =
   | ({
       /** A point of the training loss. */
@@ -20,31 +20,31 @@ export type ReportedEvent =
   | {
       /** A point of the validation loss. */
       readonly type: 'evaluate';
-      /** Steps before it. */
+      /** Number of steps before it. */
       readonly step: number;
-      /** Mean loss of a target, in nats. */
+      /** Mean loss per target, in nats. */
       readonly loss: number;
     }
   | {
       /** A checkpoint is on the disk. */
       readonly type: 'save';
-      /** The step that it was taken after. */
+      /** The step after which it was taken. */
       readonly step: number;
       /** Its folder. */
       readonly path: string;
     }
   | {
-      /** Something that is shown and does not end the run. */
+      /** A warning that does not end the run. */
       readonly type: 'warning';
-      /** Steps so far. */
+      /** Number of steps so far. */
       readonly step: number;
-      /** What is shown. */
+      /** The text of the warning. */
       readonly message: string;
     }
   | {
       /** The run has ended. */
       readonly type: 'end';
-      /** Steps of it. */
+      /** Number of steps of the run. */
       readonly step: number;
     };
 
@@ -57,34 +57,34 @@ const optionsSchema = z.strictObject({
   follow: anObject<{ readonly globalStep: number }>().optional(),
 });
 
-/** What tells an event from anything else. */
+/** The fields that every event has. */
 const eventSchema = z.looseObject({ type: z.string(), step: z.int().min(0) });
 
 const REFRESH_MILLISECONDS = 100;
 
-/** What is reported of a run, and where. */
+/** What to report of a run, and where. */
 export interface RunReportOptions {
-  /** Folder of metrics.jsonl and loss.svg; made when it isn't there. */
+  /** Folder of metrics.jsonl and loss.svg; created if it is missing. */
   readonly directory: string;
   /** Steps of the whole run. */
   readonly maxSteps: number;
   /** Title of the loss curve. Default: the folder's name. */
   readonly title?: string;
-  /** Whether progress is shown on standard error. Default true. */
+  /** Whether to show progress on standard error. Default true. */
   readonly progress?: boolean;
   /**
-   * The checkpoint that the run goes on from: metrics.jsonl is then cut to its step and continued, and the loss curve has
-   * what was before. Default: the run begins, and metrics.jsonl is started anew.
+   * The checkpoint that the run resumes from: metrics.jsonl is cut to its step and continued, and the loss curve includes the
+   * earlier steps. Default: a new run, with a new metrics.jsonl.
    */
   readonly resumed?: {
-    /** Steps before it. */
+    /** Number of steps before it. */
     readonly step: number;
     /** Its folder. */
     readonly path: string;
   };
-  /** Whose steps the progress shows between events, ten times a second: the trainer. Default: those of events alone. */
+  /** The trainer whose steps the progress shows between events, ten times a second. Default: only the steps of events. */
   readonly follow?: {
-    /** Steps so far. */
+    /** Number of steps so far. */
     readonly globalStep: number;
   };
 }
@@ -119,9 +119,9 @@ export class RunReport {
   }
 
   /**
-   * Makes the folder, and starts metrics.jsonl anew or continues it.
+   * Creates the folder, and starts a new metrics.jsonl or continues the old one.
    *
-   * @throws TesseraeError `ERR_CONFIG` for a wrong option, and when the folder can't be written.
+   * @throws TesseraeError `ERR_CONFIG` for a wrong option, or if the folder can't be written.
    */
   static async create(options: RunReportOptions): Promise<RunReport> {
     const { directory, resumed } = parseConfig(optionsSchema, options);
@@ -153,17 +153,17 @@ export class RunReport {
     return report;
   }
 
-  /** Where the metrics are written: one JSON object a line. */
+  /** Path of the metrics file: one JSON object per line. */
   get metricsPath(): string {
     return this.metrics.path;
   }
 
-  /** Where `close()` draws the loss curve. */
+  /** Path of the loss curve that `close()` draws. */
   get lossCurvePath(): string {
     return path.join(this.options.directory, 'loss.svg');
   }
 
-  /** Draws what was reported before. A crash may have come between a checkpoint and the line that tells of it. */
+  /** Restores the earlier points. A crash may have come between a checkpoint and its line, which is then added. */
   private takeUp(
     kept: readonly MetricsRecord[],
     resumed: { readonly step: number; readonly path: string },
@@ -178,9 +178,9 @@ export class RunReport {
   }
 
   /**
-   * Takes in an event; returns at once.
+   * Reports an event; returns at once.
    *
-   * @throws TesseraeError `ERR_CONFIG` for what is no event.
+   * @throws TesseraeError `ERR_CONFIG` if it is not an event.
    */
   add(event: ReportedEvent): void {
     parseConfig(eventSchema, event, { at: 'event' });
@@ -196,14 +196,14 @@ export class RunReport {
     }
   }
 
-  /** Told whether progress is shown or not. */
+  /** Shown even if progress is not. */
   private warn(message: string): void {
     const text = `${colorsFor(process.stderr).red('warning')} ${safeText(message)}`;
     if (this.progress && !this.hidden) this.log(text);
     else process.stderr.write(`${text}\n`);
   }
 
-  /** Shows a line that stays, above the progress bar. */
+  /** Shows a permanent line above the progress bar. */
   log(text: string): void {
     this.progress?.log(text);
   }
@@ -216,8 +216,8 @@ export class RunReport {
   }
 
   /**
-   * Removes the progress bar, ends metrics.jsonl and draws loss.svg. What of it can't be written is told on standard error,
-   * not thrown: it neither hides the error that ended a run nor fails one that is done.
+   * Removes the progress bar, closes metrics.jsonl and draws loss.svg. A file that can't be written is reported on standard
+   * error, not thrown, so that it neither hides the error that ended a run nor fails a finished one.
    */
   async close(): Promise<void> {
     this.hide();
@@ -230,7 +230,7 @@ export class RunReport {
     }
   }
 
-  /** The loss curve for a terminal; empty while there is none. */
+  /** The loss curve for a terminal; an empty string if there is none yet. */
   lossCurve(): string {
     const width = Math.min(process.stdout.columns || 80, 120);
     return lossCurveTerminal(this.training, this.validation, {
@@ -242,13 +242,13 @@ export class RunReport {
 
 let guarded = false;
 
-/** Where standard error can't be written, the run goes on: without this, Node.js would end the process. */
+/** Lets the run continue if standard error can't be written: without a listener, Node.js would end the process. */
 function guardStandardError(): void {
   if (!guarded) process.stderr.on('error', () => undefined);
   guarded = true;
 }
 
-/** What a line of metrics can hold of an event. */
+/** The fields of an event that a line of metrics can hold. */
 function plainValues(event: object): MetricsRecord {
   return Object.fromEntries(
     Object.entries(event).filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value)),

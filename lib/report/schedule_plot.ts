@@ -6,24 +6,24 @@ import { line, scaleLinear } from './d3';
 import { escapeXml, svgDocument } from './svg';
 import { textTable } from './table';
 
-/** Learning rates to show; what `scheduleOf` gives is of this form. */
+/** Learning rates to show; `scheduleOf` returns this form. */
 export interface PlottedSchedule {
   /** The rate of every step; the first is that of step 1. */
   readonly rates: ArrayLike<number>;
-  /** Stretches of steps: from the one after `start` to `end`. */
+  /** Ranges of steps: from the one after `start` up to `end`. */
   readonly phases: readonly {
-    /** What it is called, such as `warmup`. */
+    /** Name of the phase, such as `warmup`. */
     readonly name: string;
-    /** Steps before its first step. */
+    /** Number of steps before its first one. */
     readonly start: number;
-    /** Steps up to and with its last. */
+    /** Number of steps up to and including its last one. */
     readonly end: number;
   }[];
 }
 
-/** How a schedule is drawn. */
+/** How to draw a schedule. */
 export interface ScheduleSvgOptions {
-  /** Stands above the picture. */
+  /** Heading of the picture. */
   readonly title: string;
 }
 
@@ -38,9 +38,9 @@ const HEIGHT = 360;
 const MARGIN = { top: 66, right: 24, bottom: 52, left: 72 } as const;
 const LINE = '#1f77b4';
 const BANDS = ['#eef4fa', '#fff'] as const;
-/** About the width of a character, to tell which names have room. */
+/** Approximate width of a character, to decide which names fit. */
 const CHARACTER = 7;
-/** Columns of the picture for which the curve has points of their own. */
+/** Columns of the picture; the curve has points for each. */
 const COLUMNS = 700;
 
 /**
@@ -131,15 +131,15 @@ export function scheduleText({ rates, phases }: PlottedSchedule): string {
   );
 }
 
-/** At most four digits, with an exponent where people would count zeros: `6e-4`, `0.05`. */
+/** At most four digits, with an exponent for small numbers: `6e-4`, `0.05`. */
 function formatRate(rate: number): string {
   const short = Number(rate.toPrecision(4));
   return short === 0 || short >= 0.01 ? String(short) : short.toExponential();
 }
 
 /**
- * Indices that a picture of the rates needs, in order: the ends of phases, and the least and the highest rate of each
- * column, so that a peak in a long run is seen.
+ * Indices of the rates to draw, in order: the ends of phases, and the lowest and highest rate of each column, so that a peak in
+ * a long run is visible.
  */
 function telling(rates: ArrayLike<number>, phases: PlottedSchedule['phases']): number[] {
   const chosen = new Set(phases.flatMap(({ start, end }) => [start, end - 1]));

@@ -23,6 +23,6 @@ const XML: Readonly<Record<string, string>> = {
   "'": '&apos;',
 };
 
-/** Text as it may stand in XML. */
+/** Escapes text for XML. */
 export const escapeXml = (text: string): string =>
   text.replace(/[&<>"']/g, (character) => XML[character] ?? character);

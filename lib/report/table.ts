@@ -3,13 +3,13 @@ import { largestOf } from '../models/extremes';
 /** A column of a text table. */
 export interface Column {
   readonly title: string;
-  /** Where the cells stand. Default left. */
+  /** Alignment of the cells. Default left. */
   readonly align?: 'left' | 'right';
 }
 
 /**
- * Lays rows out as a text table: a title line, a rule, the rows, and after another rule the totals. Nothing is cut, and
- * no line ends in spaces.
+ * Formats rows as a text table: a title line, a rule, the rows, and after another rule the totals. It cuts no cell, and no line
+ * ends in spaces.
  */
 export function textTable(
   columns: readonly Column[],

@@ -2,22 +2,22 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
-/** `tmp`: what will get the target's name; `old`: what had it until then; `trash`: what is being removed. */
+/** `tmp`: will be renamed to the target; `old`: the previous target; `trash`: being removed. */
 export type TemporaryKind = 'tmp' | 'old' | 'trash';
 
-/** What the name of a temporary file or folder says. */
+/** The parts of a temporary file's or folder's name. */
 export interface TemporaryName {
-  /** Name of the file or folder that it is for. */
+  /** Name of the target file or folder. */
   readonly target: string;
   readonly kind: TemporaryKind;
-  /** Who made it; absent where an earlier release did, whose names don't say. */
+  /** The process that made it; absent in names of earlier releases. */
   readonly owner?: { readonly pid: number; readonly started: string };
 }
 
 /**
- * A new name beside a target. It says which process made it, by id and start time, so that a later command can tell what a
- * process left that was killed: ids are used again. Processes must see each other for that: on one machine, and not in
- * containers of which each has its own processes.
+ * A new name next to a target. It contains the id and start time of this process (ids are reused), so that a later command can
+ * recognize the leftovers of a killed process. That works only between processes that see each other: on one machine, and not
+ * across containers.
  */
 export const temporaryPath = (target: string, kind: TemporaryKind): string =>
   `${target}.${kind}-${process.pid}-${ownStart()}-${randomBytes(6).toString('hex')}`;
@@ -34,7 +34,7 @@ export function parseTemporary(name: string): TemporaryName | undefined {
   };
 }
 
-/** Whether the process that made a temporary has ended; false where that can't be told. */
+/** Whether the process that made a temporary file has ended; false if that is unknown. */
 export async function isLeftover({ owner }: TemporaryName): Promise<boolean> {
   if (!owner) return false;
   try {
@@ -49,12 +49,12 @@ export async function isLeftover({ owner }: TemporaryName): Promise<boolean> {
   return started !== owner.started || state === 'Z' || state === 'X';
 }
 
-/** A start time that the system did not tell. */
+/** Stands for an unknown start time. */
 const UNKNOWN = '0';
 
 let cached: string | undefined;
 
-/** When this process started, in ticks since the machine did. */
+/** Start time of this process, in ticks since the machine booted. */
 function ownStart(): string {
   if (cached !== undefined) return cached;
   try {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { AppendedFile } from './appended_file';
 import { makeFolder } from './make_folder';
 
-/** What TensorBoard shows of an event of a trainer, by tag; the tags are those of Hugging Face's Trainer. */
+/** The scalars of a trainer's event, by TensorBoard tag; the tags are those of Hugging Face's Trainer. */
 export function scalarsOf(event: {
   readonly type: string;
   readonly [name: string]: unknown;
@@ -32,8 +32,8 @@ const TAGS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 let created = 0;
 
 /**
- * An event file of TensorBoard: scalars by tag and step, each of them in the file as soon as it is written. What can't be
- * written is tried again, as AppendedFile does.
+ * A TensorBoard event file: scalars by tag and step, each in the file as soon as it is written. Failed writes are retried, as
+ * AppendedFile does.
  *
  * @example
  * const board = await EventFile.create('runs/book', 1);
@@ -47,10 +47,10 @@ export class EventFile {
   ) {}
 
   /**
-   * Begins a file in a folder, which is made when it isn't there.
+   * Starts a file in a folder, which is created if it is missing.
    *
-   * @param step - the first that will be written: TensorBoard shows nothing of it and later ones that is in earlier files of
-   * the folder, so that a run that is resumed has no step twice. It reads files by name, so the name is one after theirs,
+   * @param step - the first that will be written. TensorBoard then ignores this and later steps in earlier files of the folder,
+   * so a resumed run has no step twice. TensorBoard reads files in order of their names, so the new name sorts after the others,
    * whatever the clock says.
    * @param onTrouble - as AppendedFile's.
    */
@@ -86,7 +86,7 @@ export class EventFile {
       this.file.append(record(eventBytes(step, message(SUMMARY, Buffer.concat(values)))));
   }
 
-  /** Waits until all is written, and closes the file. @throws TesseraeError as AppendedFile does. */
+  /** Waits until everything is written, and closes the file. @throws TesseraeError as AppendedFile does. */
   async close(): Promise<void> {
     await this.file.close();
   }

@@ -1,4 +1,5 @@
 import type { Dataset, DatasetBatch } from '../data/dataset';
+import { isPacked } from '../models/packed_batch';
 
 export interface BatchQueueOptions {
   readonly seed: number;
@@ -32,7 +33,7 @@ export class BatchQueue {
       Array.from({ length: microSteps }, (_, microStep) =>
         this.dataset.batch({ seed, step, microStep, microSteps, rows }),
       ),
-    ).then((drawn) => drawn.filter(({ tokens }) => tokens.length > 0));
+    ).then((drawn) => drawn.filter((batch) => (isPacked(batch) ? batch.rows : batch.tokens.length) > 0));
     // A run may end before it takes them; a failure is reported to who does.
     batches.catch(() => undefined);
     return batches;

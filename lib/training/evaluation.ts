@@ -1,7 +1,8 @@
 import { TesseraeError } from '../errors';
-import type { Dataset, DatasetBatch } from '../data/dataset';
+import type { Dataset } from '../data/dataset';
 import { packBatch } from '../models/inputs';
 import type { Model } from '../models/model';
+import type { PackedBatch } from '../models/packed_batch';
 import type { EvaluationResult } from './events';
 
 /** How a dataset is evaluated. */
@@ -10,8 +11,8 @@ export interface EvaluationOptions {
   readonly rows: number;
   /** Batches at most. */
   readonly batches: number;
-  /** Told of each batch once it is evaluated, with the targets of all of them so far. */
-  readonly onBatch?: (batch: DatasetBatch, tokens: number) => void;
+  /** Told of each batch once it is evaluated, with the number of targets of all of them so far. */
+  readonly onBatch?: (batch: PackedBatch, tokens: number) => void;
 }
 
 /**
@@ -28,17 +29,20 @@ export async function evaluateModel(
   let lossSum = 0;
   let tokens = 0;
   for await (const batch of dataset.evaluationBatches(options.rows, options.batches)) {
-    const { inputs, capacity } = packBatch(model, batch, {
+    const packed = packBatch(model, batch, {
       targets: true,
       capacity: batch.capacity ?? standard,
     });
-    const result = await model.native.run({ mode: 'eval', ...capacity, outputs: ['loss'] }, inputs);
+    const result = await model.native.run(
+      { mode: 'eval', ...packed.capacity, outputs: ['loss'] },
+      packed.inputs,
+    );
     const [sum, valid] = result.outputs['loss']?.data ?? [];
     if (sum === undefined || valid === undefined)
       throw new TesseraeError('ERR_INTERNAL', "an evaluation returned no 'loss' of two numbers");
     lossSum += sum;
     tokens += valid;
-    options.onBatch?.(batch, tokens);
+    options.onBatch?.(packed, tokens);
   }
   if (tokens === 0)
     throw new TesseraeError(

@@ -4,8 +4,9 @@ import type { OptimizerTensors } from '../checkpoint/weights';
 import { TesseraeError } from '../errors';
 import { reading } from '../models/array_likes';
 import { Capacities } from '../models/capacities';
-import { packBatch, type Capacity, type PackedBatch, type TrainingBatch } from '../models/inputs';
+import { packBatch, type Capacity, type TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
+import { isPacked, type PackedBatch, type ReadyBatch } from '../models/packed_batch';
 import type { ParameterSettings, StepResult } from '../native';
 import {
   DEFAULT_LOSS_SCALING,
@@ -69,7 +70,7 @@ export class Optimization {
    * step was not tried.
    */
   async step(
-    batches: readonly TrainingBatch[],
+    batches: readonly (TrainingBatch | PackedBatch)[],
     step: number,
     capacity: Capacity | Capacities = this.capacities,
   ): Promise<OptimizationStep> {
@@ -84,7 +85,7 @@ export class Optimization {
     const failure = this.failureOf(result, step);
     return {
       ...result,
-      tokens: packed.flatMap(({ lengths }) => lengths).reduce((a, b) => a + b, 0),
+      tokens: packed.reduce((sum, { lengths }) => sum + sumOf(lengths), 0),
       ...(failure ? { failure } : {}),
     };
   }
@@ -196,30 +197,40 @@ function withoutLimit({
   return scaling;
 }
 
+const sumOf = (values: Int32Array | readonly number[]): number => {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum;
+};
+
 /**
- * Packs micro-batches for one capacity: that given, or one of those given that holds each of them; with documents if one
- * of them has some.
+ * Packs micro-batches for one capacity: that given, that of those which are packed already, or one of those given that holds
+ * each of them; with documents if one of them has some.
  */
 export function packAlike(
   model: Model,
-  batches: readonly TrainingBatch[],
+  batches: readonly (TrainingBatch | PackedBatch)[],
   capacity: Capacity | Capacities,
-): PackedBatch[] {
+): ReadyBatch[] {
   if (batches.length === 0)
     throw new TesseraeError('ERR_DATA', 'a step needs at least one batch, but none was given');
-  const pack = (into?: Capacity): PackedBatch[] =>
+  const pack = (into?: Capacity): ReadyBatch[] =>
     batches.map((batch) =>
       packBatch(model, batch, { targets: true, ...(into === undefined ? {} : { capacity: into }) }),
     );
-  const hasDocuments = reading({ name: 'the batch', code: 'ERR_DATA' }, () =>
-    batches.some(({ documentStarts }) => documentStarts),
-  );
-  const documents = hasDocuments ? { documents: true } : {};
-  if (!(capacity instanceof Capacities)) return pack({ ...capacity, ...documents });
+  const { documents, given } = reading({ name: 'the batch', code: 'ERR_DATA' }, () => {
+    const hasDocuments = batches.some((batch) =>
+      isPacked(batch) ? batch.capacity?.documents : batch.documentStarts,
+    );
+    const documents = hasDocuments ? { documents: true } : {};
+    const fixed = capacity instanceof Capacities ? batches.find(isPacked)?.capacity : capacity;
+    return { documents, given: fixed && { ...fixed, ...documents } };
+  });
+  if (given) return pack(given);
   const packed = pack();
-  const common = capacity.holding({
+  const common = (capacity as Capacities).holding({
     rows: largestOf(packed.map(({ lengths }) => lengths.length)),
-    lengths: { time: largestOf(packed.flatMap(({ lengths }) => lengths)) },
+    lengths: { time: largestOf(packed.map(({ lengths }) => largestOf(lengths))) },
     ...documents,
   });
   const fits = packed.every(({ capacity: own }) => isDeepStrictEqual(own, common));

@@ -3,6 +3,7 @@ import type { TrainerState } from '../checkpoint/trainer_state';
 import type { Capacity, TrainingBatch } from '../models/inputs';
 import { aModel, type Model } from '../models/model';
 import { filePath } from '../models/argument_schemas';
+import type { PackedBatch } from '../models/packed_batch';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import { makeFolder } from '../report/make_folder';
 import { plainArguments, resolveTrainingArguments, type ResolvedTrainingArguments } from './arguments';
@@ -149,8 +150,8 @@ export class Trainer {
 
   /**
    * One optimizer step over one batch, or over micro-batches whose gradients are summed, for loops of your own. A GPU
-   * stays busy if the next step is called before this one is awaited: two may be under way. The batches are copied before
-   * the call returns; you may fill their arrays again at once.
+   * stays busy if the next step is called before this one is awaited: two may be under way. Batches of rows are copied before
+   * the call returns; you may fill their arrays again at once. Those of packed batches you may fill when the step has ended.
    *
    * @param batches - one micro-batch, or several; the loss is the mean over all their targets.
    * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for a batch that the model can't read, `ERR_CONFIG` for a field that
@@ -161,7 +162,9 @@ export class Trainer {
    * const trainer = new Trainer(model, { arguments: { maxSteps: 100 } });
    * const { loss } = await trainer.step({ tokens: [[1, 2, 3], [4, 5, 6, 7]] });
    */
-  async step(batches: TrainingBatch | readonly TrainingBatch[]): Promise<StepMetrics> {
+  async step(
+    batches: TrainingBatch | PackedBatch | readonly (TrainingBatch | PackedBatch)[],
+  ): Promise<StepMetrics> {
     if (this.running) throw busy('step', 'a run');
     if (this.working !== undefined && this.working !== 'step') throw busy('step', this.working);
     this.working = 'step';
@@ -458,7 +461,7 @@ export class Trainer {
   }
 
   private async apply(
-    batches: readonly TrainingBatch[],
+    batches: readonly (TrainingBatch | PackedBatch)[],
     number: number,
     capacity?: Capacity,
   ): Promise<OptimizationStep> {

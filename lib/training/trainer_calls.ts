@@ -2,13 +2,14 @@
 import { TesseraeError } from '../errors';
 import { MOST_ENTRIES, reading, readList } from '../models/array_likes';
 import type { TrainingBatch } from '../models/inputs';
+import type { PackedBatch } from '../models/packed_batch';
 
 /** What `step()` was given: JavaScript may give anything. */
-export function listOf(batches: unknown): readonly TrainingBatch[] {
+export function listOf(batches: unknown): readonly (TrainingBatch | PackedBatch)[] {
   const rules = { name: 'the list of batches', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
   const list = reading(rules, (): readonly unknown[] => (Array.isArray(batches) ? batches : [batches]));
   return readList(list, rules, (batch) => {
-    if (typeof batch === 'object' && batch !== null) return batch as TrainingBatch;
+    if (typeof batch === 'object' && batch !== null) return batch as TrainingBatch | PackedBatch;
     throw new TesseraeError(
       'ERR_DATA',
       'step() needs a batch such as { tokens: [[1, 2, 3]] }, or an array of them',

@@ -199,8 +199,8 @@ describe('train, once more', () => {
     expect(steps()).toEqual(before);
     const told = again();
     expect({ code, out: told.out }).toMatchObject({ code: 0 });
-    expect(told.out).toMatch(/complete +all 4 steps were done before\n/);
-    expect(told.out).toMatch(/to do more +raise maxSteps.*\n/);
+    expect(told.out).toMatch(/complete +all 4 steps are already done\n/);
+    expect(told.out).toMatch(/to continue +raise maxSteps.*\n/);
     expect(told.out).not.toContain('trained ');
   });
 
@@ -209,7 +209,7 @@ describe('train, once more', () => {
     const { code, err, out } = again('--output-dir', 'runs/longer', '--max-steps', '6', '--json');
     expect(code).toBe(0);
     expect(err).toMatch(
-      /^not bit by bit .* because maxSteps was 4, and is 6 now: .* the rate was .*, and becomes .*\n$/,
+      /^not bit for bit .* because maxSteps was 4, and is 6 now: .* the rate was .*, and becomes .*\n$/,
     );
     expect(records(out).map(({ type, step }) => `${String(type)} ${String(step)}`)).toEqual(
       expect.arrayContaining(['resume 4', 'save 6', 'end 6']),
@@ -220,7 +220,7 @@ describe('train, once more', () => {
     expect(tesserae('average', 'runs/more', 'runs/mean', '--last', '2')).toMatchObject({ code: 0 });
     const { code, err } = again('--output-dir', 'runs/mean');
     expect(code).toBe(1);
-    expect(err).toMatch(/^error ERR_CONFIG: outputDir 'runs\/mean' is a model: .*--output-dir\n$/);
+    expect(err).toMatch(/^error ERR_CONFIG: outputDir 'runs\/mean' is itself a model, .*--output-dir\n$/);
     expect(readdirSync(path.join(folder, 'runs', 'mean')).sort()).toEqual([
       'config.json',
       'model.safetensors',
@@ -262,7 +262,7 @@ describe('train, once more', () => {
     const { code, err } = again('--json');
     expect(code).toBe(0);
     expect(err).toMatch(
-      /^damaged '.*checkpoint-4\/optimizer\.safetensors' .*: an earlier checkpoint is used\n$/,
+      /^damaged '.*checkpoint-4\/optimizer\.safetensors' .*: the previous checkpoint is used\n$/,
     );
   });
 
@@ -305,7 +305,7 @@ describe('train from a checkpoint', () => {
     const other = init('other', fixture);
     expect(other.code).toBe(1);
     expect(other.err).toMatch(
-      /"ERR_CONFIG","message":"initFrom '.*lm' has a vocabulary of 37, but the data is read/,
+      /"ERR_CONFIG","message":"initFrom '.*lm' has a vocabulary of 37, but the data uses/,
     );
     const none = init('from_nothing', 'runs');
     expect(none.code).toBe(1);
@@ -435,7 +435,7 @@ describe('mistakes', () => {
       'no file',
       ['train', 'none.json'],
       1,
-      /^error ERR_CONFIG: none\.json could not be read: there is no such file\n$/,
+      /^error ERR_CONFIG: none\.json can't be read: the file does not exist\n$/,
     ],
     ['an unknown command', ['trian'], 2, /unknown command 'trian'/],
     [

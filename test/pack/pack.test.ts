@@ -186,7 +186,7 @@ it('the command line trains, and the doctor finds nothing wrong', () => {
   const checked = node(program, 'doctor');
   expect({ status: checked.status, out: checked.stdout }).toEqual({
     status: 0,
-    out: expect.stringContaining('All is well.') as string,
+    out: expect.stringContaining('Everything works.') as string,
   });
 });
 

@@ -8,6 +8,7 @@ import { countingDataset, disposeModels, TINY, tinyModel } from './support/tiny_
 
 const OPTIONS = { device: 'cpu', threads: 1 } as const;
 const FUNCTION = (): number => 1;
+const PACKED = { capacity: { rows: 1, lengths: { time: 8 } }, rows: 1, inputs: {} };
 const NONSENSE: readonly unknown[] = [
   ...[undefined, null, 3, NaN, '', true, {}, { nonsense: 1 }, [], [3], FUNCTION],
 ];
@@ -178,6 +179,11 @@ const calls: [name: string, call: Call, takes?: readonly unknown[]][] = [
   ['train({ signal: · })', (v) => trainer().train({ signal: v }), [undefined]],
   ['step(·)', (v) => trainer().step(v)],
   ['step({ tokens: · })', (v) => trainer().step({ tokens: v })],
+  ['step({ inputs: · })', (v) => trainer().step({ ...PACKED, inputs: v })],
+  ['step({ inputs: { tokens: · } })', (v) => trainer().step({ ...PACKED, inputs: { tokens: v } })],
+  ['step({ capacity: ·, inputs })', (v) => trainer().step({ ...PACKED, capacity: v })],
+  ['step({ rows: ·, inputs })', (v) => trainer().step({ ...PACKED, rows: v })],
+  ['step({ lengths: ·, inputs })', (v) => trainer().step({ ...PACKED, lengths: v })],
   ['step({ tokens, nonsense: · })', (v) => trainer().step({ tokens: [[1, 2]], nonsense: v } as never)],
   ['save(·)', (v) => trainer().save(v)],
   ['resume(·)', (v) => trainer().resume(v)],

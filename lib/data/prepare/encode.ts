@@ -1,22 +1,19 @@
 /** Turns segments of inputs into token ids. Runs in a worker thread. */
 import { TesseraeError } from '../../errors';
-import { NoTokenError, type Encoder, type EncoderSource } from '../json_tokenizer/encoder';
+import { NoTokenError, type Encoder } from '../json_tokenizer/encoder';
 import { ByteTokenizer } from '../byte_tokenizer';
 import type { TokenDtype } from '../tokens/format';
 import { lineOf, readSegment, type DocumentPart } from './segment_reader';
 import { badText, type Segment } from './segments';
 
-/** What a worker is asked: first to take a tokenizer (absent for bytes), then segments. */
-export type PrepareRequest =
-  | { readonly kind: 'tokenizer'; readonly source: EncoderSource | undefined }
-  | {
-      readonly kind: 'segment';
-      readonly segment: Segment;
-      readonly textKey: string;
-      readonly dtype: TokenDtype;
-      /** Follows each document, where there is one. */
-      readonly endOfTextToken: number | undefined;
-    };
+/** How segments are encoded. */
+export interface EncodingOptions {
+  /** Where JSON lines have their text. */
+  readonly textKey: string;
+  readonly dtype: TokenDtype;
+  /** Follows each document, where there is one. */
+  readonly endOfTextToken: number | undefined;
+}
 
 export interface EncodedSegment {
   /** Ids as the file has them. */
@@ -33,7 +30,8 @@ export interface EncodedSegment {
  * @throws TesseraeError as readSegment and the tokenizer do.
  */
 export async function encodeSegment(
-  { segment, textKey, dtype, endOfTextToken }: Extract<PrepareRequest, { kind: 'segment' }>,
+  segment: Segment,
+  { textKey, dtype, endOfTextToken }: EncodingOptions,
   encoder: Encoder | undefined,
 ): Promise<EncodedSegment> {
   const parts: Int32Array[] = [];

@@ -3,7 +3,10 @@ import path from 'node:path';
 import { writeFile } from 'node:fs/promises';
 import { TesseraeError } from '../../errors';
 import { withoutUndefined } from '../../models/validation';
+import type { ThreadClient } from '../../threads/client';
+import { startDataThread } from '../data_thread';
 import { encoderOf, JsonTokenizer, TOKENIZER_JSON } from '../json_tokenizer';
+import type { PrepareWorker } from '../prepare_worker';
 import type { Tokenizer } from '../tokenizer';
 import { SIDE_FILES } from '../tokenizer_folder';
 import { identityOf, openTokenizer } from '../tokenizers';
@@ -17,8 +20,7 @@ import {
   type TokenFormat,
 } from '../tokens/format';
 import { TokenWriter } from '../tokens/token_writer';
-import { WorkerClient } from '../worker_client';
-import type { EncodedSegment, PrepareRequest } from './encode';
+import type { EncodedSegment, EncodingOptions } from './encode';
 import { listInputs } from './inputs';
 import { segmentsOf, type Segment } from './segments';
 
@@ -98,7 +100,7 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
   const most = tokenizer.json === undefined ? availableParallelism() : MOST_READERS;
   const asked = Math.min(options.workers ?? most, most, Math.ceil(total / 2 ** 18));
   const count = Math.max(1, asked);
-  const workers = Array.from({ length: count }, () => new WorkerClient<PrepareRequest>('prepare_worker'));
+  const workers = Array.from({ length: count }, () => startDataThread<PrepareWorker>('prepare_worker'));
   const stop = (): void => void Promise.all(workers.map((worker) => worker.close()));
   signal?.addEventListener('abort', stop);
   const parts: Parts = {};
@@ -107,7 +109,7 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
   try {
     signal?.throwIfAborted();
     const source = tokenizer instanceof JsonTokenizer ? encoderOf(tokenizer).source : undefined;
-    await Promise.all(workers.map((worker) => worker.call({ kind: 'tokenizer', source })));
+    await Promise.all(workers.map(({ remote }) => remote.useTokenizer(source)));
     const segments = segmentsOf(files, validationFraction);
     const common = { textKey: options.textKey, dtype, endOfTextToken: tokenizer.endOfTextToken };
     for await (const [segment, { tokens, documents }] of encoded(workers, segments, common)) {
@@ -156,22 +158,23 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
 
 /** Segments with their tokens, in order; the workers are a few segments ahead. */
 async function* encoded(
-  workers: readonly WorkerClient<PrepareRequest>[],
+  workers: readonly ThreadClient<PrepareWorker>[],
   segments: Iterable<Segment>,
-  common: Pick<Extract<PrepareRequest, { kind: 'segment' }>, 'textKey' | 'dtype' | 'endOfTextToken'>,
+  options: EncodingOptions,
 ): AsyncGenerator<[Segment, EncodedSegment]> {
-  const queue: { segment: Segment; result: Promise<unknown> }[] = [];
+  const queue: { segment: Segment; result: Promise<EncodedSegment> }[] = [];
   let next = 0;
   for (const segment of segments) {
-    const result = workers[next++ % workers.length]?.call({ kind: 'segment', segment, ...common });
+    const worker = workers[next++ % workers.length] as ThreadClient<PrepareWorker>;
+    const result = worker.remote.encode(segment, options);
     // A failure is reported when its turn comes, so that it is the first in input order.
-    result?.catch(() => undefined);
-    queue.push({ segment, result: result ?? Promise.resolve() });
+    result.catch(() => undefined);
+    queue.push({ segment, result });
     if (queue.length < AHEAD * workers.length) continue;
     const first = queue.shift();
-    if (first) yield [first.segment, (await first.result) as EncodedSegment];
+    if (first) yield [first.segment, await first.result];
   }
-  for (const { segment, result } of queue) yield [segment, (await result) as EncodedSegment];
+  for (const { segment, result } of queue) yield [segment, await result];
 }
 
 function dtypeFor({ vocabSize }: Tokenizer, given: TokenDtype | undefined): TokenDtype {

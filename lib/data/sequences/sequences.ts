@@ -2,14 +2,15 @@ import { z } from 'zod';
 import { messageOf, TesseraeError } from '../../errors';
 import { reading } from '../../models/array_likes';
 import { parseConfig } from '../../models/validation';
-import type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from '../dataset';
-import { oneAhead } from '../one_ahead';
+import type { ThreadClient } from '../../threads/client';
+import { startDataThread } from '../data_thread';
+import type { Dataset, IdRanges, SequenceStarts } from '../dataset';
 import type { SplitName } from '../rows';
-import { WorkerClient } from '../worker_client';
+import { workerDataset } from '../worker_dataset';
 import { sequenceOptionsSchema, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';
-import type { Batching, BatchingRules, BatchMessage, SequenceFacts, SequenceSizes } from './source';
-import type { SequenceRequest } from './worker';
+import type { Batching, BatchingRules, SequenceFacts, SequenceSizes } from './source';
+import type { SequenceWorker } from './worker';
 
 /** How sequences become batches. */
 export interface OpenSequencesOptions extends SequenceOptions {
@@ -87,15 +88,11 @@ export async function openSequences(
     synonyms: { mode: 'batching', truncate: 'truncation' },
   });
   checkMaxTokens(rules);
-  const client = new WorkerClient<SequenceRequest>('sequences/worker');
+  const client = startDataThread<SequenceWorker>('sequences/worker');
   try {
-    const areFiles = given.every((one) => typeof one === 'string');
-    if (!areFiles) await handOver(client, given, rules);
-    const facts = (await client.call({
-      kind: 'open',
-      rules,
-      ...(areFiles ? { paths: given } : {}),
-    })) as SequenceFacts;
+    const paths = given.every((one) => typeof one === 'string') ? given : undefined;
+    if (!paths) await handOver(client, given, rules);
+    const facts = await client.remote.open(rules, paths);
     return sequenceData(client, facts, rules);
   } catch (error) {
     await client.close();
@@ -115,13 +112,13 @@ function checkMaxTokens({ batching, maxTokens }: BatchingRules): void {
 }
 
 async function handOver(
-  client: WorkerClient<SequenceRequest>,
+  client: ThreadClient<SequenceWorker>,
   given: readonly unknown[],
   rules: BatchingRules,
 ): Promise<void> {
   for (let first = 0; first < given.length; first += SEQUENCES_A_MESSAGE) {
     const sequences = given.slice(first, first + SEQUENCES_A_MESSAGE);
-    await client.call({ kind: 'add', rules, sequences }).catch((cause: unknown) => {
+    await client.remote.add(sequences, rules).catch((cause: unknown) => {
       if (cause instanceof TesseraeError) throw cause;
       // Functions, proxies and what throws when it is read can't go to another thread.
       const where = `one of the sequences ${first} to ${first + sequences.length - 1}`;
@@ -131,13 +128,19 @@ async function handOver(
 }
 
 function sequenceData(
-  client: WorkerClient<SequenceRequest>,
+  client: ThreadClient<SequenceWorker>,
   { sizes, starts, predictsNext }: SequenceFacts,
   rules: BatchingRules,
 ): SequenceData {
   const close = (): Promise<void> => client.close();
-  const dataset = (split: SplitName): Dataset =>
-    new SequenceDataset(client, split, { rules, sizes, starts, predictsNext });
+  const { batching, maxTokens, blockSize } = rules;
+  const dataset = (split: SplitName): Dataset => {
+    const { sequences, tokens } = sizes[split];
+    const order =
+      `${batching}${maxTokens === undefined ? '' : ` by ${maxTokens}`}, ` +
+      `${sequences} sequences of ${tokens} tokens`;
+    return workerDataset(client.remote, split, { blockSize, order, ids: idsOf(rules), starts, predictsNext });
+  };
   return {
     sizes,
     starts,
@@ -148,59 +151,6 @@ function sequenceData(
   };
 }
 
-class SequenceDataset implements Dataset {
-  readonly blockSize: number;
-  readonly order: string;
-  readonly ids: IdRanges;
-  readonly starts: SequenceStarts;
-  readonly predictsNext: boolean;
-
-  constructor(
-    private readonly client: WorkerClient<SequenceRequest>,
-    private readonly split: SplitName,
-    { rules, sizes, starts, predictsNext }: SequenceFacts & { readonly rules: BatchingRules },
-  ) {
-    const { sequences, tokens } = sizes[split];
-    const { batching, maxTokens } = rules;
-    this.blockSize = rules.blockSize;
-    this.order =
-      `${batching}${maxTokens === undefined ? '' : ` by ${maxTokens}`}, ` +
-      `${sequences} sequences of ${tokens} tokens`;
-    this.ids = idsOf(rules);
-    this.starts = starts;
-    this.predictsNext = predictsNext;
-  }
-
-  async batch(request: BatchRequest): Promise<DatasetBatch> {
-    return received((await this.client.call({ kind: 'batch', split: this.split, request })) as BatchMessage);
-  }
-
-  async *evaluationBatches(rows: number, batches: number): AsyncGenerator<DatasetBatch> {
-    const ask = (index: number): Promise<unknown> =>
-      this.client.call({ kind: 'evaluation', split: this.split, index, rows, batches });
-    for await (const batch of oneAhead(ask)) yield received(batch as BatchMessage);
-  }
-}
-
 export function idsOf({ vocabSize, nTypes, nStypes, ignoreIndex }: IdRanges): IdRanges {
   return { vocabSize, nTypes, nStypes, ignoreIndex };
-}
-
-/** A batch as it comes from the worker; without rows it is an empty array. */
-export function received({ arrays, lengths, documents, capacity }: BatchMessage): DatasetBatch {
-  const { tokens = new Int32Array(), ...rest } = arrays;
-  if (lengths.length === 0) return { tokens: [] };
-  return {
-    tokens,
-    ...rest,
-    lengths,
-    rows: lengths.length,
-    ...(documents ? { documentStarts: split(documents) } : {}),
-    ...(capacity ? { capacity } : {}),
-  };
-}
-
-function split({ starts, counts }: NonNullable<BatchMessage['documents']>): Int32Array[] {
-  let at = 0;
-  return Array.from(counts, (count) => starts.subarray(at, (at += count)));
 }

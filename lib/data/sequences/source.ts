@@ -1,10 +1,13 @@
 /** Sequences that are open for training, in a worker thread: which make a batch, and the batch's arrays. */
 import { TesseraeError } from '../../errors';
 import type { Capacity } from '../../models/capacities';
+import { startsOf } from '../../models/document_starts';
+import type { PackedBatch } from '../../models/packed_batch';
+import type { BatchSource, EvaluationRequest } from '../batch_source';
 import type { BatchRequest, SequenceStarts } from '../dataset';
 import type { SplitName } from '../rows';
 import { BucketPlan, PackPlan, PadPlan, type Plan, type PlannedBatch } from './plan';
-import { fieldsOf, type Field, type SequenceRules } from './sequence';
+import { fieldsOf, type SequenceRules } from './sequence';
 import type { SequenceStore } from './store';
 
 /** How sequences become rows: one a row, as many as fit a row, or rows of similar lengths. */
@@ -43,16 +46,6 @@ export interface PartSize {
   readonly rows: number;
 }
 
-/** A batch on its way between threads: arrays of rows of `time` tokens, one after the other. */
-export interface BatchMessage {
-  readonly arrays: Readonly<Partial<Record<Field, Int32Array>>>;
-  /** Tokens of each row. */
-  readonly lengths: Int32Array;
-  /** Of packed rows: where documents start, row after row, and how many each row has. One array each is quicker to send. */
-  readonly documents?: { readonly starts: Int32Array; readonly counts: Int32Array };
-  readonly capacity?: Capacity;
-}
-
 interface Part {
   /** Number of its first sequence. */
   readonly first: number;
@@ -60,7 +53,7 @@ interface Part {
   readonly plan: Plan;
 }
 
-export class SequenceSource {
+export class SequenceSource implements BatchSource {
   private readonly parts: Readonly<Record<SplitName, Part | undefined>>;
 
   /** @throws TesseraeError `ERR_DATA` for too few sequences, `ERR_CONFIG` for a maxTokens that does not hold the longest. */
@@ -97,15 +90,15 @@ export class SequenceSource {
     };
   }
 
-  batch(split: SplitName, request: BatchRequest): BatchMessage {
+  batch(split: SplitName, request: BatchRequest): PackedBatch {
     const part = this.part(split);
-    return this.assemble(part.plan.batch(request), part.first);
+    return this.assemble(part.plan.batch(request), part.first, request.rows);
   }
 
-  evaluation(split: SplitName, index: number, rows: number, batches: number): BatchMessage | undefined {
+  evaluationBatch(split: SplitName, { index, rows, batches }: EvaluationRequest): PackedBatch | undefined {
     const part = this.part(split);
     const planned = part.plan.evaluation(index, rows, batches);
-    return planned && this.assemble(planned, part.first);
+    return planned && this.assemble(planned, part.first, rows);
   }
 
   close(): void {
@@ -118,49 +111,50 @@ export class SequenceSource {
     return part;
   }
 
-  private assemble({ rows, capacity }: PlannedBatch, first: number): BatchMessage {
+  /** @param wanted - rows that the program has unless the plan says otherwise. */
+  private assemble({ rows, capacity }: PlannedBatch, first: number, wanted: number): PackedBatch {
+    const { blockSize, batching } = this.rules;
     const values = rows.map((row) => row.map((sequence) => this.store.values(first + sequence)));
-    return {
-      ...batchOf(values, this.rules, { packed: this.rules.batching === 'pack' }),
-      ...(capacity ? { capacity } : {}),
-    };
+    return batchOf(values, this.rules, {
+      ...(capacity ?? { rows: wanted, lengths: { time: blockSize } }),
+      ...(batching === 'pack' ? { documents: true } : {}),
+    });
   }
 }
 
-/** The arrays of a batch, of the values of each row's sequences. */
+/** The batch of the values of each row's sequences, padded to a capacity. */
 export function batchOf(
   rows: readonly (readonly Int32Array[])[],
   rules: SequenceRules,
-  { packed }: { readonly packed: boolean },
-): BatchMessage {
+  capacity: Capacity,
+): PackedBatch {
+  if (rows.length === 0) return { capacity, rows: 0, inputs: {} };
   const fields = fieldsOf(rules);
-  const lengths = Int32Array.from(rows, (row) =>
-    row.reduce((sum, one) => sum + one.length / fields.length, 0),
-  );
-  const time = lengths.reduce((a, b) => Math.max(a, b), 0);
-  const arrays = Object.fromEntries(
-    fields.map((field, f) => {
-      const array = new Int32Array(rows.length * time).fill(field === 'targets' ? rules.ignoreIndex : 0);
-      rows.forEach((row, r) => {
-        let at = r * time;
-        for (const values of row) {
-          const length = values.length / fields.length;
-          array.set(values.subarray(f * length, (f + 1) * length), at);
-          at += length;
-        }
-      });
-      return [field, array];
-    }),
-  );
-  if (!packed) return { arrays, lengths };
-  const counts = Int32Array.from(rows, (row) => row.length);
-  const starts = Int32Array.from(
-    rows.flatMap((row) => {
-      let start = 0;
-      return row.map(({ length }) => (start += length / fields.length) - length / fields.length);
-    }),
-  );
-  return { arrays, lengths, documents: { starts, counts } };
+  const sizes = rows.map((row) => row.map(({ length }) => length / fields.length));
+  const { time = 1 } = capacity.lengths;
+  const inputs: Record<string, Int32Array> = {};
+  for (const [f, field] of fields.entries()) {
+    const array = new Int32Array(capacity.rows * time);
+    if (field === 'targets') array.fill(rules.ignoreIndex);
+    rows.forEach((row, r) => {
+      let at = r * time;
+      for (const values of row) {
+        const length = values.length / fields.length;
+        array.set(values.subarray(f * length, (f + 1) * length), at);
+        at += length;
+      }
+    });
+    inputs[field] = array;
+  }
+  const lengths = Int32Array.from(sizes, (row) => row.reduce((a, b) => a + b, 0));
+  if (capacity.documents) inputs['starts'] = startsOf(sizes.map(startsOfRow), lengths, capacity);
+  return { capacity, rows: capacity.rows, lengths, inputs };
+}
+
+/** Where documents of these lengths start. */
+function startsOfRow(lengths: readonly number[]): number[] {
+  let end = 0;
+  return lengths.map((length) => (end += length) - length);
 }
 
 function partOf(lengths: Int32Array, first: number, rules: BatchingRules): Part {

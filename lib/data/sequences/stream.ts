@@ -2,13 +2,12 @@ import { z } from 'zod';
 import { TesseraeError } from '../../errors';
 import { reading } from '../../models/array_likes';
 import { parseConfig } from '../../models/validation';
+import { startDataThread } from '../data_thread';
 import type { BatchRequest, Dataset, DatasetBatch } from '../dataset';
-import { WorkerClient } from '../worker_client';
 import { sequenceOptionsSchema, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';
-import { idsOf, received } from './sequences';
-import type { BatchMessage } from './source';
-import type { SequenceRequest } from './worker';
+import { idsOf } from './sequences';
+import type { SequenceWorker } from './worker';
 
 /** What the sequences of a stream are. */
 export interface StreamSequencesOptions extends SequenceOptions {
@@ -62,19 +61,18 @@ export function streamSequences(stream: SequenceStream, options: StreamSequences
       { details: { path: 'stream' } },
     );
   const rules = parseConfig(schema, options, { synonyms: { truncate: 'truncation' } });
-  const client = new WorkerClient<SequenceRequest>('sequences/worker');
+  const client = startDataThread<SequenceWorker>('sequences/worker');
   const reader = new StreamReader(stream);
   const close = async (): Promise<void> => {
     reader.close();
     await client.close();
   };
-  const { targets } = rules;
   const make = async (first: number, count: number): Promise<DatasetBatch> => {
     const sequences = await reader.take(first, count);
-    return received((await client.call({ kind: 'rows', rules, targets, sequences, first })) as BatchMessage);
+    return client.remote.streamBatch(sequences, first, rules);
   };
   return {
-    train: new StreamDataset(rules.blockSize, !targets, idsOf(rules), make),
+    train: new StreamDataset(rules.blockSize, !rules.targets, idsOf(rules), make),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -9,6 +9,7 @@ import { TesseraeError } from '../../errors';
 import { recogniseUnmeant, RECOGNISED_BYTES } from '../../files/recognise';
 import { recogniseFileSync } from '../../files/recognise_file';
 import { NotAFileError, openFileSync, whyUnopened } from '../../files/regular_file';
+import type { Progress } from '../../threads/progress';
 import {
   BYTES_OF_DTYPE,
   HEADER_BYTES,
@@ -26,9 +27,6 @@ export interface TokenFileOptions {
   /** Read the whole file and compare its SHA-256 with the description's. */
   readonly verify: boolean;
 }
-
-/** Bytes that were read, of how many. */
-export type ReadProgress = (done: number, total: number) => void;
 
 /** Bytes of one read when a whole file is looked at. */
 const SCAN_BYTES = 2 ** 22;
@@ -64,7 +62,7 @@ export class TokenFile {
    * @throws TesseraeError `ERR_DATA`, which names the file and, where there is one, the offset; `ERR_CONFIG` for a file
    * without description whose vocabulary was not told.
    */
-  static async open(path: string, options: TokenFileOptions, progress: ReadProgress): Promise<TokenFile> {
+  static async open(path: string, options: TokenFileOptions, progress: Progress): Promise<TokenFile> {
     const description = await readDescription(path);
     const descriptor = opened(path);
     try {
@@ -110,7 +108,7 @@ export class TokenFile {
   }
 
   /** Reads everything once: the ids, and the hash where a description has one. */
-  private scan(progress: ReadProgress): void {
+  private scan(progress: Progress): void {
     const total = this.bytes;
     const hash = createHash('sha256');
     const buffer = new ArrayBuffer(SCAN_BYTES);

@@ -1,9 +1,12 @@
 /** Token files joined into streams, and the rows that are drawn from them. Runs in a worker thread. */
 import { TesseraeError } from '../../errors';
+import type { Progress } from '../../threads/progress';
+import type { PackedBatch } from '../../models/packed_batch';
+import type { BatchSource, EvaluationRequest } from '../batch_source';
 import type { BatchRequest } from '../dataset';
-import { cropOffsets, splitSizes, windowOffsets, type Crops, type SplitName, type TextSizes } from '../rows';
+import { cropBatch, cropOffsets, splitSizes, windowOffsets, type SplitName, type TextSizes } from '../rows';
 import type { TokenizerIdentity } from '../tokenizers';
-import { TokenFile, type ReadProgress, type TokenFileOptions } from './token_file';
+import { TokenFile, type TokenFileOptions } from './token_file';
 
 export interface TokenOptions extends TokenFileOptions {
   readonly train: readonly string[];
@@ -54,7 +57,7 @@ interface Part {
   readonly length: number;
 }
 
-export class TokenSource {
+export class TokenSource implements BatchSource {
   private constructor(
     private readonly parts: Readonly<Record<SplitName, Part>>,
     private readonly blockSize: number,
@@ -62,7 +65,7 @@ export class TokenSource {
   ) {}
 
   /** @throws TesseraeError as TokenFile.open does, and `ERR_DATA` for files that do not go together or are too short. */
-  static async open(options: TokenOptions, progress: ReadProgress): Promise<TokenSource> {
+  static async open(options: TokenOptions, progress: Progress): Promise<TokenSource> {
     const { blockSize, validationFraction } = options;
     const files: TokenFile[] = [];
     const stream = async (paths: readonly string[]): Promise<TokenStream> => {
@@ -95,28 +98,21 @@ export class TokenSource {
   }
 
   /** Random crops. */
-  crops(split: SplitName, request: BatchRequest): Crops {
-    return this.cut(split, cropOffsets(request, this.parts[split].length, this.blockSize));
+  batch(split: SplitName, request: BatchRequest): PackedBatch {
+    return this.cut(split, cropOffsets(request, this.parts[split].length, this.blockSize), request.rows);
   }
 
-  /** Windows for evaluation, or undefined after the last batch. */
-  windows(split: SplitName, index: number, rows: number, batches: number): Crops | undefined {
-    const offsets = windowOffsets({ index, rows, batches }, this.parts[split].length, this.blockSize);
-    return offsets && this.cut(split, offsets);
+  /** Windows for evaluation. */
+  evaluationBatch(split: SplitName, request: EvaluationRequest): PackedBatch | undefined {
+    const offsets = windowOffsets(request, this.parts[split].length, this.blockSize);
+    return offsets && this.cut(split, offsets, request.rows);
   }
 
-  private cut(split: SplitName, offsets: readonly number[]): Crops {
+  private cut(split: SplitName, offsets: readonly number[], rows: number): PackedBatch {
     const { stream, start } = this.parts[split];
-    const { blockSize } = this;
-    const tokens = new Int32Array(offsets.length * blockSize);
-    const targets = new Int32Array(offsets.length * blockSize);
-    const row = new Int32Array(blockSize + 1);
-    offsets.forEach((offset, r) => {
-      stream.read(start + offset, row);
-      tokens.set(row.subarray(0, blockSize), r * blockSize);
-      targets.set(row.subarray(1), r * blockSize);
-    });
-    return { tokens, targets, rows: offsets.length };
+    return cropBatch(offsets, { rows, blockSize: this.blockSize }, (offset, into) =>
+      stream.read(start + offset, into),
+    );
   }
 }
 

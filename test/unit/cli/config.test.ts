@@ -65,7 +65,7 @@ describe('readJson', () => {
   });
 
   it('tells what is wrong with the file itself', async () => {
-    await expect(readJson(path.join(folder, 'none.json'))).rejects.toThrow('there is no such file');
+    await expect(readJson(path.join(folder, 'none.json'))).rejects.toThrow('the file does not exist');
     await expect(readJson(folder)).rejects.toThrow('it is a folder');
   });
 });
@@ -127,7 +127,7 @@ describe('readRunConfig', () => {
     await file('', 'a.bin');
     await expect(readRunConfig(await tokens({ tokens: 'a.bin' }))).rejects.toMatchObject({
       code: 'ERR_CONFIG',
-      message: expect.stringContaining('model.vocabSize is missing, and no JSON file describes') as string,
+      message: expect.stringContaining('model.vocabSize is missing, and the token file') as string,
     });
   });
 
@@ -161,8 +161,8 @@ describe('readRunConfig', () => {
       'model.n_layer is unknown: did you mean nLayer?',
       'model.n_layer',
     ],
-    ['no model', { data: run.data }, 'model is missing: give its settings, or', 'model'],
-    ['a model and a checkpoint', { ...run, initFrom: '.' }, 'model and initFrom are both there', 'model'],
+    ['no model', { data: run.data }, 'model is missing: add its settings, or', 'model'],
+    ['a model and a checkpoint', { ...run, initFrom: '.' }, 'both model and initFrom are given', 'model'],
     [
       "another library's name of a checkpoint",
       { pretrained: '.' },
@@ -177,17 +177,17 @@ describe('readRunConfig', () => {
       'data.text must be text that is not empty or an array of text that is not empty, not 5',
       'data.text',
     ],
-    ['no files', { ...run, data: {} }, 'data must have one of text, tokens and sequences', 'data'],
+    ['no files', { ...run, data: {} }, 'data must have exactly one of text, tokens and sequences', 'data'],
     [
       'both kinds of files',
       { ...run, data: { text: 'a.txt', tokens: 'a.bin' } },
-      'data must have one of text, tokens and sequences',
+      'data must have exactly one of text, tokens and sequences',
       'data',
     ],
     [
       'a setting of token files for text',
       { ...run, data: { text: 'a.txt', dtype: 'uint16' } },
-      'data.dtype is for token files: leave it out with text',
+      'data.dtype only applies to token files: remove it, because the data is text',
       'data.dtype',
     ],
     [
@@ -247,10 +247,13 @@ describe('readTrainableRun', () => {
   });
 
   it.each([
-    [{ data: { text: 'a', batching: 'pack' } }, 'data.batching is for sequences: leave it out with text'],
+    [
+      { data: { text: 'a', batching: 'pack' } },
+      'data.batching only applies to sequences: remove it, because the data is text',
+    ],
     [
       { data: { sequences: 'a', dtype: 'uint16' } },
-      'data.dtype is for token files: leave it out with sequences',
+      'data.dtype only applies to token files: remove it, because the data is sequences',
     ],
     [
       { data: { sequences: 'a', batching: 'packing' } },
@@ -258,7 +261,7 @@ describe('readTrainableRun', () => {
     ],
     [
       { data: { sequences: 'a' }, model: { ...model, vocabSize: undefined } },
-      'model.vocabSize is missing: give it, because sequences',
+      'model.vocabSize is missing: set it, because files of sequences',
     ],
   ])('refuses %j', async (wrong, message) => {
     await expect(readTrainableRun(await file({ ...run, ...wrong }), {})).rejects.toThrow(message);

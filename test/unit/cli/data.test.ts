@@ -14,10 +14,10 @@ it('token files with more ids than the model has are refused, by what can be don
   expect(await tesserae('prepare', text, '--output', tokens)).toMatchObject({ code: 0 });
   const model = resolveModelConfig(TINY, '');
   const own = await failureOf('ERR_CONFIG', () => openData({ tokens: [tokens] }, model));
-  expect(own.message).toBe('model.vocabSize 32 is less than the 256 of the token files: leave it out');
+  expect(own.message).toBe('model.vocabSize 32 is less than the 256 of the token files: remove it');
   expect(own.details).toEqual({ path: 'model.vocabSize' });
   const from = await failureOf('ERR_CONFIG', () => openData({ tokens: [tokens] }, model, 'gpt2'));
-  expect(from.message).toMatch(/of 256, but the model of 'gpt2' one of 32: make them with the tokenizer/);
+  expect(from.message).toMatch(/of 256, but the model of 'gpt2' has 32: make them with the tokenizer/);
   expect(from.details).toEqual({ path: 'initFrom' });
   await rm(folder, { recursive: true });
 });

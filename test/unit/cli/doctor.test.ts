@@ -63,9 +63,9 @@ it('reports driver, GPUs, libraries and a test of each device', async () => {
   const old = { ...h100, index: 1, name: 'Tesla V100', capability: '7.0', supported: false };
   const found = await findings(machine({ info: { ...gpuBox, gpus: [h100, old] } }));
   expect(found.map(({ status, subject, text }) => `${status} ${subject}: ${text}`).slice(4)).toEqual([
-    'ok driver: serves CUDA 13.0',
+    'ok driver: supports CUDA 13.0',
     'ok cuda:0: NVIDIA H100, compute capability 9.0, 80 GiB',
-    'note cuda:1: Tesla V100, compute capability 7.0, 80 GiB: not used, 8.0 (sm_80) is the least',
+    'note cuda:1: Tesla V100, compute capability 7.0, 80 GiB: not used, because it needs 8.0 (sm_80) or higher',
     'ok cuBLASLt: 13.0.1',
     'ok NCCL: 2.27.3',
     'ok test cpu: 30 steps in 300 ms (fp32, x86-64-v3), loss 4.20 → 1.50',
@@ -74,26 +74,31 @@ it('reports driver, GPUs, libraries and a test of each device', async () => {
 });
 
 it.each<[string, Machine, string, string]>([
-  ['Node.js', machine({ node: '18.20.4' }), '18.20.4 is older than 20.19', 'nvm install'],
-  ['Node.js', machine({ node: '20.9.0' }), '20.9.0 is older', 'nvm install'],
+  ['Node.js', machine({ node: '18.20.4' }), '18.20.4 is too old: tesserae needs 20.19', 'nvm install'],
+  ['Node.js', machine({ node: '20.9.0' }), '20.9.0 is too old', 'nvm install'],
   ['system', machine({ glibc: '2.31' }), 'glibc 2.31', 'docker run'],
   ['system', machine({ glibc: undefined }), 'no glibc (musl?)', 'docker run'],
-  ['system', machine({ platform: 'darwin-arm64' }), 'darwin-arm64: tesserae runs on Linux x64', 'docker run'],
+  [
+    'system',
+    machine({ platform: 'darwin-arm64' }),
+    'darwin-arm64 is not supported: tesserae needs Linux x64',
+    'docker run',
+  ],
   ['GPU', machine({ hasNvidiaHardware: () => true }), 'has no CUDA', 'TESSERAE_CUDA=1'],
   [
     'GPU',
     machine({ info: { ...cpuOnly, cuda: true }, hasNvidiaHardware: () => true }),
-    'no driver that this process can see',
+    'this process sees no driver',
     'nvidia-driver-580',
   ],
-  ['driver', machine({ info: { ...gpuBox, driver: 12_040 } }), 'serves CUDA 12.4', 'nvidia-driver-580'],
+  ['driver', machine({ info: { ...gpuBox, driver: 12_040 } }), 'supports CUDA 12.4', 'nvidia-driver-580'],
   [
     'GPU',
     machine({
       info: { ...gpuBox, gpus: [], problem: 'no CUDA-capable device' },
       hasNvidiaHardware: () => true,
     }),
-    'the driver shows none: no CUDA-capable device',
+    'the driver lists no GPU: no CUDA-capable device',
     'nvidia-smi',
   ],
 ])('%s: one cause and one command (%#)', async (subject, of, cause, command) => {
@@ -154,7 +159,7 @@ describe('the command', () => {
 
   it('prints a line for each finding, and the command under a problem; the exit code tells', async () => {
     expect(await doctor({ json: false }, machine({ node: '18.0.0' }))).toBe(1);
-    expect(out).toContain('18.0.0 is older than 20.19');
+    expect(out).toContain('18.0.0 is too old: tesserae needs 20.19');
     expect(out).toContain('nvm install --lts');
     expect(out).toContain('1 problem.');
   });

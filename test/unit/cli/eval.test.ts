@@ -158,7 +158,7 @@ it('token files: a whole one, or the val.bin of a folder', async () => {
   const other = await evaluate('words', name);
   expect(other.code).toBe(1);
   expect(other.err).toMatch(
-    /has the 'tokenizer\.json' tokenizer, but the data is read with the 'byte'.*tesserae prepare/,
+    /has the 'tokenizer\.json' tokenizer, but the data uses the 'byte'.*tesserae prepare/,
   );
 });
 
@@ -180,9 +180,9 @@ describe('mistakes', () => {
     ['an empty text', 'bytes', ['empty.txt'], /ERR_DATA: .*is empty/],
     ['a text that is too large', 'bytes', ['huge.txt'], /ERR_DATA: .*268435457 bytes.*tesserae prepare/],
     ['no text', 'bytes', ['binary.txt'], /ERR_DATA: .*NUL byte/],
-    ['two kinds', 'bytes', ['text.txt', 'some.jsonl'], /ERR_DATA: there are texts and sequences/],
+    ['two kinds', 'bytes', ['text.txt', 'some.jsonl'], /ERR_DATA: the data has both texts and sequences/],
     ['an encoder', 'encoder', ['text.txt'], /ERR_CONFIG: .*which this model sees/],
-    ['no tokenizer', 'silent', ['text.txt'], /ERR_CHECKPOINT: .*names no tokenizer.*\.jsonl/],
+    ['no tokenizer', 'silent', ['text.txt'], /ERR_CHECKPOINT: .*has no tokenizer.*\.jsonl/],
   ])('%s', async (_what, model, files, message) => {
     const { code, out, err } = await evaluate(model, ...files.map((name) => at(name)));
     expect({ code, out }).toEqual({ code: 1, out: '' });
@@ -192,7 +192,7 @@ describe('mistakes', () => {
   it('nothing to evaluate on', async () => {
     expect(await evaluate('bytes')).toMatchObject({
       code: 2,
-      err: expect.stringMatching(/give what to evaluate on/) as string,
+      err: expect.stringMatching(/give files to evaluate on/) as string,
     });
   });
 });

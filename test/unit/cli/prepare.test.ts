@@ -54,14 +54,14 @@ describe('tesserae prepare', () => {
       main(['prepare', docs, '--output', path.join(folder, name), '--validation-fraction', '0', ...args]);
     await writeFile(file, JSON.stringify(plain));
     await run('none', '--tokenizer', file);
-    expect(output.err).toMatch(/documents follow one another without a token between them.*--end-of-text/);
+    expect(output.err).toMatch(/no token separates the documents.*--end-of-text/);
     output.err = '';
     await run('named', '--tokenizer', file, '--end-of-text', 'Ġthe', '--start-token', '3');
     await writeFile(file, JSON.stringify(tinyTokenizer()));
     await run('own', '--tokenizer', file);
     expect(output.err).toBe('');
     await run('bytes');
-    expect(output.err).toMatch(/without a token between them: bytes have none/);
+    expect(output.err).toMatch(/no token separates the documents: bytes have no such token/);
     output.err = '';
     await run('wrong', '--tokenizer', file, '--end-of-text', '<x>');
     expect(output.err).toMatch(/ERR_CONFIG.*endOfTextToken.*is no token of the tokenizer/);
@@ -87,7 +87,7 @@ describe('tesserae prepare', () => {
     );
     await writeFile(path.join(folder, 'made/notes.md'), 'mine');
     expect(await prepare()).toBe(1);
-    expect(output.err).toContain("because it holds 'notes.md'");
+    expect(output.err).toContain("because it contains 'notes.md'");
     expect((await stat(path.join(folder, 'made/train.bin'))).size).toBe(2 * 432);
   });
 
@@ -95,7 +95,7 @@ describe('tesserae prepare', () => {
     await mkdir(path.join(folder, 'made'));
     await writeFile(path.join(folder, 'made/train.bin'), Uint8Array.of(1, 0));
     expect(await prepare()).toBe(1);
-    expect(output.err).toContain('no JSON file says what its train.bin was made from');
+    expect(output.err).toContain('no JSON file says which inputs its train.bin was made from');
   });
 
   it('leaves nothing when it fails', async () => {

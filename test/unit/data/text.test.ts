@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { openText } from '../../../lib/data/text';
+import { packed } from '../support/batches';
 import { failureOf } from '../support/errors';
 
 const TEXT = 'the quick brown fox jumps over the lazy dog. '.repeat(20);
@@ -36,15 +37,15 @@ describe('openText', () => {
     expect(first).toEqual(again);
     expect(first).not.toEqual(other);
     expect(first.rows).toBe(2);
-    expect(TEXT + TEXT).toContain(data.tokenizer.decode((first.tokens as Int32Array).subarray(0, 16)));
+    expect(TEXT + TEXT).toContain(data.tokenizer.decode(packed(first).tokens.subarray(0, 16)));
   });
 
   it('gives the same evaluation windows every time', async () => {
     await using data = await openText(await file('c.txt', TEXT), { blockSize: 16 });
     const read = async (): Promise<string[]> => {
       const texts: string[] = [];
-      for await (const { tokens } of data.validation?.evaluationBatches(2, 2) ?? [])
-        texts.push(data.tokenizer.decode(tokens as Int32Array));
+      for await (const batch of data.validation?.evaluationBatches(2, 2) ?? [])
+        texts.push(data.tokenizer.decode(packed(batch).tokens));
       return texts;
     };
     const windows = await read();

@@ -1,4 +1,5 @@
 import { TextSource } from '../../../lib/data/text_source';
+import { packed } from '../support/batches';
 import { failureOf } from '../support/errors';
 
 /** Bytes that tell where they stand. */
@@ -15,7 +16,7 @@ describe('TextSource', () => {
   it('crops rows whose targets are the next tokens, within the part', () => {
     const source = new TextSource(ramp(200), 8, 0.25);
     for (let step = 0; step < 50; step++) {
-      const { tokens, targets, rows } = source.crops('train', { ...request, step });
+      const { tokens, targets, rows } = packed(source.batch('train', { ...request, step }));
       expect(rows).toBe(4);
       expect(tokens).toHaveLength(32);
       for (let r = 0; r < 4; r++) {
@@ -35,41 +36,41 @@ describe('TextSource', () => {
     const source = new TextSource(ramp(12), 8, 0);
     const firsts = Array.from(
       { length: 100 },
-      (_, step) => source.crops('train', { ...request, step }).tokens[0],
+      (_, step) => packed(source.batch('train', { ...request, step })).tokens[0],
     );
     expect(new Set(firsts)).toEqual(new Set([0, 1, 2, 3]));
   });
 
   it('draws a row by its sample index, however the step is cut into micro-batches', () => {
     const source = new TextSource(ramp(200), 8, 0);
-    const whole = source.crops('train', request).tokens;
+    const whole = packed(source.batch('train', request)).tokens;
     const halves = [0, 1].map(
-      (microStep) => source.crops('train', { ...request, rows: 2, microStep }).tokens,
+      (microStep) => packed(source.batch('train', { ...request, rows: 2, microStep })).tokens,
     );
     expect([...whole]).toEqual(halves.flatMap((half) => [...half]));
-    expect([...source.crops('train', request).tokens]).toEqual([...whole]);
-    expect([...source.crops('train', { ...request, seed: 6 }).tokens]).not.toEqual([...whole]);
-    expect([...source.crops('train', { ...request, step: 4 }).tokens]).not.toEqual([...whole]);
+    expect([...packed(source.batch('train', request)).tokens]).toEqual([...whole]);
+    expect([...packed(source.batch('train', { ...request, seed: 6 })).tokens]).not.toEqual([...whole]);
+    expect([...packed(source.batch('train', { ...request, step: 4 })).tokens]).not.toEqual([...whole]);
   });
 
   it('gives windows that do not overlap, all of them when there is room', () => {
     const source = new TextSource(ramp(42), 8, 0);
-    const first = source.windows('train', 0, 3, 10);
-    expect(first && [...first.tokens].filter((_, i) => i % 8 === 0)).toEqual([0, 8, 16]);
-    const second = source.windows('train', 1, 3, 10);
-    expect(second?.rows).toBe(2);
-    expect(second && [...second.tokens].filter((_, i) => i % 8 === 0)).toEqual([24, 32]);
-    expect(second?.targets.at(-1)).toBe(40);
-    expect(source.windows('train', 2, 3, 10)).toBeUndefined();
+    const first = source.evaluationBatch('train', { index: 0, rows: 3, batches: 10 });
+    expect([...packed(first).tokens].filter((_, i) => i % 8 === 0)).toEqual([0, 8, 16]);
+    const second = packed(source.evaluationBatch('train', { index: 1, rows: 3, batches: 10 }));
+    expect(second).toMatchObject({ rows: 2, capacity: { rows: 3, time: 8 } });
+    expect([...second.tokens].filter((_, i) => i % 8 === 0)).toEqual([24, 32]);
+    expect(second.targets.at(-1)).toBe(40);
+    expect(source.evaluationBatch('train', { index: 2, rows: 3, batches: 10 })).toBeUndefined();
   });
 
   it('spreads fewer windows over the whole part', () => {
     const source = new TextSource(ramp(81), 8, 0);
-    const firsts = [0, 1].flatMap((index) =>
-      [...(source.windows('train', index, 1, 2)?.tokens ?? [])].slice(0, 1),
+    const firsts = [0, 1].map(
+      (index) => packed(source.evaluationBatch('train', { index, rows: 1, batches: 2 })).tokens[0],
     );
     expect(firsts).toEqual([0, 40]);
-    expect(source.windows('train', 2, 1, 2)).toBeUndefined();
+    expect(source.evaluationBatch('train', { index: 2, rows: 1, batches: 2 })).toBeUndefined();
   });
 
   it.each([

@@ -36,7 +36,7 @@ const GIVEN: Readonly<Record<string, string>> = {
 };
 
 /** Files whose examples use what is not public. */
-const INTERNAL = new Set(['graph/builder.ts', 'report/tensorboard.ts']);
+const INTERNAL = new Set(['graph/builder.ts', 'report/tensorboard.ts', 'threads/client.ts']);
 
 /** Code of a page or a docstring. */
 interface Block {

@@ -47,6 +47,31 @@ describe('Model', () => {
     expect(await logits(5)).not.toEqual(await logits(6));
   });
 
+  it('reads a packed batch as it reads its rows', async () => {
+    const model = await tinyModel({ nTypes: 2 });
+    const capacity = { rows: 3, lengths: { time: 16 } };
+    const inputs = { tokens: new Int32Array(32), types: new Int32Array(32) };
+    inputs.tokens.set([1, 2, 3]);
+    inputs.tokens.set([4, 5, 6], 16);
+    inputs.types.set([1], 17);
+    const whole = { capacity, rows: 2, inputs };
+    const packed = { ...whole, lengths: [3, 3] };
+    const types = [
+      [0, 0, 0],
+      [0, 1, 0],
+    ];
+    const tokens = [
+      [1, 2, 3],
+      [4, 5, 6],
+    ];
+    expect(await model.logits(packed)).toEqual(await model.logits(tokens, { types }));
+    expect((await model.logProbs(whole)).shape).toEqual([2, 16, 32]);
+    const { message } = await failureOf('ERR_CONFIG', () => model.logits(packed, { types }));
+    expect(message).toMatch(/^types stands beside a packed batch/);
+    const unequal = { ...packed, lengths: [3, 2] };
+    expect((await failureOf('ERR_SHAPE', () => model.logits(unequal))).message).toMatch(/row 1 has 2 tokens/);
+  });
+
   it('gives logits of rows and of a flat row, causal ones', async () => {
     const model = await tinyModel();
     const { shape, data } = await model.logits([

@@ -58,7 +58,7 @@ it('tries a write that failed again with the next, without what it left half wri
   await file.close();
   expect(await written()).toBe('line 1\nline 2\nline 3\nline 4\nline 5\n');
   expect(troubles).toEqual([
-    expect.stringMatching(/file' can't be written \(ENOSPC.*\): what belongs there waits/),
+    expect.stringMatching(/file' can't be written \(ENOSPC.*\): its entries are kept in memory/),
   ]);
 });
 

@@ -81,7 +81,7 @@ it('tells memory by owner, padding, time and the largest batch', () => {
   const text = planText(plan);
   expect(lines(text)).toEqual(
     expect.arrayContaining([
-      'h100 (NVIDIA H100) · bf16 · micro-batch of 8 × 128 positions, 4 of them a step',
+      'h100 (NVIDIA H100) · bf16 · micro-batch of 8 × 128 positions, 4 per step',
       'parameters | 3 MiB | 75.0 %',
       'workspace | 1 MiB | 25.0 %',
       'total | 4 MiB | 100.0 %',

@@ -114,7 +114,7 @@ describe('profileText', () => {
   it('tells operations, calls with repeated blocks joined, kinds and totals', () => {
     const text = lines(profileText(profile));
     expect(text[0]).toBe(
-      'cuda:0 (NVIDIA H100 80GB HBM3, sm_90) · bf16 · micro-batch of 4 × 16 positions, 2 of them a step',
+      'cuda:0 (NVIDIA H100 80GB HBM3, sm_90) · bf16 · micro-batch of 4 × 16 positions, 2 per step',
     );
     expect(text).toEqual(
       expect.arrayContaining([
@@ -125,7 +125,7 @@ describe('profileText', () => {
         `GEMM | 570 ms | 57.0 % | ${'█'.repeat(13)}${'░'.repeat(27)}`,
         'sum of the operations | 1 s',
         'a step in training | 800 ms, 160 tokens/s',
-        'roofline time | 500 ms on h100, 62.5 % of it reached',
+        'roofline time | 500 ms on h100, 62.5 % of the step',
       ]),
     );
   });
@@ -133,7 +133,7 @@ describe('profileText', () => {
   it('says that a chip is unknown, and leaves the prediction out', () => {
     const text = lines(profileText({ ...unplanned, deviceDescription: 'NVIDIA T4, sm_75' }));
     expect(text).toContain('linear | 8 | 570 ms | 57.0 %');
-    expect(text).toContain('roofline time | unknown: the table of chips has no NVIDIA T4, sm_75');
+    expect(text).toContain('roofline time | unknown: NVIDIA T4, sm_75 is not in the table of chips');
     expect(text.join('\n')).not.toMatch(/NaN|undefined|reached/);
   });
 });

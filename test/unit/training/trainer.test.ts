@@ -7,6 +7,7 @@ import type { TrainingArguments } from '../../../lib/training/arguments';
 import type { TrainerEvent } from '../../../lib/training/events';
 import { loadModel } from '../../../lib/checkpoint/checkpoint';
 import type { Dataset } from '../../../lib/data/dataset';
+import type { TrainingBatch } from '../../../lib/models/inputs';
 import type { Model } from '../../../lib/models/model';
 import { failureOf } from '../support/errors';
 import { countingDataset, disposeModels, tinyModel } from '../support/tiny_model';
@@ -28,7 +29,7 @@ const spoiled =
   (dataset: Dataset, at: number): Dataset['batch'] =>
   async (draw) => {
     const batch = await dataset.batch(draw);
-    const rows = batch.tokens as readonly (readonly number[])[];
+    const rows = (batch as TrainingBatch).tokens as readonly (readonly number[])[];
     return draw.step === at ? { ...batch, targets: rows.map((row) => Array.from(row, () => -100)) } : batch;
   };
 

@@ -9,6 +9,7 @@ import {
   type SequenceData,
 } from '../../../../lib/data/sequences/sequences';
 import type { Sequence } from '../../../../lib/data/sequences/sequence';
+import { packed } from '../../support/batches';
 import { failureOf } from '../../support/errors';
 
 const OPTIONS: OpenSequencesOptions = { vocabSize: 300, blockSize: 16, validationFraction: 0 };
@@ -38,10 +39,10 @@ const lines = (sequences: readonly unknown[]): string =>
   sequences.map((one) => `${JSON.stringify(one)}\n`).join('');
 
 /** The rows of a batch, each cut to its length. */
-function rowsOf({ tokens, lengths, rows = 0 }: DatasetBatch): number[][] {
-  const flat = tokens as Int32Array;
-  const time = flat.length / rows;
-  return Array.from({ length: rows }, (_, r) => [...flat.subarray(r * time, r * time + (lengths?.[r] ?? 0))]);
+function rowsOf(batch: DatasetBatch): number[][] {
+  const { tokens, lengths = [], capacity } = packed(batch);
+  const { time = 0 } = capacity.lengths;
+  return Array.from(lengths, (length, r) => [...tokens.subarray(r * time, r * time + length)]);
 }
 
 async function read(data: SequenceData, request: Partial<BatchRequest> = {}): Promise<number[][]> {
@@ -81,15 +82,15 @@ describe('openSequences', () => {
       nTypes: 2,
       nStypes: 3,
     });
-    const { types, subtypes, targets, lengths, documentStarts } = await data.train.batch({
-      ...REQUEST,
-      rows: 1,
-    });
-    expect(types).toEqual(Int32Array.of(0, 1, 1));
-    expect(subtypes).toEqual(Int32Array.of(2, 0, 0));
-    expect([...(targets as Int32Array)].filter((target) => target !== -100)).toHaveLength(1);
+    const batch = packed(await data.train.batch({ ...REQUEST, rows: 1 }));
+    const { types, subtypes, targets, lengths, starts, rows, capacity } = batch;
+    const row = (...values: number[]): number[] => [...values, ...new Array<number>(13).fill(0)];
+    expect([...(types ?? [])]).toEqual(row(0, 1, 1));
+    expect([...(subtypes ?? [])]).toEqual(row(2, 0, 0));
+    expect([...targets].filter((target) => target !== -100)).toHaveLength(1);
     expect(lengths).toEqual(Int32Array.of(3));
-    expect(documentStarts).toBeUndefined();
+    expect(starts).toBeUndefined();
+    expect({ rows, capacity }).toEqual({ rows: 1, capacity: { rows: 1, time: 16 } });
     expect(data.train.ids).toEqual({ vocabSize: 300, nTypes: 2, nStypes: 3, ignoreIndex: -100 });
   });
 
@@ -97,16 +98,16 @@ describe('openSequences', () => {
     await using data = await openSequences(SEQUENCES, { ...OPTIONS, batching: 'pack' });
     // 65 tokens in rows of 16: at least 5.
     expect(data.sizes.train).toEqual({ sequences: 10, tokens: 65, rows: 5 });
-    const { documentStarts = [], ...batch } = await data.train.batch({ ...REQUEST, rows: 5 });
-    const rows = rowsOf(batch);
-    const documents = rows.flatMap((row, r) => {
-      const starts = [...(documentStarts[r] ?? [])];
-      expect(starts[0]).toBe(0);
-      return starts.map((start, d) => row.slice(start, starts[d + 1]));
+    const batch = await data.train.batch({ ...REQUEST, rows: 5 });
+    const { starts, targets, capacity } = packed(batch);
+    expect(capacity).toEqual({ rows: 5, time: 16, documents: true });
+    const documents = rowsOf(batch).flatMap((row, r) => {
+      const firsts = [...new Set(starts?.subarray(r * 16, r * 16 + row.length))];
+      expect(firsts[0]).toBe(0);
+      return firsts.map((start, d) => row.slice(start, firsts[d + 1]));
     });
     expect(byFirst(documents)).toEqual(ALL);
     // No target crosses from one document to the next.
-    const targets = batch.targets as Int32Array;
     expect([...targets].filter((target) => target !== -100)).toHaveLength(65 - 10);
   });
 
@@ -121,7 +122,7 @@ describe('openSequences', () => {
     const shapes = new Set<string>();
     let drawn = 0;
     for (let step = 0; step < data.sizes.train.rows; step++) {
-      const { capacity, lengths = [] } = await data.train.batch({ ...REQUEST, step });
+      const { capacity, lengths = [] } = packed(await data.train.batch({ ...REQUEST, step }));
       expect(new Set(lengths).size).toBe(1);
       shapes.add(JSON.stringify(capacity));
       drawn += lengths.length;
@@ -138,7 +139,7 @@ describe('openSequences', () => {
     const sixth = await Promise.all(
       steps.map((step) => data.train.batch({ ...REQUEST, step, microStep: 5, microSteps: 6 })),
     );
-    expect(sixth.some(({ tokens }) => tokens.length === 0)).toBe(true);
+    expect(sixth.some(({ rows }) => rows === 0)).toBe(true);
   });
 
   it('keeps the last sequences for validation, the same batches at every call', async () => {

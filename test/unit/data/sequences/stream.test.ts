@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Dataset } from '../../../../lib/data/dataset';
 import { streamSequences, type SequenceStream } from '../../../../lib/data/sequences/stream';
 import type { Sequence } from '../../../../lib/data/sequences/sequence';
+import { packed } from '../../support/batches';
 import { failureOf } from '../../support/errors';
 
 const OPTIONS = { vocabSize: 1000, blockSize: 8 };
@@ -15,8 +16,8 @@ async function* counting(first = 0, end = Infinity): AsyncGenerator<Sequence> {
 }
 
 const firsts = async (train: Dataset, step: number, microStep = 0): Promise<number[]> => {
-  const { tokens } = await train.batch({ seed: 1, step, microStep, microSteps: 2, rows: 3 });
-  return [...(tokens as Int32Array)].filter((_, i) => i % 2 === 0);
+  const { tokens } = packed(await train.batch({ seed: 1, step, microStep, microSteps: 2, rows: 3 }));
+  return [...tokens].filter((_, i) => i % OPTIONS.blockSize === 0);
 };
 
 describe('streamSequences', () => {

@@ -12,6 +12,7 @@ import {
   type TokenDescription,
   type TokenDtype,
 } from '../../../../lib/data/tokens/format';
+import { packed } from '../../support/batches';
 import { failureOf } from '../../support/errors';
 
 let folder: string;
@@ -66,15 +67,17 @@ describe('openTokens', () => {
     await using data = await openTokens(name, { blockSize: 8, vocabSize, ...(header ? {} : { dtype }) });
     expect(data).toMatchObject({ vocabSize, sizes: { train: 360, validation: 40 } });
     expect(data.tokenizer).toBeUndefined();
-    const batch = await data.train.batch(request);
+    const drawn = await data.train.batch(request);
+    const batch = packed(drawn);
     expect(batch.rows).toBe(3);
     for (let at = 0; at < 24; at++) {
-      expect(batch.targets?.[at]).toBe((batch.tokens[at] as number) + 1);
+      expect(batch.targets[at]).toBe((batch.tokens[at] as number) + 1);
       if (at % 8 > 0) expect(batch.tokens[at]).toBe((batch.tokens[at - 1] as number) + 1);
     }
-    expect(await data.train.batch(request)).toEqual(batch);
+    expect(await data.train.batch(request)).toEqual(drawn);
     const windows = [];
-    for await (const { tokens } of data.validation?.evaluationBatches(2, 5) ?? []) windows.push(...tokens);
+    for await (const one of data.validation?.evaluationBatches(2, 5) ?? [])
+      windows.push(...packed(one).tokens);
     expect(windows).toEqual(ids.slice(360, 392));
   });
 
@@ -87,11 +90,11 @@ describe('openTokens', () => {
     await using data = await openTokens(names, options);
     const seen = new Set<number>();
     for (let step = 0; step < 40; step++) {
-      const { tokens, targets } = await data.train.batch({ ...request, rows: 1, step });
+      const { tokens, targets } = packed(await data.train.batch({ ...request, rows: 1, step }));
       const first = tokens[0] as number;
       seen.add(first);
       expect([...tokens]).toEqual(ids.slice(first, first + 25));
-      expect([...(targets as Int32Array)]).toEqual(ids.slice(first + 1, first + 26));
+      expect([...targets]).toEqual(ids.slice(first + 1, first + 26));
     }
     expect(seen).toEqual(new Set([0, 1, 2, 3, 4]));
   });
@@ -150,11 +153,13 @@ describe('openTokens', () => {
       await using data = await openTokens(large, { blockSize: 31, validationFraction: 64 / (BYTES / 2) });
       expect(data.sizes).toEqual({ train: BYTES / 2 - 64, validation: 64 });
       const windows = [];
-      for await (const { tokens, targets } of data.validation?.evaluationBatches(1, 2) ?? [])
-        windows.push([...tokens], [...(targets as Int32Array)]);
+      for await (const batch of data.validation?.evaluationBatches(1, 2) ?? []) {
+        const { tokens, targets } = packed(batch);
+        windows.push([...tokens], [...targets]);
+      }
       expect(windows).toEqual([0, 1, 31, 32].map((first) => Array.from({ length: 31 }, (_, i) => first + i)));
-      const { tokens } = await data.train.batch({ ...request, rows: 8 });
-      expect(new Set(tokens as Int32Array)).toEqual(new Set([0]));
+      const { tokens } = packed(await data.train.batch({ ...request, rows: 8 }));
+      expect(new Set(tokens)).toEqual(new Set([0]));
       // A thread and its heap; the file has sixty times as much.
       expect(process.memoryUsage().rss - before).toBeLessThan(100 * 2 ** 20);
     });

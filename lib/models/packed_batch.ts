@@ -1,0 +1,175 @@
+/** Batches that are laid out as programs read them. */
+import { isDeepStrictEqual, types } from 'node:util';
+import { z } from 'zod';
+import { TesseraeError } from '../errors';
+import type { Graph } from '../graph/graph';
+import type { Batch, Capacity, InputArray } from '../native';
+import { boundedLength, isDetached, MOST_ENTRIES, readList } from './array_likes';
+import { parseConfig, show } from './validation';
+
+export type { InputArray };
+
+/**
+ * A batch as the model's program reads it. Data workers make such batches, and nothing of them is copied or looked at on
+ * JavaScript's thread: the device's thread checks ids.
+ */
+export interface PackedBatch {
+  /**
+   * The rows and positions that the program is compiled for: use at most eight, because each is a program. All batches of a step
+   * have the same. It has `documents` if, and only if, there is an input `starts`.
+   */
+  readonly capacity: Capacity;
+  /** Rows of the arrays, at most the capacity's. Those that are missing are padded, which copies the arrays. */
+  readonly rows: number;
+  /** Tokens of each row that holds a sample, from the first row on; later rows are padding. Default: all of every row. */
+  readonly lengths?: Int32Array | readonly number[];
+  /**
+   * For each input of the Graph its values, row after row: (rows, time) for tokens and targets. The Graph says the type: an
+   * Int32Array for int32, a Float32Array for float32, a Uint8Array for uint8. Padding holds the model's ignoreIndex in targets and
+   * 0 elsewhere.
+   */
+  readonly inputs: Readonly<Record<string, InputArray>>;
+}
+
+/** What a step or an evaluation reads: the arrays have all rows of the capacity. */
+export interface ReadyBatch extends PackedBatch {
+  readonly lengths: Int32Array | readonly number[];
+}
+
+const MOST = 2 ** 24;
+const schema = z.strictObject({
+  capacity: z.strictObject({
+    rows: z.int().min(1).max(MOST),
+    lengths: z.record(z.string(), z.int().min(1).max(MOST)),
+    documents: z.boolean().optional(),
+  }),
+  rows: z.int().min(1).max(MOST),
+  lengths: z.unknown().optional(),
+  inputs: z.record(z.string(), z.unknown()),
+});
+
+/** Whether a batch is packed. */
+export const isPacked = (batch: unknown): batch is PackedBatch =>
+  typeof batch === 'object' && batch !== null && 'inputs' in batch;
+
+/**
+ * Pads a packed batch to the rows of its capacity and adds the lengths where the Graph reads them.
+ *
+ * @param capacity - what the program is compiled for.
+ * @throws TesseraeError `ERR_SHAPE` for another capacity and for arrays that don't fit their rows, `ERR_DATA` for wrong lengths
+ * and inputs that are not typed arrays, `ERR_CONFIG` for a field that packed batches don't have.
+ */
+export function completePacked(graph: Graph, given: PackedBatch, capacity: Capacity): ReadyBatch {
+  const batch = parseConfig(schema, given, { whole: 'the batch', unreadable: 'ERR_DATA' });
+  requireCapacity(batch.capacity as Capacity, capacity);
+  const { rows } = batch;
+  if (rows > capacity.rows)
+    throw new TesseraeError(
+      'ERR_SHAPE',
+      `the batch has ${rows} rows, more than the ${capacity.rows} of its capacity: give it a larger one`,
+    );
+  const lengths =
+    batch.lengths === undefined ? undefined : lengthsOf(batch.lengths, rows, longestRow(graph, capacity));
+  const inputs: Record<string, InputArray> = {};
+  for (const [name, array] of Object.entries(batch.inputs)) {
+    const input = graph.inputs.find((one) => one.name === name);
+    const padding = (input?.kind === 'ids' ? input.ignored : undefined) ?? 0;
+    inputs[name] = padded(name, array, { from: rows, to: capacity.rows, padding });
+  }
+  const known = lengths ?? new Int32Array(rows).fill(longestRow(graph, capacity));
+  return {
+    capacity,
+    rows: capacity.rows,
+    lengths: known,
+    inputs: { ...inputs, ...lengthsInput(graph, known, capacity) },
+  };
+}
+
+/**
+ * The input of a Graph that has the lengths of rows along its first length axis. Rows that no one uses still attend to
+ * something: their first token.
+ */
+export function lengthsInput(
+  graph: Graph,
+  lengths: Int32Array | readonly number[],
+  { rows }: Capacity,
+): Batch {
+  const input = graph.inputs.find((one) => one.kind === 'lengths' && one.measures === graph.lengthAxes[0]);
+  if (!input) return {};
+  const values = new Int32Array(rows).fill(1);
+  values.set(lengths);
+  return { [input.name]: values };
+}
+
+/** Positions of a row along the first length axis, which `lengths` counts. */
+const longestRow = ({ lengthAxes }: Graph, { lengths }: Capacity): number =>
+  lengths[lengthAxes[0] ?? ''] ?? 1;
+
+function requireCapacity(given: Capacity, wanted: Capacity): void {
+  const plain = ({ rows, lengths, documents = false }: Capacity): Required<Capacity> => ({
+    rows,
+    lengths,
+    documents,
+  });
+  if (isDeepStrictEqual(plain(given), plain(wanted))) return;
+  const told = ({ rows, lengths, documents }: Capacity): string =>
+    [`${rows} rows`, ...Object.entries(lengths).map(([axis, length]) => `${length} ${axis}`)].join(' × ') +
+    (documents ? ' with documents' : '');
+  throw new TesseraeError(
+    'ERR_SHAPE',
+    `the batch is packed for ${told(given)}, but the step has ${told(wanted)}: pack all batches of a step for one capacity`,
+  );
+}
+
+function lengthsOf(given: unknown, rows: number, time: number): number[] {
+  const rules = { name: 'lengths', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
+  const lengths = readList(given, rules, (length, r) => {
+    if (typeof length === 'number' && Number.isInteger(length) && length >= 1 && length <= time)
+      return length;
+    throw new TesseraeError(
+      'ERR_DATA',
+      `lengths[${r}] is ${show(length)}: it must be an integer from 1 to ${time}, the positions of a row`,
+      { details: { row: r } },
+    );
+  });
+  if (lengths.length === 0 || lengths.length > rows)
+    throw new TesseraeError(
+      'ERR_SHAPE',
+      `lengths has ${lengths.length} entries for ${rows} rows: give one for each row that holds a sample`,
+    );
+  return lengths;
+}
+
+const kinds = [
+  [types.isInt32Array, Int32Array],
+  [types.isFloat32Array, Float32Array],
+  [types.isUint8Array, Uint8Array],
+] as const;
+
+/** An array with the rows that it lacks; the array itself when it has them all. */
+function padded(
+  name: string,
+  given: unknown,
+  { from, to, padding }: { readonly from: number; readonly to: number; readonly padding: number },
+): InputArray {
+  const kind = kinds.find(([is]) => is(given))?.[1];
+  if (!kind)
+    throw new TesseraeError(
+      'ERR_DATA',
+      `inputs.${name} is ${show(given)}: it must be an Int32Array, a Float32Array or a Uint8Array`,
+      { details: { input: name } },
+    );
+  const array = given as InputArray;
+  if (isDetached(array))
+    boundedLength(array, { name: `inputs.${name}`, code: 'ERR_DATA', most: MOST_ENTRIES });
+  if (array.length % from !== 0)
+    throw new TesseraeError(
+      'ERR_SHAPE',
+      `inputs.${name} has ${array.length} values, which are not ${from} rows of equal length`,
+      { details: { input: name } },
+    );
+  if (from === to) return array;
+  const whole = new kind((array.length / from) * to);
+  whole.set(array);
+  return padding === 0 ? whole : whole.fill(padding, array.length);
+}
