@@ -108,7 +108,7 @@ const longestRow = ({ lengthAxes }: Graph, { lengths }: Capacity): number =>
 function requireCapacity(given: Capacity, wanted: Capacity): void {
   const plain = ({ rows, lengths, documents = false }: Capacity): Required<Capacity> => ({
     rows,
-    lengths,
+    lengths: { ...lengths },
     documents,
   });
   if (isDeepStrictEqual(plain(given), plain(wanted))) return;

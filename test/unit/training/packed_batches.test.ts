@@ -109,7 +109,11 @@ describe('what is packed wrongly is found by native code', () => {
       /^targets\[1\]\[3\] is -1; it must be in \[0, 32\)/,
     ],
     ['an input of another type', () => ({ tokens: new Float32Array(24) }), /'tokens' has 24 elements of f/],
-    ['bytes for ids', () => ({ tokens: new Uint8Array(24) }), /^'tokens' must be an Int32Array/],
+    [
+      'bytes for ids',
+      () => ({ tokens: new Uint8Array(24) }),
+      /^'tokens' has 24 elements of uint8; it must be .* int32/,
+    ],
     ['an input of another size', () => ({ tokens: new Int32Array(21) }), /'tokens' has 21 elements/],
     ['an input that the model does not have', () => ({ types: new Int32Array(24) }), /no input 'types'/],
     [
@@ -146,6 +150,6 @@ it('batches that are packed for different capacities make no step', async () => 
   const one = await trainer();
   const batches = [packedLike(one, rows), packedLike(one, rows, { rows: 4 })];
   expect((await failureOf('ERR_SHAPE', () => one.step(batches))).message).toMatch(
-    /packed for 4 rows of 8 tokens, but the step has 3 rows of 8 tokens/,
+    /packed for 4 rows × 8 time, but the step has 3 rows × 8 time/,
   );
 });

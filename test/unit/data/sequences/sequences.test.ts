@@ -90,7 +90,7 @@ describe('openSequences', () => {
     expect([...targets].filter((target) => target !== -100)).toHaveLength(1);
     expect(lengths).toEqual(Int32Array.of(3));
     expect(starts).toBeUndefined();
-    expect({ rows, capacity }).toEqual({ rows: 1, capacity: { rows: 1, time: 16 } });
+    expect({ rows, capacity }).toEqual({ rows: 1, capacity: { rows: 1, lengths: { time: 16 } } });
     expect(data.train.ids).toEqual({ vocabSize: 300, nTypes: 2, nStypes: 3, ignoreIndex: -100 });
   });
 
@@ -100,7 +100,7 @@ describe('openSequences', () => {
     expect(data.sizes.train).toEqual({ sequences: 10, tokens: 65, rows: 5 });
     const batch = await data.train.batch({ ...REQUEST, rows: 5 });
     const { starts, targets, capacity } = packed(batch);
-    expect(capacity).toEqual({ rows: 5, time: 16, documents: true });
+    expect(capacity).toEqual({ rows: 5, lengths: { time: 16 }, documents: true });
     const documents = rowsOf(batch).flatMap((row, r) => {
       const firsts = [...new Set(starts?.subarray(r * 16, r * 16 + row.length))];
       expect(firsts[0]).toBe(0);
