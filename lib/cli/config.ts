@@ -4,15 +4,18 @@ import { z } from 'zod';
 import { CONFIG, findCheckpoint } from '../checkpoint/checkpoint';
 import { readConfig } from '../checkpoint/config_file';
 import { ByteTokenizer } from '../data/byte_tokenizer';
+import { sequenceSynonyms } from '../data/sequences/options';
 import { BATCHINGS, type OpenSequencesOptions } from '../data/sequences/sequences';
 import { openTokenizer } from '../data/tokenizers';
 import { describedVocabSize } from '../data/tokens';
 import { TOKEN_DTYPES, type TokenDtype } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
-import { modelSchema, modelSynonyms, resolveModelConfig, type ResolvedModelConfig } from '../models/families';
+import { modelSchema, resolveModelConfig, type ResolvedModelConfig } from '../models/families';
 import { fp32 } from '../models/device_numbers';
-import { parseConfig, withoutUndefined, type Synonyms } from '../models/validation';
-import { trainingArgumentsSchema, trainingSynonyms, type TrainingArguments } from '../training/arguments';
+import { settings } from '../models/settings';
+import { parseConfig, withoutUndefined } from '../models/validation';
+import { samplingSynonyms } from '../sampling/options';
+import { trainingArgumentsSchema, type TrainingArguments } from '../training/arguments';
 import { readJson } from './json_file';
 
 const files = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
@@ -91,7 +94,10 @@ const dataSchema = z
             message: `is for ${NAMES[other]}: leave it out with ${NAMES[kind]}`,
           });
   })
-  .describe('What to train on');
+  .describe('What to train on')
+  .register(settings, {
+    synonyms: { ...sequenceSynonyms, file: 'text', files: 'text', valFraction: 'validationFraction' },
+  });
 
 const samplingSchema = z
   .strictObject({
@@ -100,40 +106,37 @@ const samplingSchema = z
     seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
     prompt: z.string().default('\n').describe('Text that the sample continues'),
   })
-  .describe('The sample at the end of training');
+  .describe('The sample at the end of training')
+  .register(settings, { synonyms: samplingSynonyms });
 
 /** A run's configuration file; its JSON Schema is published as `tesserae/schema.json`. */
-export const runSchema = z.strictObject({
-  $schema: z.string().optional().describe('Where editors find this schema'),
-  model: modelSchema
-    .optional()
-    .describe('The model; vocabSize defaults to that of the data: 256 for text, which is read as bytes'),
-  initFrom: z
-    .string()
-    .min(1)
-    .optional()
-    .describe(
-      "Instead of a model: the folder of a checkpoint of tesserae's or of Hugging Face's GPT-2 whose weights training starts " +
-        'from, relative to this configuration',
-    ),
-  data: dataSchema.optional(),
-  training: trainingArgumentsSchema.optional().describe('How to train'),
-  sampling: samplingSchema.optional(),
-});
-
-const SYNONYMS: Synonyms = {
-  ...modelSynonyms,
-  ...trainingSynonyms,
-  dataset: 'data',
-  optimizer: 'training',
-  initFromCheckpoint: 'initFrom',
-  modelNameOrPath: 'initFrom',
-  pretrained: 'initFrom',
-  file: 'text',
-  files: 'text',
-  valFraction: 'validationFraction',
-  maxTokens: 'maxNewTokens',
-};
+export const runSchema = z
+  .strictObject({
+    $schema: z.string().optional().describe('Where editors find this schema'),
+    model: modelSchema
+      .optional()
+      .describe('The model; vocabSize defaults to that of the data: 256 for text, which is read as bytes'),
+    initFrom: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "Instead of a model: the folder of a checkpoint of tesserae's or of Hugging Face's GPT-2 whose weights training starts " +
+          'from, relative to this configuration',
+      ),
+    data: dataSchema.optional(),
+    training: trainingArgumentsSchema.optional().describe('How to train'),
+    sampling: samplingSchema.optional(),
+  })
+  .register(settings, {
+    synonyms: {
+      dataset: 'data',
+      optimizer: 'training',
+      initFromCheckpoint: 'initFrom',
+      modelNameOrPath: 'initFrom',
+      pretrained: 'initFrom',
+    },
+  });
 
 /** What to sample, with every default filled in. */
 export type SamplingConfig = z.output<typeof samplingSchema>;
@@ -242,7 +245,6 @@ async function resolveRun(
 ): Promise<RunConfig> {
   const given = parseConfig(runSchema, withTraining(json, overrides), {
     whole: 'the configuration',
-    synonyms: SYNONYMS,
   });
   const { training } = given;
   const absolute = (name: string): string => path.resolve(folder, name);

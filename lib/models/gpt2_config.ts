@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { dropoutProbability, fp32 } from './device_numbers';
+import { settings } from './settings';
 import { parseConfig } from './validation';
 
 /** The activations that there are. */
@@ -89,66 +90,8 @@ const tokenId = (what: string) => z.int().min(0).nullable().optional().describe(
 const GPT2_END = 50_256;
 const GPT2_ROUNDED = 50_304;
 
-/** Validates GPT2Options and fills in the defaults that depend on nothing else. */
-export const gpt2Schema = z.strictObject({
-  vocabSize: size(2 ** 24, 'Token ids lie in [0, vocabSize)').default(50257),
-  nPositions: size(2 ** 20, 'The longest sequence, in tokens (default 1024)').optional(),
-  nCtx: size(2 ** 20, 'Another name of nPositions').optional(),
-  nEmbd: size(2 ** 16, 'Width of the residual stream').default(768),
-  nLayer: size(1000, 'Number of blocks').default(12),
-  nHead: size(1024, 'Attention heads of a block').default(12),
-  headDim: size(1024, 'Width of one head (default nEmbd / nHead)').optional(),
-  scaleAttnWeights: z.boolean().default(true).describe('Attention scores are divided by √headDim'),
-  scaleAttnByInverseLayerIdx: z
-    .boolean()
-    .default(false)
-    .describe('Attention scores of block l, from 0, are divided by l + 1 as well'),
-  nInner: size(2 ** 18, 'Width inside the MLP (default 4 nEmbd)')
-    .nullable()
-    .optional(),
-  activationFunction: z.enum(ACTIVATIONS).default('gelu_new').describe('Activation inside the MLP'),
-  residPdrop: probability('Dropout on what attention and MLP add to the residual stream'),
-  embdPdrop: probability('Dropout on the sum of embeddings'),
-  attnPdrop: probability('Dropout on attention probabilities'),
-  layerNormEpsilon: fp32(z.number().gt(0).max(1))
-    .default(1e-5)
-    .describe('Added to the variance in each layer norm'),
-  initializerRange: fp32(z.number().min(0).max(10))
-    .default(0.02)
-    .describe('Standard deviation of initial weights'),
-  tieWordEmbeddings: z.boolean().default(true).describe('The output head is the token embedding'),
-  bosTokenId: tokenId('Token that starts a text (default 50256 for 50257 to 50304 tokens)'),
-  eosTokenId: z
-    .union([z.int().min(0), z.array(z.int().min(0)).min(1).max(MOST_END_TOKENS)])
-    .nullable()
-    .optional()
-    .describe('Token that ends a text, or several (default 50256 for 50257 to 50304 tokens)'),
-  isEncoder: z.boolean().default(false).describe('Bidirectional attention, a loss on every position'),
-  isCausal: z.boolean().optional().describe('Positions see only earlier ones (default: not isEncoder)'),
-  nTypes: z
-    .int()
-    .min(0)
-    .max(2 ** 24)
-    .default(0)
-    .describe('Token types whose embeddings are added; 0: none'),
-  nStypes: z
-    .int()
-    .min(0)
-    .max(2 ** 24)
-    .default(0)
-    .describe('Token subtypes whose embeddings are added; 0: none'),
-  positions: z.enum(POSITIONS).default('learned').describe('Position embeddings'),
-  normalization: z.enum(NORMALIZATIONS).default('pre').describe('Layer norm before or after each branch'),
-  ignoreIndex: z
-    .int()
-    .min(-(2 ** 31))
-    .max(2 ** 31 - 1)
-    .default(-100)
-    .describe('Target without a loss'),
-});
-
 /** What other libraries call these settings. */
-export const gpt2Synonyms = {
+const synonyms = {
   hiddenSize: 'nEmbd',
   dModel: 'nEmbd',
   embeddingSize: 'nEmbd',
@@ -165,6 +108,66 @@ export const gpt2Synonyms = {
   hiddenAct: 'activationFunction',
 } as const;
 
+/** Validates GPT2Options and fills in the defaults that depend on nothing else. */
+export const gpt2Schema = z
+  .strictObject({
+    vocabSize: size(2 ** 24, 'Token ids lie in [0, vocabSize)').default(50257),
+    nPositions: size(2 ** 20, 'The longest sequence, in tokens (default 1024)').optional(),
+    nCtx: size(2 ** 20, 'Another name of nPositions').optional(),
+    nEmbd: size(2 ** 16, 'Width of the residual stream').default(768),
+    nLayer: size(1000, 'Number of blocks').default(12),
+    nHead: size(1024, 'Attention heads of a block').default(12),
+    headDim: size(1024, 'Width of one head (default nEmbd / nHead)').optional(),
+    scaleAttnWeights: z.boolean().default(true).describe('Attention scores are divided by √headDim'),
+    scaleAttnByInverseLayerIdx: z
+      .boolean()
+      .default(false)
+      .describe('Attention scores of block l, from 0, are divided by l + 1 as well'),
+    nInner: size(2 ** 18, 'Width inside the MLP (default 4 nEmbd)')
+      .nullable()
+      .optional(),
+    activationFunction: z.enum(ACTIVATIONS).default('gelu_new').describe('Activation inside the MLP'),
+    residPdrop: probability('Dropout on what attention and MLP add to the residual stream'),
+    embdPdrop: probability('Dropout on the sum of embeddings'),
+    attnPdrop: probability('Dropout on attention probabilities'),
+    layerNormEpsilon: fp32(z.number().gt(0).max(1))
+      .default(1e-5)
+      .describe('Added to the variance in each layer norm'),
+    initializerRange: fp32(z.number().min(0).max(10))
+      .default(0.02)
+      .describe('Standard deviation of initial weights'),
+    tieWordEmbeddings: z.boolean().default(true).describe('The output head is the token embedding'),
+    bosTokenId: tokenId('Token that starts a text (default 50256 for 50257 to 50304 tokens)'),
+    eosTokenId: z
+      .union([z.int().min(0), z.array(z.int().min(0)).min(1).max(MOST_END_TOKENS)])
+      .nullable()
+      .optional()
+      .describe('Token that ends a text, or several (default 50256 for 50257 to 50304 tokens)'),
+    isEncoder: z.boolean().default(false).describe('Bidirectional attention, a loss on every position'),
+    isCausal: z.boolean().optional().describe('Positions see only earlier ones (default: not isEncoder)'),
+    nTypes: z
+      .int()
+      .min(0)
+      .max(2 ** 24)
+      .default(0)
+      .describe('Token types whose embeddings are added; 0: none'),
+    nStypes: z
+      .int()
+      .min(0)
+      .max(2 ** 24)
+      .default(0)
+      .describe('Token subtypes whose embeddings are added; 0: none'),
+    positions: z.enum(POSITIONS).default('learned').describe('Position embeddings'),
+    normalization: z.enum(NORMALIZATIONS).default('pre').describe('Layer norm before or after each branch'),
+    ignoreIndex: z
+      .int()
+      .min(-(2 ** 31))
+      .max(2 ** 31 - 1)
+      .default(-100)
+      .describe('Target without a loss'),
+  })
+  .register(settings, { synonyms });
+
 /**
  * Checks the settings and fills in every default.
  *
@@ -176,7 +179,6 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
   const given = parseConfig(gpt2Schema, options, {
     at,
     whole: 'the configuration',
-    synonyms: gpt2Synonyms,
   });
   const refuse = (
     field: keyof GPT2Options,

@@ -8,6 +8,7 @@ import type { Graph } from '../graph/graph';
 import type { Batch, Capacity } from '../native';
 import { boundedLength, isDetached, MOST_ENTRIES, reading, readList } from './array_likes';
 import { Capacities } from './capacities';
+import { settings } from './settings';
 import { parseConfig, show } from './validation';
 
 export type { Capacity };
@@ -59,18 +60,17 @@ const extraFields = { types: z.unknown().optional(), subtypes: z.unknown().optio
 export const extraInputsSchema = z.strictObject(extraFields);
 
 /** Those of a batch. */
-const batchSchema = z.strictObject({
-  ...extraFields,
-  tokens: z.unknown().optional(),
-  targets: z.unknown().optional(),
-  lengths: z.unknown().optional(),
-  documentStarts: z.unknown().optional(),
-  rows: z.unknown().optional(),
-  capacity: z.unknown().optional(),
-});
-
-/** What other libraries call these fields. */
-const batchSynonyms = { inputIds: 'tokens', labels: 'targets', tokenTypeIds: 'types' };
+const batchSchema = z
+  .strictObject({
+    ...extraFields,
+    tokens: z.unknown().optional(),
+    targets: z.unknown().optional(),
+    lengths: z.unknown().optional(),
+    documentStarts: z.unknown().optional(),
+    rows: z.unknown().optional(),
+    capacity: z.unknown().optional(),
+  })
+  .register(settings, { synonyms: { inputIds: 'tokens', labels: 'targets', tokenTypeIds: 'types' } });
 
 /** What packing must know of a model. */
 export interface InputContract {
@@ -102,7 +102,7 @@ export function packBatch(
 ): PackedBatch {
   const whole = 'the batch';
   const code = 'ERR_DATA';
-  const rules = { whole, synonyms: batchSynonyms, unreadable: code } as const;
+  const rules = { whole, unreadable: code } as const;
   return reading({ name: whole, code }, () =>
     pack(model, parseConfig(batchSchema, given, rules) as unknown as TrainingBatch, options),
   );

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { abortSignal, aFunction, taken } from '../models/argument_schemas';
 import { MOST_ENTRIES, reading } from '../models/array_likes';
 import { fp32 } from '../models/device_numbers';
+import { settings } from '../models/settings';
 import { parseConfig } from '../models/validation';
 import {
   allowedByPosition,
@@ -114,38 +115,8 @@ export const MOST_ROWS = 65_535;
 
 const aMap = <T>() => taken<ReadonlyMap<number, T>>((value) => value instanceof Map, 'a Map');
 
-const schema = z.strictObject({
-  maxNewTokens: z.int().min(1).max(MOST_TOKENS).default(256),
-  minNewTokens: z.int().min(0).max(MOST_TOKENS).default(0),
-  temperature: fp32(z.number().min(0).max(1e6)).default(1),
-  topK: z.int().min(0).max(16_777_216).default(0),
-  topP: fp32(z.number().gt(0).max(1)).default(1),
-  minP: fp32(z.number().min(0).max(1)).default(0),
-  repetitionPenalty: fp32(z.number().gt(0).max(1e6)).default(1),
-  frequencyPenalty: fp32(z.number().min(-100).max(100)).default(0),
-  presencePenalty: fp32(z.number().min(-100).max(100)).default(0),
-  noRepeatNgramSize: z.int().min(0).max(1_000_000).default(0),
-  numReturnSequences: z.int().min(1).max(MOST_ROWS).default(1),
-  numBeams: z.int().min(1).max(64).default(1),
-  lengthPenalty: z.number().min(-100).max(100).default(1),
-  earlyStopping: z.union([z.boolean(), z.literal('never')]).default(false),
-  logprobs: z.union([z.boolean(), z.int().min(0).max(20)]).default(false),
-  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
-  signal: abortSignal.optional(),
-  tokenMask: aFunction<NonNullable<GenerateOptions['tokenMask']>>().optional(),
-  logitBias: aMap<number>().default(new Map()),
-  forcedTokens: aMap<number>().default(new Map()),
-  allowedTokens: aMap<readonly number[]>().default(new Map()),
-  // Lists, whose length is checked before they are read.
-  suppressTokens: z.unknown().optional(),
-  eosTokenId: z.unknown().optional(),
-  stopTokens: z.unknown().optional(),
-  stop: z.unknown().optional(),
-  types: z.unknown().optional(),
-  subtypes: z.unknown().optional(),
-});
-
-const synonyms = {
+/** What other libraries call these options. */
+export const samplingSynonyms = {
   maxTokens: 'maxNewTokens',
   maxOutputTokens: 'maxNewTokens',
   stopSequences: 'stop',
@@ -153,6 +124,39 @@ const synonyms = {
   n: 'numReturnSequences',
   topLogprobs: 'logprobs',
 };
+
+const schema = z
+  .strictObject({
+    maxNewTokens: z.int().min(1).max(MOST_TOKENS).default(256),
+    minNewTokens: z.int().min(0).max(MOST_TOKENS).default(0),
+    temperature: fp32(z.number().min(0).max(1e6)).default(1),
+    topK: z.int().min(0).max(16_777_216).default(0),
+    topP: fp32(z.number().gt(0).max(1)).default(1),
+    minP: fp32(z.number().min(0).max(1)).default(0),
+    repetitionPenalty: fp32(z.number().gt(0).max(1e6)).default(1),
+    frequencyPenalty: fp32(z.number().min(-100).max(100)).default(0),
+    presencePenalty: fp32(z.number().min(-100).max(100)).default(0),
+    noRepeatNgramSize: z.int().min(0).max(1_000_000).default(0),
+    numReturnSequences: z.int().min(1).max(MOST_ROWS).default(1),
+    numBeams: z.int().min(1).max(64).default(1),
+    lengthPenalty: z.number().min(-100).max(100).default(1),
+    earlyStopping: z.union([z.boolean(), z.literal('never')]).default(false),
+    logprobs: z.union([z.boolean(), z.int().min(0).max(20)]).default(false),
+    seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+    signal: abortSignal.optional(),
+    tokenMask: aFunction<NonNullable<GenerateOptions['tokenMask']>>().optional(),
+    logitBias: aMap<number>().default(new Map()),
+    forcedTokens: aMap<number>().default(new Map()),
+    allowedTokens: aMap<readonly number[]>().default(new Map()),
+    // Lists, whose length is checked before they are read.
+    suppressTokens: z.unknown().optional(),
+    eosTokenId: z.unknown().optional(),
+    stopTokens: z.unknown().optional(),
+    stop: z.unknown().optional(),
+    types: z.unknown().optional(),
+    subtypes: z.unknown().optional(),
+  })
+  .register(settings, { synonyms: samplingSynonyms });
 
 type Lists = 'suppressTokens' | 'eosTokenId' | 'stopTokens' | 'stop' | 'types' | 'subtypes';
 
@@ -206,7 +210,7 @@ function resolve(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOpti
     types,
     subtypes,
     ...given
-  } = parseConfig(schema, options, { synonyms });
+  } = parseConfig(schema, options);
   const refuse = (path: string, message: string): never => {
     throw new ConfigError(path, message);
   };

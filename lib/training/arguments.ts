@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { reading } from '../models/array_likes';
 import { fp32 } from '../models/device_numbers';
+import { settings } from '../models/settings';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import {
   optimizerFields,
@@ -135,93 +136,37 @@ type OptionalArgument =
 
 const steps = (what: string) => z.int().min(0).max(10_000_000).default(0).describe(what);
 
-const lossScalingSchema = z.strictObject({
-  initScale: fp32(
-    z
-      .number()
-      .gt(0)
-      .max(2 ** 127),
-  )
-    .default(65_536)
-    .describe('The first scale'),
-  growthFactor: fp32(
-    z
-      .number()
-      .min(1)
-      .max(2 ** 64),
-  )
-    .default(2)
-    .describe('How much the scale grows'),
-  backoffFactor: fp32(z.number().gt(0).lt(1)).default(0.5).describe('How much it shrinks after an overflow'),
-  growthInterval: z.int().min(1).default(2000).describe('Steps without overflow after which it grows'),
-  maxSkippedSteps: z.int().min(1).default(25).describe('Skipped steps in a row that end training'),
-});
+const lossScalingSchema = z
+  .strictObject({
+    initScale: fp32(
+      z
+        .number()
+        .gt(0)
+        .max(2 ** 127),
+    )
+      .default(65_536)
+      .describe('The first scale'),
+    growthFactor: fp32(
+      z
+        .number()
+        .min(1)
+        .max(2 ** 64),
+    )
+      .default(2)
+      .describe('How much the scale grows'),
+    backoffFactor: fp32(z.number().gt(0).lt(1))
+      .default(0.5)
+      .describe('How much it shrinks after an overflow'),
+    growthInterval: z.int().min(1).default(2000).describe('Steps without overflow after which it grows'),
+    maxSkippedSteps: z.int().min(1).default(25).describe('Skipped steps in a row that end training'),
+  })
+  .register(settings, { synonyms: { initialScale: 'initScale', lossScaleWindow: 'growthInterval' } });
 
 /** The loss scaling of a model in fp16 that was given none. */
 export const DEFAULT_LOSS_SCALING: Required<LossScaling> = lossScalingSchema.parse({});
 
-/** Validates TrainingArguments and fills in the defaults that depend on nothing else. */
-export const trainingArgumentsSchema = z.strictObject({
-  maxSteps: z.int().min(1).max(10_000_000).describe('Optimizer steps'),
-  batchSize: z.int().min(1).max(65_536).default(8).describe('Rows of a micro-batch'),
-  gradientAccumulationSteps: z
-    .int()
-    .min(1)
-    .max(65_536)
-    .default(1)
-    .describe('Micro-batches whose gradients make one step'),
-  learningRate: fp32(z.number().min(0).max(100)).default(6e-4).describe('The highest learning rate'),
-  ...optimizerFields,
-  parameterGroups: parameterGroupsSchema.optional().describe('Parameters that train in their own way'),
-  emaDecay: fp32(z.number().min(0).lt(1))
-    .default(0)
-    .describe('Of a moving average of the parameters; 0: none'),
-  maxGradNorm: fp32(z.number().min(0).max(1e9))
-    .default(1)
-    .describe('Gradients are clipped to this norm; 0: never'),
-  lrScheduler: z.enum(LR_SCHEDULERS).default('cosine').describe('How the rate falls after warmup'),
-  lrSchedulerKwargs: lrSchedulerKwargsSchema.optional().describe('What only some schedules have'),
-  minLearningRate: fp32(z.number().min(0).max(100))
-    .optional()
-    .describe(
-      'The rate at the end (default: a tenth of learningRate for cosine and cosineWithRestarts, 0 for others)',
-    ),
-  warmupSteps: steps('Steps in which the rate rises'),
-  warmupInitLearningRate: fp32(z.number().min(0).max(100))
-    .optional()
-    .describe('The first rate of warmup (default: learningRate ÷ warmupSteps)'),
-  labelSmoothing: fp32(z.number().min(0).lt(1))
-    .default(0)
-    .describe('Share of probability that is given to others'),
-  labelSmoothingType: z
-    .enum(['uniform', 'others'])
-    .default('uniform')
-    .describe('Over all tokens, as PyTorch does, or over those that are not the target'),
-  lossScaling: lossScalingSchema.optional().describe('Dynamic loss scaling of fp16'),
-  evalSteps: steps('Steps between evaluations; 0: at the end only'),
-  earlyStopping: earlyStoppingSchema
-    .optional()
-    .describe("Ends the run when evaluations don't get better; needs evalSteps"),
-  evalBatches: z.int().min(1).max(1_000_000).default(20).describe('Batches of one evaluation, at most'),
-  saveSteps: steps('Steps between checkpoints; 0: at the end only'),
-  saveTotalLimit: z
-    .int()
-    .min(0)
-    .max(1_000_000)
-    .default(0)
-    .describe('Newest checkpoints that are kept, beside the best; 0: all'),
-  saveBestLimit: z.int().min(0).max(1_000_000).default(1).describe('Best checkpoints that are kept besides'),
-  loggingSteps: z.int().min(1).max(10_000_000).default(10).describe('Steps between reports'),
-  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows are drawn'),
-  outputDir: z.string().min(1).optional().describe('Folder of checkpoints'),
-  reportTo: z
-    .array(z.enum(['tensorboard']))
-    .default([])
-    .describe('Who is told of steps and evaluations'),
-});
-
 /** What other libraries call these arguments. */
-export const trainingSynonyms = {
+const synonyms = {
   lr: 'learningRate',
   optimizer: 'optim',
   sgdMomentum: 'momentum',
@@ -241,8 +186,6 @@ export const trainingSynonyms = {
   lrEnd: 'minLearningRate',
   warmupInitLr: 'warmupInitLearningRate',
   numWarmupSteps: 'warmupSteps',
-  cycles: 'numCycles',
-  decaySteps: 'numDecaySteps',
   earlyStoppingPatience: 'earlyStopping',
   minLr: 'minLearningRate',
   warmupIters: 'warmupSteps',
@@ -253,7 +196,74 @@ export const trainingSynonyms = {
   logSteps: 'loggingSteps',
   logInterval: 'loggingSteps',
   outDir: 'outputDir',
-} as const;
+};
+
+/** Validates TrainingArguments and fills in the defaults that depend on nothing else. */
+export const trainingArgumentsSchema = z
+  .strictObject({
+    maxSteps: z.int().min(1).max(10_000_000).describe('Optimizer steps'),
+    batchSize: z.int().min(1).max(65_536).default(8).describe('Rows of a micro-batch'),
+    gradientAccumulationSteps: z
+      .int()
+      .min(1)
+      .max(65_536)
+      .default(1)
+      .describe('Micro-batches whose gradients make one step'),
+    learningRate: fp32(z.number().min(0).max(100)).default(6e-4).describe('The highest learning rate'),
+    ...optimizerFields,
+    parameterGroups: parameterGroupsSchema.optional().describe('Parameters that train in their own way'),
+    emaDecay: fp32(z.number().min(0).lt(1))
+      .default(0)
+      .describe('Of a moving average of the parameters; 0: none'),
+    maxGradNorm: fp32(z.number().min(0).max(1e9))
+      .default(1)
+      .describe('Gradients are clipped to this norm; 0: never'),
+    lrScheduler: z.enum(LR_SCHEDULERS).default('cosine').describe('How the rate falls after warmup'),
+    lrSchedulerKwargs: lrSchedulerKwargsSchema.optional().describe('What only some schedules have'),
+    minLearningRate: fp32(z.number().min(0).max(100))
+      .optional()
+      .describe(
+        'The rate at the end (default: a tenth of learningRate for cosine and cosineWithRestarts, 0 for others)',
+      ),
+    warmupSteps: steps('Steps in which the rate rises'),
+    warmupInitLearningRate: fp32(z.number().min(0).max(100))
+      .optional()
+      .describe('The first rate of warmup (default: learningRate ÷ warmupSteps)'),
+    labelSmoothing: fp32(z.number().min(0).lt(1))
+      .default(0)
+      .describe('Share of probability that is given to others'),
+    labelSmoothingType: z
+      .enum(['uniform', 'others'])
+      .default('uniform')
+      .describe('Over all tokens, as PyTorch does, or over those that are not the target'),
+    lossScaling: lossScalingSchema.optional().describe('Dynamic loss scaling of fp16'),
+    evalSteps: steps('Steps between evaluations; 0: at the end only'),
+    earlyStopping: earlyStoppingSchema
+      .optional()
+      .describe("Ends the run when evaluations don't get better; needs evalSteps"),
+    evalBatches: z.int().min(1).max(1_000_000).default(20).describe('Batches of one evaluation, at most'),
+    saveSteps: steps('Steps between checkpoints; 0: at the end only'),
+    saveTotalLimit: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .default(0)
+      .describe('Newest checkpoints that are kept, beside the best; 0: all'),
+    saveBestLimit: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .default(1)
+      .describe('Best checkpoints that are kept besides'),
+    loggingSteps: z.int().min(1).max(10_000_000).default(10).describe('Steps between reports'),
+    seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows are drawn'),
+    outputDir: z.string().min(1).optional().describe('Folder of checkpoints'),
+    reportTo: z
+      .array(z.enum(['tensorboard']))
+      .default([])
+      .describe('Who is told of steps and evaluations'),
+  })
+  .register(settings, { synonyms });
 
 /**
  * Checks the arguments and fills in every default.
@@ -268,7 +278,7 @@ export function resolveTrainingArguments(options: TrainingArguments, at = ''): R
       ? { own: options.lrScheduler, given: { ...options, lrScheduler: undefined } }
       : { own: undefined, given: options },
   );
-  const parsed = parseConfig(trainingArgumentsSchema, given, { at, synonyms: trainingSynonyms });
+  const parsed = parseConfig(trainingArgumentsSchema, given, { at });
   const { evalSteps, earlyStopping, learningRate } = parsed;
   if (earlyStopping && evalSteps === 0) {
     const path = at === '' ? 'earlyStopping' : `${at}.earlyStopping`;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { settings } from '../models/settings';
 import { parseConfig } from '../models/validation';
 import type { TrainerEvent } from './events';
 
@@ -10,27 +11,29 @@ export interface EarlyStoppingOptions {
   readonly minDelta?: number;
 }
 
-/** Validates EarlyStoppingOptions. */
-export const earlyStoppingSchema = z.strictObject({
-  patience: z
-    .int()
-    .min(1)
-    .max(1_000_000)
-    .default(1)
-    .describe('Evaluations in a row without improvement that end the run'),
-  minDelta: z
-    .number()
-    .min(0)
-    .max(1e9)
-    .default(0)
-    .describe('Nats by which a loss must be lower than the best to count as improvement'),
-});
-
 const synonyms = {
   threshold: 'minDelta',
   earlyStoppingThreshold: 'minDelta',
   earlyStoppingPatience: 'patience',
 };
+
+/** Validates EarlyStoppingOptions. */
+export const earlyStoppingSchema = z
+  .strictObject({
+    patience: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(1)
+      .describe('Evaluations in a row without improvement that end the run'),
+    minDelta: z
+      .number()
+      .min(0)
+      .max(1e9)
+      .default(0)
+      .describe('Nats by which a loss must be lower than the best to count as improvement'),
+  })
+  .register(settings, { synonyms });
 
 /** The best evaluation so far. */
 export interface BestEvaluation {
@@ -82,7 +85,7 @@ export const accessTo = (callback: object): StoppingAccess | undefined => access
  * console.log(stopping.best?.step);
  */
 export function earlyStopping(options: EarlyStoppingOptions = {}): EarlyStopping {
-  const { patience, minDelta } = parseConfig(earlyStoppingSchema, options, { synonyms });
+  const { patience, minDelta } = parseConfig(earlyStoppingSchema, options);
   let state: StoppingState = { waited: 0 };
   const listen = (event: TrainerEvent): { readonly stop: boolean } | void => {
     if (event.type !== 'evaluate') return;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
 import { fp32 } from '../models/device_numbers';
+import { settings } from '../models/settings';
 import { nearestName } from '../models/validation';
 import type { ParameterSettings } from '../native';
 
@@ -42,7 +43,10 @@ export const parameterGroupsSchema = z.array(
       ({ learningRateScale, weightDecay, trainable }) =>
         trainable !== false || (learningRateScale === undefined && weightDecay === undefined),
       'is not trainable: learningRateScale and weightDecay do nothing then, leave them out',
-    ),
+    )
+    .register(settings, {
+      synonyms: { params: 'match', lrScale: 'learningRateScale', requiresGrad: 'trainable' },
+    }),
 );
 
 /** Names of the parameters that training changes, but for what groups freeze. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { fp32 } from '../models/device_numbers';
+import { settings } from '../models/settings';
 
 /**
  * How the learning rate moves over a run, by name: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR.
@@ -96,69 +97,71 @@ export const ENDS_AT_MINIMUM: readonly LrSchedulerType[] = [
 ];
 
 /** Validates LrSchedulerKwargs by themselves; `learningRateSchedule` knows which go with what. */
-export const lrSchedulerKwargsSchema = z.strictObject({
-  numCycles: z
-    .int()
-    .min(1)
-    .max(10_000)
-    .optional()
-    .describe('cosineWithRestarts: times that the rate falls from its highest (default 1)'),
-  power: z
-    .number()
-    .gt(0)
-    .max(100)
-    .optional()
-    .describe('polynomial: the power of the share of steps left (default 1)'),
-  timescale: z
-    .number()
-    .min(1)
-    .max(1e9)
-    .optional()
-    .describe('inverseSqrt: steps after which the rate has fallen by √2 (default: warmupSteps, or 10,000)'),
-  pctStart: z
-    .number()
-    .min(0)
-    .max(1)
-    .optional()
-    .describe('oneCycle: share of the run in which the rate rises (default 0.3)'),
-  divFactor: z
-    .number()
-    .min(1)
-    .max(1e9)
-    .optional()
-    .describe('oneCycle: the first rate is learningRate ÷ divFactor (default 25)'),
-  finalDivFactor: z
-    .number()
-    .min(1)
-    .max(1e9)
-    .optional()
-    .describe('oneCycle: the last rate is the first ÷ finalDivFactor (default 10,000)'),
-  threePhase: z
-    .boolean()
-    .optional()
-    .describe('oneCycle: fall as fast as it rose, and then to the last rate (default false)'),
-  annealStrategy: z
-    .enum(['cos', 'linear'])
-    .optional()
-    .describe('oneCycle: along a half cosine or a line (default cos)'),
-  cycleMomentum: z
-    .boolean()
-    .optional()
-    .describe("oneCycle: move momentum, or Adam's beta 1, against the rate (default false)"),
-  baseMomentum: fp32(z.number().min(0).lt(1))
-    .optional()
-    .describe('oneCycle with cycleMomentum: the lowest momentum (default 0.85)'),
-  maxMomentum: fp32(z.number().min(0).lt(1))
-    .optional()
-    .describe('oneCycle with cycleMomentum: the highest momentum (default 0.95)'),
-  numDecaySteps: z
-    .int()
-    .min(1)
-    .max(10_000_000)
-    .optional()
-    .describe('warmupStableDecay: steps of the decay at the end (default: a fifth of maxSteps)'),
-  decayType: z
-    .enum(['cosine', 'linear', '1-sqrt'])
-    .optional()
-    .describe('warmupStableDecay: the form of the decay (default cosine)'),
-});
+export const lrSchedulerKwargsSchema = z
+  .strictObject({
+    numCycles: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .optional()
+      .describe('cosineWithRestarts: times that the rate falls from its highest (default 1)'),
+    power: z
+      .number()
+      .gt(0)
+      .max(100)
+      .optional()
+      .describe('polynomial: the power of the share of steps left (default 1)'),
+    timescale: z
+      .number()
+      .min(1)
+      .max(1e9)
+      .optional()
+      .describe('inverseSqrt: steps after which the rate has fallen by √2 (default: warmupSteps, or 10,000)'),
+    pctStart: z
+      .number()
+      .min(0)
+      .max(1)
+      .optional()
+      .describe('oneCycle: share of the run in which the rate rises (default 0.3)'),
+    divFactor: z
+      .number()
+      .min(1)
+      .max(1e9)
+      .optional()
+      .describe('oneCycle: the first rate is learningRate ÷ divFactor (default 25)'),
+    finalDivFactor: z
+      .number()
+      .min(1)
+      .max(1e9)
+      .optional()
+      .describe('oneCycle: the last rate is the first ÷ finalDivFactor (default 10,000)'),
+    threePhase: z
+      .boolean()
+      .optional()
+      .describe('oneCycle: fall as fast as it rose, and then to the last rate (default false)'),
+    annealStrategy: z
+      .enum(['cos', 'linear'])
+      .optional()
+      .describe('oneCycle: along a half cosine or a line (default cos)'),
+    cycleMomentum: z
+      .boolean()
+      .optional()
+      .describe("oneCycle: move momentum, or Adam's beta 1, against the rate (default false)"),
+    baseMomentum: fp32(z.number().min(0).lt(1))
+      .optional()
+      .describe('oneCycle with cycleMomentum: the lowest momentum (default 0.85)'),
+    maxMomentum: fp32(z.number().min(0).lt(1))
+      .optional()
+      .describe('oneCycle with cycleMomentum: the highest momentum (default 0.95)'),
+    numDecaySteps: z
+      .int()
+      .min(1)
+      .max(10_000_000)
+      .optional()
+      .describe('warmupStableDecay: steps of the decay at the end (default: a fifth of maxSteps)'),
+    decayType: z
+      .enum(['cosine', 'linear', '1-sqrt'])
+      .optional()
+      .describe('warmupStableDecay: the form of the decay (default cosine)'),
+  })
+  .register(settings, { synonyms: { cycles: 'numCycles', decaySteps: 'numDecaySteps' } });

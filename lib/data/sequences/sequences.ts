@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../../errors';
 import { reading } from '../../models/array_likes';
+import { settings } from '../../models/settings';
 import { parseConfig } from '../../models/validation';
 import type { BatchRequest, Dataset, DatasetBatch, IdRanges, SequenceStarts } from '../dataset';
 import { oneAhead } from '../one_ahead';
 import type { SplitName } from '../rows';
 import { WorkerClient } from '../worker_client';
-import { sequenceOptionsSchema, type SequenceOptions } from './options';
+import { sequenceOptionsSchema, sequenceSynonyms, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';
 import type { Batching, BatchingRules, BatchMessage, SequenceFacts, SequenceSizes } from './source';
 import type { SequenceRequest } from './worker';
@@ -42,15 +43,17 @@ export interface SequenceData {
 
 export const BATCHINGS = ['pad', 'pack', 'bucket'] as const satisfies Batching[];
 
-const schema = sequenceOptionsSchema.extend({
-  batching: z.enum(BATCHINGS).default('pad'),
-  maxTokens: z
-    .int()
-    .min(1)
-    .max(2 ** 31 - 1)
-    .optional(),
-  validationFraction: z.number().min(0).max(0.9).default(0.1),
-});
+const schema = sequenceOptionsSchema
+  .extend({
+    batching: z.enum(BATCHINGS).default('pad'),
+    maxTokens: z
+      .int()
+      .min(1)
+      .max(2 ** 31 - 1)
+      .optional(),
+    validationFraction: z.number().min(0).max(0.9).default(0.1),
+  })
+  .register(settings, { synonyms: sequenceSynonyms });
 
 /** Sequences that are handed to the worker at once: a copy of so many is made on this thread. */
 const SEQUENCES_A_MESSAGE = 1024;
@@ -83,9 +86,7 @@ export async function openSequences(
       'openSequences needs the path of a JSONL file, an array of paths, or an array of sequences',
       { details: { path: 'source' } },
     );
-  const rules = parseConfig(schema, options, {
-    synonyms: { mode: 'batching', truncate: 'truncation' },
-  });
+  const rules = parseConfig(schema, options);
   checkMaxTokens(rules);
   const client = new WorkerClient<SequenceRequest>('sequences/worker');
   try {

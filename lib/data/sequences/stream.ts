@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { TesseraeError } from '../../errors';
 import { reading } from '../../models/array_likes';
+import { settings } from '../../models/settings';
 import { parseConfig } from '../../models/validation';
 import type { BatchRequest, Dataset, DatasetBatch } from '../dataset';
 import { WorkerClient } from '../worker_client';
-import { sequenceOptionsSchema, type SequenceOptions } from './options';
+import { sequenceOptionsSchema, sequenceSynonyms, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';
 import { idsOf, received } from './sequences';
 import type { BatchMessage } from './source';
@@ -29,7 +30,9 @@ export interface StreamData {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const schema = sequenceOptionsSchema.extend({ targets: z.boolean().default(false) });
+const schema = sequenceOptionsSchema
+  .extend({ targets: z.boolean().default(false) })
+  .register(settings, { synonyms: sequenceSynonyms });
 
 /** Steps whose batches are kept: a run that stops and goes on asks again for the one that it had drawn ahead. */
 const STEPS_KEPT = 3;
@@ -61,7 +64,7 @@ export function streamSequences(stream: SequenceStream, options: StreamSequences
       'streamSequences needs an async iterable, or a function that returns one: for an array use openSequences',
       { details: { path: 'stream' } },
     );
-  const rules = parseConfig(schema, options, { synonyms: { truncate: 'truncation' } });
+  const rules = parseConfig(schema, options);
   const client = new WorkerClient<SequenceRequest>('sequences/worker');
   const reader = new StreamReader(stream);
   const close = async (): Promise<void> => {
