@@ -59,7 +59,6 @@ export { scheduleSvg, type PlottedSchedule, type ScheduleSvgOptions } from './re
 export {
   scheduleOf,
   type LabelSmoothingType,
-  type LossScaling,
   type ResolvedTrainingArguments,
   type Schedule,
   type TrainingArguments,
@@ -83,6 +82,7 @@ export type {
   TrainResult,
   WarningEvent,
 } from './training/events';
+export type { LossScaling } from './training/loss_scaling.generated';
 export { readMetrics, type MetricsLine } from './training/metrics';
 export type { OptimizerArguments, OptimizerType, RAdamFirstSteps } from './training/optimizer_settings';
 export type { ParameterGroup } from './training/parameter_groups';

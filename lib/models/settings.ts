@@ -6,6 +6,12 @@ export type Synonyms = Readonly<Record<string, string>>;
 
 /** What is registered of a schema. */
 export interface SettingsMeta {
+  /** The TypeScript type that scripts/declare_settings.mjs declares: types that zod infers have no docstrings. */
+  readonly name?: string;
+  /** The TypeScript type of what zod can't describe, such as a function. */
+  readonly type?: string;
+  /** The modules of names in `type`, relative to the schema's module. */
+  readonly imports?: Readonly<Record<string, string>>;
   /** Of an object: names that its settings have elsewhere. Errors suggest ours for them. */
   readonly synonyms?: Synonyms;
 }

@@ -11,6 +11,8 @@ import {
   type OptimizerArguments,
   type OptimizerType,
 } from './optimizer_settings';
+import { lossScalingSchema } from './loss_scaling';
+import type { LossScaling } from './loss_scaling.generated';
 import { parameterGroupsSchema, type ParameterGroup } from './parameter_groups';
 import { earlyStoppingSchema, type EarlyStoppingOptions } from './early_stopping';
 import {
@@ -27,20 +29,6 @@ import {
   type ScheduleOptions,
   type SchedulePhase,
 } from './schedules';
-
-/** Dynamic loss scaling of fp16, by the rule of PyTorch's GradScaler; it is decided and applied on the device. */
-export interface LossScaling {
-  /** What the first loss is multiplied by, so that small gradients do not vanish in fp16. Default 65,536. */
-  readonly initScale?: number;
-  /** What the scale is multiplied by after growthInterval steps without an overflow; at least 1. Default 2. */
-  readonly growthFactor?: number;
-  /** What it is multiplied by after a step whose gradient was not finite, which is skipped; in (0, 1). Default 0.5. */
-  readonly backoffFactor?: number;
-  /** Default 2000 steps. */
-  readonly growthInterval?: number;
-  /** Training stops with `ERR_NON_FINITE` after so many skipped steps in a row. Default 25. */
-  readonly maxSkippedSteps?: number;
-}
 
 /** How to train. Names are Hugging Face's in camelCase. */
 export interface TrainingArguments extends OptimizerArguments {
@@ -135,35 +123,6 @@ type OptionalArgument =
   | keyof OptimizerArguments;
 
 const steps = (what: string) => z.int().min(0).max(10_000_000).default(0).describe(what);
-
-const lossScalingSchema = z
-  .strictObject({
-    initScale: fp32(
-      z
-        .number()
-        .gt(0)
-        .max(2 ** 127),
-    )
-      .default(65_536)
-      .describe('The first scale'),
-    growthFactor: fp32(
-      z
-        .number()
-        .min(1)
-        .max(2 ** 64),
-    )
-      .default(2)
-      .describe('How much the scale grows'),
-    backoffFactor: fp32(z.number().gt(0).lt(1))
-      .default(0.5)
-      .describe('How much it shrinks after an overflow'),
-    growthInterval: z.int().min(1).default(2000).describe('Steps without overflow after which it grows'),
-    maxSkippedSteps: z.int().min(1).default(25).describe('Skipped steps in a row that end training'),
-  })
-  .register(settings, { synonyms: { initialScale: 'initScale', lossScaleWindow: 'growthInterval' } });
-
-/** The loss scaling of a model in fp16 that was given none. */
-export const DEFAULT_LOSS_SCALING: Required<LossScaling> = lossScalingSchema.parse({});
 
 /** What other libraries call these arguments. */
 const synonyms = {

@@ -7,14 +7,10 @@ import { Capacities } from '../models/capacities';
 import { packBatch, type Capacity, type PackedBatch, type TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import type { ParameterSettings, StepResult } from '../native';
-import {
-  DEFAULT_LOSS_SCALING,
-  momentaOf,
-  ratesOf,
-  type LossScaling,
-  type ResolvedTrainingArguments,
-} from './arguments';
+import { momentaOf, ratesOf, type ResolvedTrainingArguments } from './arguments';
 import { kernelSmoothing } from './label_smoothing';
+import { DEFAULT_LOSS_SCALING } from './loss_scaling';
+import type { LossScaling } from './loss_scaling.generated';
 import { momentsOf, nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
 import { largestOf } from '../models/extremes';
