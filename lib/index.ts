@@ -82,7 +82,7 @@ export type {
   TrainResult,
   WarningEvent,
 } from './training/events';
-export type { LossScaling } from './training/loss_scaling.generated';
+export type { LossScaling } from './training/loss_scaling';
 export { readMetrics, type MetricsLine } from './training/metrics';
 export type { OptimizerArguments, OptimizerType, RAdamFirstSteps } from './training/optimizer_settings';
 export type { ParameterGroup } from './training/parameter_groups';

@@ -69,7 +69,7 @@ async function write(module, declared) {
   const source = path.posix.basename(module);
   const text = [
     `// Generated from the schemas of ${source}.ts by 'npm run settings': change them instead.`,
-    ...[...imports].map(([name, from]) => `import type { ${name} } from '${from}';`).sort(),
+    importLines(imports),
     ...declarations,
   ].join('\n\n');
   const file = `${module}.generated.ts`;
@@ -80,6 +80,15 @@ async function write(module, declared) {
   if (options.check) return complain(`${file} is not what its schemas say: run 'npm run settings'`);
   writeFileSync(full, wanted);
   console.log(`wrote ${file}`);
+}
+
+/** @param imports - the module of each name. */
+function importLines(imports) {
+  const sources = [...new Set(imports.values())].sort();
+  const namesOf = (source) => [...imports.keys()].filter((name) => imports.get(name) === source).sort();
+  return sources
+    .map((source) => `import type { ${namesOf(source).join(', ')} } from '${source}';`)
+    .join('\n');
 }
 
 function complain(message) {
@@ -122,9 +131,9 @@ function bareType(schema, file) {
     case 'boolean':
       return def.type;
     case 'literal':
-      return def.values.map(literal).join(' | ');
+      return def.values.map(texts.valueText).join(' | ');
     case 'enum':
-      return Object.values(def.entries).map(literal).join(' | ');
+      return Object.values(def.entries).map(texts.valueText).join(' | ');
     case 'nullable':
       return `${typeOf(def.innerType, file)} | null`;
     case 'optional':
@@ -143,8 +152,6 @@ function bareType(schema, file) {
       throw new Error(`a schema of type ${def.type} in ${file.module} has no type: register one`);
   }
 }
-
-const literal = (value) => (typeof value === 'string' ? `'${value}'` : String(value));
 
 function property(name, schema, file) {
   const value = texts.defaultOf(schema);

@@ -24,13 +24,14 @@ export function defaultOf(schema: z.ZodType): unknown {
   return [...layersOf(schema)].find((layer) => layer instanceof z.ZodDefault)?.def.defaultValue;
 }
 
-/** What a setting is and, of a number, what it may be. */
+/** What a setting is and, of a number, what it may be; before the default, which a description has last. */
 export function settingText(schema: z.ZodType): string {
   const text = [...layersOf(schema)].find(({ description }) => description !== undefined)?.description ?? '';
   const core = coreOf(schema);
   if (!(core instanceof z.ZodNumber)) return text;
   const allowed = describeNumber(core, undefined, valueText);
-  return `${text} ${allowed.slice(0, 1).toUpperCase()}${allowed.slice(1)}.`;
+  const range = ` ${allowed.slice(0, 1).toUpperCase()}${allowed.slice(1)}.`;
+  return text.replace(/(?= Default\b)|$/, range);
 }
 
 /** A value as people write it: 10,000,000; 2^24; 'cosine'. */

@@ -95,11 +95,20 @@ export function show(value: unknown): string {
   return !types.isProxy(value) && Array.isArray(value) ? 'an array' : 'an object';
 }
 
-type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+type Defined<T> = T extends (...args: never[]) => unknown
+  ? T
+  : T extends object
+    ? { [K in keyof T]: Defined<Exclude<T[K], undefined>> }
+    : T;
 
-/** Leaves out what is undefined, so that optional fields are either there or not. */
-export function withoutUndefined<T extends object>(value: T): Defined<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Defined<T>;
+/** Leaves out what is undefined in plain data, at any depth, so that optional fields are either there or not. */
+export function withoutUndefined<T>(value: T): Defined<T> {
+  if (Array.isArray(value)) return value.map((item: unknown) => withoutUndefined(item)) as Defined<T>;
+  const isPlain =
+    typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+  if (!isPlain) return value as Defined<T>;
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+  return Object.fromEntries(fields.map(([key, field]) => [key, withoutUndefined(field)])) as Defined<T>;
 }
 
 type Path = readonly PropertyKey[];

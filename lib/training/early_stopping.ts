@@ -1,21 +1,10 @@
 import { z } from 'zod';
 import { settings } from '../models/settings';
 import { parseConfig } from '../models/validation';
+import type { EarlyStoppingOptions } from './early_stopping.generated';
 import type { TrainerEvent } from './events';
 
-/** When evaluations have stopped getting better. */
-export interface EarlyStoppingOptions {
-  /** Evaluations in a row without improvement that end the run, 1 to 1,000,000. Default 1. */
-  readonly patience?: number;
-  /** Nats by which a loss must be lower than the best so far to count as improvement, at least 0. Default 0. */
-  readonly minDelta?: number;
-}
-
-const synonyms = {
-  threshold: 'minDelta',
-  earlyStoppingThreshold: 'minDelta',
-  earlyStoppingPatience: 'patience',
-};
+export type * from './early_stopping.generated';
 
 /** Validates EarlyStoppingOptions. */
 export const earlyStoppingSchema = z
@@ -25,15 +14,23 @@ export const earlyStoppingSchema = z
       .min(1)
       .max(1_000_000)
       .default(1)
-      .describe('Evaluations in a row without improvement that end the run'),
+      .describe('Evaluations in a row without improvement that end the run.'),
     minDelta: z
       .number()
       .min(0)
       .max(1e9)
       .default(0)
-      .describe('Nats by which a loss must be lower than the best to count as improvement'),
+      .describe('Nats by which a loss must be lower than the best so far to count as improvement.'),
   })
-  .register(settings, { synonyms });
+  .describe('When evaluations have stopped getting better.')
+  .register(settings, {
+    name: 'EarlyStoppingOptions',
+    synonyms: {
+      threshold: 'minDelta',
+      earlyStoppingThreshold: 'minDelta',
+      earlyStoppingPatience: 'patience',
+    },
+  });
 
 /** The best evaluation so far. */
 export interface BestEvaluation {

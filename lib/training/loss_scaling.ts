@@ -3,6 +3,8 @@ import { fp32 } from '../models/device_numbers';
 import { settings } from '../models/settings';
 import type { LossScaling } from './loss_scaling.generated';
 
+export type * from './loss_scaling.generated';
+
 /** Validates LossScaling. */
 export const lossScalingSchema = z
   .strictObject({

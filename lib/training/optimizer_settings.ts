@@ -1,70 +1,57 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { fp32 } from '../models/device_numbers';
+import { settings } from '../models/settings';
 import type { OptimizerSettings, StateKind } from '../native';
+import type { OptimizerArguments, OptimizerType } from './optimizer_settings.generated';
 
-/**
- * Optimizers by name: AdamW (Loshchilov and Hutter 2019, algorithm 2), Adam with L2 decay (Kingma and Ba 2015, algorithm 1),
- * SGD with or without momentum, RAdam (Liu et al. 2020, algorithm 2).
- */
-export type OptimizerType = 'adamw' | 'adam' | 'sgd' | 'radam';
-export const OPTIMIZERS = ['adamw', 'adam', 'sgd', 'radam'] as const satisfies OptimizerType[];
+export type * from './optimizer_settings.generated';
 
-/** What RAdam does in the steps in which the variance of its adaptive rate is not known yet. */
-export type RAdamFirstSteps = 'torch' | 'momentum' | 'decayOnly' | 'none';
-export const RADAM_FIRST_STEPS = [
-  'torch',
-  'momentum',
-  'decayOnly',
-  'none',
-] as const satisfies RAdamFirstSteps[];
+/** Validates OptimizerType. */
+export const optimizerSchema = z
+  .enum(['adamw', 'adam', 'sgd', 'radam'])
+  .describe(
+    'Optimizers by name: AdamW (Loshchilov and Hutter 2019, algorithm 2), Adam with L2 decay (Kingma and Ba 2015, algorithm 1), ' +
+      'SGD with or without momentum, RAdam (Liu et al. 2020, algorithm 2).',
+  )
+  .register(settings, { name: 'OptimizerType' });
 
-/** What only some optimizers have; a setting that the optimizer does not have is refused. */
-export interface OptimizerArguments {
-  /** `adamw`, `adam`, `radam`: decay rate of the first moment, in [0, 1). Default 0.9. */
-  readonly adamBeta1?: number;
-  /** The same: of the second moment, in [0, 1). Default 0.95. */
-  readonly adamBeta2?: number;
-  /** The same: added to the root of the second moment, in (0, 1]. Default 1e-8. */
-  readonly adamEpsilon?: number;
-  /** `sgd`: decay rate of the sum of gradients, in [0, 1). Default 0, which keeps no moment. */
-  readonly momentum?: number;
-  /** `sgd`: look ahead by one step of momentum. Default false. */
-  readonly nesterov?: boolean;
-  /**
-   * `radam`: the steps before the rectifier is defined (5 for adamBeta2 from 0.98). `torch` and `momentum` move by the
-   * first moment (torch.optim.RAdam; LiyuanLucasLiu/RAdam with degenerated_to_sgd), `decayOnly` only decays, `none` does
-   * nothing (LiyuanLucasLiu/RAdam). Default 'torch'.
-   */
-  readonly radamFirstSteps?: RAdamFirstSteps;
-  /** `radam`: decay the weights as AdamW does, not through the gradient. Default: false for `torch`, else true. */
-  readonly decoupledWeightDecay?: boolean;
-}
+const OPTIMIZERS = optimizerSchema.options;
 
-const beta = (what: string) => fp32(z.number().min(0).lt(1)).optional().describe(what);
+/** Validates RAdamFirstSteps. */
+export const radamFirstStepsSchema = z
+  .enum(['torch', 'momentum', 'decayOnly', 'none'])
+  .describe('What RAdam does in the steps in which the variance of its adaptive rate is not known yet.')
+  .register(settings, { name: 'RAdamFirstSteps' });
 
-/** The part of the training arguments' schema that is about the optimizer. */
-export const optimizerFields = {
-  optim: z.enum(OPTIMIZERS).default('adamw').describe('The optimizer'),
-  weightDecay: fp32(z.number().min(0).max(100))
-    .optional()
-    .describe('Decay of matrices (default: 0.1 for adamw, 0 for others)'),
-  adamBeta1: beta("adamw, adam, radam: Adam's beta 1 (default 0.9)"),
-  adamBeta2: beta("adamw, adam, radam: Adam's beta 2 (default 0.95)"),
-  adamEpsilon: fp32(z.number().gt(0).max(1))
-    .optional()
-    .describe("adamw, adam, radam: Adam's epsilon (default 1e-8)"),
-  momentum: beta('sgd: momentum (default 0)'),
-  nesterov: z.boolean().optional().describe("sgd: Nesterov's momentum (default false)"),
-  radamFirstSteps: z
-    .enum(RADAM_FIRST_STEPS)
-    .optional()
-    .describe('radam: what the steps before the rectifier is defined do (default torch)'),
-  decoupledWeightDecay: z
-    .boolean()
-    .optional()
-    .describe('radam: decay as AdamW does (default: false for torch, else true)'),
-};
+const decayRate = (what: string) => fp32(z.number().min(0).lt(1)).optional().describe(what);
+
+/** Validates OptimizerArguments, a part of the training arguments. */
+export const optimizerArgumentsSchema = z
+  .strictObject({
+    adamBeta1: decayRate('`adamw`, `adam`, `radam`: decay rate of the first moment. Default 0.9.'),
+    adamBeta2: decayRate('`adamw`, `adam`, `radam`: decay rate of the second moment. Default 0.95.'),
+    adamEpsilon: fp32(z.number().gt(0).max(1))
+      .optional()
+      .describe('`adamw`, `adam`, `radam`: added to the root of the second moment. Default 1e-8.'),
+    momentum: decayRate('`sgd`: decay rate of the sum of gradients. Default 0, which keeps no moment.'),
+    nesterov: z.boolean().optional().describe('`sgd`: look ahead by one step of momentum. Default false.'),
+    radamFirstSteps: radamFirstStepsSchema
+      .optional()
+      .describe(
+        '`radam`: the steps before the rectifier is defined (5 for adamBeta2 from 0.98). `torch` and `momentum` move by the ' +
+          'first moment (torch.optim.RAdam; LiyuanLucasLiu/RAdam with degenerated_to_sgd), `decayOnly` only decays, `none` does ' +
+          "nothing (LiyuanLucasLiu/RAdam). Default 'torch'.",
+      ),
+    decoupledWeightDecay: z
+      .boolean()
+      .optional()
+      .describe(
+        '`radam`: decay the weights as AdamW does, not through the gradient. Default: false for `torch`, else true.',
+      ),
+  })
+  .describe('What only some optimizers have; a setting that the optimizer does not have is refused.')
+  .register(settings, { name: 'OptimizerArguments' });
 
 const ADAM = ['adamBeta1', 'adamBeta2', 'adamEpsilon'] as const;
 

@@ -1,8 +1,21 @@
 /** The types that scripts/declare_settings.mjs writes are those of their schemas, in both directions. */
 import { expectTypeOf } from 'expect-type';
 import type { z } from 'zod';
-import type { LossScaling } from '../../lib';
+import type {
+  EarlyStoppingOptions,
+  LossScaling,
+  LrScheduleFunction,
+  LrSchedulerKwargs,
+  OptimizerArguments,
+  ParameterGroup,
+  TrainingArguments,
+} from '../../lib';
+import type { trainingArgumentsSchema } from '../../lib/training/arguments';
+import type { earlyStoppingSchema } from '../../lib/training/early_stopping';
 import type { lossScalingSchema } from '../../lib/training/loss_scaling';
+import type { optimizerArgumentsSchema } from '../../lib/training/optimizer_settings';
+import type { parameterGroupSchema } from '../../lib/training/parameter_groups';
+import type { lrSchedulerKwargsSchema } from '../../lib/training/schedule_settings';
 
 /** What zod infers, as it is declared: readonly, and what is not given is left out. */
 type Declared<T> = T extends (...args: never[]) => unknown
@@ -14,6 +27,16 @@ type Declared<T> = T extends (...args: never[]) => unknown
       : T;
 type Given<Schema extends z.ZodType> = Declared<z.input<Schema>>;
 
-export function settingsAreThoseOfTheirSchemas(): void {
+export function settingsOfTrainingAreThoseOfTheirSchemas(): void {
   expectTypeOf<LossScaling>().toEqualTypeOf<Given<typeof lossScalingSchema>>();
+  expectTypeOf<EarlyStoppingOptions>().toEqualTypeOf<Given<typeof earlyStoppingSchema>>();
+  expectTypeOf<ParameterGroup>().toEqualTypeOf<Given<typeof parameterGroupSchema>>();
+  expectTypeOf<LrSchedulerKwargs>().toEqualTypeOf<Given<typeof lrSchedulerKwargsSchema>>();
+  expectTypeOf<OptimizerArguments>().toEqualTypeOf<Given<typeof optimizerArgumentsSchema>>();
+  type Arguments = Given<typeof trainingArgumentsSchema>;
+  expectTypeOf<Omit<TrainingArguments, 'lrScheduler'>>().toEqualTypeOf<Omit<Arguments, 'lrScheduler'>>();
+  // A schedule of one's own is not of the schema, which is that of JSON.
+  expectTypeOf<Exclude<TrainingArguments['lrScheduler'], LrScheduleFunction>>().toEqualTypeOf<
+    Arguments['lrScheduler']
+  >();
 }
