@@ -34,13 +34,13 @@ export function settingText(schema: z.ZodType): string {
   return text.replace(/(?= Default\b)|$/, range);
 }
 
-/** A value as people write it: 10,000,000; 2^24; 'cosine'. */
+/** A value as people write it: 10,000,000; 2^24; 1e-5; 'cosine'. */
 export function valueText(value: unknown): string {
   if (typeof value !== 'number') return typeof value === 'string' ? `'${value}'` : JSON.stringify(value);
   const exponent = Math.log2(value);
   if (Number.isInteger(exponent) && exponent > 16) return `2^${exponent}`;
-  const isShort = value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e9);
-  return isShort
-    ? value.toLocaleString('en-US', { maximumFractionDigits: 20 })
-    : value.toExponential().replace('e+', 'e');
+  if (Number.isInteger(value) && Math.abs(value) < 1e9)
+    return Math.abs(value) < 10_000 ? String(value) : value.toLocaleString('en-US');
+  const scientific = value.toExponential().replace('e+', 'e');
+  return scientific.length < String(value).length ? scientific : String(value);
 }

@@ -16,7 +16,7 @@ export interface LossScaling {
    * below 1. Default 0.5.
    */
   readonly backoffFactor?: number;
-  /** Steps in a row without an overflow after which the scale grows. An integer of at least 1. Default 2,000. */
+  /** Steps in a row without an overflow after which the scale grows. An integer of at least 1. Default 2000. */
   readonly growthInterval?: number;
   /**
    * Training stops with `ERR_NON_FINITE` after so many skipped steps in a row. An integer of at least 1. Default 25.

@@ -7,7 +7,7 @@ export interface ParameterGroup {
    * stands for any text, dots included, as in `transformer.h.*.mlp.*`; everything else stands for itself.
    */
   readonly match: string;
-  /** What the learning rate of these parameters is multiplied by. A number above 0 to 1,000. Default 1. */
+  /** What the learning rate of these parameters is multiplied by. A number above 0 to 1000. Default 1. */
   readonly learningRateScale?: number;
   /**
    * Their weight decay, biases and norms among them too. A number from 0 to 100. Default: weightDecay for matrices, 0

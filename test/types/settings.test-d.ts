@@ -3,6 +3,8 @@ import { expectTypeOf } from 'expect-type';
 import type { z } from 'zod';
 import type {
   EarlyStoppingOptions,
+  GPT2Config,
+  GPT2Options,
   LossScaling,
   LrScheduleFunction,
   LrSchedulerKwargs,
@@ -10,6 +12,7 @@ import type {
   ParameterGroup,
   TrainingArguments,
 } from '../../lib';
+import type { gpt2ConfigSchema, gpt2Schema } from '../../lib/models/gpt2_config';
 import type { trainingArgumentsSchema } from '../../lib/training/arguments';
 import type { earlyStoppingSchema } from '../../lib/training/early_stopping';
 import type { lossScalingSchema } from '../../lib/training/loss_scaling';
@@ -26,6 +29,11 @@ type Declared<T> = T extends (...args: never[]) => unknown
       ? { readonly [Key in keyof T]: Declared<Exclude<T[Key], undefined>> }
       : T;
 type Given<Schema extends z.ZodType> = Declared<z.input<Schema>>;
+
+export function settingsOfModelsAreThoseOfTheirSchemas(): void {
+  expectTypeOf<GPT2Options>().toEqualTypeOf<Given<typeof gpt2Schema>>();
+  expectTypeOf<GPT2Config>().toEqualTypeOf<Declared<z.output<typeof gpt2ConfigSchema>>>();
+}
 
 export function settingsOfTrainingAreThoseOfTheirSchemas(): void {
   expectTypeOf<LossScaling>().toEqualTypeOf<Given<typeof lossScalingSchema>>();
