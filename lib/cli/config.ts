@@ -14,7 +14,7 @@ import { modelSchema, resolveModelConfig, type ResolvedModelConfig } from '../mo
 import { fp32 } from '../models/device_numbers';
 import { settings } from '../models/settings';
 import { parseConfig, withoutUndefined } from '../models/validation';
-import { samplingSynonyms } from '../sampling/options';
+import { generateOptionsSchema } from '../sampling/options';
 import { trainingArgumentsSchema, type TrainingArguments } from '../training/arguments';
 import { readJson } from './json_file';
 
@@ -107,7 +107,7 @@ const samplingSchema = z
     prompt: z.string().default('\n').describe('Text that the sample continues'),
   })
   .describe('The sample at the end of training')
-  .register(settings, { synonyms: samplingSynonyms });
+  .register(settings, { synonyms: settings.get(generateOptionsSchema)?.synonyms ?? {} });
 
 /** A run's configuration file; its JSON Schema is published as `tesserae/schema.json`. */
 export const runSchema = z

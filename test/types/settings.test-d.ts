@@ -3,6 +3,7 @@ import { expectTypeOf } from 'expect-type';
 import type { z } from 'zod';
 import type {
   EarlyStoppingOptions,
+  GenerateOptions,
   GPT2Config,
   GPT2Options,
   LossScaling,
@@ -10,9 +11,11 @@ import type {
   LrSchedulerKwargs,
   OptimizerArguments,
   ParameterGroup,
+  TokenTypes,
   TrainingArguments,
 } from '../../lib';
 import type { gpt2ConfigSchema, gpt2Schema } from '../../lib/models/gpt2_config';
+import type { generateOptionsSchema } from '../../lib/sampling/options';
 import type { trainingArgumentsSchema } from '../../lib/training/arguments';
 import type { earlyStoppingSchema } from '../../lib/training/early_stopping';
 import type { lossScalingSchema } from '../../lib/training/loss_scaling';
@@ -21,7 +24,8 @@ import type { parameterGroupSchema } from '../../lib/training/parameter_groups';
 import type { lrSchedulerKwargsSchema } from '../../lib/training/schedule_settings';
 
 /** What zod infers, as it is declared: readonly, and what is not given is left out. */
-type Declared<T> = T extends (...args: never[]) => unknown
+type Declared<T> = T extends
+  ((...args: never[]) => unknown) | ReadonlyMap<unknown, unknown> | AbortSignal | TokenTypes
   ? T
   : T extends readonly (infer Element)[]
     ? readonly Declared<Element>[]
@@ -33,6 +37,10 @@ type Given<Schema extends z.ZodType> = Declared<z.input<Schema>>;
 export function settingsOfModelsAreThoseOfTheirSchemas(): void {
   expectTypeOf<GPT2Options>().toEqualTypeOf<Given<typeof gpt2Schema>>();
   expectTypeOf<GPT2Config>().toEqualTypeOf<Declared<z.output<typeof gpt2ConfigSchema>>>();
+}
+
+export function optionsOfSamplingAreThoseOfTheirSchema(): void {
+  expectTypeOf<GenerateOptions>().toEqualTypeOf<Given<typeof generateOptionsSchema>>();
 }
 
 export function settingsOfTrainingAreThoseOfTheirSchemas(): void {
