@@ -99,7 +99,7 @@ function complain(message) {
 function declaration(name, schema, file) {
   const type = bareType(schema, file);
   const kind = schema.def.type === 'object' ? `interface ${name}` : `type ${name} =`;
-  return `${comment(schema.description, '')}export ${kind} ${type}`;
+  return `${comment(schema.description, '', settings.get(schema).example)}export ${kind} ${type}`;
 }
 
 /** How a schema's type is written where it is used. */
@@ -163,10 +163,10 @@ function property(name, schema, file) {
 }
 
 /** A docstring, on one line where it fits. */
-function comment(text, indent) {
+function comment(text, indent, example) {
   if (!text) throw new Error('a setting has no description');
   const line = `${indent}/** ${text} */`;
-  if (line.length <= COMMENT_WIDTH) return `${line}\n`;
+  if (line.length <= COMMENT_WIDTH && !example) return `${line}\n`;
   const lines = [];
   for (const word of text.split(' ')) {
     const last = lines.at(-1);
@@ -174,5 +174,8 @@ function comment(text, indent) {
       lines.push(`${lines.pop()} ${word}`);
     else lines.push(word);
   }
-  return [`${indent}/**`, ...lines.map((one) => `${indent} * ${one}`), `${indent} */`, ''].join('\n');
+  if (example) lines.push('', ...`@example${example}`.split('\n'));
+  return [`${indent}/**`, ...lines.map((one) => `${indent} * ${one}`.trimEnd()), `${indent} */`, ''].join(
+    '\n',
+  );
 }

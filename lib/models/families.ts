@@ -45,7 +45,7 @@ const members = [...families].map(([type, { schema }]) =>
 const anyMember: z.ZodType = z.discriminatedUnion('type', members as [(typeof members)[number]]);
 
 /** Validates a ModelConfig inside a larger configuration. */
-export const modelSchema = anyMember as z.ZodType<ModelConfig>;
+export const modelSchema = anyMember as z.ZodType<ModelConfig, ModelConfig>;
 
 /**
  * Checks a model's settings and fills in the defaults.

@@ -36,7 +36,8 @@ export function settingText(schema: z.ZodType): string {
 
 /** A value as people write it: 10,000,000; 2^24; 1e-5; 'cosine'. */
 export function valueText(value: unknown): string {
-  if (typeof value !== 'number') return typeof value === 'string' ? `'${value}'` : JSON.stringify(value);
+  if (typeof value !== 'number')
+    return typeof value === 'string' ? `'${JSON.stringify(value).slice(1, -1)}'` : JSON.stringify(value);
   const exponent = Math.log2(value);
   if (Number.isInteger(exponent) && exponent > 16) return `2^${exponent}`;
   if (Number.isInteger(value) && Math.abs(value) < 1e9)

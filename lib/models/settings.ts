@@ -8,6 +8,8 @@ export type Synonyms = Readonly<Record<string, string>>;
 export interface SettingsMeta {
   /** The TypeScript type that scripts/declare_settings.mjs declares: types that zod infers have no docstrings. */
   readonly name?: string;
+  /** An example that its docstring has. */
+  readonly example?: string;
   /** The TypeScript type of what zod can't describe, such as a function. */
   readonly type?: string;
   /** The modules of names in `type`, relative to the schema's module. */

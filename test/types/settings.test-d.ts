@@ -11,9 +11,13 @@ import type {
   LrSchedulerKwargs,
   OptimizerArguments,
   ParameterGroup,
+  RunConfiguration,
+  RunData,
+  RunSampling,
   TokenTypes,
   TrainingArguments,
 } from '../../lib';
+import type { dataSchema, runSchema, samplingSchema } from '../../lib/cli/run_configuration';
 import type { gpt2ConfigSchema, gpt2Schema } from '../../lib/models/gpt2_config';
 import type { generateOptionsSchema } from '../../lib/sampling/options';
 import type { trainingArgumentsSchema } from '../../lib/training/arguments';
@@ -55,4 +59,11 @@ export function settingsOfTrainingAreThoseOfTheirSchemas(): void {
   expectTypeOf<Exclude<TrainingArguments['lrScheduler'], LrScheduleFunction>>().toEqualTypeOf<
     Arguments['lrScheduler']
   >();
+}
+
+export function aRunsConfigurationIsThatOfItsSchema(): void {
+  expectTypeOf<RunData>().toEqualTypeOf<Given<typeof dataSchema>>();
+  expectTypeOf<RunSampling>().toEqualTypeOf<Given<typeof samplingSchema>>();
+  // Declared makes one type of the parts of a model's and of the arguments'.
+  expectTypeOf<Declared<RunConfiguration>>().toEqualTypeOf<Given<typeof runSchema>>();
 }
