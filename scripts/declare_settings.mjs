@@ -154,12 +154,8 @@ function bareType(schema, file) {
 }
 
 function property(name, schema, file) {
-  const value = texts.defaultOf(schema);
-  const text = texts.settingText(schema);
-  const isPlain = ['number', 'string', 'boolean'].includes(typeof value);
-  const docs = isPlain ? `${text} Default ${texts.valueText(value)}.` : text;
   const mark = schema.def.type === 'optional' || schema.def.type === 'default' ? '?' : '';
-  return `${comment(docs, '  ')}  readonly ${name}${mark}: ${typeOf(schema, file)};`;
+  return `${comment(texts.settingText(schema), '  ')}  readonly ${name}${mark}: ${typeOf(schema, file)};`;
 }
 
 /** A docstring, on one line where it fits. */

@@ -1,9 +1,11 @@
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import type { Precision } from '../native';
 import { planText } from '../report/plan_table';
+import { trainingArgumentsSchema } from '../training/arguments';
 import { planStep, stepArguments } from '../training/planning';
 import { readRunConfig } from './config';
-import { bytes, integer, jsonOption, precisionOption, type Done } from './options';
+import { bytes, jsonOption, precisionOption, type Done } from './options';
+import { overridingOption, SettingsCommand } from './setting_options';
 import { print, printJson } from './terminal';
 
 interface PlanOptions {
@@ -17,7 +19,7 @@ interface PlanOptions {
 }
 
 export const planCommand = (done: Done): Command =>
-  new Command('plan')
+  new SettingsCommand('plan')
     .summary('tell what a training step costs, without running it')
     .description(
       'Prints the operations of a training step with shapes, traffic and roofline time, its memory by owner, what was ' +
@@ -26,7 +28,7 @@ export const planCommand = (done: Done): Command =>
     .argument('<config>', 'JSON file; only its model is needed')
     .option('--chip <name>', 'the chip to plan for, such as h100, a100 or cpu')
     .addOption(precisionOption())
-    .option('--batch-size <n>', 'rows of a micro-batch, instead of training.batchSize', integer(1))
+    .addSettings(trainingArgumentsSchema, [overridingOption('batchSize')])
     .option('--memory <size>', "memory for the largest batch, such as 24GiB (default: the chip's)", bytes)
     .option('--all', 'list every call with its inputs, instead of one row for repeated blocks')
     .addOption(jsonOption('the plan as JSON'))

@@ -19,19 +19,31 @@ function* layersOf(schema: z.ZodType): Generator<z.ZodType, void, void> {
 /** The schema of a setting that is given. */
 export const coreOf = (schema: z.ZodType): z.ZodType => [...layersOf(schema)].at(-1) ?? schema;
 
-/** What a setting has where it is not given; undefined if its schema doesn't say. */
-export function defaultOf(schema: z.ZodType): unknown {
-  return [...layersOf(schema)].find((layer) => layer instanceof z.ZodDefault)?.def.defaultValue;
+/**
+ * What a setting is, the range of a number, and the default. A description may end with a default that depends on other
+ * settings: 'Default 4 · nEmbd.'
+ *
+ * @param byDefault - the default, where it is not the schema's.
+ */
+export function settingText(schema: z.ZodType, byDefault?: string): string {
+  const text = [...layersOf(schema)].find(({ description }) => description !== undefined)?.description ?? '';
+  const [what = '', described = ''] = text.split(/ (?=Default\b)/);
+  const value = byDefault ?? defaultText(schema);
+  const last = value === undefined ? described : `Default ${value}.`;
+  return [what, rangeText(coreOf(schema)), last].filter((sentence) => sentence !== '').join(' ');
 }
 
-/** What a setting is and, of a number, what it may be; before the default, which a description has last. */
-export function settingText(schema: z.ZodType): string {
-  const text = [...layersOf(schema)].find(({ description }) => description !== undefined)?.description ?? '';
-  const core = coreOf(schema);
-  if (!(core instanceof z.ZodNumber)) return text;
-  const allowed = describeNumber(core, undefined, valueText);
-  const range = ` ${allowed.slice(0, 1).toUpperCase()}${allowed.slice(1)}.`;
-  return text.replace(/(?= Default\b)|$/, range);
+/** What a number may be. */
+function rangeText(schema: z.ZodType): string {
+  if (!(schema instanceof z.ZodNumber)) return '';
+  const text = describeNumber(schema, undefined, valueText);
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`;
+}
+
+/** The default of a schema, if it is one that a line can show. */
+function defaultText(schema: z.ZodType): string | undefined {
+  const value = [...layersOf(schema)].find((layer) => layer instanceof z.ZodDefault)?.def.defaultValue;
+  return ['number', 'string', 'boolean'].includes(typeof value) ? valueText(value) : undefined;
 }
 
 /** A value as people write it: 10,000,000; 2^24; 1e-5; 'cosine'. */

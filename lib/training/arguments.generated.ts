@@ -108,7 +108,10 @@ export interface TrainingArguments {
   readonly loggingSteps?: number;
   /** Decides which rows each step draws. An integer of at least 0. Default 0. */
   readonly seed?: number;
-  /** Folder of checkpoints, `checkpoint-<step>`. Without it none are written. */
+  /**
+   * Folder of checkpoints, `checkpoint-<step>`. Default: a Trainer writes none; the command line takes `runs/<name of
+   * the configuration>`.
+   */
   readonly outputDir?: string;
   /** Who else is told of steps and evaluations: TensorBoard by event files in outputDir. Default nobody. */
   readonly reportTo?: readonly 'tensorboard'[];

@@ -183,7 +183,10 @@ export const trainingArgumentsSchema = z
       .string()
       .min(1)
       .optional()
-      .describe('Folder of checkpoints, `checkpoint-<step>`. Without it none are written.'),
+      .describe(
+        'Folder of checkpoints, `checkpoint-<step>`. Default: a Trainer writes none; the command line takes ' +
+          '`runs/<name of the configuration>`.',
+      ),
     reportTo: z
       .array(z.enum(['tensorboard']))
       .default([])
