@@ -33,6 +33,18 @@ export function settingText(schema: z.ZodType, byDefault?: string): string {
   return [what, rangeText(coreOf(schema)), last].filter((sentence) => sentence !== '').join(' ');
 }
 
+/**
+ * The description of a setting that goes with some choices of another alone.
+ *
+ * @param owners - these choices.
+ * @param byDefault - what is filled in for them, if that depends on nothing else.
+ * @param note - what is said of the default.
+ */
+export function ownedText(owners: readonly string[], what: string, byDefault?: unknown, note = ''): string {
+  const text = `${owners.map((owner) => `\`${owner}\``).join(', ')}: ${what}`;
+  return byDefault === undefined ? text : `${text} Default ${valueText(byDefault)}${note}.`;
+}
+
 /** What a number may be. */
 function rangeText(schema: z.ZodType): string {
   if (!(schema instanceof z.ZodNumber)) return '';

@@ -36,11 +36,11 @@ export interface LrSchedulerKwargs {
    */
   readonly cycleMomentum?: boolean;
   /**
-   * `oneCycle` with cycleMomentum: the lowest momentum, at the highest rate. A number from 0 and below 1. Default 0.85.
+   * `oneCycle`: the lowest momentum of cycleMomentum, at the highest rate. A number from 0 and below 1. Default 0.85.
    */
   readonly baseMomentum?: number;
   /**
-   * `oneCycle` with cycleMomentum: the highest momentum, at the first rate and below. A number from 0 and below 1.
+   * `oneCycle`: the highest momentum of cycleMomentum, at the first rate and below. A number from 0 and below 1.
    * Default 0.95.
    */
   readonly maxMomentum?: number;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { fp32 } from '../models/device_numbers';
+import { ownedText } from '../models/setting_text';
 import { settings } from '../models/settings';
 import type { LrSchedulerKwargs, LrSchedulerType } from './schedule_settings.generated';
 
@@ -61,6 +62,28 @@ export const ENDS_AT_MINIMUM: readonly LrSchedulerType[] = [
   'warmupStableDecay',
 ];
 
+/** No defaults of the schema: what a schedule does not have must stay absent. */
+export const KWARGS_DEFAULTS = {
+  numCycles: 1,
+  power: 1,
+  pctStart: 0.3,
+  divFactor: 25,
+  finalDivFactor: 10_000,
+  threePhase: false,
+  annealStrategy: 'cos',
+  cycleMomentum: false,
+  baseMomentum: 0.85,
+  maxMomentum: 0.95,
+  decayType: 'cosine',
+} as const satisfies LrSchedulerKwargs;
+
+/** @param note - what is said of the default. */
+function text(name: keyof LrSchedulerKwargs, what: string, note = ''): string {
+  const defaults: LrSchedulerKwargs = KWARGS_DEFAULTS;
+  const owners = LR_SCHEDULERS.filter((type) => KWARGS_OF[type].includes(name));
+  return ownedText(owners, what, defaults[name], note);
+}
+
 /** Validates LrSchedulerKwargs by themselves; `learningRateSchedule` knows which go with what. */
 export const lrSchedulerKwargsSchema = z
   .strictObject({
@@ -69,83 +92,88 @@ export const lrSchedulerKwargsSchema = z
       .min(1)
       .max(10_000)
       .optional()
-      .describe(
-        '`cosineWithRestarts`: times that the rate falls from its highest. Default 1, which is `cosine`.',
-      ),
+      .describe(text('numCycles', 'times that the rate falls from its highest.', ', which is `cosine`')),
     power: z
       .number()
       .gt(0)
       .max(100)
       .optional()
-      .describe('`polynomial`: the power of the share of steps left. Default 1, which is `linear`.'),
+      .describe(text('power', 'the power of the share of steps left.', ', which is `linear`')),
     timescale: z
       .number()
       .min(1)
       .max(1e9)
       .optional()
       .describe(
-        '`inverseSqrt`: steps after which the rate has fallen by √2. Default warmupSteps, or 10,000 without.',
+        text(
+          'timescale',
+          'steps after which the rate has fallen by √2. Default warmupSteps, or 10,000 without.',
+        ),
       ),
     pctStart: z
       .number()
       .min(0)
       .max(1)
       .optional()
-      .describe(
-        '`oneCycle`: share of the run in which the rate rises; at most 0.5 with threePhase. Default 0.3.',
-      ),
+      .describe(text('pctStart', 'share of the run in which the rate rises; at most 0.5 with threePhase.')),
     divFactor: z
       .number()
       .min(1)
       .max(1e9)
       .optional()
-      .describe('`oneCycle`: the first rate is learningRate ÷ divFactor. Default 25.'),
+      .describe(text('divFactor', 'the first rate is learningRate ÷ divFactor.')),
     finalDivFactor: z
       .number()
       .min(1)
       .max(1e9)
       .optional()
-      .describe('`oneCycle`: the last rate is the first ÷ finalDivFactor. Default 10,000.'),
+      .describe(text('finalDivFactor', 'the last rate is the first ÷ finalDivFactor.')),
     threePhase: z
       .boolean()
       .optional()
       .describe(
-        '`oneCycle`: fall to the first rate as fast as it rose, and then to the last. Default false: fall to ' +
-          'the last at once.',
+        text(
+          'threePhase',
+          'fall to the first rate as fast as it rose, and then to the last.',
+          ': fall to the last at once',
+        ),
       ),
     annealStrategy: z
       .enum(['cos', 'linear'])
       .optional()
-      .describe("`oneCycle`: along a half cosine or a line. Default 'cos'."),
+      .describe(text('annealStrategy', 'along a half cosine or a line.')),
     cycleMomentum: z
       .boolean()
       .optional()
       .describe(
-        "`oneCycle`: move momentum, or Adam's beta 1, against the rate: from maxMomentum down to baseMomentum " +
-          "and back. It takes the place of `momentum` or `adamBeta1`. Default false; PyTorch's OneCycleLR does " +
-          'it by default.',
+        text(
+          'cycleMomentum',
+          "move momentum, or Adam's beta 1, against the rate: from maxMomentum down to " +
+            'baseMomentum and back. It takes the place of `momentum` or `adamBeta1`.',
+          "; PyTorch's OneCycleLR does it by default",
+        ),
       ),
     baseMomentum: fp32(z.number().min(0).lt(1))
       .optional()
-      .describe('`oneCycle` with cycleMomentum: the lowest momentum, at the highest rate. Default 0.85.'),
+      .describe(text('baseMomentum', 'the lowest momentum of cycleMomentum, at the highest rate.')),
     maxMomentum: fp32(z.number().min(0).lt(1))
       .optional()
-      .describe(
-        '`oneCycle` with cycleMomentum: the highest momentum, at the first rate and below. Default 0.95.',
-      ),
+      .describe(text('maxMomentum', 'the highest momentum of cycleMomentum, at the first rate and below.')),
     numDecaySteps: z
       .int()
       .min(1)
       .max(10_000_000)
       .optional()
       .describe(
-        '`warmupStableDecay`: steps of the decay at the end. Default: a fifth of maxSteps, at most all after ' +
-          'warmup.',
+        text(
+          'numDecaySteps',
+          'steps of the decay at the end. Default: a fifth of maxSteps, at most all after warmup.',
+        ),
       ),
     decayType: z
       .enum(['cosine', 'linear', '1-sqrt'])
       .optional()
-      .describe("`warmupStableDecay`: the form of the decay. Default 'cosine'."),
+      .describe(text('decayType', 'the form of the decay.')),
   })
   .describe('What only some schedules have; a setting that the schedule does not have is refused.')
   .register(settings, {
