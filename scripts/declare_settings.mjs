@@ -1,16 +1,19 @@
 // Writes the types of settings, with docstrings, from their schemas: types that zod infers have none. The schemas that a module
 // of lib/ exports and registers with a name (lib/models/settings.ts) are declared in `<module>.generated.ts` beside it.
-// With --check it writes nothing and fails where a file is not what it would write.
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+//   node scripts/declare_settings.mjs [--check] [--root FOLDER]    --check writes nothing and fails where a file is not current
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildSync } from 'esbuild';
 import { format, resolveConfig } from 'prettier';
 
-import { root } from './stale.mjs';
+import { root as here } from './stale.mjs';
 
-const { values: options } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
+const { values: options } = parseArgs({
+  options: { check: { type: 'boolean', default: false }, root: { type: 'string', default: here } },
+});
+const { root } = options;
 const COMMENT_WIDTH = 120;
 
 const sources = readdirSync(path.join(root, 'lib'), { recursive: true })
@@ -25,7 +28,9 @@ const named = new Map(); // name → { module, schema }
 modules.forEach((module, i) => {
   for (const schema of Object.values(exported[i]).filter((value) => value?._zod)) {
     const { name } = settings.get(schema) ?? {};
-    if (name !== undefined) named.set(name, { module, schema });
+    if (name === undefined) continue;
+    if (named.has(name)) throw new Error(`${name} is the name of two schemas`);
+    named.set(name, { module, schema });
   }
 });
 
@@ -55,11 +60,10 @@ function load() {
     write: false,
     outdir: 'out',
   });
-  const bundle = path.join(root, 'node_modules/.cache/tesserae/settings.cjs');
-  mkdirSync(path.dirname(bundle), { recursive: true });
-  writeFileSync(bundle, outputFiles[0].contents);
-  const exports = createRequire(import.meta.url)(bundle);
-  const [registry, texts, ...exported] = loaded.map((_, i) => exports[`m${i}`]);
+  const module = { exports: {} };
+  const run = new Function('module', 'require', '__dirname', outputFiles[0].text);
+  run(module, createRequire(path.join(root, 'package.json')), root);
+  const [registry, texts, ...exported] = loaded.map((_, i) => module.exports[`m${i}`]);
   return { settings: registry.settings, texts, exported };
 }
 
@@ -131,9 +135,11 @@ function bareType(schema, file) {
     case 'boolean':
       return def.type;
     case 'literal':
-      return def.values.map(texts.valueText).join(' | ');
+      return def.values.map((value) => JSON.stringify(value)).join(' | ');
     case 'enum':
-      return Object.values(def.entries).map(texts.valueText).join(' | ');
+      return Object.values(def.entries)
+        .map((value) => JSON.stringify(value))
+        .join(' | ');
     case 'nullable':
       return `${typeOf(def.innerType, file)} | null`;
     case 'optional':
