@@ -4,7 +4,7 @@ import { BATCHINGS } from '../data/sequences/sequences';
 import { TOKEN_DTYPES } from '../data/tokens/format';
 import { fp32 } from '../models/device_numbers';
 import { modelSchema } from '../models/families';
-import { settings } from '../models/settings';
+import { integer, number, settings } from '../models/settings';
 import { generateOptionsSchema } from '../sampling/options';
 import { trainingArgumentsSchema } from '../training/arguments';
 
@@ -53,10 +53,7 @@ export const dataSchema = z
     validation: files
       .optional()
       .describe('With `tokens`: token files to validate on. Default: the val.bin of a folder.'),
-    validationFraction: z
-      .number()
-      .min(0)
-      .max(0.9)
+    validationFraction: number(0, 0.9)
       .optional()
       .describe(
         'Share of the text, tokens or sequences, from the end, that is kept for validation. Default 0.1; a folder of token ' +
@@ -113,16 +110,11 @@ const { temperature } = generateOptionsSchema.shape;
 /** Validates RunSampling and fills in its defaults. */
 export const samplingSchema = z
   .strictObject({
-    maxNewTokens: z.int().min(0).max(1_000_000).default(200).describe('Tokens to sample; 0: no sample.'),
+    maxNewTokens: integer(0, 1_000_000).default(200).describe('Tokens to sample; 0: no sample.'),
     temperature: fp32(z.number().min(0).max(100))
       .default(0.8)
       .describe(temperature.description ?? ''),
-    seed: z
-      .int()
-      .min(0)
-      .max(Number.MAX_SAFE_INTEGER)
-      .default(0)
-      .describe('The same seed gives the same text.'),
+    seed: integer(0, Number.MAX_SAFE_INTEGER).default(0).describe('The same seed gives the same text.'),
     prompt: z.string().default('\n').describe('Text that the sample continues.'),
   })
   .describe('The sample at the end of a run.')

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { dropoutProbability, fp32 } from './device_numbers';
 import type { GPT2Config, GPT2Options } from './gpt2_config.generated';
-import { settings } from './settings';
+import { integer, settings } from './settings';
 import { parseConfig } from './validation';
 
 export type * from './gpt2_config.generated';
@@ -13,12 +13,9 @@ export const ACTIVATIONS = ['gelu', 'gelu_new', 'relu', 'silu', 'tanh'] as const
 /** Tokens that may end a text. */
 const MOST_END_TOKENS = 100;
 
-const size = (limit: number, what: string) => z.int().min(1).max(limit).describe(what);
+const size = (limit: number, what: string) => integer(1, limit).describe(what);
 const types = (what: string) =>
-  z
-    .int()
-    .min(0)
-    .max(2 ** 24)
+  integer(0, 2 ** 24)
     .default(0)
     .describe(what);
 const probability = (of: string) =>
@@ -114,10 +111,7 @@ const fields = {
     .describe(
       'Layer norm before each branch, and once at the end (`pre`, GPT-2), or after each residual sum (`post`).',
     ),
-  ignoreIndex: z
-    .int()
-    .min(-(2 ** 31))
-    .max(2 ** 31 - 1)
+  ignoreIndex: integer(-(2 ** 31), 2 ** 31 - 1)
     .default(-100)
     .describe('The target that no loss is computed for; outside [0, vocabSize).'),
 };

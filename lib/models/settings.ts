@@ -20,3 +20,9 @@ export interface SettingsMeta {
 
 /** Register a schema last: most of zod's methods return another schema. */
 export const settings = z.registry<SettingsMeta>();
+
+/** An integer from `least` to `most`. */
+export const integer = (least: number, most: number): z.ZodInt => z.int().min(least).max(most);
+
+/** A number from `least` to `most` that the host computes with. */
+export const number = (least: number, most: number): z.ZodNumber => z.number().min(least).max(most);

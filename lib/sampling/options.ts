@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { abortSignal, aFunction, taken } from '../models/argument_schemas';
 import { MOST_ENTRIES, reading } from '../models/array_likes';
 import { fp32 } from '../models/device_numbers';
-import { settings } from '../models/settings';
+import { integer, number, settings } from '../models/settings';
 import { parseConfig } from '../models/validation';
 import type { GenerateOptions } from './options.generated';
 import {
@@ -39,26 +39,23 @@ export const MOST_ROWS = 65_535;
 
 const aMap = <T>() => taken<ReadonlyMap<number, T>>((value) => value instanceof Map, 'a Map');
 
-/** A list or a table of lists, whose length is checked before it is read. */
-const unread = <T>(what: string) => z.custom<T>().optional().describe(what);
+/** A list or a table of lists, whose length is checked before it is read. @param type - T as text. */
+const unread = <T>(type: string, what: string, imports: Readonly<Record<string, string>> = {}) =>
+  z.custom<T>().optional().describe(what).register(settings, { type, imports });
+
+const tokenTypes = (what: string) => unread<TokenTypes>('TokenTypes', what, { TokenTypes: './option_lists' });
 
 /** Validates GenerateOptions and fills in their defaults. */
 export const generateOptionsSchema = z
   .strictObject({
-    maxNewTokens: z.int().min(1).max(MOST_TOKENS).default(256).describe('Tokens to generate at most.'),
-    minNewTokens: z
-      .int()
-      .min(0)
-      .max(MOST_TOKENS)
+    maxNewTokens: integer(1, MOST_TOKENS).default(256).describe('Tokens to generate at most.'),
+    minNewTokens: integer(0, MOST_TOKENS)
       .default(0)
       .describe('Tokens before which neither `eosTokenId` nor `stopTokens` can be chosen.'),
     temperature: fp32(z.number().min(0).max(1e6))
       .default(1)
       .describe('Logits are divided by it: below 1 likelier tokens win more often; 0: the likeliest always.'),
-    topK: z
-      .int()
-      .min(0)
-      .max(16_777_216)
+    topK: integer(0, 16_777_216)
       .default(0)
       .describe(
         'Draws from the k likeliest tokens alone (and those that are as likely as the k-th); 0: from all.',
@@ -80,19 +77,14 @@ export const generateOptionsSchema = z
     presencePenalty: fp32(z.number().min(-100).max(100))
       .default(0)
       .describe('Subtracted once from the logit of a token that was generated.'),
-    noRepeatNgramSize: z
-      .int()
-      .min(0)
-      .max(1_000_000)
+    noRepeatNgramSize: integer(0, 1_000_000)
       .default(0)
       .describe('No run of so many tokens comes twice in a sequence, prompt included; 0: any may.'),
     logitBias: aMap<number>()
       .default(new Map())
       .describe('Added to logits, by token id; −Infinity: never chosen.')
       .register(settings, { type: 'ReadonlyMap<number, number>' }),
-    suppressTokens: unread<readonly number[]>('Tokens that are never chosen.').register(settings, {
-      type: 'readonly number[]',
-    }),
+    suppressTokens: unread<readonly number[]>('readonly number[]', 'Tokens that are never chosen.'),
     forcedTokens: aMap<number>()
       .default(new Map())
       .describe(
@@ -114,45 +106,34 @@ export const generateOptionsSchema = z
         type: '(batch: readonly MaskedSequence[]) => Uint32Array',
         imports: { MaskedSequence: './options' },
       }),
-    types: unread<TokenTypes>('For a model with nTypes, which needs it: types in [0, nTypes).').register(
-      settings,
-      { type: 'TokenTypes', imports: { TokenTypes: './option_lists' } },
-    ),
-    subtypes: unread<TokenTypes>(
-      'For a model with nStypes, which needs it: subtypes in [0, nStypes).',
-    ).register(settings, { type: 'TokenTypes', imports: { TokenTypes: './option_lists' } }),
+    types: tokenTypes('For a model with nTypes, which needs it: types in [0, nTypes).'),
+    subtypes: tokenTypes('For a model with nStypes, which needs it: subtypes in [0, nStypes).'),
     eosTokenId: unread<number | readonly number[]>(
+      'number | readonly number[]',
       "Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. Default: " +
         "`eosTokenId` of the model's configuration, else the tokenizer's token that ends a document; `[]`: none.",
-    ).register(settings, { type: 'number | readonly number[]' }),
+    ),
     stopTokens: unread<readonly number[]>(
+      'readonly number[]',
       "Tokens that end a sequence with finishReason 'stop'; they are part of its tokens and not of its text. Default none.",
-    ).register(settings, { type: 'readonly number[]' }),
+    ),
     stop: unread<string | readonly string[]>(
+      'string | readonly string[]',
       "Texts that end a sequence with finishReason 'stop'; they are not part of the text returned. Default none.",
-    ).register(settings, { type: 'string | readonly string[]' }),
-    numReturnSequences: z
-      .int()
-      .min(1)
-      .max(MOST_ROWS)
+    ),
+    numReturnSequences: integer(1, MOST_ROWS)
       .default(1)
       .describe(
         'Sequences of each prompt, each with random numbers of its own; the first is what 1 would give.',
       ),
-    numBeams: z
-      .int()
-      .min(1)
-      .max(64)
+    numBeams: integer(1, 64)
       .default(1)
       .describe(
         'Beam search with so many beams: the likeliest sequences instead of drawn ones; 1: no beam search. Penalties, biases ' +
           "and what is allowed change log-probabilities, as in Hugging Face's `generate`. Goes with numReturnSequences up to " +
           'numBeams, and not with temperature, topK, topP, minP and logprobs.',
       ),
-    lengthPenalty: z
-      .number()
-      .min(-100)
-      .max(100)
+    lengthPenalty: number(-100, 100)
       .default(1)
       .describe(
         'Beams are ranked by their log-probability ÷ length ^ lengthPenalty: above 0 favours long ones.',
@@ -171,10 +152,7 @@ export const generateOptionsSchema = z
         'Also returns the log-probability of each token, and with a number from 1 to 20 the so many likeliest ones: by the ' +
           'model alone, before all of the above; ids without a token count as if the model had none of them.',
       ),
-    seed: z
-      .int()
-      .min(0)
-      .max(Number.MAX_SAFE_INTEGER)
+    seed: integer(0, Number.MAX_SAFE_INTEGER)
       .optional()
       .describe(
         'The same seed gives a prompt the same tokens on the same device, whatever is generated beside it; below 2^53. ' +

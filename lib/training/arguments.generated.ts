@@ -55,7 +55,10 @@ export interface TrainingArguments {
   readonly emaDecay?: number;
   /** Global norm that gradients are clipped to; 0: no clipping. A number from 0 to 1e9. Default 1. */
   readonly maxGradNorm?: number;
-  /** How the rate falls after warmup: a name, or a function from steps applied to the rate. Default 'cosine'. */
+  /**
+   * How the rate falls after warmup: by name, or in TypeScript by a function from steps applied to the rate. Default
+   * 'cosine'.
+   */
   readonly lrScheduler?: LrSchedulerType | LrScheduleFunction;
   /** What only some schedules have, such as `numCycles`. */
   readonly lrSchedulerKwargs?: LrSchedulerKwargs;

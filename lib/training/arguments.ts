@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { reading } from '../models/array_likes';
 import { fp32 } from '../models/device_numbers';
-import { settings } from '../models/settings';
+import { integer, settings } from '../models/settings';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import type { TrainingArguments } from './arguments.generated';
 import { earlyStoppingSchema, type EarlyStoppingOptions } from './early_stopping';
@@ -45,8 +45,8 @@ type OptionalArgument =
   | 'warmupInitLearningRate'
   | keyof OptimizerArguments;
 
-const steps = (what: string) => z.int().min(0).max(10_000_000).default(0).describe(what);
-const count = (most: number, what: string) => z.int().min(1).max(most).describe(what);
+const steps = (what: string) => integer(0, 10_000_000).default(0).describe(what);
+const count = (most: number, what: string) => integer(1, most).describe(what);
 const rate = (what: string) => fp32(z.number().min(0).max(100)).describe(what);
 
 /** Validates LabelSmoothingType. */
@@ -118,7 +118,9 @@ export const trainingArgumentsSchema = z
       .describe('Global norm that gradients are clipped to; 0: no clipping.'),
     lrScheduler: lrSchedulerSchema
       .default('cosine')
-      .describe('How the rate falls after warmup: a name, or a function from steps applied to the rate.')
+      .describe(
+        'How the rate falls after warmup: by name, or in TypeScript by a function from steps applied to the rate.',
+      )
       // JSON has no functions, and so the schema has none.
       .register(settings, {
         type: 'LrSchedulerType | LrScheduleFunction',
@@ -155,30 +157,19 @@ export const trainingArgumentsSchema = z
       .describe("Ends the run when evaluations don't get better; needs evalSteps. Default: never."),
     evalBatches: count(1_000_000, 'Batches of one evaluation, at most.').default(20),
     saveSteps: steps('Steps between checkpoints in outputDir; 0: at the end only.'),
-    saveTotalLimit: z
-      .int()
-      .min(0)
-      .max(1_000_000)
+    saveTotalLimit: integer(0, 1_000_000)
       .default(0)
       .describe(
         'Newest checkpoints that are kept in outputDir, beside the best and those with a file `pinned`; 0: all.',
       ),
-    saveBestLimit: z
-      .int()
-      .min(0)
-      .max(1_000_000)
+    saveBestLimit: integer(0, 1_000_000)
       .default(1)
       .describe('Checkpoints with the least evaluation loss that saveTotalLimit leaves besides.'),
     loggingSteps: count(
       10_000_000,
       'Steps between `step` events; a GPU goes from step to step without waiting for JavaScript between them.',
     ).default(10),
-    seed: z
-      .int()
-      .min(0)
-      .max(Number.MAX_SAFE_INTEGER)
-      .default(0)
-      .describe('Decides which rows each step draws.'),
+    seed: integer(0, Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows each step draws.'),
     outputDir: z
       .string()
       .min(1)

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { settings } from '../models/settings';
+import { integer, number, settings } from '../models/settings';
 import { parseConfig } from '../models/validation';
 import type { EarlyStoppingOptions } from './early_stopping.generated';
 import type { TrainerEvent } from './events';
@@ -9,16 +9,10 @@ export type * from './early_stopping.generated';
 /** Validates EarlyStoppingOptions. */
 export const earlyStoppingSchema = z
   .strictObject({
-    patience: z
-      .int()
-      .min(1)
-      .max(1_000_000)
+    patience: integer(1, 1_000_000)
       .default(1)
       .describe('Evaluations in a row without improvement that end the run.'),
-    minDelta: z
-      .number()
-      .min(0)
-      .max(1e9)
+    minDelta: number(0, 1e9)
       .default(0)
       .describe('Nats by which a loss must be lower than the best so far to count as improvement.'),
   })

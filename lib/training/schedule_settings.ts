@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { fp32 } from '../models/device_numbers';
 import { ownedText } from '../models/setting_text';
-import { settings } from '../models/settings';
+import { integer, number, settings } from '../models/settings';
 import type { LrSchedulerKwargs, LrSchedulerType } from './schedule_settings.generated';
 
 export type * from './schedule_settings.generated';
@@ -87,10 +87,7 @@ function text(name: keyof LrSchedulerKwargs, what: string, note = ''): string {
 /** Validates LrSchedulerKwargs by themselves; `learningRateSchedule` knows which go with what. */
 export const lrSchedulerKwargsSchema = z
   .strictObject({
-    numCycles: z
-      .int()
-      .min(1)
-      .max(10_000)
+    numCycles: integer(1, 10_000)
       .optional()
       .describe(text('numCycles', 'times that the rate falls from its highest.', ', which is `cosine`')),
     power: z
@@ -99,10 +96,7 @@ export const lrSchedulerKwargsSchema = z
       .max(100)
       .optional()
       .describe(text('power', 'the power of the share of steps left.', ', which is `linear`')),
-    timescale: z
-      .number()
-      .min(1)
-      .max(1e9)
+    timescale: number(1, 1e9)
       .optional()
       .describe(
         text(
@@ -110,22 +104,13 @@ export const lrSchedulerKwargsSchema = z
           'steps after which the rate has fallen by √2. Default warmupSteps, or 10,000 without.',
         ),
       ),
-    pctStart: z
-      .number()
-      .min(0)
-      .max(1)
+    pctStart: number(0, 1)
       .optional()
       .describe(text('pctStart', 'share of the run in which the rate rises; at most 0.5 with threePhase.')),
-    divFactor: z
-      .number()
-      .min(1)
-      .max(1e9)
+    divFactor: number(1, 1e9)
       .optional()
       .describe(text('divFactor', 'the first rate is learningRate ÷ divFactor.')),
-    finalDivFactor: z
-      .number()
-      .min(1)
-      .max(1e9)
+    finalDivFactor: number(1, 1e9)
       .optional()
       .describe(text('finalDivFactor', 'the last rate is the first ÷ finalDivFactor.')),
     threePhase: z
@@ -159,10 +144,7 @@ export const lrSchedulerKwargsSchema = z
     maxMomentum: fp32(z.number().min(0).lt(1))
       .optional()
       .describe(text('maxMomentum', 'the highest momentum of cycleMomentum, at the first rate and below.')),
-    numDecaySteps: z
-      .int()
-      .min(1)
-      .max(10_000_000)
+    numDecaySteps: integer(1, 10_000_000)
       .optional()
       .describe(
         text(
