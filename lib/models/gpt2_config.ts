@@ -156,7 +156,8 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
     const path = at === '' ? field : `${at}.${field}`;
     throw new TesseraeError('ERR_CONFIG', `${path} ${message}`, { details: { path, ...details } });
   };
-  const { nCtx, vocabSize, nEmbd, nHead, isEncoder, ignoreIndex } = given;
+  const { nCtx, ...settled } = given;
+  const { vocabSize, nEmbd, nHead, isEncoder, ignoreIndex } = settled;
   if (nCtx !== undefined && given.nPositions !== undefined && nCtx !== given.nPositions)
     refuse('nCtx', `${nCtx} and nPositions ${given.nPositions} are names of one setting: give one of them`);
   if (given.headDim === undefined && nEmbd % nHead !== 0) {
@@ -186,31 +187,13 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
     return ids as GPT2Config[Field];
   };
   return {
-    vocabSize,
+    ...settled,
     nPositions: given.nPositions ?? nCtx ?? 1024,
-    nEmbd,
-    nLayer: given.nLayer,
-    nHead,
     headDim: given.headDim ?? nEmbd / nHead,
-    scaleAttnWeights: given.scaleAttnWeights,
-    scaleAttnByInverseLayerIdx: given.scaleAttnByInverseLayerIdx,
     nInner: given.nInner ?? 4 * nEmbd,
-    activationFunction: given.activationFunction,
-    residPdrop: given.residPdrop,
-    embdPdrop: given.embdPdrop,
-    attnPdrop: given.attnPdrop,
-    layerNormEpsilon: given.layerNormEpsilon,
-    initializerRange: given.initializerRange,
-    tieWordEmbeddings: given.tieWordEmbeddings,
     bosTokenId: token('bosTokenId'),
     eosTokenId: token('eosTokenId'),
-    isEncoder,
     isCausal,
-    nTypes: given.nTypes,
-    nStypes: given.nStypes,
-    positions: given.positions,
-    normalization: given.normalization,
-    ignoreIndex,
   };
 }
 
