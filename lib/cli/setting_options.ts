@@ -27,7 +27,7 @@ export function settingOption(
   const setting = schema.shape[name] as z.ZodType;
   const value = valueOf(coreOf(setting));
   const flags = [flagOf(name), argument ?? value.argument].filter((part) => part !== '').join(' ');
-  const option = new Option(flags, settingText(setting, byDefault));
+  const option = new Option(flags, settingText(setting, byDefault)).helpGroup('Settings:');
   // A name such as noRepeatNgramSize denies nothing.
   option.negate = false;
   const parse = read ?? value.read;
