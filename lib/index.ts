@@ -67,7 +67,6 @@ export { scheduleSvg, type PlottedSchedule, type ScheduleSvgOptions } from './re
 export {
   scheduleOf,
   type LabelSmoothingType,
-  type LossScaling,
   type ResolvedTrainingArguments,
   type Schedule,
   type TrainingArguments,
@@ -91,6 +90,7 @@ export type {
   TrainResult,
   WarningEvent,
 } from './training/events';
+export type { LossScaling } from './training/loss_scaling';
 export { readMetrics, type MetricsLine } from './training/metrics';
 export type { OptimizerArguments, OptimizerType, RAdamFirstSteps } from './training/optimizer_settings';
 export type { ParameterGroup } from './training/parameter_groups';

@@ -1,144 +1,19 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { CONFIG, findCheckpoint } from '../checkpoint/checkpoint';
 import { readConfig } from '../checkpoint/config_file';
 import { ByteTokenizer } from '../data/byte_tokenizer';
-import { BATCHINGS, type OpenSequencesOptions } from '../data/sequences/sequences';
+import type { OpenSequencesOptions } from '../data/sequences/sequences';
 import { openTokenizer } from '../data/tokenizers';
 import { describedVocabSize } from '../data/tokens';
-import { TOKEN_DTYPES, type TokenDtype } from '../data/tokens/format';
+import type { TokenDtype } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
-import { modelSchema, modelSynonyms, resolveModelConfig, type ResolvedModelConfig } from '../models/families';
-import { fp32 } from '../models/device_numbers';
-import { parseConfig, withoutUndefined, type Synonyms } from '../models/validation';
-import { trainingArgumentsSchema, trainingSynonyms, type TrainingArguments } from '../training/arguments';
+import { resolveModelConfig, type ResolvedModelConfig } from '../models/families';
+import { parseConfig, withoutUndefined } from '../models/validation';
+import type { TrainingArguments } from '../training/arguments';
 import { readJson } from './json_file';
-
-const files = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
-
-/** The settings that only one kind of data has. */
-const SETTINGS_OF = {
-  text: [],
-  tokens: ['validation', 'dtype', 'tokenizer', 'verify'],
-  sequences: ['batching', 'maxTokens', 'truncation'],
-} as const;
-const KINDS = ['text', 'tokens', 'sequences'] as const;
-const NAMES = { text: 'text', tokens: 'token files', sequences: 'sequences' } as const;
-
-const dataSchema = z
-  .strictObject({
-    text: files.optional().describe('UTF-8 text files, relative to this configuration; several are joined'),
-    tokens: files
-      .optional()
-      .describe(
-        'The folder that tesserae prepare made, or token files, relative to this configuration; several are joined',
-      ),
-    sequences: files
-      .optional()
-      .describe('JSONL files of {"tokens": [1, 2, 3]}, relative to this configuration; several are joined'),
-    batching: z
-      .enum(BATCHINGS)
-      .optional()
-      .describe(
-        'pad: one sequence per row; pack: as many as fit; bucket: rows of similar lengths (default pad)',
-      ),
-    maxTokens: z.int().min(1).optional().describe('For bucket: largest number of positions in a micro-batch'),
-    truncation: z
-      .boolean()
-      .optional()
-      .describe('Cut sequences longer than nPositions; otherwise they are errors (default false)'),
-    validation: files.optional().describe('Token files to validate on (default: the val.bin of a folder)'),
-    validationFraction: z
-      .number()
-      .min(0)
-      .max(0.9)
-      .optional()
-      .describe(
-        'Share of the text, tokens or sequences, from the end, to keep for validation (default 0.1; 0 for a folder of ' +
-          'token files, which has its own)',
-      ),
-    dtype: z
-      .enum(TOKEN_DTYPES)
-      .optional()
-      .describe('Type of the ids in a token file without header and JSON file (default uint16)'),
-    tokenizer: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('Tokenizer of token files without a JSON file: byte, or a tokenizer.json'),
-    verify: z
-      .boolean()
-      .optional()
-      .describe('Read token files completely first and compare their SHA-256 (default false)'),
-  })
-  .superRefine((data, context) => {
-    const given = KINDS.filter((kind) => data[kind] !== undefined);
-    const [kind] = given;
-    if (!kind || given.length > 1) {
-      context.addIssue({
-        code: 'custom',
-        message: 'must have exactly one of text, tokens and sequences: the files to train on',
-      });
-      return;
-    }
-    for (const other of KINDS)
-      for (const key of SETTINGS_OF[other])
-        if (other !== kind && data[key] !== undefined)
-          context.addIssue({
-            code: 'custom',
-            path: [key],
-            message: `only applies to ${NAMES[other]}: remove it, because the data is ${NAMES[kind]}`,
-          });
-  })
-  .describe('What to train on');
-
-const samplingSchema = z
-  .strictObject({
-    maxNewTokens: z
-      .int()
-      .min(0)
-      .max(1_000_000)
-      .default(200)
-      .describe('Number of tokens to generate; 0: no sample'),
-    temperature: fp32(z.number().min(0).max(100)).default(0.8).describe('0 takes the most likely token'),
-    seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
-    prompt: z.string().default('\n').describe('Text that the sample continues'),
-  })
-  .describe('The sample at the end of training');
-
-/** A run's configuration file; its JSON Schema is published as `tesserae/schema.json`. */
-export const runSchema = z.strictObject({
-  $schema: z.string().optional().describe('Where editors find this schema'),
-  model: modelSchema
-    .optional()
-    .describe('The model; vocabSize defaults to that of the data (256 for text, which is read as bytes)'),
-  initFrom: z
-    .string()
-    .min(1)
-    .optional()
-    .describe(
-      "Instead of a model: the folder of a checkpoint to start from, tesserae's or Hugging Face's GPT-2, relative to this " +
-        'configuration',
-    ),
-  data: dataSchema.optional(),
-  training: trainingArgumentsSchema.optional().describe('How to train'),
-  sampling: samplingSchema.optional(),
-});
-
-const SYNONYMS: Synonyms = {
-  ...modelSynonyms,
-  ...trainingSynonyms,
-  dataset: 'data',
-  optimizer: 'training',
-  initFromCheckpoint: 'initFrom',
-  modelNameOrPath: 'initFrom',
-  pretrained: 'initFrom',
-  file: 'text',
-  files: 'text',
-  valFraction: 'validationFraction',
-  maxTokens: 'maxNewTokens',
-};
+import { dataSchema, runSchema, samplingSchema } from './run_configuration';
 
 /** What to sample, with every default filled in. */
 export type SamplingConfig = z.output<typeof samplingSchema>;
@@ -243,7 +118,6 @@ async function resolveRun(
 ): Promise<RunConfig> {
   const given = parseConfig(runSchema, withTraining(json, overrides), {
     whole: 'the configuration',
-    synonyms: SYNONYMS,
   });
   const { training } = given;
   const absolute = (name: string): string => path.resolve(folder, name);

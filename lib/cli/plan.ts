@@ -1,9 +1,11 @@
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import type { Precision } from '../native';
 import { planText } from '../report/plan_table';
+import { trainingArgumentsSchema } from '../training/arguments';
 import { planStep, stepArguments } from '../training/planning';
 import { readRunConfig } from './config';
-import { bytes, integer, jsonOption, precisionOption, type Done } from './options';
+import { bytes, jsonOption, precisionOption, type Done } from './options';
+import { overridingOption, SettingsCommand } from './setting_options';
 import { print, printJson } from './terminal';
 
 interface PlanOptions {
@@ -17,7 +19,7 @@ interface PlanOptions {
 }
 
 export const planCommand = (done: Done): Command =>
-  new Command('plan')
+  new SettingsCommand('plan')
     .summary('predict the cost of a training step without running it')
     .description(
       'Prints the operations of a training step with shapes, memory traffic and roofline time, the memory by owner, the ' +
@@ -26,7 +28,7 @@ export const planCommand = (done: Done): Command =>
     .argument('<config>', 'JSON file; only its model is required')
     .option('--chip <name>', 'the chip to plan for, such as h100, a100 or cpu')
     .addOption(precisionOption())
-    .option('--batch-size <n>', 'rows of a micro-batch (overrides training.batchSize)', integer(1))
+    .addSettings(trainingArgumentsSchema, [overridingOption('batchSize')])
     .option(
       '--memory <size>',
       "memory that the largest batch may use, such as 24GiB (default: the chip's)",

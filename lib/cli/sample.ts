@@ -1,7 +1,8 @@
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { loadModel } from '../checkpoint/checkpoint';
 import { TesseraeError } from '../errors';
 import type { Model } from '../models/model';
+import { generateOptionsSchema } from '../sampling/options';
 import { Sampler, type Generation } from '../sampling/sampler';
 import { converse, type Answer } from './interactive';
 import { Interrupt } from './interrupt';
@@ -15,6 +16,7 @@ import {
   type ComputeOptions,
   type Done,
 } from './options';
+import { SettingsCommand } from './setting_options';
 import { samplingOptions, withDefaults, type SamplingOptions } from './sampling_options';
 import { printJson, printText } from './terminal';
 
@@ -26,8 +28,8 @@ interface SampleOptions extends SamplingOptions, ComputeOptions {
   readonly json?: true;
 }
 
-export function sampleCommand(done: Done): Command {
-  const command = new Command('sample')
+export const sampleCommand = (done: Done): Command =>
+  new SettingsCommand('sample')
     .summary('continue a text with a trained model')
     .description(
       'Continues a text with a trained model and prints it as it is generated. If the checkpoint has no tokenizer, prompts ' +
@@ -39,9 +41,8 @@ export function sampleCommand(done: Done): Command {
       'text to continue (default: the start of the training texts, or the start token)',
     )
     .option('--interactive', 'continue each line from the terminal or a pipe')
-    .option('--allow-any-start', 'accept prompts whose first token never started a training sequence');
-  for (const option of samplingOptions()) command.addOption(option);
-  return command
+    .option('--allow-any-start', 'accept prompts whose first token never started a training sequence')
+    .addSettings(generateOptionsSchema, samplingOptions())
     .addOption(weightsOption())
     .addOption(deviceOption())
     .addOption(threadsOption())
@@ -56,7 +57,7 @@ Examples:
   $ tesserae sample runs/config --interactive
   $ tesserae sample runs/config --interactive --json < prompts.txt > texts.jsonl`,
     )
-    .action(async (folder: string, options: SampleOptions) => {
+    .action(async (folder: string, options: SampleOptions, command: Command) => {
       if (options.logprobs !== undefined && !options.json)
         command.error("error: option '--logprobs <n>' needs --json, which shows them");
       if (options.prompt !== undefined && options.interactive)
@@ -65,7 +66,6 @@ Examples:
         );
       done(await sample(folder, options));
     });
-}
 
 /** `tesserae sample`: continues a text with a trained model. Returns the exit code. */
 async function sample(folder: string, options: SampleOptions): Promise<number> {

@@ -1,107 +1,52 @@
 /** The options of `tesserae sample` that control generation: each is the GenerateOptions field of the same name. */
-import { InvalidArgumentError, Option } from 'commander';
-import type { GenerateOptions } from '../sampling/options';
-import { integer, integers, number, positive } from './options';
+import { InvalidArgumentError, type Option } from 'commander';
+import { valueText } from '../models/setting_text';
+import { settings } from '../models/settings';
+import { nearestName } from '../models/validation';
+import { generateOptionsSchema, type GenerateOptions } from '../sampling/options';
+import { integers } from './options';
+import { samplingSchema } from './run_configuration';
+import { settingOption } from './setting_options';
 
-export type SamplingOptions = Pick<
-  GenerateOptions,
-  | 'maxNewTokens'
-  | 'minNewTokens'
-  | 'temperature'
-  | 'topK'
-  | 'topP'
-  | 'minP'
-  | 'repetitionPenalty'
-  | 'frequencyPenalty'
-  | 'presencePenalty'
-  | 'noRepeatNgramSize'
-  | 'suppressTokens'
-  | 'eosTokenId'
-  | 'stopTokens'
-  | 'stop'
-  | 'numReturnSequences'
-  | 'numBeams'
-  | 'lengthPenalty'
-  | 'earlyStopping'
-  | 'logprobs'
-  | 'seed'
->;
+/** How lists are written on the command line. */
+const tokens = { argument: '<id...>', read: integers(0) };
+const texts = { argument: '<text...>' };
 
-/** Defaults of the command line. */
-const DEFAULTS = { maxNewTokens: 200, temperature: 0.8, seed: 0 } as const;
+/** The options in the order of help. */
+const OPTIONS = {
+  maxNewTokens: {},
+  minNewTokens: {},
+  temperature: {},
+  topK: {},
+  topP: {},
+  minP: {},
+  repetitionPenalty: {},
+  frequencyPenalty: {},
+  presencePenalty: {},
+  noRepeatNgramSize: {},
+  suppressTokens: tokens,
+  eosTokenId: tokens,
+  stopTokens: tokens,
+  stop: texts,
+  numReturnSequences: {},
+  numBeams: {},
+  lengthPenalty: {},
+  earlyStopping: {},
+  logprobs: {},
+  seed: {},
+} as const satisfies Partial<Record<keyof GenerateOptions, object>>;
 
-const option = <T>(flags: string, description: string, read: (text: string, before: T) => T): Option =>
-  new Option(flags, description).argParser(read);
+export type SamplingOptions = Pick<GenerateOptions, keyof typeof OPTIONS>;
 
-/** Commander would read the `no` in its name as a negation. */
-function noRepeatNgramSize(): Option {
-  const made = option(
-    '--no-repeat-ngram-size <n>',
-    'length of token sequences that never repeat',
-    integer(1),
-  );
-  made.negate = false;
-  return made;
-}
+/** What is taken where nothing is said: as for the sample at the end of a run. */
+const { prompt: _, ...DEFAULTS } = samplingSchema.parse({});
 
-export const samplingOptions = (): Option[] => [
-  option(
-    '--max-new-tokens <n>',
-    `number of tokens to generate (default: ${DEFAULTS.maxNewTokens})`,
-    integer(1),
-  ),
-  option('--min-new-tokens <n>', 'the text does not end before this many tokens', integer(0)),
-  option(
-    '--temperature <number>',
-    `0 takes the most likely token; higher values are more varied (default: ${DEFAULTS.temperature})`,
-    positive,
-  ),
-  option('--top-k <n>', 'draw only from the n most likely tokens', integer(1)),
-  option(
-    '--top-p <number>',
-    'draw only from the fewest tokens whose probabilities sum to at least this',
-    positive,
-  ),
-  option(
-    '--min-p <number>',
-    'draw only from tokens at least this fraction as likely as the most likely one',
-    positive,
-  ),
-  option(
-    '--repetition-penalty <number>',
-    'above 1: tokens already in the sequence become less likely',
-    positive,
-  ),
-  option(
-    '--frequency-penalty <number>',
-    'subtracted from a logit for each time the token was generated; 0: none',
-    number,
-  ),
-  option(
-    '--presence-penalty <number>',
-    'subtracted from the logit of each generated token once; 0: none',
-    number,
-  ),
-  noRepeatNgramSize(),
-  option('--suppress-tokens <id...>', 'tokens that are never generated', integers(0)),
-  option(
-    '--eos-token-id <id...>',
-    "tokens that end the text (default: the model's, or the token that ends a document in the tokenizer)",
-    integers(0),
-  ),
-  option('--stop-tokens <id...>', 'more tokens that end the text, with another finishReason', integers(0)),
-  new Option('--stop <text...>', 'texts that end the generation'),
-  option('--num-return-sequences <n>', 'number of independent texts per prompt', integer(1)),
-  option('--num-beams <n>', 'search for the most likely text with n beams instead of drawing', integer(1)),
-  option('--length-penalty <number>', 'for beam search: above 0 favours long texts', number),
-  new Option('--early-stopping', 'for beam search: end as soon as n beams have ended'),
-  option(
-    '--logprobs <n>',
-    'with --json: log-probabilities of the tokens, and of the n most likely ones at each position',
-    integer(0),
-  ),
-  option('--seed <n>', `the same seed gives the same text (default: ${DEFAULTS.seed})`, integer(0)),
-];
+export const samplingOptions = (): Option[] =>
+  Object.entries(OPTIONS).map(([name, option]) => {
+    const value = DEFAULTS[name as keyof typeof DEFAULTS] as number | undefined;
+    const byDefault = value === undefined ? {} : { byDefault: valueText(value) };
+    return settingOption(generateOptionsSchema, name, { ...option, ...byDefault });
+  });
 
 /** Beam search does not draw, so it has no temperature. */
 export function withDefaults(options: SamplingOptions): SamplingOptions {
@@ -116,8 +61,14 @@ export function withDefaults(options: SamplingOptions): SamplingOptions {
  */
 export function parseSetting(text: string): SamplingOptions {
   const [, name = '', value = ''] = /^(\S*)\s*(.*)$/.exec(text) ?? [];
-  const found = samplingOptions().find((one) => [one.name(), one.attributeName()].includes(name));
-  if (!found) throw new InvalidArgumentError(`There is no option '${name}': /help lists them.`);
+  const options = samplingOptions();
+  const found = options.find((one) => [one.name(), one.attributeName()].includes(name));
+  if (!found) {
+    const names = options.map((one) => one.attributeName());
+    const meant = nearestName(name, names, settings.get(generateOptionsSchema)?.synonyms);
+    const hint = meant === undefined ? '' : ` Did you mean ${meant}?`;
+    throw new InvalidArgumentError(`There is no option '${name}': /help lists them.${hint}`);
+  }
   const { parseArg, variadic } = found;
   if (found.isBoolean()) return { [found.attributeName()]: true };
   if (value === '') throw new InvalidArgumentError(`It needs a value: ${found.flags}.`);

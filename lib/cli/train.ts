@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { isCheckpoint, loadModel } from '../checkpoint/checkpoint';
 import { hasCheckpoints, removeLeftovers } from '../checkpoint/run_folder';
 import { lockRun } from '../checkpoint/run_lock';
@@ -12,6 +12,7 @@ import { formatCount, formatDuration } from '../report/format';
 import { makeFolder } from '../report/make_folder';
 import { RunReport } from '../report/run_report';
 import { Sampler } from '../sampling/sampler';
+import { trainingArgumentsSchema, type TrainingArguments } from '../training/arguments';
 import type { TrainResult } from '../training/events';
 import type { ResumeResult } from '../training/resume';
 import { Trainer } from '../training/trainer';
@@ -21,31 +22,34 @@ import { Interrupt } from './interrupt';
 import {
   deviceOption,
   folderName,
-  integer,
   jsonOption,
   modelOptions,
-  positive,
   precisionOption,
   threadsOption,
   type ComputeOptions,
   type Done,
 } from './options';
+import { overridingOption, SettingsCommand } from './setting_options';
 import { profile } from './profile';
 import { errorLine, labelled, print, printJson, printText, shownPath } from './terminal';
 
-interface TrainOptions extends ComputeOptions {
-  maxSteps?: number;
-  batchSize?: number;
-  learningRate?: number;
-  seed?: number;
-  outputDir?: string;
-  reportTo?: string[];
+/** The training arguments that are options, and how help shows them. */
+const OVERRIDES = {
+  maxSteps: {},
+  batchSize: {},
+  learningRate: { argument: '<rate>' },
+  seed: {},
+  outputDir: { argument: '<folder>', read: folderName },
+  reportTo: { argument: '<sink...>' },
+} as const;
+
+interface TrainOptions extends ComputeOptions, Partial<Pick<TrainingArguments, keyof typeof OVERRIDES>> {
   profile?: true;
   json?: true;
 }
 
 export const trainCommand = (done: Done): Command =>
-  new Command('train')
+  new SettingsCommand('train')
     .summary('train a model')
     .description(
       'Trains the model that a configuration describes. Writes metrics.jsonl, loss.svg and checkpoint-<step> folders to ' +
@@ -53,12 +57,10 @@ export const trainCommand = (done: Done): Command =>
         'same command then resumes the run, also after a crash.',
     )
     .argument('<config>', 'JSON file with model, data and training')
-    .option('--max-steps <n>', 'optimizer steps (overrides training.maxSteps)', integer(1))
-    .option('--batch-size <n>', 'rows of a micro-batch (overrides training.batchSize)', integer(1))
-    .option('--learning-rate <rate>', 'overrides training.learningRate', positive)
-    .option('--seed <n>', 'overrides training.seed', integer(0))
-    .option('--output-dir <folder>', 'overrides training.outputDir', folderName)
-    .addOption(new Option('--report-to <sink...>', 'overrides training.reportTo').choices(['tensorboard']))
+    .addSettings(
+      trainingArgumentsSchema,
+      Object.entries(OVERRIDES).map(([name, option]) => overridingOption(name, option)),
+    )
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(precisionOption())

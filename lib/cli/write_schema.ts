@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { eventSchema, metricsSchema } from '../training/metrics';
-import { runSchema } from './config';
+import { runSchema } from './run_configuration';
 
 /** The JSON Schema of a run's configuration, for editors. */
 export function configSchema(): object {

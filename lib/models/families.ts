@@ -5,7 +5,8 @@ import { reading } from './array_likes';
 import type { BaseConfig, ConfigForm, Family } from './family';
 import { gpt2Family } from './gpt2';
 import type { GPT2Config, GPT2Options } from './gpt2_config';
-import { nearestName, show, type Synonyms } from './validation';
+import { settings } from './settings';
+import { nearestName, show } from './validation';
 
 /** A model as one writes it: `type` names the family, the rest are its settings, all with defaults. */
 export type ModelConfig = {
@@ -37,17 +38,14 @@ function family(type: string): Family<object, BaseConfig> {
 }
 
 const members = [...families].map(([type, { schema }]) =>
-  schema.extend({ type: z.literal(type).describe('The model family') }),
+  schema
+    .extend({ type: z.literal(type).describe('The model family') })
+    .register(settings, { synonyms: settings.get(schema)?.synonyms ?? {} }),
 );
 const anyMember: z.ZodType = z.discriminatedUnion('type', members as [(typeof members)[number]]);
 
 /** Validates a ModelConfig inside a larger configuration. */
-export const modelSchema = anyMember as z.ZodType<ModelConfig>;
-
-/** Other libraries' names of the settings of any family. */
-export const modelSynonyms: Synonyms = Object.fromEntries(
-  [...families.values()].flatMap(({ synonyms }) => Object.entries(synonyms)),
-);
+export const modelSchema = anyMember as z.ZodType<ModelConfig, ModelConfig>;
 
 /**
  * Checks a model's settings and fills in the defaults.

@@ -1,6 +1,5 @@
 import type { z } from 'zod';
 import type { Graph } from '../graph/graph';
-import type { Synonyms } from './validation';
 
 /** What the rest of the library reads of a model's configuration, so that every family has it. */
 export interface BaseConfig {
@@ -43,8 +42,6 @@ export interface ConfigForm<Config> {
 export interface Family<Options, Config extends BaseConfig> {
   /** Its settings, strict, without `type`: validates a configuration file and becomes a part of the JSON Schema. */
   readonly schema: z.ZodObject;
-  /** Other libraries' names of its settings → ours, for messages. */
-  readonly synonyms: Synonyms;
   /**
    * Checks the settings and fills in every default.
    *

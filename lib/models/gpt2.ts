@@ -2,13 +2,7 @@ import { BATCH, type Graph } from '../graph/graph';
 import { count, GraphBuilder, head, normal, ones, sinusoidal, vocabulary } from '../graph/builder';
 import { width, zeros, type Value } from '../graph/builder';
 import type { Family } from './family';
-import {
-  gpt2Schema,
-  gpt2Synonyms,
-  resolveGPT2Config,
-  type GPT2Config,
-  type GPT2Options,
-} from './gpt2_config';
+import { gpt2Schema, resolveGPT2Config, type GPT2Config, type GPT2Options } from './gpt2_config';
 import { fromHuggingFace, GPT2_MODEL_TYPES, toHuggingFace, whatIsOwn } from './gpt2_config_file';
 
 /**
@@ -115,7 +109,6 @@ function attentionScale(c: GPT2Config, block: number): { readonly scale?: number
 /** GPT-2 as a model family. */
 export const gpt2Family: Family<GPT2Options, GPT2Config> = {
   schema: gpt2Schema,
-  synonyms: gpt2Synonyms,
   resolve: resolveGPT2Config,
   graph: gpt2,
   configForm: {

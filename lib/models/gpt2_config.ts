@@ -1,151 +1,31 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { dropoutProbability, fp32 } from './device_numbers';
+import type { GPT2Config, GPT2Options } from './gpt2_config.generated';
+import { integer, settings } from './settings';
 import { parseConfig } from './validation';
 
+export type * from './gpt2_config.generated';
+
 /** The activations that there are. */
-export const ACTIVATIONS = [
-  'gelu',
-  'gelu_new',
-  'relu',
-  'silu',
-  'tanh',
-] as const satisfies GPT2Config['activationFunction'][];
-const POSITIONS = ['learned', 'sinusoidal', 'none'] as const satisfies GPT2Config['positions'][];
-const NORMALIZATIONS = ['pre', 'post'] as const satisfies GPT2Config['normalization'][];
-
-/** The `gpt2` family's settings with every default filled in. Names and defaults are Hugging Face's in camelCase. */
-export interface GPT2Config {
-  /** Token ids lie in [0, vocabSize). Default 50257. */
-  readonly vocabSize: number;
-  /** The longest sequence, in tokens. Default 1024. */
-  readonly nPositions: number;
-  /** Width of the residual stream. Default 768. */
-  readonly nEmbd: number;
-  /** Number of blocks. Default 12. */
-  readonly nLayer: number;
-  /** Attention heads of a block. Default 12. */
-  readonly nHead: number;
-  /** Whether attention scores are divided by √headDim. Default true. */
-  readonly scaleAttnWeights: boolean;
-  /** Whether the attention scores of block l, counted from 0, are divided by l + 1 as well. Default false. */
-  readonly scaleAttnByInverseLayerIdx: boolean;
-  /** Width of one head. Default nEmbd ÷ nHead; must be given when that doesn't divide. */
-  readonly headDim: number;
-  /** Width inside the MLP. Default 4 · nEmbd. */
-  readonly nInner: number;
-  /** Activation inside the MLP; `gelu` is exact, `gelu_new` the tanh approximation. Default 'gelu_new'. */
-  readonly activationFunction: 'gelu' | 'gelu_new' | 'relu' | 'silu' | 'tanh';
-  /** Probability of dropout on what attention and MLP add to the residual stream, in [0, 1). Default 0.1. */
-  readonly residPdrop: number;
-  /** Probability of dropout on the sum of embeddings, in [0, 1). Default 0.1. */
-  readonly embdPdrop: number;
-  /** Probability of dropout on attention probabilities, in [0, 1). Default 0.1. */
-  readonly attnPdrop: number;
-  /** Added to the variance in each layer norm. Default 1e-5. */
-  readonly layerNormEpsilon: number;
-  /** Standard deviation of initial weights. Default 0.02. */
-  readonly initializerRange: number;
-  /** Whether the output head is the token embedding itself. Default true. */
-  readonly tieWordEmbeddings: boolean;
-  /** Token that starts a text, or null. Default 50256 for a vocabulary of GPT-2's size (50257 to 50304), else null. */
-  readonly bosTokenId: number | null;
-  /** Token that ends a text, several of them, or null. Default 50256 for a vocabulary of GPT-2's size, else null. */
-  readonly eosTokenId: number | readonly number[] | null;
-  /** Bidirectional attention and a loss on every position, whose targets are given, not shifted. Default false. */
-  readonly isEncoder: boolean;
-  /** Whether a position sees only itself and earlier ones. Default !isEncoder. */
-  readonly isCausal: boolean;
-  /** Number of token types whose embeddings are added to the tokens' (input `types`); 0: none. Default 0. */
-  readonly nTypes: number;
-  /** Number of token subtypes (input `subtypes`); 0: none. Default 0. */
-  readonly nStypes: number;
-  /** Position embeddings; `sinusoidal` ones are fixed (Vaswani et al. 2017, section 3.5). Default 'learned'. */
-  readonly positions: 'learned' | 'sinusoidal' | 'none';
-  /**
-   * Layer norm before each branch, and once at the end (`pre`, GPT-2), or after each residual sum (`post`). Default 'pre'.
-   */
-  readonly normalization: 'pre' | 'post';
-  /** The target that no loss is computed for; outside [0, vocabSize). Default -100. */
-  readonly ignoreIndex: number;
-}
-
-/** What one may write: any part of GPT2Config; nInner null means its default, and nCtx is another name of nPositions. */
-export type GPT2Options = Partial<Omit<GPT2Config, 'nInner'>> & {
-  /** Width inside the MLP; null: 4 · nEmbd. Default null. */
-  readonly nInner?: number | null;
-  /** Another name of nPositions, from older files. */
-  readonly nCtx?: number;
-};
+export const ACTIVATIONS = ['gelu', 'gelu_new', 'relu', 'silu', 'tanh'] as const;
 
 /** Tokens that may end a text. */
 const MOST_END_TOKENS = 100;
 
-const size = (limit: number, what: string) => z.int().min(1).max(limit).describe(what);
-const probability = (what: string) => dropoutProbability().default(0.1).describe(what);
-const tokenId = (what: string) => z.int().min(0).nullable().optional().describe(what);
+const size = (limit: number, what: string) => integer(1, limit).describe(what);
+const types = (what: string) =>
+  integer(0, 2 ** 24)
+    .default(0)
+    .describe(what);
+const probability = (of: string) =>
+  dropoutProbability().default(0.1).describe(`Probability of dropout on ${of}.`);
+const tokenId = z.int().min(0);
+const innerWidth = size(2 ** 18, 'Width inside the MLP. Default 4 · nEmbd.');
 
 /** <|endoftext|>, the last of GPT-2's 50,257 tokens, whose vocabulary is often rounded up to a multiple of 64. */
 const GPT2_END = 50_256;
 const GPT2_ROUNDED = 50_304;
-
-/** Validates GPT2Options and fills in the defaults that depend on nothing else. */
-export const gpt2Schema = z.strictObject({
-  vocabSize: size(2 ** 24, 'Token ids lie in [0, vocabSize)').default(50257),
-  nPositions: size(2 ** 20, 'The longest sequence, in tokens (default 1024)').optional(),
-  nCtx: size(2 ** 20, 'Another name of nPositions').optional(),
-  nEmbd: size(2 ** 16, 'Width of the residual stream').default(768),
-  nLayer: size(1000, 'Number of blocks').default(12),
-  nHead: size(1024, 'Attention heads of a block').default(12),
-  headDim: size(1024, 'Width of one head (default nEmbd / nHead)').optional(),
-  scaleAttnWeights: z.boolean().default(true).describe('Attention scores are divided by √headDim'),
-  scaleAttnByInverseLayerIdx: z
-    .boolean()
-    .default(false)
-    .describe('Attention scores of block l, from 0, are divided by l + 1 as well'),
-  nInner: size(2 ** 18, 'Width inside the MLP (default 4 nEmbd)')
-    .nullable()
-    .optional(),
-  activationFunction: z.enum(ACTIVATIONS).default('gelu_new').describe('Activation inside the MLP'),
-  residPdrop: probability('Dropout on what attention and MLP add to the residual stream'),
-  embdPdrop: probability('Dropout on the sum of embeddings'),
-  attnPdrop: probability('Dropout on attention probabilities'),
-  layerNormEpsilon: fp32(z.number().gt(0).max(1))
-    .default(1e-5)
-    .describe('Added to the variance in each layer norm'),
-  initializerRange: fp32(z.number().min(0).max(10))
-    .default(0.02)
-    .describe('Standard deviation of initial weights'),
-  tieWordEmbeddings: z.boolean().default(true).describe('The output head is the token embedding'),
-  bosTokenId: tokenId('Token that starts a text (default 50256 for 50257 to 50304 tokens)'),
-  eosTokenId: z
-    .union([z.int().min(0), z.array(z.int().min(0)).min(1).max(MOST_END_TOKENS)])
-    .nullable()
-    .optional()
-    .describe('Token that ends a text, or several (default 50256 for 50257 to 50304 tokens)'),
-  isEncoder: z.boolean().default(false).describe('Bidirectional attention, a loss on every position'),
-  isCausal: z.boolean().optional().describe('Positions see only earlier ones (default: not isEncoder)'),
-  nTypes: z
-    .int()
-    .min(0)
-    .max(2 ** 24)
-    .default(0)
-    .describe('Token types whose embeddings are added; 0: none'),
-  nStypes: z
-    .int()
-    .min(0)
-    .max(2 ** 24)
-    .default(0)
-    .describe('Token subtypes whose embeddings are added; 0: none'),
-  positions: z.enum(POSITIONS).default('learned').describe('Position embeddings'),
-  normalization: z.enum(NORMALIZATIONS).default('pre').describe('Layer norm before or after each branch'),
-  ignoreIndex: z
-    .int()
-    .min(-(2 ** 31))
-    .max(2 ** 31 - 1)
-    .default(-100)
-    .describe('Target without a loss'),
-});
 
 /** What other libraries call these settings. */
 export const gpt2Synonyms = {
@@ -165,6 +45,97 @@ export const gpt2Synonyms = {
   hiddenAct: 'activationFunction',
 } as const;
 
+const fields = {
+  vocabSize: size(2 ** 24, 'Token ids lie in [0, vocabSize).').default(50257),
+  nPositions: size(2 ** 20, 'The longest sequence, in tokens. Default 1024.').optional(),
+  nEmbd: size(2 ** 16, 'Width of the residual stream.').default(768),
+  nLayer: size(1000, 'Number of blocks.').default(12),
+  nHead: size(1024, 'Attention heads of a block.').default(12),
+  headDim: size(
+    1024,
+    "Width of one head; must be given when nHead doesn't divide nEmbd. Default nEmbd ÷ nHead.",
+  ).optional(),
+  scaleAttnWeights: z.boolean().default(true).describe('Whether attention scores are divided by √headDim.'),
+  scaleAttnByInverseLayerIdx: z
+    .boolean()
+    .default(false)
+    .describe('Whether the attention scores of block l, counted from 0, are divided by l + 1 as well.'),
+  nInner: innerWidth.nullable().optional().describe('Width inside the MLP; null: 4 · nEmbd. Default null.'),
+  activationFunction: z
+    .enum(ACTIVATIONS)
+    .default('gelu_new')
+    .describe('Activation inside the MLP; `gelu` is exact, `gelu_new` the tanh approximation.'),
+  residPdrop: probability('what attention and MLP add to the residual stream'),
+  embdPdrop: probability('the sum of embeddings'),
+  attnPdrop: probability('attention probabilities'),
+  layerNormEpsilon: fp32(z.number().gt(0).max(1))
+    .default(1e-5)
+    .describe('Added to the variance in each layer norm.'),
+  initializerRange: fp32(z.number().min(0).max(10))
+    .default(0.02)
+    .describe('Standard deviation of initial weights.'),
+  tieWordEmbeddings: z
+    .boolean()
+    .default(true)
+    .describe('Whether the output head is the token embedding itself.'),
+  bosTokenId: tokenId
+    .nullable()
+    .optional()
+    .describe(
+      "Token that starts a text, or null. Default 50256 for a vocabulary of GPT-2's size (50257 to 50304), else null.",
+    ),
+  eosTokenId: z
+    .union([tokenId, z.array(tokenId).min(1).max(MOST_END_TOKENS)])
+    .nullable()
+    .optional()
+    .describe(
+      "Token that ends a text, several of them, or null. Default 50256 for a vocabulary of GPT-2's size, else null.",
+    ),
+  isEncoder: z
+    .boolean()
+    .default(false)
+    .describe('Bidirectional attention and a loss on every position, whose targets are given, not shifted.'),
+  isCausal: z
+    .boolean()
+    .optional()
+    .describe('Whether a position sees only itself and earlier ones. Default !isEncoder.'),
+  nTypes: types("Number of token types whose embeddings are added to the tokens' (input `types`); 0: none."),
+  nStypes: types('Number of token subtypes (input `subtypes`); 0: none.'),
+  positions: z
+    .enum(['learned', 'sinusoidal', 'none'])
+    .default('learned')
+    .describe('Position embeddings; `sinusoidal` ones are fixed (Vaswani et al. 2017, section 3.5).'),
+  normalization: z
+    .enum(['pre', 'post'])
+    .default('pre')
+    .describe(
+      'Layer norm before each branch, and once at the end (`pre`, GPT-2), or after each residual sum (`post`).',
+    ),
+  ignoreIndex: integer(-(2 ** 31), 2 ** 31 - 1)
+    .default(-100)
+    .describe('The target that no loss is computed for; outside [0, vocabSize).'),
+};
+
+/** Validates GPT2Options and fills in the defaults that depend on nothing else. */
+export const gpt2Schema = z
+  .strictObject({
+    ...fields,
+    nCtx: size(2 ** 20, 'Another name of nPositions, from older files.').optional(),
+  })
+  .describe(
+    "The `gpt2` family's settings as one writes them. Names and defaults are Hugging Face's in camelCase.",
+  )
+  .register(settings, { name: 'GPT2Options', synonyms: gpt2Synonyms });
+
+/** What resolveGPT2Config makes of them. */
+export const gpt2ConfigSchema = z
+  .strictObject({ ...fields, nInner: innerWidth })
+  .required()
+  .describe(
+    "The `gpt2` family's settings with every default filled in. Names and defaults are Hugging Face's in camelCase.",
+  )
+  .register(settings, { name: 'GPT2Config' });
+
 /**
  * Checks the settings and fills in every default.
  *
@@ -176,7 +147,6 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
   const given = parseConfig(gpt2Schema, options, {
     at,
     whole: 'the configuration',
-    synonyms: gpt2Synonyms,
   });
   const refuse = (
     field: keyof GPT2Options,
@@ -186,7 +156,8 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
     const path = at === '' ? field : `${at}.${field}`;
     throw new TesseraeError('ERR_CONFIG', `${path} ${message}`, { details: { path, ...details } });
   };
-  const { nCtx, vocabSize, nEmbd, nHead, isEncoder, ignoreIndex } = given;
+  const { nCtx, ...settled } = given;
+  const { vocabSize, nEmbd, nHead, isEncoder, ignoreIndex } = settled;
   if (nCtx !== undefined && given.nPositions !== undefined && nCtx !== given.nPositions)
     refuse('nCtx', `${nCtx} and nPositions ${given.nPositions} are names of one setting: give one of them`);
   if (given.headDim === undefined && nEmbd % nHead !== 0) {
@@ -216,31 +187,13 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
     return ids as GPT2Config[Field];
   };
   return {
-    vocabSize,
+    ...settled,
     nPositions: given.nPositions ?? nCtx ?? 1024,
-    nEmbd,
-    nLayer: given.nLayer,
-    nHead,
     headDim: given.headDim ?? nEmbd / nHead,
-    scaleAttnWeights: given.scaleAttnWeights,
-    scaleAttnByInverseLayerIdx: given.scaleAttnByInverseLayerIdx,
     nInner: given.nInner ?? 4 * nEmbd,
-    activationFunction: given.activationFunction,
-    residPdrop: given.residPdrop,
-    embdPdrop: given.embdPdrop,
-    attnPdrop: given.attnPdrop,
-    layerNormEpsilon: given.layerNormEpsilon,
-    initializerRange: given.initializerRange,
-    tieWordEmbeddings: given.tieWordEmbeddings,
     bosTokenId: token('bosTokenId'),
     eosTokenId: token('eosTokenId'),
-    isEncoder,
     isCausal,
-    nTypes: given.nTypes,
-    nStypes: given.nStypes,
-    positions: given.positions,
-    normalization: given.normalization,
-    ignoreIndex,
   };
 }
 

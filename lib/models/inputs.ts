@@ -10,6 +10,7 @@ import { boundedLength, isDetached, MOST_ENTRIES, reading, readList } from './ar
 import { Capacities } from './capacities';
 import { startsOf } from './document_starts';
 import { completePacked, isPacked, lengthsInput, type PackedBatch, type ReadyBatch } from './packed_batch';
+import { settings } from './settings';
 import { parseConfig, show } from './validation';
 
 export type { Capacity };
@@ -61,18 +62,17 @@ const extraFields = { types: z.unknown().optional(), subtypes: z.unknown().optio
 export const extraInputsSchema = z.strictObject(extraFields);
 
 /** Those of a batch. */
-const batchSchema = z.strictObject({
-  ...extraFields,
-  tokens: z.unknown().optional(),
-  targets: z.unknown().optional(),
-  lengths: z.unknown().optional(),
-  documentStarts: z.unknown().optional(),
-  rows: z.unknown().optional(),
-  capacity: z.unknown().optional(),
-});
-
-/** What other libraries call these fields. */
-const batchSynonyms = { inputIds: 'tokens', labels: 'targets', tokenTypeIds: 'types' };
+const batchSchema = z
+  .strictObject({
+    ...extraFields,
+    tokens: z.unknown().optional(),
+    targets: z.unknown().optional(),
+    lengths: z.unknown().optional(),
+    documentStarts: z.unknown().optional(),
+    rows: z.unknown().optional(),
+    capacity: z.unknown().optional(),
+  })
+  .register(settings, { synonyms: { inputIds: 'tokens', labels: 'targets', tokenTypeIds: 'types' } });
 
 /** What packing must know of a model. */
 export interface InputContract {
@@ -97,7 +97,7 @@ export function packBatch(
 ): ReadyBatch {
   const whole = 'the batch';
   const code = 'ERR_DATA';
-  const rules = { whole, synonyms: batchSynonyms, unreadable: code } as const;
+  const rules = { whole, unreadable: code } as const;
   return reading({ name: whole, code }, () => {
     if (isPacked(given)) {
       const { capacity } = options;

@@ -2,6 +2,7 @@ import { types } from 'node:util';
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
+import { settings, type Synonyms } from './settings';
 
 /** What is wrong with one field. */
 export interface ConfigIssue {
@@ -10,13 +11,10 @@ export interface ConfigIssue {
   readonly message: string;
 }
 
-/** Names that people bring from other libraries → ours; tried before names that merely look alike. */
-export type Synonyms = Readonly<Record<string, string>>;
-
 /** Fields that an error tells of: a file may have a million wrong ones. */
 const MOST_ISSUES = 10;
 
-/** The candidate that `name` most probably means, or undefined when none is near. */
+/** The candidate that `name` most probably means, or undefined when none is near. Synonyms win over similar names. */
 export function nearestName(
   name: string,
   candidates: readonly string[],
@@ -49,12 +47,11 @@ export function parseConfig<Schema extends z.ZodType>(
   {
     at = '',
     whole = 'options',
-    synonyms = {},
     unreadable = 'ERR_CONFIG',
-  }: { at?: string; whole?: string; synonyms?: Synonyms; unreadable?: 'ERR_CONFIG' | 'ERR_DATA' } = {},
+  }: { at?: string; whole?: string; unreadable?: 'ERR_CONFIG' | 'ERR_DATA' } = {},
 ): z.output<Schema> {
   try {
-    return parsed(schema, value, { at, whole, synonyms });
+    return parsed(schema, value, { at, whole });
   } catch (cause) {
     if (cause instanceof TesseraeError) throw cause;
     // A getter or a proxy threw.
@@ -69,14 +66,14 @@ export function parseConfig<Schema extends z.ZodType>(
 function parsed<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
-  { at, whole, synonyms }: { at: string; whole: string; synonyms: Synonyms },
+  { at, whole }: { at: string; whole: string },
 ): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const found = distinct(result.error.issues);
   const issues = found
     .slice(0, MOST_ISSUES)
-    .flatMap((issue) => explain(issue, schema, value, { at, whole, synonyms }))
+    .flatMap((issue) => explain(issue, schema, value, { at, whole }))
     .slice(0, MOST_ISSUES);
   const all = found.reduce(
     (sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1),
@@ -98,11 +95,20 @@ export function show(value: unknown): string {
   return !types.isProxy(value) && Array.isArray(value) ? 'an array' : 'an object';
 }
 
-type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+type Defined<T> = T extends (...args: never[]) => unknown
+  ? T
+  : T extends object
+    ? { [K in keyof T]: Defined<Exclude<T[K], undefined>> }
+    : T;
 
-/** Leaves out what is undefined, so that optional fields are either there or not. */
-export function withoutUndefined<T extends object>(value: T): Defined<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Defined<T>;
+/** Leaves out what is undefined in plain data, at any depth, so that optional fields are either there or not. */
+export function withoutUndefined<T>(value: T): Defined<T> {
+  if (Array.isArray(value)) return value.map((item: unknown) => withoutUndefined(item)) as Defined<T>;
+  const isPlain =
+    typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+  if (!isPlain) return value as Defined<T>;
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+  return Object.fromEntries(fields.map(([key, field]) => [key, withoutUndefined(field)])) as Defined<T>;
 }
 
 type Path = readonly PropertyKey[];
@@ -124,14 +130,14 @@ function explain(
   issue: z.core.$ZodIssue,
   schema: z.ZodType,
   root: unknown,
-  { at, whole, synonyms }: { at: string; whole: string; synonyms: Synonyms },
+  { at, whole }: { at: string; whole: string },
 ): ConfigIssue[] {
   const path = join(at, issue.path);
   const value = valueAt(root, issue.path);
   if (issue.code === 'unrecognized_keys')
     return issue.keys
       .slice(0, MOST_ISSUES)
-      .map((key) => unknownKey(key, path, keysOf(schemaAt(schema, issue.path, root), value), synonyms));
+      .map((key) => unknownKey(key, path, objectAt(schema, issue.path, root)));
   const where = path === '' ? whole : path;
   if (value === undefined && issue.code !== 'custom')
     return [{ path, message: `${where} is missing: it must be ${allowed(schema, issue, root)}` }];
@@ -143,7 +149,9 @@ function explain(
   return [{ path, message: `${where} must be ${allowed(schema, issue, root)}, not ${show(value)}${hint}` }];
 }
 
-function unknownKey(key: string, parent: string, keys: readonly string[], synonyms: Synonyms): ConfigIssue {
+function unknownKey(key: string, parent: string, object: z.ZodObject | undefined): ConfigIssue {
+  const keys = Object.keys(object?.shape ?? {});
+  const synonyms = object && settings.get(object)?.synonyms;
   const shown = key.length > 60 ? `${key.slice(0, 57)}...` : key;
   const path = parent === '' ? shown : `${parent}.${shown}`;
   const meant = nearestName(key, keys, synonyms);
@@ -187,8 +195,17 @@ function describeSchema(schema: z.ZodType, value?: unknown): string | undefined 
   return choices.length === 1 ? show(choices[0]) : `one of ${choices.map(show).join(', ')}`;
 }
 
-/** What a number may be, in words. @param value - what was given instead. */
-export function describeNumber(schema: z.ZodNumber, value: unknown): string {
+/**
+ * What a number may be, in words.
+ *
+ * @param value - what was given instead.
+ * @param text - writes a bound.
+ */
+export function describeNumber(
+  schema: z.ZodNumber,
+  value: unknown,
+  text: (bound: number) => string = String,
+): string {
   const kind = schema.isInt ? 'an integer' : 'a number';
   const { minValue: low, maxValue: high } = schema;
   // All integers end at the largest that is exact: told only to those who went beyond it.
@@ -197,11 +214,11 @@ export function describeNumber(schema: z.ZodNumber, value: unknown): string {
     bound !== null && Number.isFinite(bound) && (beyond || Math.abs(bound) < Number.MAX_SAFE_INTEGER);
   const strict = (bound: number): boolean => !z.safeParse(schema, bound).success;
   if (bounded(low) && bounded(high)) {
-    if (!strict(low) && !strict(high)) return `${kind} from ${low} to ${high}`;
-    return `${kind} ${strict(low) ? 'above' : 'from'} ${low} ${strict(high) ? 'and below' : 'to'} ${high}`;
+    if (!strict(low) && !strict(high)) return `${kind} from ${text(low)} to ${text(high)}`;
+    return `${kind} ${strict(low) ? 'above' : 'from'} ${text(low)} ${strict(high) ? 'and below' : 'to'} ${text(high)}`;
   }
-  if (bounded(low)) return `${kind} ${strict(low) ? 'above' : 'of at least'} ${low}`;
-  if (bounded(high)) return `${kind} ${strict(high) ? 'below' : 'of at most'} ${high}`;
+  if (bounded(low)) return `${kind} ${strict(low) ? 'above' : 'of at least'} ${text(low)}`;
+  if (bounded(high)) return `${kind} ${strict(high) ? 'below' : 'of at most'} ${text(high)}`;
   return kind;
 }
 
@@ -211,11 +228,6 @@ function choicesOf(schema: z.ZodType | undefined): string[] {
   if (schema instanceof z.ZodEnum) return schema.options.map(String);
   if (schema instanceof z.ZodLiteral) return [...schema.values].map(String);
   return [];
-}
-
-function keysOf(schema: z.ZodType | undefined, value: unknown): string[] {
-  const object = schema && objectOf(schema, value);
-  return object ? Object.keys(object.shape) : [];
 }
 
 /** The object schema behind defaults, options and unions; of a discriminated union, the member that `value` names. */
@@ -256,6 +268,11 @@ function schemaAt(schema: z.ZodType, path: Path, root: unknown): z.ZodType | und
     value = valueAt(value, [key]);
   }
   return current;
+}
+
+function objectAt(schema: z.ZodType, path: Path, root: unknown): z.ZodObject | undefined {
+  const found = schemaAt(schema, path, root);
+  return found && objectOf(found, valueAt(root, path));
 }
 
 function discriminators(union: z.ZodUnion): z.ZodType | undefined {

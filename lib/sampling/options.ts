@@ -2,7 +2,9 @@ import { z } from 'zod';
 import { abortSignal, aFunction, taken } from '../models/argument_schemas';
 import { MOST_ENTRIES, reading } from '../models/array_likes';
 import { fp32 } from '../models/device_numbers';
+import { integer, number, settings } from '../models/settings';
 import { parseConfig } from '../models/validation';
+import type { GenerateOptions } from './options.generated';
 import {
   allowedByPosition,
   checkTokens,
@@ -14,6 +16,7 @@ import {
 } from './option_lists';
 
 export type { TokenTypes };
+export type * from './options.generated';
 
 /** A sequence whose next token is about to be chosen, as `tokenMask` sees it. */
 export interface MaskedSequence {
@@ -23,84 +26,6 @@ export interface MaskedSequence {
   readonly sequence: number;
   /** All its tokens so far, those of the prompt first. */
   readonly tokens: readonly number[];
-}
-
-/** How text is generated. Defaults change nothing about the model's own probabilities. */
-export interface GenerateOptions {
-  /** Tokens to generate at most, 1 to 10,000,000. Default 256. */
-  readonly maxNewTokens?: number;
-  /** Tokens before which neither `eosTokenId` nor `stopTokens` can be chosen. Default 0. */
-  readonly minNewTokens?: number;
-  /** Logits are divided by it: below 1 likelier tokens win more often; 0: the likeliest always. At most 1e6; default 1. */
-  readonly temperature?: number;
-  /** Draws from the k likeliest tokens alone (and those that are as likely as the k-th). Default 0: from all. */
-  readonly topK?: number;
-  /** Draws from the fewest likeliest tokens that together have this probability, in (0, 1]. Default 1: from all. */
-  readonly topP?: number;
-  /** Draws from tokens that are at least this times as probable as the likeliest, in [0, 1]. Default 0: from all. */
-  readonly minP?: number;
-  /** Divides positive and multiplies negative logits of tokens that were there, prompt included; above 0. Default 1. */
-  readonly repetitionPenalty?: number;
-  /** Subtracted from a token's logit each time that it was generated; −100 to 100. Default 0. */
-  readonly frequencyPenalty?: number;
-  /** Subtracted once from the logit of a token that was generated; −100 to 100. Default 0. */
-  readonly presencePenalty?: number;
-  /** No run of so many tokens comes twice in a sequence, prompt included. Default 0: any may. */
-  readonly noRepeatNgramSize?: number;
-  /** Added to logits, by token id; −Infinity: never chosen. */
-  readonly logitBias?: ReadonlyMap<number, number>;
-  /** Tokens that are never chosen. */
-  readonly suppressTokens?: readonly number[];
-  /** Tokens that must stand at a position of the sequence; the first of the prompt has position 0. */
-  readonly forcedTokens?: ReadonlyMap<number, number>;
-  /** Tokens of which one must stand at a position. Positions that are not named take any. */
-  readonly allowedTokens?: ReadonlyMap<number, readonly number[]>;
-  /**
-   * Called before each token is chosen, while the model computes its logits: the tokens allowed to each sequence, a bit
-   * each: token t of sequence s is bit t % 32 of word s · ⌈vocabSize / 32⌉ + ⌊t / 32⌋. Sequences that have ended are
-   * still listed; their words do not matter.
-   */
-  readonly tokenMask?: (batch: readonly MaskedSequence[]) => Uint32Array;
-  /** For a model with nTypes, which needs it: types in [0, nTypes). */
-  readonly types?: TokenTypes;
-  /** For a model with nStypes, which needs it: subtypes in [0, nStypes). */
-  readonly subtypes?: TokenTypes;
-  /**
-   * Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. Default:
-   * `eosTokenId` of the model's configuration, else the tokenizer's token that ends a document; `[]`: none.
-   */
-  readonly eosTokenId?: number | readonly number[];
-  /** Likewise tokens that end it with finishReason 'stop'. */
-  readonly stopTokens?: readonly number[];
-  /** Texts that end a sequence with finishReason 'stop'; they are not part of the text returned. Default none. */
-  readonly stop?: string | readonly string[];
-  /** Sequences of each prompt, each with random numbers of its own; the first is what 1 would give. Default 1. */
-  readonly numReturnSequences?: number;
-  /**
-   * Beam search with so many beams, 1 to 64: the likeliest sequences instead of drawn ones. Penalties, biases and what is
-   * allowed change log-probabilities, as in Hugging Face's `generate`. Goes with numReturnSequences up to numBeams, and not
-   * with temperature, topK, topP, minP and logprobs. Default 1: no beam search.
-   */
-  readonly numBeams?: number;
-  /** Beams are ranked by their log-probability ÷ length ^ lengthPenalty: above 0 favours long ones. Default 1. */
-  readonly lengthPenalty?: number;
-  /**
-   * When beam search ends: true: as soon as numBeams have ended; false: when no better one is likely; 'never': when none
-   * is possible. Default false.
-   */
-  readonly earlyStopping?: boolean | 'never';
-  /**
-   * Also returns the log-probability of each token, and with a number from 1 to 20 the so many likeliest ones: by the
-   * model alone, before all of the above; ids without a token count as if the model had none of them. Default false.
-   */
-  readonly logprobs?: boolean | number;
-  /**
-   * The same seed gives a prompt the same tokens on the same device, whatever is generated beside it; an integer in
-   * [0, 2^53). Default: random numbers that no other prompt and no other call has.
-   */
-  readonly seed?: number;
-  /** Ends the generation early, with what there is. */
-  readonly signal?: AbortSignal;
 }
 
 /** Likeliest tokens that native code tells of. */
@@ -114,51 +39,148 @@ export const MOST_ROWS = 65_535;
 
 const aMap = <T>() => taken<ReadonlyMap<number, T>>((value) => value instanceof Map, 'a Map');
 
-const schema = z.strictObject({
-  maxNewTokens: z.int().min(1).max(MOST_TOKENS).default(256),
-  minNewTokens: z.int().min(0).max(MOST_TOKENS).default(0),
-  temperature: fp32(z.number().min(0).max(1e6)).default(1),
-  topK: z.int().min(0).max(16_777_216).default(0),
-  topP: fp32(z.number().gt(0).max(1)).default(1),
-  minP: fp32(z.number().min(0).max(1)).default(0),
-  repetitionPenalty: fp32(z.number().gt(0).max(1e6)).default(1),
-  frequencyPenalty: fp32(z.number().min(-100).max(100)).default(0),
-  presencePenalty: fp32(z.number().min(-100).max(100)).default(0),
-  noRepeatNgramSize: z.int().min(0).max(1_000_000).default(0),
-  numReturnSequences: z.int().min(1).max(MOST_ROWS).default(1),
-  numBeams: z.int().min(1).max(64).default(1),
-  lengthPenalty: z.number().min(-100).max(100).default(1),
-  earlyStopping: z.union([z.boolean(), z.literal('never')]).default(false),
-  logprobs: z.union([z.boolean(), z.int().min(0).max(20)]).default(false),
-  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
-  signal: abortSignal.optional(),
-  tokenMask: aFunction<NonNullable<GenerateOptions['tokenMask']>>().optional(),
-  logitBias: aMap<number>().default(new Map()),
-  forcedTokens: aMap<number>().default(new Map()),
-  allowedTokens: aMap<readonly number[]>().default(new Map()),
-  // Lists, whose length is checked before they are read.
-  suppressTokens: z.unknown().optional(),
-  eosTokenId: z.unknown().optional(),
-  stopTokens: z.unknown().optional(),
-  stop: z.unknown().optional(),
-  types: z.unknown().optional(),
-  subtypes: z.unknown().optional(),
-});
+/** A list or a table of lists, whose length is checked before it is read. @param type - T as text. */
+const unread = <T>(type: string, what: string, imports: Readonly<Record<string, string>> = {}) =>
+  z.custom<T>().optional().describe(what).register(settings, { type, imports });
 
-const synonyms = {
-  maxTokens: 'maxNewTokens',
-  maxOutputTokens: 'maxNewTokens',
-  stopSequences: 'stop',
-  stopStrings: 'stop',
-  n: 'numReturnSequences',
-  topLogprobs: 'logprobs',
-};
+const tokenTypes = (what: string) => unread<TokenTypes>('TokenTypes', what, { TokenTypes: './option_lists' });
+
+/** Validates GenerateOptions and fills in their defaults. */
+export const generateOptionsSchema = z
+  .strictObject({
+    maxNewTokens: integer(1, MOST_TOKENS).default(256).describe('Tokens to generate at most.'),
+    minNewTokens: integer(0, MOST_TOKENS)
+      .default(0)
+      .describe('Tokens before which neither `eosTokenId` nor `stopTokens` can be chosen.'),
+    temperature: fp32(z.number().min(0).max(1e6))
+      .default(1)
+      .describe('Logits are divided by it: below 1 likelier tokens win more often; 0: the likeliest always.'),
+    topK: integer(0, 16_777_216)
+      .default(0)
+      .describe(
+        'Draws from the k likeliest tokens alone (and those that are as likely as the k-th); 0: from all.',
+      ),
+    topP: fp32(z.number().gt(0).max(1))
+      .default(1)
+      .describe('Draws from the fewest likeliest tokens that together have this probability; 1: from all.'),
+    minP: fp32(z.number().min(0).max(1))
+      .default(0)
+      .describe('Draws from tokens that are at least this times as probable as the likeliest; 0: from all.'),
+    repetitionPenalty: fp32(z.number().gt(0).max(1e6))
+      .default(1)
+      .describe(
+        'Divides positive and multiplies negative logits of tokens that were there, prompt included.',
+      ),
+    frequencyPenalty: fp32(z.number().min(-100).max(100))
+      .default(0)
+      .describe("Subtracted from a token's logit each time that it was generated."),
+    presencePenalty: fp32(z.number().min(-100).max(100))
+      .default(0)
+      .describe('Subtracted once from the logit of a token that was generated.'),
+    noRepeatNgramSize: integer(0, 1_000_000)
+      .default(0)
+      .describe('No run of so many tokens comes twice in a sequence, prompt included; 0: any may.'),
+    logitBias: aMap<number>()
+      .default(new Map())
+      .describe('Added to logits, by token id; −Infinity: never chosen.')
+      .register(settings, { type: 'ReadonlyMap<number, number>' }),
+    suppressTokens: unread<readonly number[]>('readonly number[]', 'Tokens that are never chosen.'),
+    forcedTokens: aMap<number>()
+      .default(new Map())
+      .describe(
+        'Tokens that must stand at a position of the sequence; the first of the prompt has position 0.',
+      )
+      .register(settings, { type: 'ReadonlyMap<number, number>' }),
+    allowedTokens: aMap<readonly number[]>()
+      .default(new Map())
+      .describe('Tokens of which one must stand at a position. Positions that are not named take any.')
+      .register(settings, { type: 'ReadonlyMap<number, readonly number[]>' }),
+    tokenMask: aFunction<(batch: readonly MaskedSequence[]) => Uint32Array>()
+      .optional()
+      .describe(
+        'Called before each token is chosen, while the model computes its logits: the tokens allowed to each sequence, a bit ' +
+          'each: token t of sequence s is bit t % 32 of word s · ⌈vocabSize / 32⌉ + ⌊t / 32⌋. Sequences that have ended are ' +
+          'still listed; their words do not matter.',
+      )
+      .register(settings, {
+        type: '(batch: readonly MaskedSequence[]) => Uint32Array',
+        imports: { MaskedSequence: './options' },
+      }),
+    types: tokenTypes('For a model with nTypes, which needs it: types in [0, nTypes).'),
+    subtypes: tokenTypes('For a model with nStypes, which needs it: subtypes in [0, nStypes).'),
+    eosTokenId: unread<number | readonly number[]>(
+      'number | readonly number[]',
+      "Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. Default: " +
+        "`eosTokenId` of the model's configuration, else the tokenizer's token that ends a document; `[]`: none.",
+    ),
+    stopTokens: unread<readonly number[]>(
+      'readonly number[]',
+      "Tokens that end a sequence with finishReason 'stop'; they are part of its tokens and not of its text. Default none.",
+    ),
+    stop: unread<string | readonly string[]>(
+      'string | readonly string[]',
+      "Texts that end a sequence with finishReason 'stop'; they are not part of the text returned. Default none.",
+    ),
+    numReturnSequences: integer(1, MOST_ROWS)
+      .default(1)
+      .describe(
+        'Sequences of each prompt, each with random numbers of its own; the first is what 1 would give.',
+      ),
+    numBeams: integer(1, 64)
+      .default(1)
+      .describe(
+        'Beam search with so many beams: the likeliest sequences instead of drawn ones; 1: no beam search. Penalties, biases ' +
+          "and what is allowed change log-probabilities, as in Hugging Face's `generate`. Goes with numReturnSequences up to " +
+          'numBeams, and not with temperature, topK, topP, minP and logprobs.',
+      ),
+    lengthPenalty: number(-100, 100)
+      .default(1)
+      .describe(
+        'Beams are ranked by their log-probability ÷ length ^ lengthPenalty: above 0 favours long ones.',
+      ),
+    earlyStopping: z
+      .union([z.boolean(), z.literal('never')])
+      .default(false)
+      .describe(
+        "When beam search ends: true: as soon as numBeams have ended; false: when no better one is likely; 'never': when none " +
+          'is possible.',
+      ),
+    logprobs: z
+      .union([z.boolean(), z.int().min(0).max(20)])
+      .default(false)
+      .describe(
+        'Also returns the log-probability of each token, and with a number from 1 to 20 the so many likeliest ones: by the ' +
+          'model alone, before all of the above; ids without a token count as if the model had none of them.',
+      ),
+    seed: integer(0, Number.MAX_SAFE_INTEGER)
+      .optional()
+      .describe(
+        'The same seed gives a prompt the same tokens on the same device, whatever is generated beside it; below 2^53. ' +
+          'Default: random numbers that no other prompt and no other call has.',
+      ),
+    signal: abortSignal
+      .optional()
+      .describe('Ends the generation early, with what there is.')
+      .register(settings, { type: 'AbortSignal' }),
+  })
+  .describe("How text is generated. Defaults change nothing about the model's own probabilities.")
+  .register(settings, {
+    name: 'GenerateOptions',
+    synonyms: {
+      maxTokens: 'maxNewTokens',
+      maxOutputTokens: 'maxNewTokens',
+      stopSequences: 'stop',
+      stopStrings: 'stop',
+      n: 'numReturnSequences',
+      topLogprobs: 'logprobs',
+    },
+  });
 
 type Lists = 'suppressTokens' | 'eosTokenId' | 'stopTokens' | 'stop' | 'types' | 'subtypes';
 
 /** Options with their defaults, checked for a vocabulary; nothing of them is the caller's. */
 export interface ResolvedOptions extends Omit<
-  z.output<typeof schema>,
+  z.output<typeof generateOptionsSchema>,
   Lists | 'forcedTokens' | 'allowedTokens'
 > {
   readonly suppressTokens: readonly number[];
@@ -206,7 +228,7 @@ function resolve(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOpti
     types,
     subtypes,
     ...given
-  } = parseConfig(schema, options, { synonyms });
+  } = parseConfig(generateOptionsSchema, options);
   const refuse = (path: string, message: string): never => {
     throw new ConfigError(path, message);
   };

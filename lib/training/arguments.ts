@@ -3,22 +3,19 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { reading } from '../models/array_likes';
 import { fp32 } from '../models/device_numbers';
+import { integer, settings } from '../models/settings';
 import { parseConfig, withoutUndefined } from '../models/validation';
+import type { TrainingArguments } from './arguments.generated';
+import { earlyStoppingSchema, type EarlyStoppingOptions } from './early_stopping';
+import { lossScalingSchema, type LossScaling } from './loss_scaling';
 import {
-  optimizerFields,
+  optimizerArgumentsSchema,
+  optimizerSchema,
   resolveOptimizer,
   type OptimizerArguments,
-  type OptimizerType,
 } from './optimizer_settings';
-import { parameterGroupsSchema, type ParameterGroup } from './parameter_groups';
-import { earlyStoppingSchema, type EarlyStoppingOptions } from './early_stopping';
-import {
-  LR_SCHEDULERS,
-  lrSchedulerKwargsSchema,
-  type LrScheduleFunction,
-  type LrSchedulerKwargs,
-  type LrSchedulerType,
-} from './schedule_settings';
+import { parameterGroupSchema } from './parameter_groups';
+import { lrSchedulerKwargsSchema, lrSchedulerSchema } from './schedule_settings';
 import {
   learningRateSchedule,
   momentumSchedule,
@@ -27,92 +24,7 @@ import {
   type SchedulePhase,
 } from './schedules';
 
-/** Dynamic loss scaling of fp16, by the rule of PyTorch's GradScaler; it is decided and applied on the device. */
-export interface LossScaling {
-  /** What the first loss is multiplied by, so that small gradients do not vanish in fp16. Default 65,536. */
-  readonly initScale?: number;
-  /** What the scale is multiplied by after growthInterval steps without an overflow; at least 1. Default 2. */
-  readonly growthFactor?: number;
-  /** What it is multiplied by after a step whose gradient was not finite, which is skipped; in (0, 1). Default 0.5. */
-  readonly backoffFactor?: number;
-  /** Default 2000 steps. */
-  readonly growthInterval?: number;
-  /** Training stops with `ERR_NON_FINITE` after so many skipped steps in a row. Default 25. */
-  readonly maxSkippedSteps?: number;
-}
-
-/** How to train. Names are Hugging Face's in camelCase. */
-export interface TrainingArguments extends OptimizerArguments {
-  /** Optimizer steps, 1 to 10,000,000. */
-  readonly maxSteps: number;
-  /** Rows of a micro-batch. Default 8. */
-  readonly batchSize?: number;
-  /** Micro-batches whose gradients make one step. Default 1. */
-  readonly gradientAccumulationSteps?: number;
-  /** The highest learning rate; a schedule of your own does without. Default 6e-4. */
-  readonly learningRate?: number;
-  /** The optimizer: AdamW; Adam with L2 decay; SGD; RAdam (see docs/optimizers.md). Default 'adamw'. */
-  readonly optim?: OptimizerType;
-  /**
-   * Weight decay of matrices, at least 0; biases and norms have none. `adamw` shrinks the weights by it, others add it to
-   * the gradient (`radam` as decoupledWeightDecay says). Default 0.1 for `adamw`, 0 for others.
-   */
-  readonly weightDecay?: number;
-  /** Parameters that train in their own way; the first group that matches a parameter decides. */
-  readonly parameterGroups?: readonly ParameterGroup[];
-  /**
-   * Keeps an exponential moving average of the parameters, ema = emaDecay · ema + (1 − emaDecay) · parameters after every
-   * applied step, beside them in checkpoints; in (0, 1). Evaluations look at the parameters themselves. Default 0: none.
-   */
-  readonly emaDecay?: number;
-  /** Global norm that gradients are clipped to; 0: no clipping. Default 1. */
-  readonly maxGradNorm?: number;
-  /** How the rate falls after warmup: a name, or a function from steps applied to the rate. Default 'cosine'. */
-  readonly lrScheduler?: LrSchedulerType | LrScheduleFunction;
-  /** What only some schedules have, such as `numCycles`. */
-  readonly lrSchedulerKwargs?: LrSchedulerKwargs;
-  /**
-   * The rate at the end of `cosine` and `cosineWithRestarts` (default learningRate ÷ 10), `linear`, `polynomial` and
-   * `warmupStableDecay` (default 0); other schedules have none.
-   */
-  readonly minLearningRate?: number;
-  /** Steps in which the rate rises to learningRate. Default 0; `oneCycle` rises for 30 % of maxSteps then. */
-  readonly warmupSteps?: number;
-  /** The first rate of warmup, at most learningRate. Default learningRate ÷ warmupSteps; Hugging Face has 0. */
-  readonly warmupInitLearningRate?: number;
-  /** Share ε of each target's probability that is given to others, in [0, 1). Default 0. */
-  readonly labelSmoothing?: number;
-  /**
-   * Who gets it: `uniform`, each of the V tokens ε ÷ V, the target's among them (PyTorch, fairseq before 2021); `others`,
-   * each of the other tokens ε ÷ (V − 1) (fairseq since). Default 'uniform'.
-   */
-  readonly labelSmoothingType?: LabelSmoothingType;
-  /** Only for models in fp16, which always have it. */
-  readonly lossScaling?: LossScaling;
-  /** Steps between evaluations; 0: at the end only. Default 0. */
-  readonly evalSteps?: number;
-  /** Ends the run when evaluations don't get better; needs evalSteps. Default: never. */
-  readonly earlyStopping?: EarlyStoppingOptions;
-  /** Batches of one evaluation, at most. Default 20. */
-  readonly evalBatches?: number;
-  /** Steps between checkpoints in outputDir; 0: at the end only. Default 0. */
-  readonly saveSteps?: number;
-  /** Newest checkpoints that are kept in outputDir, beside the best and those with a file `pinned`; 0: all. Default 0. */
-  readonly saveTotalLimit?: number;
-  /** Checkpoints with the least evaluation loss that saveTotalLimit leaves besides. Default 1. */
-  readonly saveBestLimit?: number;
-  /** Steps between `step` events; a GPU goes from step to step without waiting for JavaScript between them. Default 10. */
-  readonly loggingSteps?: number;
-  /** Decides which rows each step draws. Default 0. */
-  readonly seed?: number;
-  /** Folder of checkpoints, `checkpoint-<step>`. Without it none are written. */
-  readonly outputDir?: string;
-  /** Who else is told of steps and evaluations: TensorBoard by event files in outputDir. Default nobody. */
-  readonly reportTo?: readonly 'tensorboard'[];
-}
-
-/** How label smoothing spreads probability. */
-export type LabelSmoothingType = 'uniform' | 'others';
+export type * from './arguments.generated';
 
 /** Training arguments with every default filled in. */
 export type ResolvedTrainingArguments = Required<Omit<TrainingArguments, OptionalArgument>> &
@@ -133,95 +45,18 @@ type OptionalArgument =
   | 'warmupInitLearningRate'
   | keyof OptimizerArguments;
 
-const steps = (what: string) => z.int().min(0).max(10_000_000).default(0).describe(what);
+const steps = (what: string) => integer(0, 10_000_000).default(0).describe(what);
+const count = (most: number, what: string) => integer(1, most).describe(what);
+const rate = (what: string) => fp32(z.number().min(0).max(100)).describe(what);
 
-const lossScalingSchema = z.strictObject({
-  initScale: fp32(
-    z
-      .number()
-      .gt(0)
-      .max(2 ** 127),
-  )
-    .default(65_536)
-    .describe('The first scale'),
-  growthFactor: fp32(
-    z
-      .number()
-      .min(1)
-      .max(2 ** 64),
-  )
-    .default(2)
-    .describe('How much the scale grows'),
-  backoffFactor: fp32(z.number().gt(0).lt(1)).default(0.5).describe('How much it shrinks after an overflow'),
-  growthInterval: z.int().min(1).default(2000).describe('Steps without overflow after which it grows'),
-  maxSkippedSteps: z.int().min(1).default(25).describe('Skipped steps in a row that end training'),
-});
-
-/** The loss scaling of a model in fp16 that was given none. */
-export const DEFAULT_LOSS_SCALING: Required<LossScaling> = lossScalingSchema.parse({});
-
-/** Validates TrainingArguments and fills in the defaults that depend on nothing else. */
-export const trainingArgumentsSchema = z.strictObject({
-  maxSteps: z.int().min(1).max(10_000_000).describe('Optimizer steps'),
-  batchSize: z.int().min(1).max(65_536).default(8).describe('Rows of a micro-batch'),
-  gradientAccumulationSteps: z
-    .int()
-    .min(1)
-    .max(65_536)
-    .default(1)
-    .describe('Micro-batches whose gradients make one step'),
-  learningRate: fp32(z.number().min(0).max(100)).default(6e-4).describe('The highest learning rate'),
-  ...optimizerFields,
-  parameterGroups: parameterGroupsSchema.optional().describe('Parameters that train in their own way'),
-  emaDecay: fp32(z.number().min(0).lt(1))
-    .default(0)
-    .describe('Of a moving average of the parameters; 0: none'),
-  maxGradNorm: fp32(z.number().min(0).max(1e9))
-    .default(1)
-    .describe('Gradients are clipped to this norm; 0: never'),
-  lrScheduler: z.enum(LR_SCHEDULERS).default('cosine').describe('How the rate falls after warmup'),
-  lrSchedulerKwargs: lrSchedulerKwargsSchema.optional().describe('What only some schedules have'),
-  minLearningRate: fp32(z.number().min(0).max(100))
-    .optional()
-    .describe(
-      'The rate at the end (default: a tenth of learningRate for cosine and cosineWithRestarts, 0 for others)',
-    ),
-  warmupSteps: steps('Steps in which the rate rises'),
-  warmupInitLearningRate: fp32(z.number().min(0).max(100))
-    .optional()
-    .describe('The first rate of warmup (default: learningRate ÷ warmupSteps)'),
-  labelSmoothing: fp32(z.number().min(0).lt(1))
-    .default(0)
-    .describe('Share of probability that is given to others'),
-  labelSmoothingType: z
-    .enum(['uniform', 'others'])
-    .default('uniform')
-    .describe('Over all tokens, as PyTorch does, or over those that are not the target'),
-  lossScaling: lossScalingSchema.optional().describe('Dynamic loss scaling of fp16'),
-  evalSteps: steps('Steps between evaluations; 0: at the end only'),
-  earlyStopping: earlyStoppingSchema
-    .optional()
-    .describe("Ends the run when evaluations don't get better; needs evalSteps"),
-  evalBatches: z.int().min(1).max(1_000_000).default(20).describe('Batches of one evaluation, at most'),
-  saveSteps: steps('Steps between checkpoints; 0: at the end only'),
-  saveTotalLimit: z
-    .int()
-    .min(0)
-    .max(1_000_000)
-    .default(0)
-    .describe('Newest checkpoints that are kept, beside the best; 0: all'),
-  saveBestLimit: z.int().min(0).max(1_000_000).default(1).describe('Best checkpoints that are kept besides'),
-  loggingSteps: z.int().min(1).max(10_000_000).default(10).describe('Steps between reports'),
-  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows are drawn'),
-  outputDir: z.string().min(1).optional().describe('Folder of checkpoints'),
-  reportTo: z
-    .array(z.enum(['tensorboard']))
-    .default([])
-    .describe('Who is told of steps and evaluations'),
-});
+/** Validates LabelSmoothingType. */
+export const labelSmoothingTypeSchema = z
+  .enum(['uniform', 'others'])
+  .describe('How label smoothing spreads probability.')
+  .register(settings, { name: 'LabelSmoothingType' });
 
 /** What other libraries call these arguments. */
-export const trainingSynonyms = {
+const synonyms = {
   lr: 'learningRate',
   optimizer: 'optim',
   sgdMomentum: 'momentum',
@@ -241,8 +76,6 @@ export const trainingSynonyms = {
   lrEnd: 'minLearningRate',
   warmupInitLr: 'warmupInitLearningRate',
   numWarmupSteps: 'warmupSteps',
-  cycles: 'numCycles',
-  decaySteps: 'numDecaySteps',
   earlyStoppingPatience: 'earlyStopping',
   minLr: 'minLearningRate',
   warmupIters: 'warmupSteps',
@@ -253,7 +86,107 @@ export const trainingSynonyms = {
   logSteps: 'loggingSteps',
   logInterval: 'loggingSteps',
   outDir: 'outputDir',
-} as const;
+};
+
+/** Validates TrainingArguments and fills in the defaults that depend on nothing else. */
+export const trainingArgumentsSchema = z
+  .strictObject({
+    maxSteps: count(10_000_000, 'Optimizer steps.'),
+    batchSize: count(65_536, 'Rows of a micro-batch.').default(8),
+    gradientAccumulationSteps: count(65_536, 'Micro-batches whose gradients make one step.').default(1),
+    learningRate: rate('The highest learning rate; a schedule of your own does without.').default(6e-4),
+    optim: optimizerSchema
+      .default('adamw')
+      .describe('The optimizer: AdamW; Adam with L2 decay; SGD; RAdam (see docs/optimizers.md).'),
+    weightDecay: rate(
+      'Weight decay of matrices; biases and norms have none. `adamw` shrinks the weights by it, others add it to the ' +
+        'gradient (`radam` as decoupledWeightDecay says). Default 0.1 for `adamw`, 0 for others.',
+    ).optional(),
+    ...optimizerArgumentsSchema.shape,
+    parameterGroups: z
+      .array(parameterGroupSchema)
+      .optional()
+      .describe('Parameters that train in their own way; the first group that matches a parameter decides.'),
+    emaDecay: fp32(z.number().min(0).lt(1))
+      .default(0)
+      .describe(
+        'Keeps an exponential moving average of the parameters, ema = emaDecay · ema + (1 − emaDecay) · parameters after every ' +
+          'applied step, beside them in checkpoints; 0: none. Evaluations look at the parameters themselves.',
+      ),
+    maxGradNorm: fp32(z.number().min(0).max(1e9))
+      .default(1)
+      .describe('Global norm that gradients are clipped to; 0: no clipping.'),
+    lrScheduler: lrSchedulerSchema
+      .default('cosine')
+      .describe(
+        'How the rate falls after warmup: by name, or in TypeScript by a function from steps applied to the rate.',
+      )
+      // JSON has no functions, and so the schema has none.
+      .register(settings, {
+        type: 'LrSchedulerType | LrScheduleFunction',
+        imports: { LrScheduleFunction: './schedule_settings' },
+      }),
+    lrSchedulerKwargs: lrSchedulerKwargsSchema
+      .optional()
+      .describe('What only some schedules have, such as `numCycles`.'),
+    minLearningRate: rate(
+      'The rate at the end of `cosine` and `cosineWithRestarts` (default learningRate ÷ 10), `linear`, `polynomial` and ' +
+        '`warmupStableDecay` (default 0); other schedules have none.',
+    ).optional(),
+    warmupSteps: steps(
+      'Steps in which the rate rises to learningRate. `oneCycle` rises for 30 % of maxSteps where it is 0.',
+    ),
+    warmupInitLearningRate: rate(
+      'The first rate of warmup, at most learningRate. Default learningRate ÷ warmupSteps; Hugging Face has 0.',
+    ).optional(),
+    labelSmoothing: fp32(z.number().min(0).lt(1))
+      .default(0)
+      .describe("Share ε of each target's probability that is given to others."),
+    labelSmoothingType: labelSmoothingTypeSchema
+      .default('uniform')
+      .describe(
+        "Who gets it: `uniform`, each of the V tokens ε ÷ V, the target's among them (PyTorch, fairseq before 2021); `others`, " +
+          'each of the other tokens ε ÷ (V − 1) (fairseq since).',
+      ),
+    lossScaling: lossScalingSchema
+      .optional()
+      .describe('Dynamic loss scaling; only for models in fp16, which always have it.'),
+    evalSteps: steps('Steps between evaluations; 0: at the end only.'),
+    earlyStopping: earlyStoppingSchema
+      .optional()
+      .describe("Ends the run when evaluations don't get better; needs evalSteps. Default: never."),
+    evalBatches: count(1_000_000, 'Batches of one evaluation, at most.').default(20),
+    saveSteps: steps('Steps between checkpoints in outputDir; 0: at the end only.'),
+    saveTotalLimit: integer(0, 1_000_000)
+      .default(0)
+      .describe(
+        'Newest checkpoints that are kept in outputDir, beside the best and those with a file `pinned`; 0: all.',
+      ),
+    saveBestLimit: integer(0, 1_000_000)
+      .default(1)
+      .describe('Checkpoints with the least evaluation loss that saveTotalLimit leaves besides.'),
+    loggingSteps: count(
+      10_000_000,
+      'Steps between `step` events; a GPU goes from step to step without waiting for JavaScript between them.',
+    ).default(10),
+    seed: integer(0, Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows each step draws.'),
+    outputDir: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'Folder of checkpoints, `checkpoint-<step>`. Default: a Trainer writes none; the command line takes ' +
+          '`runs/<name of the configuration>`.',
+      ),
+    reportTo: z
+      .array(z.enum(['tensorboard']))
+      .default([])
+      .describe(
+        'Who else is told of steps and evaluations: TensorBoard by event files in outputDir. Default nobody.',
+      ),
+  })
+  .describe("How to train. Names are Hugging Face's in camelCase.")
+  .register(settings, { name: 'TrainingArguments', synonyms });
 
 /**
  * Checks the arguments and fills in every default.
@@ -262,13 +195,12 @@ export const trainingSynonyms = {
  * @throws TesseraeError `ERR_CONFIG` with `details.path`.
  */
 export function resolveTrainingArguments(options: TrainingArguments, at = ''): ResolvedTrainingArguments {
-  // JSON has no functions, and so the schema has none.
   const { own, given } = reading({ name: at || 'arguments', path: at, code: 'ERR_CONFIG' }, () =>
     typeof options?.lrScheduler === 'function'
       ? { own: options.lrScheduler, given: { ...options, lrScheduler: undefined } }
       : { own: undefined, given: options },
   );
-  const parsed = parseConfig(trainingArgumentsSchema, given, { at, synonyms: trainingSynonyms });
+  const parsed = parseConfig(trainingArgumentsSchema, given, { at });
   const { evalSteps, earlyStopping, learningRate } = parsed;
   if (earlyStopping && evalSteps === 0) {
     const path = at === '' ? 'earlyStopping' : `${at}.earlyStopping`;

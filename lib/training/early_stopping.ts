@@ -1,36 +1,30 @@
 import { z } from 'zod';
+import { integer, number, settings } from '../models/settings';
 import { parseConfig } from '../models/validation';
+import type { EarlyStoppingOptions } from './early_stopping.generated';
 import type { TrainerEvent } from './events';
 
-/** When evaluations have stopped getting better. */
-export interface EarlyStoppingOptions {
-  /** Evaluations in a row without improvement that end the run, 1 to 1,000,000. Default 1. */
-  readonly patience?: number;
-  /** Nats by which a loss must be lower than the best so far to count as improvement, at least 0. Default 0. */
-  readonly minDelta?: number;
-}
+export type * from './early_stopping.generated';
 
 /** Validates EarlyStoppingOptions. */
-export const earlyStoppingSchema = z.strictObject({
-  patience: z
-    .int()
-    .min(1)
-    .max(1_000_000)
-    .default(1)
-    .describe('Evaluations in a row without improvement that end the run'),
-  minDelta: z
-    .number()
-    .min(0)
-    .max(1e9)
-    .default(0)
-    .describe('Nats by which a loss must be lower than the best to count as improvement'),
-});
-
-const synonyms = {
-  threshold: 'minDelta',
-  earlyStoppingThreshold: 'minDelta',
-  earlyStoppingPatience: 'patience',
-};
+export const earlyStoppingSchema = z
+  .strictObject({
+    patience: integer(1, 1_000_000)
+      .default(1)
+      .describe('Evaluations in a row without improvement that end the run.'),
+    minDelta: number(0, 1e9)
+      .default(0)
+      .describe('Nats by which a loss must be lower than the best so far to count as improvement.'),
+  })
+  .describe('When evaluations have stopped getting better.')
+  .register(settings, {
+    name: 'EarlyStoppingOptions',
+    synonyms: {
+      threshold: 'minDelta',
+      earlyStoppingThreshold: 'minDelta',
+      earlyStoppingPatience: 'patience',
+    },
+  });
 
 /** The best evaluation so far. */
 export interface BestEvaluation {
@@ -82,7 +76,7 @@ export const accessTo = (callback: object): StoppingAccess | undefined => access
  * console.log(stopping.best?.step);
  */
 export function earlyStopping(options: EarlyStoppingOptions = {}): EarlyStopping {
-  const { patience, minDelta } = parseConfig(earlyStoppingSchema, options, { synonyms });
+  const { patience, minDelta } = parseConfig(earlyStoppingSchema, options);
   let state: StoppingState = { waited: 0 };
   const listen = (event: TrainerEvent): { readonly stop: boolean } | void => {
     if (event.type !== 'evaluate') return;

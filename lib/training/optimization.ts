@@ -8,14 +8,9 @@ import { packBatch, type Capacity, type TrainingBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import { isPacked, type PackedBatch, type ReadyBatch } from '../models/packed_batch';
 import type { ParameterSettings, StepResult } from '../native';
-import {
-  DEFAULT_LOSS_SCALING,
-  momentaOf,
-  ratesOf,
-  type LossScaling,
-  type ResolvedTrainingArguments,
-} from './arguments';
+import { momentaOf, ratesOf, type ResolvedTrainingArguments } from './arguments';
 import { kernelSmoothing } from './label_smoothing';
+import { DEFAULT_LOSS_SCALING, type LossScaling } from './loss_scaling';
 import { momentsOf, nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
 import { largestOf } from '../models/extremes';

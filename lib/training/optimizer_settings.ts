@@ -1,70 +1,29 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { fp32 } from '../models/device_numbers';
+import { ownedText } from '../models/setting_text';
+import { settings } from '../models/settings';
 import type { OptimizerSettings, StateKind } from '../native';
+import type { OptimizerArguments, OptimizerType } from './optimizer_settings.generated';
 
-/**
- * Optimizers by name: AdamW (Loshchilov and Hutter 2019, algorithm 2), Adam with L2 decay (Kingma and Ba 2015, algorithm 1),
- * SGD with or without momentum, RAdam (Liu et al. 2020, algorithm 2).
- */
-export type OptimizerType = 'adamw' | 'adam' | 'sgd' | 'radam';
-export const OPTIMIZERS = ['adamw', 'adam', 'sgd', 'radam'] as const satisfies OptimizerType[];
+export type * from './optimizer_settings.generated';
 
-/** What RAdam does in the steps in which the variance of its adaptive rate is not known yet. */
-export type RAdamFirstSteps = 'torch' | 'momentum' | 'decayOnly' | 'none';
-export const RADAM_FIRST_STEPS = [
-  'torch',
-  'momentum',
-  'decayOnly',
-  'none',
-] as const satisfies RAdamFirstSteps[];
+/** Validates OptimizerType. */
+export const optimizerSchema = z
+  .enum(['adamw', 'adam', 'sgd', 'radam'])
+  .describe(
+    'Optimizers by name: AdamW (Loshchilov and Hutter 2019, algorithm 2), Adam with L2 decay (Kingma and Ba 2015, algorithm 1), ' +
+      'SGD with or without momentum, RAdam (Liu et al. 2020, algorithm 2).',
+  )
+  .register(settings, { name: 'OptimizerType' });
 
-/** What only some optimizers have; a setting that the optimizer does not have is refused. */
-export interface OptimizerArguments {
-  /** `adamw`, `adam`, `radam`: decay rate of the first moment, in [0, 1). Default 0.9. */
-  readonly adamBeta1?: number;
-  /** The same: of the second moment, in [0, 1). Default 0.95. */
-  readonly adamBeta2?: number;
-  /** The same: added to the root of the second moment, in (0, 1]. Default 1e-8. */
-  readonly adamEpsilon?: number;
-  /** `sgd`: decay rate of the sum of gradients, in [0, 1). Default 0, which keeps no moment. */
-  readonly momentum?: number;
-  /** `sgd`: look ahead by one step of momentum. Default false. */
-  readonly nesterov?: boolean;
-  /**
-   * `radam`: the steps before the rectifier is defined (5 for adamBeta2 from 0.98). `torch` and `momentum` move by the
-   * first moment (torch.optim.RAdam; LiyuanLucasLiu/RAdam with degenerated_to_sgd), `decayOnly` only decays, `none` does
-   * nothing (LiyuanLucasLiu/RAdam). Default 'torch'.
-   */
-  readonly radamFirstSteps?: RAdamFirstSteps;
-  /** `radam`: decay the weights as AdamW does, not through the gradient. Default: false for `torch`, else true. */
-  readonly decoupledWeightDecay?: boolean;
-}
+const OPTIMIZERS = optimizerSchema.options;
 
-const beta = (what: string) => fp32(z.number().min(0).lt(1)).optional().describe(what);
-
-/** The part of the training arguments' schema that is about the optimizer. */
-export const optimizerFields = {
-  optim: z.enum(OPTIMIZERS).default('adamw').describe('The optimizer'),
-  weightDecay: fp32(z.number().min(0).max(100))
-    .optional()
-    .describe('Decay of matrices (default: 0.1 for adamw, 0 for others)'),
-  adamBeta1: beta("adamw, adam, radam: Adam's beta 1 (default 0.9)"),
-  adamBeta2: beta("adamw, adam, radam: Adam's beta 2 (default 0.95)"),
-  adamEpsilon: fp32(z.number().gt(0).max(1))
-    .optional()
-    .describe("adamw, adam, radam: Adam's epsilon (default 1e-8)"),
-  momentum: beta('sgd: momentum (default 0)'),
-  nesterov: z.boolean().optional().describe("sgd: Nesterov's momentum (default false)"),
-  radamFirstSteps: z
-    .enum(RADAM_FIRST_STEPS)
-    .optional()
-    .describe('radam: what the steps before the rectifier is defined do (default torch)'),
-  decoupledWeightDecay: z
-    .boolean()
-    .optional()
-    .describe('radam: decay as AdamW does (default: false for torch, else true)'),
-};
+/** Validates RAdamFirstSteps. */
+export const radamFirstStepsSchema = z
+  .enum(['torch', 'momentum', 'decayOnly', 'none'])
+  .describe('What RAdam does in the steps in which the variance of its adaptive rate is not known yet.')
+  .register(settings, { name: 'RAdamFirstSteps' });
 
 const ADAM = ['adamBeta1', 'adamBeta2', 'adamEpsilon'] as const;
 
@@ -76,7 +35,59 @@ const SETTINGS_OF: Readonly<Record<OptimizerType, readonly (keyof OptimizerArgum
   sgd: ['momentum', 'nesterov'],
 };
 
-type GivenSettings = { readonly [K in keyof OptimizerArguments]?: OptimizerArguments[K] | undefined };
+/** No defaults of the schema: what an optimizer does not have must stay absent. */
+const DEFAULTS = {
+  adamBeta1: 0.9,
+  adamBeta2: 0.95,
+  adamEpsilon: 1e-8,
+  momentum: 0,
+  nesterov: false,
+  radamFirstSteps: 'torch',
+} as const satisfies OptimizerArguments;
+
+/** @param note - what is said of the default. */
+function text(name: keyof OptimizerArguments, what: string, note = ''): string {
+  const defaults: OptimizerArguments = DEFAULTS;
+  const owners = OPTIMIZERS.filter((type) => SETTINGS_OF[type].includes(name));
+  return ownedText(owners, what, defaults[name], note);
+}
+
+const decayRate = fp32(z.number().min(0).lt(1)).optional();
+
+/** Validates OptimizerArguments, a part of the training arguments. */
+export const optimizerArgumentsSchema = z
+  .strictObject({
+    adamBeta1: decayRate.describe(text('adamBeta1', 'decay rate of the first moment.')),
+    adamBeta2: decayRate.describe(text('adamBeta2', 'decay rate of the second moment.')),
+    adamEpsilon: fp32(z.number().gt(0).max(1))
+      .optional()
+      .describe(text('adamEpsilon', 'added to the root of the second moment.')),
+    momentum: decayRate.describe(
+      text('momentum', 'decay rate of the sum of gradients.', ', which keeps no moment'),
+    ),
+    nesterov: z.boolean().optional().describe(text('nesterov', 'look ahead by one step of momentum.')),
+    radamFirstSteps: radamFirstStepsSchema
+      .optional()
+      .describe(
+        text(
+          'radamFirstSteps',
+          'the steps before the rectifier is defined (5 for adamBeta2 from 0.98). `torch` and `momentum` move by the first ' +
+            'moment (torch.optim.RAdam; LiyuanLucasLiu/RAdam with degenerated_to_sgd), `decayOnly` only decays, `none` does ' +
+            'nothing (LiyuanLucasLiu/RAdam).',
+        ),
+      ),
+    decoupledWeightDecay: z
+      .boolean()
+      .optional()
+      .describe(
+        text(
+          'decoupledWeightDecay',
+          'decay the weights as AdamW does, not through the gradient. Default: false for `torch`, else true.',
+        ),
+      ),
+  })
+  .describe('What only some optimizers have; a setting that the optimizer does not have is refused.')
+  .register(settings, { name: 'OptimizerArguments' });
 
 /** An optimizer's settings with every default filled in; those that it does not have are absent. */
 export type ResolvedOptimizer = {
@@ -91,7 +102,7 @@ export type ResolvedOptimizer = {
  * @throws TesseraeError `ERR_CONFIG` for a setting that it does not have, and for Nesterov's momentum without momentum.
  */
 export function resolveOptimizer(
-  given: GivenSettings & { readonly optim: OptimizerType; readonly weightDecay?: number | undefined },
+  given: OptimizerArguments & { readonly optim: OptimizerType; readonly weightDecay?: number },
   at = '',
 ): ResolvedOptimizer {
   const { optim } = given;
@@ -109,7 +120,7 @@ export function resolveOptimizer(
     }
   const common = { optim, weightDecay: given.weightDecay ?? (optim === 'adamw' ? 0.1 : 0) };
   if (optim === 'sgd') {
-    const { momentum = 0, nesterov = false } = given;
+    const { momentum, nesterov } = { ...DEFAULTS, ...given };
     if (nesterov && momentum === 0)
       refuse(
         'nesterov',
@@ -117,31 +128,27 @@ export function resolveOptimizer(
       );
     return { ...common, momentum, nesterov };
   }
-  const { adamBeta1 = 0.9, adamBeta2 = 0.95, adamEpsilon = 1e-8 } = given;
+  const { adamBeta1, adamBeta2, adamEpsilon } = { ...DEFAULTS, ...given };
   const adam = { ...common, adamBeta1, adamBeta2, adamEpsilon };
   if (optim !== 'radam') return adam;
-  const { radamFirstSteps = 'torch', decoupledWeightDecay = radamFirstSteps !== 'torch' } = given;
+  const { radamFirstSteps } = { ...DEFAULTS, ...given };
+  const { decoupledWeightDecay = radamFirstSteps !== 'torch' } = given;
   return { ...adam, radamFirstSteps, decoupledWeightDecay };
 }
 
 /** The optimizer as native code takes it. */
 export function nativeOptimizer(resolved: ResolvedOptimizer): OptimizerSettings {
-  const { optim, weightDecay, adamBeta1 = 0.9, adamBeta2 = 0.95, adamEpsilon = 1e-8 } = resolved;
-  const adam = { beta1: adamBeta1, beta2: adamBeta2, epsilon: adamEpsilon, weightDecay };
+  const { optim, weightDecay, ...own } = { ...DEFAULTS, ...resolved };
+  const adam = { beta1: own.adamBeta1, beta2: own.adamBeta2, epsilon: own.adamEpsilon, weightDecay };
   switch (optim) {
     case 'sgd':
-      return {
-        type: optim,
-        momentum: resolved.momentum ?? 0,
-        nesterov: resolved.nesterov ?? false,
-        weightDecay,
-      };
+      return { type: optim, momentum: own.momentum, nesterov: own.nesterov, weightDecay };
     case 'radam':
       return {
         type: optim,
         ...adam,
-        firstSteps: resolved.radamFirstSteps ?? 'torch',
-        decoupledWeightDecay: resolved.decoupledWeightDecay ?? false,
+        firstSteps: own.radamFirstSteps,
+        decoupledWeightDecay: own.decoupledWeightDecay ?? false,
       };
     default:
       return { type: optim, ...adam };

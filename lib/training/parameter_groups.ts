@@ -2,48 +2,54 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
 import { fp32 } from '../models/device_numbers';
+import { settings } from '../models/settings';
 import { nearestName } from '../models/validation';
 import type { ParameterSettings } from '../native';
+import type { ParameterGroup } from './parameter_groups.generated';
 
-/** Parameters that train in their own way. */
-export interface ParameterGroup {
-  /**
-   * Which parameters, by the names that checkpoints have for them, such as `transformer.h.0.mlp.c_fc.weight`. A `*` stands
-   * for any text, dots included, as in `transformer.h.*.mlp.*`; everything else stands for itself.
-   */
-  readonly match: string;
-  /** What the learning rate of these parameters is multiplied by, in (0, 1000]. Default 1. */
-  readonly learningRateScale?: number | undefined;
-  /** Their weight decay, biases and norms among them too. Default: weightDecay for matrices, 0 for biases and norms. */
-  readonly weightDecay?: number | undefined;
-  /** Whether they are trained; false keeps every bit of them, and their gradients are not computed. Default true. */
-  readonly trainable?: boolean | undefined;
-}
+export type * from './parameter_groups.generated';
 
-/** Validates the parameterGroups of training arguments. */
-export const parameterGroupsSchema = z.array(
-  z
-    .strictObject({
-      match: z.string().min(1).max(1000).describe('Names of parameters; * stands for any text'),
-      learningRateScale: fp32(z.number().gt(0).max(1000))
-        .optional()
-        .describe('What their learning rate is multiplied by (default 1)'),
-      weightDecay: fp32(z.number().min(0).max(100))
-        .optional()
-        .describe('Their weight decay, in place of the common one'),
-      trainable: z.boolean().optional().describe('false: they stay as they are (default true)'),
-    })
-    .refine(
-      ({ learningRateScale, weightDecay, trainable }) =>
-        [learningRateScale, weightDecay, trainable].some((setting) => setting !== undefined),
-      'changes nothing: give learningRateScale, weightDecay or trainable',
-    )
-    .refine(
-      ({ learningRateScale, weightDecay, trainable }) =>
-        trainable !== false || (learningRateScale === undefined && weightDecay === undefined),
-      'is not trainable: learningRateScale and weightDecay do nothing then, leave them out',
-    ),
-);
+/** Validates a ParameterGroup. */
+export const parameterGroupSchema = z
+  .strictObject({
+    match: z
+      .string()
+      .min(1)
+      .max(1000)
+      .describe(
+        'Which parameters, by the names that checkpoints have for them, such as `transformer.h.0.mlp.c_fc.weight`. A `*` ' +
+          'stands for any text, dots included, as in `transformer.h.*.mlp.*`; everything else stands for itself.',
+      ),
+    learningRateScale: fp32(z.number().gt(0).max(1000))
+      .optional()
+      .describe('What the learning rate of these parameters is multiplied by. Default 1.'),
+    weightDecay: fp32(z.number().min(0).max(100))
+      .optional()
+      .describe(
+        'Their weight decay, biases and norms among them too. Default: weightDecay for matrices, 0 for biases and norms.',
+      ),
+    trainable: z
+      .boolean()
+      .optional()
+      .describe(
+        'Whether they are trained; false keeps every bit of them, and their gradients are not computed. Default true.',
+      ),
+  })
+  .refine(
+    ({ learningRateScale, weightDecay, trainable }) =>
+      [learningRateScale, weightDecay, trainable].some((setting) => setting !== undefined),
+    'changes nothing: give learningRateScale, weightDecay or trainable',
+  )
+  .refine(
+    ({ learningRateScale, weightDecay, trainable }) =>
+      trainable !== false || (learningRateScale === undefined && weightDecay === undefined),
+    'is not trainable: learningRateScale and weightDecay do nothing then, leave them out',
+  )
+  .describe('Parameters that train in their own way.')
+  .register(settings, {
+    name: 'ParameterGroup',
+    synonyms: { params: 'match', lrScale: 'learningRateScale', requiresGrad: 'trainable' },
+  });
 
 /** Names of the parameters that training changes, but for what groups freeze. */
 export const trainedNames = ({ parameters }: Graph): string[] =>

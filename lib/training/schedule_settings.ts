@@ -1,69 +1,36 @@
 import { z } from 'zod';
 import { fp32 } from '../models/device_numbers';
+import { ownedText } from '../models/setting_text';
+import { integer, number, settings } from '../models/settings';
+import type { LrSchedulerKwargs, LrSchedulerType } from './schedule_settings.generated';
 
-/**
- * How the learning rate moves over a run, by name: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR.
- * docs/schedules.md has their formulas.
- */
-export type LrSchedulerType =
-  | 'cosine'
-  | 'linear'
-  | 'constant'
-  | 'cosineWithRestarts'
-  | 'polynomial'
-  | 'inverseSqrt'
-  | 'oneCycle'
-  | 'warmupStableDecay';
+export type * from './schedule_settings.generated';
 
-export const LR_SCHEDULERS = [
-  'cosine',
-  'linear',
-  'constant',
-  'cosineWithRestarts',
-  'polynomial',
-  'inverseSqrt',
-  'oneCycle',
-  'warmupStableDecay',
-] as const satisfies LrSchedulerType[];
+/** Validates LrSchedulerType. */
+export const lrSchedulerSchema = z
+  .enum([
+    'cosine',
+    'linear',
+    'constant',
+    'cosineWithRestarts',
+    'polynomial',
+    'inverseSqrt',
+    'oneCycle',
+    'warmupStableDecay',
+  ])
+  .describe(
+    "How the learning rate moves over a run, by name: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR. " +
+      'docs/schedules.md has their formulas.',
+  )
+  .register(settings, { name: 'LrSchedulerType' });
+
+export const LR_SCHEDULERS: readonly LrSchedulerType[] = lrSchedulerSchema.options;
 
 /**
  * A schedule of your own: the learning rate of the step before which `step` steps were applied, from 0. It is called once
  * for each of maxSteps steps, before the first.
  */
 export type LrScheduleFunction = (step: number) => number;
-
-/** What only some schedules have; a setting that the schedule does not have is refused. */
-export interface LrSchedulerKwargs {
-  /** `cosineWithRestarts`: times that the rate falls from its highest, 1 to 10,000. Default 1, which is `cosine`. */
-  readonly numCycles?: number | undefined;
-  /** `polynomial`: the power of the share of steps left, in (0, 100]. Default 1, which is `linear`. */
-  readonly power?: number | undefined;
-  /** `inverseSqrt`: steps after which the rate has fallen by √2, at least 1. Default warmupSteps, or 10,000 without. */
-  readonly timescale?: number | undefined;
-  /** `oneCycle`: share of the run in which the rate rises, in [0, 1], in [0, 0.5] with threePhase. Default 0.3. */
-  readonly pctStart?: number | undefined;
-  /** `oneCycle`: the first rate is learningRate ÷ divFactor, at least 1. Default 25. */
-  readonly divFactor?: number | undefined;
-  /** `oneCycle`: the last rate is the first ÷ finalDivFactor, at least 1. Default 10,000. */
-  readonly finalDivFactor?: number | undefined;
-  /** `oneCycle`: fall to the first rate as fast as it rose, and then to the last. Default false: fall to the last at once. */
-  readonly threePhase?: boolean | undefined;
-  /** `oneCycle`: along a half cosine or a line. Default 'cos'. */
-  readonly annealStrategy?: 'cos' | 'linear' | undefined;
-  /**
-   * `oneCycle`: move momentum, or Adam's beta 1, against the rate: from maxMomentum down to baseMomentum and back. It takes
-   * the place of `momentum` or `adamBeta1`. Default false; PyTorch's OneCycleLR does it by default.
-   */
-  readonly cycleMomentum?: boolean | undefined;
-  /** `oneCycle` with cycleMomentum: the lowest momentum, in [0, 1), at the highest rate. Default 0.85. */
-  readonly baseMomentum?: number | undefined;
-  /** `oneCycle` with cycleMomentum: the highest momentum, in [0, 1), at the first rate and below. Default 0.95. */
-  readonly maxMomentum?: number | undefined;
-  /** `warmupStableDecay`: steps of the decay at the end, at least 1. Default: a fifth of maxSteps, at most all after warmup. */
-  readonly numDecaySteps?: number | undefined;
-  /** `warmupStableDecay`: the form of the decay. Default 'cosine'. */
-  readonly decayType?: 'cosine' | 'linear' | '1-sqrt' | undefined;
-}
 
 /** Which of the kwargs a schedule has. */
 export const KWARGS_OF: Readonly<Record<LrSchedulerType, readonly (keyof LrSchedulerKwargs)[]>> = {
@@ -95,70 +62,103 @@ export const ENDS_AT_MINIMUM: readonly LrSchedulerType[] = [
   'warmupStableDecay',
 ];
 
+/** No defaults of the schema: what a schedule does not have must stay absent. */
+export const KWARGS_DEFAULTS = {
+  numCycles: 1,
+  power: 1,
+  pctStart: 0.3,
+  divFactor: 25,
+  finalDivFactor: 10_000,
+  threePhase: false,
+  annealStrategy: 'cos',
+  cycleMomentum: false,
+  baseMomentum: 0.85,
+  maxMomentum: 0.95,
+  decayType: 'cosine',
+} as const satisfies LrSchedulerKwargs;
+
+/** @param note - what is said of the default. */
+function text(name: keyof LrSchedulerKwargs, what: string, note = ''): string {
+  const defaults: LrSchedulerKwargs = KWARGS_DEFAULTS;
+  const owners = LR_SCHEDULERS.filter((type) => KWARGS_OF[type].includes(name));
+  return ownedText(owners, what, defaults[name], note);
+}
+
 /** Validates LrSchedulerKwargs by themselves; `learningRateSchedule` knows which go with what. */
-export const lrSchedulerKwargsSchema = z.strictObject({
-  numCycles: z
-    .int()
-    .min(1)
-    .max(10_000)
-    .optional()
-    .describe('cosineWithRestarts: times that the rate falls from its highest (default 1)'),
-  power: z
-    .number()
-    .gt(0)
-    .max(100)
-    .optional()
-    .describe('polynomial: the power of the share of steps left (default 1)'),
-  timescale: z
-    .number()
-    .min(1)
-    .max(1e9)
-    .optional()
-    .describe('inverseSqrt: steps after which the rate has fallen by √2 (default: warmupSteps, or 10,000)'),
-  pctStart: z
-    .number()
-    .min(0)
-    .max(1)
-    .optional()
-    .describe('oneCycle: share of the run in which the rate rises (default 0.3)'),
-  divFactor: z
-    .number()
-    .min(1)
-    .max(1e9)
-    .optional()
-    .describe('oneCycle: the first rate is learningRate ÷ divFactor (default 25)'),
-  finalDivFactor: z
-    .number()
-    .min(1)
-    .max(1e9)
-    .optional()
-    .describe('oneCycle: the last rate is the first ÷ finalDivFactor (default 10,000)'),
-  threePhase: z
-    .boolean()
-    .optional()
-    .describe('oneCycle: fall as fast as it rose, and then to the last rate (default false)'),
-  annealStrategy: z
-    .enum(['cos', 'linear'])
-    .optional()
-    .describe('oneCycle: along a half cosine or a line (default cos)'),
-  cycleMomentum: z
-    .boolean()
-    .optional()
-    .describe("oneCycle: move momentum, or Adam's beta 1, against the rate (default false)"),
-  baseMomentum: fp32(z.number().min(0).lt(1))
-    .optional()
-    .describe('oneCycle with cycleMomentum: the lowest momentum (default 0.85)'),
-  maxMomentum: fp32(z.number().min(0).lt(1))
-    .optional()
-    .describe('oneCycle with cycleMomentum: the highest momentum (default 0.95)'),
-  numDecaySteps: z
-    .int()
-    .min(1)
-    .max(10_000_000)
-    .optional()
-    .describe('warmupStableDecay: steps of the decay at the end (default: a fifth of maxSteps)'),
-  decayType: z
-    .enum(['cosine', 'linear', '1-sqrt'])
-    .optional()
-    .describe('warmupStableDecay: the form of the decay (default cosine)'),
-});
+export const lrSchedulerKwargsSchema = z
+  .strictObject({
+    numCycles: integer(1, 10_000)
+      .optional()
+      .describe(text('numCycles', 'times that the rate falls from its highest.', ', which is `cosine`')),
+    power: z
+      .number()
+      .gt(0)
+      .max(100)
+      .optional()
+      .describe(text('power', 'the power of the share of steps left.', ', which is `linear`')),
+    timescale: number(1, 1e9)
+      .optional()
+      .describe(
+        text(
+          'timescale',
+          'steps after which the rate has fallen by √2. Default warmupSteps, or 10,000 without.',
+        ),
+      ),
+    pctStart: number(0, 1)
+      .optional()
+      .describe(text('pctStart', 'share of the run in which the rate rises; at most 0.5 with threePhase.')),
+    divFactor: number(1, 1e9)
+      .optional()
+      .describe(text('divFactor', 'the first rate is learningRate ÷ divFactor.')),
+    finalDivFactor: number(1, 1e9)
+      .optional()
+      .describe(text('finalDivFactor', 'the last rate is the first ÷ finalDivFactor.')),
+    threePhase: z
+      .boolean()
+      .optional()
+      .describe(
+        text(
+          'threePhase',
+          'fall to the first rate as fast as it rose, and then to the last.',
+          ': fall to the last at once',
+        ),
+      ),
+    annealStrategy: z
+      .enum(['cos', 'linear'])
+      .optional()
+      .describe(text('annealStrategy', 'along a half cosine or a line.')),
+    cycleMomentum: z
+      .boolean()
+      .optional()
+      .describe(
+        text(
+          'cycleMomentum',
+          "move momentum, or Adam's beta 1, against the rate: from maxMomentum down to " +
+            'baseMomentum and back. It takes the place of `momentum` or `adamBeta1`.',
+          "; PyTorch's OneCycleLR does it by default",
+        ),
+      ),
+    baseMomentum: fp32(z.number().min(0).lt(1))
+      .optional()
+      .describe(text('baseMomentum', 'the lowest momentum of cycleMomentum, at the highest rate.')),
+    maxMomentum: fp32(z.number().min(0).lt(1))
+      .optional()
+      .describe(text('maxMomentum', 'the highest momentum of cycleMomentum, at the first rate and below.')),
+    numDecaySteps: integer(1, 10_000_000)
+      .optional()
+      .describe(
+        text(
+          'numDecaySteps',
+          'steps of the decay at the end. Default: a fifth of maxSteps, at most all after warmup.',
+        ),
+      ),
+    decayType: z
+      .enum(['cosine', 'linear', '1-sqrt'])
+      .optional()
+      .describe(text('decayType', 'the form of the decay.')),
+  })
+  .describe('What only some schedules have; a setting that the schedule does not have is refused.')
+  .register(settings, {
+    name: 'LrSchedulerKwargs',
+    synonyms: { cycles: 'numCycles', decaySteps: 'numDecaySteps' },
+  });

@@ -2,6 +2,7 @@ import { TesseraeError } from '../errors';
 import { checkLearningRate } from '../models/learning_rates';
 import {
   ENDS_AT_MINIMUM,
+  KWARGS_DEFAULTS,
   KWARGS_OF,
   type LrScheduleFunction,
   type LrSchedulerKwargs,
@@ -101,7 +102,7 @@ function phasesOf(options: ScheduleOptions): Phase[] {
   const { type, learningRate, warmupSteps, warmupInitLearningRate: init, maxSteps } = options;
   checkOptions(options);
   if (typeof type === 'function') return [{ name: 'custom', start: 0, end: maxSteps, rate: type }];
-  const after = AFTER_WARMUP[type](options, options.kwargs ?? {});
+  const after = AFTER_WARMUP[type](options, { ...KWARGS_DEFAULTS, ...options.kwargs });
   const phases = type === 'oneCycle' ? after : [warmup(learningRate, warmupSteps, init), ...after];
   return phases.filter(({ start, end }) => start < end);
 }
@@ -114,50 +115,52 @@ function warmup(learningRate: number, steps: number, init?: number): Phase {
   return { name: 'warmup', start: 0, end: steps, rate };
 }
 
+/** What schedules have of their own, with defaults. */
+type Kwargs = LrSchedulerKwargs & Required<Pick<LrSchedulerKwargs, keyof typeof KWARGS_DEFAULTS>>;
+
 /** What comes after warmup, by schedule. */
-const AFTER_WARMUP: Readonly<
-  Record<LrSchedulerType, (options: ScheduleOptions, kwargs: LrSchedulerKwargs) => Phase[]>
-> = {
-  constant: ({ learningRate, warmupSteps, maxSteps }) => [
-    { name: 'constant', start: warmupSteps, end: maxSteps, rate: () => learningRate },
-  ],
-  linear: (options) => [fall(options, 'decay', linear)],
-  cosine: (options) => [fall(options, 'decay', halfCosine)],
-  polynomial: (options, { power = 1 }) => [fall(options, 'decay', (part) => (1 - part) ** power)],
-  cosineWithRestarts: (options, { numCycles = 1 }) => {
-    const { warmupSteps, maxSteps } = options;
-    const length = maxSteps - warmupSteps;
-    // Integers are divided last, so that a cycle that starts at a step starts there exactly.
-    const rate = fallingRate(options, (step) =>
-      halfCosine(((numCycles * (step - warmupSteps)) / length) % 1),
-    );
-    return Array.from({ length: numCycles }, (_, cycle) => ({
-      name: `cycle ${cycle + 1}`,
-      start: warmupSteps + Math.ceil((cycle * length) / numCycles),
-      end: warmupSteps + Math.ceil(((cycle + 1) * length) / numCycles),
-      rate,
-    }));
-  },
-  inverseSqrt: ({ learningRate, warmupSteps, maxSteps }, { timescale = warmupSteps || 10_000 }) => [
-    {
-      name: 'decay',
-      start: warmupSteps,
-      end: maxSteps,
-      rate: (step) => learningRate * Math.sqrt(timescale / (step - warmupSteps + timescale)),
+const AFTER_WARMUP: Readonly<Record<LrSchedulerType, (options: ScheduleOptions, kwargs: Kwargs) => Phase[]>> =
+  {
+    constant: ({ learningRate, warmupSteps, maxSteps }) => [
+      { name: 'constant', start: warmupSteps, end: maxSteps, rate: () => learningRate },
+    ],
+    linear: (options) => [fall(options, 'decay', linear)],
+    cosine: (options) => [fall(options, 'decay', halfCosine)],
+    polynomial: (options, { power }) => [fall(options, 'decay', (part) => (1 - part) ** power)],
+    cosineWithRestarts: (options, { numCycles }) => {
+      const { warmupSteps, maxSteps } = options;
+      const length = maxSteps - warmupSteps;
+      // Integers are divided last, so that a cycle that starts at a step starts there exactly.
+      const rate = fallingRate(options, (step) =>
+        halfCosine(((numCycles * (step - warmupSteps)) / length) % 1),
+      );
+      return Array.from({ length: numCycles }, (_, cycle) => ({
+        name: `cycle ${cycle + 1}`,
+        start: warmupSteps + Math.ceil((cycle * length) / numCycles),
+        end: warmupSteps + Math.ceil(((cycle + 1) * length) / numCycles),
+        rate,
+      }));
     },
-  ],
-  warmupStableDecay: (options, { decayType = 'cosine', ...kwargs }) => {
-    const { learningRate, warmupSteps, maxSteps } = options;
-    const decaySteps = kwargs.numDecaySteps ?? Math.min(Math.ceil(maxSteps / 5), maxSteps - warmupSteps);
-    const start = maxSteps - decaySteps;
-    const forms = { cosine: halfCosine, linear, '1-sqrt': (part: number) => 1 - Math.sqrt(part) };
-    return [
-      { name: 'stable', start: warmupSteps, end: start, rate: () => learningRate },
-      fall({ ...options, warmupSteps: start }, 'decay', forms[decayType]),
-    ];
-  },
-  oneCycle,
-};
+    inverseSqrt: ({ learningRate, warmupSteps, maxSteps }, { timescale = warmupSteps || 10_000 }) => [
+      {
+        name: 'decay',
+        start: warmupSteps,
+        end: maxSteps,
+        rate: (step) => learningRate * Math.sqrt(timescale / (step - warmupSteps + timescale)),
+      },
+    ],
+    warmupStableDecay: (options, { decayType, numDecaySteps }) => {
+      const { learningRate, warmupSteps, maxSteps } = options;
+      const decaySteps = numDecaySteps ?? Math.min(Math.ceil(maxSteps / 5), maxSteps - warmupSteps);
+      const start = maxSteps - decaySteps;
+      const forms = { cosine: halfCosine, linear, '1-sqrt': (part: number) => 1 - Math.sqrt(part) };
+      return [
+        { name: 'stable', start: warmupSteps, end: start, rate: () => learningRate },
+        fall({ ...options, warmupSteps: start }, 'decay', forms[decayType]),
+      ];
+    },
+    oneCycle,
+  };
 
 const linear = (part: number): number => 1 - part;
 const halfCosine = (part: number): number => (1 + Math.cos(Math.PI * part)) / 2;
@@ -176,14 +179,14 @@ function fall(options: ScheduleOptions, name: string, height: (part: number) => 
   return { name, start, end, rate: fallingRate(options, (step) => height((step - start) / (end - start))) };
 }
 
-function oneCycle(options: ScheduleOptions, kwargs: LrSchedulerKwargs): Phase[] {
+function oneCycle(options: ScheduleOptions, kwargs: Kwargs): Phase[] {
   const { learningRate: highest, warmupSteps, maxSteps } = options;
-  const { divFactor = 25, finalDivFactor = 1e4, threePhase = false, annealStrategy = 'cos' } = kwargs;
+  const { pctStart, divFactor, finalDivFactor, threePhase, annealStrategy } = kwargs;
   const height = annealStrategy === 'cos' ? halfCosine : linear;
-  const riseSteps = warmupSteps > 0 ? warmupSteps : (kwargs.pctStart ?? 0.3) * maxSteps;
+  const riseSteps = warmupSteps > 0 ? warmupSteps : pctStart * maxSteps;
   const first = highest / divFactor;
   const least = first / finalDivFactor;
-  const { baseMomentum: low = 0.85, maxMomentum: high = 0.95 } = kwargs;
+  const { baseMomentum: low, maxMomentum: high } = kwargs;
   // The step at which a phase arrives need not be an integer; the next one leaves from there.
   const turns = threePhase
     ? [
@@ -263,10 +266,11 @@ function checkKwargs({ warmupSteps, maxSteps }: ScheduleOptions, kwargs: LrSched
         `lrSchedulerKwargs.${key}`,
         `${value} does nothing without cycleMomentum: set it, or leave this out`,
       );
-  if ((baseMomentum ?? 0.85) > (maxMomentum ?? 0.95))
+  const { baseMomentum: low, maxMomentum: high } = { ...KWARGS_DEFAULTS, ...kwargs };
+  if (low > high)
     refuse(
       'lrSchedulerKwargs.baseMomentum',
-      `${baseMomentum ?? 0.85} is above maxMomentum ${maxMomentum ?? 0.95}: momentum falls while the rate rises`,
+      `${low} is above maxMomentum ${high}: momentum falls while the rate rises`,
     );
   if (pctStart !== undefined && warmupSteps > 0)
     refuse(

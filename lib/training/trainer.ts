@@ -24,13 +24,12 @@ import { Optimization, type OptimizationStep } from './optimization';
 import { findResumable, LIBRARY_VERSION, machineOf, restore, type ResumeResult } from './resume';
 import { RunState } from './run_state';
 import { Saving } from './saving';
+import { stepsAhead } from './steps_ahead';
 import { Stoppings } from './stoppings';
 import { Throughput } from './throughput';
-import { busy, listOf, missing } from './trainer_calls';
+import { listOf, missing } from './trainer_calls';
 import { trainerOptionsSchema, trainSchema, type TrainerOptions } from './trainer_options';
-
-/** Optimizer steps that may be under way at a time. */
-const STEPS_AHEAD = 2;
+import { Usage } from './usage';
 
 /** What a stretch of steps is made with. */
 interface Segment {
@@ -68,12 +67,7 @@ export class Trainer {
   private readonly saving: Saving;
   /** Of the run that is under way, when it reports to TensorBoard. */
   private board: Board | undefined;
-  /** A run is under way, perhaps between two steps. */
-  private running = false;
-  /** The call that is at work on the model now. */
-  private working: string | undefined;
-  /** Calls of `step()` that have not ended. */
-  private stepsUnderWay = 0;
+  private readonly usage = new Usage();
 
   /**
    * Makes a trainer; nothing is computed and no memory taken before its first step.
@@ -165,24 +159,18 @@ export class Trainer {
   async step(
     batches: TrainingBatch | PackedBatch | readonly (TrainingBatch | PackedBatch)[],
   ): Promise<StepMetrics> {
-    if (this.running) throw busy('step', 'a run');
-    if (this.working !== undefined && this.working !== 'step') throw busy('step', this.working);
-    this.working = 'step';
-    const number = this.globalStep + ++this.stepsUnderWay;
-    try {
-      const done = await this.apply(listOf(batches), number);
-      const { lossSum, validTargets, applied } = done;
-      return {
-        step: number,
-        loss: lossSum / validTargets,
-        ...measurementsOf(done),
-        tokens: validTargets,
-        applied,
-        ...this.lossScaleOf(done),
-      };
-    } finally {
-      if (--this.stepsUnderWay === 0) this.working = undefined;
-    }
+    using underWay = this.usage.beginStep();
+    const step = this.globalStep + underWay.place;
+    const done = await this.apply(listOf(batches), step);
+    const { lossSum, validTargets, applied } = done;
+    return {
+      step,
+      loss: lossSum / validTargets,
+      ...measurementsOf(done),
+      tokens: validTargets,
+      applied,
+      ...this.lossScaleOf(done),
+    };
   }
 
   /**
@@ -195,7 +183,7 @@ export class Trainer {
     if (!evaluation)
       throw missing('evaluation', 'there is nothing to evaluate on: give the Trainer an evaluation dataset');
     const { batchSize, evalBatches } = this.arguments;
-    return this.exclusive('evaluate', async () => {
+    return this.usage.exclusive('evaluate', async () => {
       const result = await evaluateModel(this.model, evaluation, { rows: batchSize, batches: evalBatches });
       this.counts.evaluated = { step: this.globalStep, loss: result.loss };
       return result;
@@ -217,7 +205,7 @@ export class Trainer {
     parseConfig(filePath.optional(), directory, { at: 'directory' });
     let lock: Disposable | undefined;
     try {
-      const { path, written } = await this.exclusive('save', async () => {
+      const { path, written } = await this.usage.exclusive('save', async () => {
         lock = directory === undefined ? await this.lockFolder() : undefined;
         return this.saving.begin(await this.state(), directory);
       });
@@ -250,8 +238,8 @@ export class Trainer {
     if (directory === undefined)
       throw missing('outputDir', 'there is no folder to resume from: set outputDir, or give resume() one');
     parseConfig(filePath, directory, { at: 'directory' });
-    if (this.running) throw busy('resume', 'a run');
-    return this.exclusive('resume', async () => {
+    this.usage.refuseWithinRun('resume');
+    return this.usage.exclusive('resume', async () => {
       const { state, ...found } = await findResumable(directory, {
         owner: this,
         model: this.model,
@@ -286,8 +274,7 @@ export class Trainer {
   }
 
   private async *run(signal?: AbortSignal): AsyncGenerator<TrainerEvent, TrainResult, void> {
-    if (this.running) throw busy('train', 'a run');
-    this.running = true;
+    using _running = this.usage.beginRun();
     this.stopRequested = false;
     this.stoppings.begin();
     let lock: Disposable | undefined;
@@ -306,7 +293,6 @@ export class Trainer {
         process.emitWarning(message, { code });
       this.board = undefined;
       lock?.[Symbol.dispose]();
-      this.running = false;
     }
   }
 
@@ -326,7 +312,7 @@ export class Trainer {
   private async *beginSave(): AsyncGenerator<TrainerEvent, void, void> {
     if (this.arguments.outputDir === undefined) return;
     yield* this.tellOfSave();
-    await this.exclusive('save', async () => this.saving.beginOfRun(await this.state()));
+    await this.usage.exclusive('save', async () => this.saving.beginOfRun(await this.state()));
   }
 
   private async *tellOfSave(): AsyncGenerator<TrainerEvent, TrainerEvent['type'] | undefined, void> {
@@ -368,7 +354,7 @@ export class Trainer {
       yield* this.emit({ type: 'evaluate', step: this.globalStep, ...(await this.evaluate()) });
 
     while (!this.isLast()) {
-      const last = await this.exclusive('train', () =>
+      const last = await this.usage.exclusive('train', () =>
         this.stepsUntil(reports, { queue, capacity, speed, signal }),
       );
       signal?.throwIfAborted();
@@ -411,37 +397,24 @@ export class Trainer {
     };
   }
 
-  /**
-   * Steps up to the next that something is reported after. A second one is enqueued while the first is under way, so that
-   * a GPU need not wait; whoever looks at a report finds the model as it was at that step.
-   */
+  /** Steps up to the next that something is reported after; gives the last one. */
   private async stepsUntil(reports: (step: number) => boolean, segment: Segment): Promise<OptimizationStep> {
     const { queue, capacity, speed, signal } = segment;
-    const underWay: Promise<OptimizationStep>[] = [];
     let step = this.globalStep;
     let before = performance.now();
-    const finishFirst = async (): Promise<OptimizationStep> => {
-      const done = (await underWay[0]) as OptimizationStep;
-      void underWay.shift();
-      const now = performance.now();
-      speed.add(done.tokens, (now - before) / 1000);
-      before = now;
-      return done;
-    };
-    try {
-      do {
+    return stepsAhead({
+      start: async () => {
         signal?.throwIfAborted();
         const batches = await queue.take(step);
-        const next = this.apply(batches, ++step, batches[0]?.capacity ?? capacity);
-        void next.catch(() => undefined); // reported when its turn comes
-        underWay.push(next);
-        if (underWay.length === STEPS_AHEAD && !reports(step)) await finishFirst();
-      } while (!reports(step) && !this.stopRequested);
-      while (underWay.length > 1) await finishFirst();
-      return await finishFirst();
-    } finally {
-      await Promise.allSettled(underWay);
-    }
+        return { step: this.apply(batches, ++step, batches[0]?.capacity ?? capacity) };
+      },
+      finish: ({ tokens }) => {
+        const now = performance.now();
+        speed.add(tokens, (now - before) / 1000);
+        before = now;
+      },
+      isLast: () => reports(step) || this.stopRequested,
+    });
   }
 
   private isLast(): boolean {
@@ -473,15 +446,5 @@ export class Trainer {
 
   private lossScaleOf({ lossScale }: OptimizationStep): { lossScale?: number } {
     return this.model.precision === 'fp16' ? { lossScale } : {};
-  }
-
-  private async exclusive<T>(call: string, work: () => Promise<T>): Promise<T> {
-    if (this.working !== undefined) throw busy(call, this.working);
-    this.working = call;
-    try {
-      return await work();
-    } finally {
-      this.working = undefined;
-    }
   }
 }

@@ -17,14 +17,6 @@ export function listOf(batches: unknown): readonly (TrainingBatch | PackedBatch)
   });
 }
 
-/** For a call while another is at work. */
-export function busy(call: string, running: string): TesseraeError {
-  return new TesseraeError(
-    'ERR_BUSY',
-    `${call}() was called while the trainer is busy with ${running}: await that first`,
-  );
-}
-
 /** For a call that needs what the trainer was not given. @param path - the option that it would be in. */
 export function missing(path: string, why: string): TesseraeError {
   return new TesseraeError('ERR_CONFIG', why, { details: { path } });

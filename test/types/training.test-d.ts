@@ -1,6 +1,5 @@
 import { expectTypeOf } from 'expect-type';
 import type { z } from 'zod';
-import type { runSchema } from '../../lib/cli/config';
 import type { eventSchema } from '../../lib/training/metrics';
 import {
   earlyStopping,
@@ -18,8 +17,6 @@ import {
   type Plan,
   type ResolvedTrainingArguments,
   type RunConfiguration,
-  type RunData,
-  type RunSampling,
   type SaveEvent,
   type StepEvent,
   type StepMetrics,
@@ -135,23 +132,6 @@ export function theSchemaOfEventsHasTheirKeys(): void {
     'loss' | 'grad_norm' | 'tokens_per_second' | 'eta_seconds'
   >();
 }
-
-/** A configuration's schema is runSchema; its type is written by hand, for people to read. */
-export function aRunsConfigurationIsThatOfItsSchema(): void {
-  type Given = z.input<typeof runSchema>;
-  expectTypeOf<keyof RunConfiguration>().toEqualTypeOf<keyof Given>();
-  expectTypeOf<keyof RunData>().toEqualTypeOf<keyof NonNullable<Given['data']>>();
-  expectTypeOf<keyof RunSampling>().toEqualTypeOf<keyof NonNullable<Given['sampling']>>();
-  expectTypeOf<keyof NonNullable<RunConfiguration['training']>>().toEqualTypeOf<
-    keyof NonNullable<Given['training']>
-  >();
-  expectTypeOf<Writable<RunSampling>>().toExtend<NonNullable<Given['sampling']>>();
-  expectTypeOf<Writable<RunData>>().toExtend<NonNullable<Given['data']>>();
-  expectTypeOf<Writable<RunConfiguration>>().toExtend<Given>();
-}
-
-/** What zod infers is not readonly. */
-type Writable<T> = T extends object ? { -readonly [Key in keyof T]: Writable<T[Key]> } : T;
 
 export function aPlanIsTyped(): void {
   expectTypeOf(planTraining({ type: 'gpt2' }, { chip: 'h100' })).toEqualTypeOf<Plan>();

@@ -23,6 +23,9 @@ const size = (least: number) =>
     .min(least)
     .max(2 ** 31 - 1);
 
+/** What other libraries call these options. */
+export const sequenceSynonyms = { mode: 'batching', truncate: 'truncation' };
+
 /** Shape of SequenceOptions, to which each way of opening adds its own. */
 export const sequenceOptionsSchema = z.strictObject({
   vocabSize: size(1),

@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../../errors';
 import { reading } from '../../models/array_likes';
+import { settings } from '../../models/settings';
 import { parseConfig } from '../../models/validation';
 import type { ThreadClient } from '../../threads/client';
 import { startDataThread } from '../data_thread';
 import type { Dataset, IdRanges, SequenceStarts } from '../dataset';
 import type { SplitName } from '../rows';
 import { workerDataset } from '../worker_dataset';
-import { sequenceOptionsSchema, type SequenceOptions } from './options';
+import { sequenceOptionsSchema, sequenceSynonyms, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';
 import type { Batching, BatchingRules, SequenceFacts, SequenceSizes } from './source';
 import type { SequenceWorker } from './worker';
@@ -43,15 +44,17 @@ export interface SequenceData {
 
 export const BATCHINGS = ['pad', 'pack', 'bucket'] as const satisfies Batching[];
 
-const schema = sequenceOptionsSchema.extend({
-  batching: z.enum(BATCHINGS).default('pad'),
-  maxTokens: z
-    .int()
-    .min(1)
-    .max(2 ** 31 - 1)
-    .optional(),
-  validationFraction: z.number().min(0).max(0.9).default(0.1),
-});
+const schema = sequenceOptionsSchema
+  .extend({
+    batching: z.enum(BATCHINGS).default('pad'),
+    maxTokens: z
+      .int()
+      .min(1)
+      .max(2 ** 31 - 1)
+      .optional(),
+    validationFraction: z.number().min(0).max(0.9).default(0.1),
+  })
+  .register(settings, { synonyms: sequenceSynonyms });
 
 /** Sequences that are handed to the worker at once: a copy of so many is made on this thread. */
 const SEQUENCES_A_MESSAGE = 1024;
@@ -84,9 +87,7 @@ export async function openSequences(
       'openSequences needs the path of a JSONL file, an array of paths, or an array of sequences',
       { details: { path: 'source' } },
     );
-  const rules = parseConfig(schema, options, {
-    synonyms: { mode: 'batching', truncate: 'truncation' },
-  });
+  const rules = parseConfig(schema, options);
   checkMaxTokens(rules);
   const client = startDataThread<SequenceWorker>('sequences/worker');
   try {

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { TesseraeError } from '../../errors';
 import { reading } from '../../models/array_likes';
+import { settings } from '../../models/settings';
 import { parseConfig } from '../../models/validation';
 import { startDataThread } from '../data_thread';
 import type { BatchRequest, Dataset, DatasetBatch } from '../dataset';
-import { sequenceOptionsSchema, type SequenceOptions } from './options';
+import { sequenceOptionsSchema, sequenceSynonyms, type SequenceOptions } from './options';
 import type { Sequence } from './sequence';
 import { idsOf } from './sequences';
 import type { SequenceWorker } from './worker';
@@ -28,7 +29,9 @@ export interface StreamData {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const schema = sequenceOptionsSchema.extend({ targets: z.boolean().default(false) });
+const schema = sequenceOptionsSchema
+  .extend({ targets: z.boolean().default(false) })
+  .register(settings, { synonyms: sequenceSynonyms });
 
 /** Steps whose batches are kept: a run that stops and goes on asks again for the one that it had drawn ahead. */
 const STEPS_KEPT = 3;
@@ -60,7 +63,7 @@ export function streamSequences(stream: SequenceStream, options: StreamSequences
       'streamSequences needs an async iterable, or a function that returns one: for an array use openSequences',
       { details: { path: 'stream' } },
     );
-  const rules = parseConfig(schema, options, { synonyms: { truncate: 'truncation' } });
+  const rules = parseConfig(schema, options);
   const client = startDataThread<SequenceWorker>('sequences/worker');
   const reader = new StreamReader(stream);
   const close = async (): Promise<void> => {

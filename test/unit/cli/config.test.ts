@@ -220,6 +220,40 @@ describe('readRunConfig', () => {
   });
 });
 
+describe("other libraries' names", () => {
+  const schedule = (kwargs: object): object => ({ training: { maxSteps: 1, lrSchedulerKwargs: kwargs } });
+  it.each<[string, object, string]>([
+    ['dataset', { dataset: {} }, 'data'],
+    ['model.hiddenSize', { model: { ...model, hiddenSize: 8 } }, 'nEmbd'],
+    ['data.valFraction', { data: { text: 'a', valFraction: 0.2 } }, 'validationFraction'],
+    ['data.truncate', { data: { sequences: 'a', truncate: true } }, 'truncation'],
+    ['training.optimizer', { training: { maxSteps: 1, optimizer: 'sgd' } }, 'optim'],
+    ['training.lrSchedulerKwargs.cycles', schedule({ cycles: 2 }), 'numCycles'],
+    ['training.lrSchedulerKwargs.decay_steps', schedule({ decay_steps: 2 }), 'numDecaySteps'],
+    [
+      'training.earlyStopping.threshold',
+      { training: { maxSteps: 1, earlyStopping: { threshold: 1 } } },
+      'minDelta',
+    ],
+    [
+      'training.parameterGroups[0].requires_grad',
+      { training: { maxSteps: 1, parameterGroups: [{ match: '*', requires_grad: false }] } },
+      'trainable',
+    ],
+    [
+      'training.lossScaling.lossScaleWindow',
+      { training: { maxSteps: 1, lossScaling: { lossScaleWindow: 2 } } },
+      'growthInterval',
+    ],
+    ['sampling.maxTokens', { sampling: { maxTokens: 5 } }, 'maxNewTokens'],
+  ])('are hinted at: %s', async (at, content, meant) => {
+    await expect(readRunConfig(await file({ ...run, ...content }))).rejects.toMatchObject({
+      code: 'ERR_CONFIG',
+      message: expect.stringContaining(`${at} is unknown: did you mean ${meant}?`) as string,
+    });
+  });
+});
+
 describe('readTrainableRun', () => {
   it('writes beside the file unless told', async () => {
     const at = await file(run, 'tiny.json');

@@ -121,6 +121,8 @@ describe('parseSetting', () => {
   it.each<[string, RegExp]>([
     ['', /no option ''/],
     ['temprature 1', /no option 'temprature': \/help/],
+    ['temprature 1', /Did you mean temperature\?/],
+    ['maxTokens 5', /Did you mean maxNewTokens\?/],
     ['temperature', /needs a value: --temperature <number>/],
     ['temperature hot', /number of at least 0/],
     ['topK 1 2', /integer/],

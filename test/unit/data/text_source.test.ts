@@ -58,7 +58,7 @@ describe('TextSource', () => {
     const first = source.evaluationBatch('train', { index: 0, rows: 3, batches: 10 });
     expect([...packed(first).tokens].filter((_, i) => i % 8 === 0)).toEqual([0, 8, 16]);
     const second = packed(source.evaluationBatch('train', { index: 1, rows: 3, batches: 10 }));
-    expect(second).toMatchObject({ rows: 2, capacity: { rows: 3, time: 8 } });
+    expect(second).toMatchObject({ rows: 2, capacity: { rows: 3, lengths: { time: 8 } } });
     expect([...second.tokens].filter((_, i) => i % 8 === 0)).toEqual([24, 32]);
     expect(second.targets.at(-1)).toBe(40);
     expect(source.evaluationBatch('train', { index: 2, rows: 3, batches: 10 })).toBeUndefined();

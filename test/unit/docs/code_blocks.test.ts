@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
-import { runSchema } from '../../../lib/cli/config';
+import { runSchema } from '../../../lib/cli/run_configuration';
 import { eventSchema, metricsSchema } from '../../../lib/training/metrics';
 
 const root = path.resolve(__dirname, '../../..');

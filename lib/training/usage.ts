@@ -1,0 +1,68 @@
+import { TesseraeError } from '../errors';
+
+/** A step that has begun, until it is disposed. */
+export interface StepUnderWay extends Disposable {
+  /** Its place among the steps under way, from 1. */
+  readonly place: number;
+}
+
+/**
+ * Decides which calls of a trainer may be under way together: one at a time, but for steps, of which native code takes
+ * two. Within a run, others may come between its steps, but for a step, a run and a resume.
+ */
+export class Usage {
+  private isRunning = false;
+  /** The call that is at work on the model now. */
+  private working: string | undefined;
+  private steps = 0;
+
+  /** @throws TesseraeError `ERR_BUSY` within a run. */
+  beginRun(): Disposable {
+    this.refuseWithinRun('train');
+    this.isRunning = true;
+    return { [Symbol.dispose]: () => void (this.isRunning = false) };
+  }
+
+  /** @throws TesseraeError `ERR_BUSY` within a run, and while a call that is no step is at work. */
+  beginStep(): StepUnderWay {
+    this.refuseWithinRun('step');
+    if (this.steps === 0) this.begin('step');
+    this.steps++;
+    return {
+      place: this.steps,
+      [Symbol.dispose]: () => {
+        if (--this.steps === 0) this.working = undefined;
+      },
+    };
+  }
+
+  /**
+   * Does something that nothing else of the trainer goes with.
+   *
+   * @throws TesseraeError `ERR_BUSY` while a call is at work.
+   */
+  async exclusive<T>(call: string, work: () => Promise<T>): Promise<T> {
+    this.begin(call);
+    try {
+      return await work();
+    } finally {
+      this.working = undefined;
+    }
+  }
+
+  /** @throws TesseraeError `ERR_BUSY` within a run. */
+  refuseWithinRun(call: string): void {
+    if (this.isRunning) throw busy(call, 'a run');
+  }
+
+  private begin(call: string): void {
+    if (this.working !== undefined) throw busy(call, this.working);
+    this.working = call;
+  }
+}
+
+const busy = (call: string, running: string): TesseraeError =>
+  new TesseraeError(
+    'ERR_BUSY',
+    `${call}() was called while the trainer is busy with ${running}: await that first`,
+  );
