@@ -6,23 +6,37 @@ export type {
   FactorRole,
   FactorSpec,
   Graph,
+  IdsInput,
   Initializer,
   InputSpec,
+  LengthsInput,
+  LossSpec,
   NodeSpec,
   ParameterSpec,
+  StartsInput,
+  ValuesInput,
 } from './graph/graph';
 export type { Precision } from './native';
 export type { Device } from './models/device';
 export type { ModelConfig, ResolvedModelConfig } from './models/families';
 export type { GPT2Config, GPT2Options } from './models/gpt2_config';
-export type { Capacity, ExtraInputs, TokenRows, TokenValues, TrainingBatch } from './models/inputs';
+export type {
+  Capacity,
+  ExtraInputs,
+  StepBatch,
+  TokenRows,
+  TokenValues,
+  TrainingBatch,
+} from './models/inputs';
 export { Model, type FloatTensor, type ModelOptions } from './models/model';
+export type { ExampleBatch, ExampleRows } from './models/example_rows';
 export type { InputArray, PackedBatch } from './models/packed_batch';
 export { ByteTokenizer } from './data/byte_tokenizer';
 export type {
   BatchRequest,
   Dataset,
   DatasetBatch,
+  DatasetExamples,
   DatasetRows,
   IdRanges,
   SequenceStarts,

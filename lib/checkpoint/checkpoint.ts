@@ -123,8 +123,10 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
   await writeDirectory(directory, SAVED_FILES, async (temporary) => {
     await writeSafetensors(path.join(temporary, WEIGHTS), weightSources(model), dtype);
     for (const [name, text] of [
-      ...(tokenizer?.json === undefined ? [] : tokenizerFiles(tokenizer, model.config)),
-      ...(tokenizer || companions.generation ? [generationFile(tokenizer, model.config, companions)] : []),
+      ...(tokenizer?.json === undefined ? [] : tokenizerFiles(tokenizer, model.tokens('a tokenizer'))),
+      ...(tokenizer || companions.generation
+        ? [generationFile(tokenizer, model.tokens('a tokenizer'), companions)]
+        : []),
     ])
       await writeText(path.join(temporary, name), text);
     await writeText(path.join(temporary, CONFIG), config);

@@ -3,7 +3,7 @@ import { namingRoles, type JsonObject } from '../data/token_roles';
 import type { Tokenizer } from '../data/tokenizer';
 import { GENERATION_CONFIG, SIDE_FILES, TOKENIZER_CONFIG } from '../data/tokenizer_folder';
 import { parseJson } from '../files/json';
-import type { GPT2Config } from '../models/gpt2_config';
+import type { TokenSettings } from '../models/family';
 import type { Companions } from './companions';
 
 /** All that `tokenizerFiles` and `generationFile` give. */
@@ -23,7 +23,7 @@ export const tokenizerFilesAsRead = ({ json, files = {} }: Tokenizer): readonly 
  */
 export function tokenizerFiles(
   tokenizer: Tokenizer,
-  { nPositions }: Pick<GPT2Config, 'nPositions'>,
+  { nPositions }: Pick<TokenSettings, 'nPositions'>,
 ): readonly NamedFile[] {
   const before = tokenizer.files?.[TOKENIZER_CONFIG];
   const config = before === undefined ? undefined : (parseJson(before, { rounds: true }) as JsonObject);
@@ -41,7 +41,7 @@ export function tokenizerFiles(
  */
 export function generationFile(
   tokenizer: Tokenizer | undefined,
-  { vocabSize, bosTokenId, eosTokenId }: Pick<GPT2Config, 'vocabSize' | 'bosTokenId' | 'eosTokenId'>,
+  { vocabSize, bosTokenId, eosTokenId }: Pick<TokenSettings, 'vocabSize' | 'bosTokenId' | 'eosTokenId'>,
   { generation = {} }: Companions,
 ): NamedFile {
   const isWhole = (ids: unknown): boolean =>

@@ -57,7 +57,7 @@ export function trainerCheckpoint(
       [WEIGHTS, weightSources(model)],
       ...(state.optimizer ? optimizerFiles(model, tensors) : []),
       ...(tokenizer ? tokenizerFilesAsRead(tokenizer) : []),
-      ...(companions.generation ? [generationFile(tokenizer, model.config, companions)] : []),
+      ...(companions.generation ? [generationFile(tokenizer, model.tokens('a tokenizer'), companions)] : []),
       [TRAINER_STATE, trainerStateText(state)],
     ],
     rotation,

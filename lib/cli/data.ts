@@ -6,7 +6,8 @@ import { identityOf, openTokenizer } from '../data/tokenizers';
 import { describedVocabSize, openTokens } from '../data/tokens';
 import type { TokenData } from '../data/worker_dataset';
 import { TesseraeError } from '../errors';
-import type { ResolvedModelConfig } from '../models/families';
+import { requireTokens, type ResolvedModelConfig } from '../models/families';
+import type { TokenSettings } from '../models/family';
 import type { Model } from '../models/model';
 import { AmountProgress, bytesText } from '../report/amount_progress';
 import type { DataRun, SequencesRun } from './config';
@@ -17,12 +18,13 @@ import type { DataRun, SequencesRun } from './config';
  * @param from - the checkpoint that the model comes from, if it is not a new one.
  */
 export async function openData(data: DataRun, model: ResolvedModelConfig, from?: string): Promise<TokenData> {
-  const blockSize = model.nPositions;
+  const settings = requireTokens(model, 'data of tokens');
+  const { nPositions: blockSize, vocabSize } = settings;
   if ('text' in data) {
     const { text, ...options } = data;
     return openText(text, { blockSize, ...options });
   }
-  if ('sequences' in data) return openSequenceRun(data, model);
+  if ('sequences' in data) return openSequenceRun(data, settings);
   const { tokens, tokenizer, ...options } = data;
   const described = await describedVocabSize(tokens[0] ?? '');
   const progress = new AmountProgress(bytesText);
@@ -31,18 +33,18 @@ export async function openData(data: DataRun, model: ResolvedModelConfig, from?:
     opened = await openTokens(tokens.length === 1 ? (tokens[0] ?? '') : tokens, {
       ...{ blockSize, ...options, onProgress: progress.update },
       ...(tokenizer === undefined ? {} : { tokenizer: await openTokenizer(tokenizer) }),
-      ...(described === undefined && tokenizer === undefined ? { vocabSize: model.vocabSize } : {}),
+      ...(described === undefined && tokenizer === undefined ? { vocabSize } : {}),
     });
   } finally {
     progress.stop();
   }
-  if (opened.vocabSize <= model.vocabSize) return opened;
+  if (opened.vocabSize <= vocabSize) return opened;
   await opened.close();
   throw new TesseraeError(
     'ERR_CONFIG',
     from === undefined
-      ? `model.vocabSize ${model.vocabSize} is less than the ${opened.vocabSize} of the token files: remove it`
-      : `the token files have a vocabulary of ${opened.vocabSize}, but the model of '${from}' has ${model.vocabSize}: make ` +
+      ? `model.vocabSize ${vocabSize} is less than the ${opened.vocabSize} of the token files: remove it`
+      : `the token files have a vocabulary of ${opened.vocabSize}, but the model of '${from}' has ${vocabSize}: make ` +
           'them with the tokenizer of that checkpoint',
     { details: { path: from === undefined ? 'model.vocabSize' : 'initFrom' } },
   );
@@ -50,7 +52,7 @@ export async function openData(data: DataRun, model: ResolvedModelConfig, from?:
 
 async function openSequenceRun(
   { sequences, ...options }: SequencesRun,
-  { nPositions: blockSize, vocabSize, nTypes, nStypes, ignoreIndex }: ResolvedModelConfig,
+  { nPositions: blockSize, vocabSize, nTypes, nStypes, ignoreIndex }: TokenSettings,
 ): Promise<TokenData> {
   const given = { blockSize, vocabSize, nTypes, nStypes, ignoreIndex, ...options };
   const { sizes, starts: _, ...data } = await openSequences(sequences, given);
@@ -68,7 +70,7 @@ export function requireSameTokens(
   { model, tokenizer: own }: { readonly model: Model; readonly tokenizer?: Tokenizer | undefined },
   { tokenizer, vocabSize }: Pick<TokenData, 'tokenizer' | 'vocabSize'>,
 ): void {
-  const known = model.config.vocabSize;
+  const known = model.tokens('a tokenizer').vocabSize;
   // Without a tokenizer only the range of ids can be compared; opening the data has checked it.
   if (tokenizer === undefined) return;
   if (own ? isDeepStrictEqual(identityOf(own), identityOf(tokenizer)) : vocabSize <= known) return;

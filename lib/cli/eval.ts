@@ -101,7 +101,7 @@ async function evaluate(name: string, files: readonly string[], options: EvalOpt
   });
   const total = Math.min(all, maxBatches * rows * dataset.blockSize);
   const onBatch = (batch: PackedBatch, tokens: number): void => {
-    bytes?.add(targetsOf(batch, model.config.ignoreIndex));
+    bytes?.add(targetsOf(batch, model.tokens('eval').ignoreIndex));
     progress.update(Math.min(tokens, total), total);
   };
   const started = performance.now();
@@ -210,7 +210,7 @@ async function openText(
       `the checkpoint in '${directory}' has no tokenizer, so it can't read text: evaluate on .bin or .jsonl files`,
       { details: { directory } },
     );
-  const { nPositions: blockSize } = model.config;
+  const { nPositions: blockSize } = model.tokens('text');
   checkFits({ blockSize, tokenizer, predictsNext: true }, model);
   const texts: Uint8Array[] = [];
   let bytes = 0;

@@ -171,7 +171,7 @@ async function train(file: string, command: TrainCommand): Promise<number> {
       print(labelled([['stopped', 'early: the validation loss stopped improving']]));
     const { tokenizer } = data;
     // Without a tokenizer there is no text to show. A model may have more rows than the tokenizer has tokens.
-    if (!interrupt.requested && tokenizer && tokenizer.vocabSize <= model.config.vocabSize)
+    if (!interrupt.requested && tokenizer && tokenizer.vocabSize <= model.tokens('a sample').vocabSize)
       await showSample(new Sampler(model, tokenizer), run.sampling, interrupt).catch((error: unknown) =>
         // The model is already trained and saved.
         print(`${errorLine(error)}\n`, process.stderr),

@@ -1,3 +1,4 @@
+import type { ExampleBatch } from '../models/example_rows';
 import type { Capacity, TrainingBatch } from '../models/inputs';
 import type { PackedBatch } from '../models/packed_batch';
 import type { Tokenizer } from './tokenizer';
@@ -20,7 +21,7 @@ export interface BatchRequest {
  * A batch of a dataset: packed, or as rows. One without rows, or whose tokens are an empty array, is left out: a step then has
  * fewer micro-batches.
  */
-export type DatasetBatch = PackedBatch | DatasetRows;
+export type DatasetBatch = PackedBatch | DatasetRows | DatasetExamples;
 
 /** A batch as rows, which are packed when their turn comes. */
 export interface DatasetRows extends TrainingBatch {
@@ -28,6 +29,12 @@ export interface DatasetRows extends TrainingBatch {
    * What it is padded to: one of at most eight, because a program is compiled for each. All batches of a step have the
    * same. Default: the rows that were asked for, of blockSize tokens.
    */
+  readonly capacity?: Capacity;
+}
+
+/** A batch of examples for a model with inputs of its own. */
+export interface DatasetExamples extends ExampleBatch {
+  /** What it is padded to, as for rows. Default: the rows' number and lengths, rounded up. */
   readonly capacity?: Capacity;
 }
 

@@ -9,3 +9,10 @@ export function lossesOf({ losses, outputs }: Graph): readonly LossSpec[] {
 export function targetsOf(graph: Graph, { output }: LossSpec): string | undefined {
   return graph.nodes.find(({ name }) => name === graph.outputs[output])?.inputs['targets'];
 }
+
+/** The classes that the first loss tells apart: its targets lie below. */
+export function classesOf(graph: Graph): number {
+  const [loss] = lossesOf(graph);
+  const targets = loss && graph.inputs.find(({ name }) => name === targetsOf(graph, loss));
+  return targets?.kind === 'ids' ? targets.below : 1;
+}

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
 import { reading } from './array_likes';
-import type { BaseConfig, ConfigForm, Family } from './family';
+import type { ConfigForm, Family, TokenSettings } from './family';
 import { gpt2Family } from './gpt2';
 import type { GPT2Config, GPT2Options } from './gpt2_config';
 import { settings } from './settings';
@@ -29,9 +29,17 @@ const FAMILIES: {
 };
 
 /** The families by the `type` of their configurations. */
-const families: ReadonlyMap<string, Family<object, BaseConfig>> = new Map(Object.entries(FAMILIES));
+const families = new Map<string, Family<object, object>>(Object.entries(FAMILIES));
 
-function family(type: string): Family<object, BaseConfig> {
+/** Adds a family that is no part of the library. Configuration files can't name it, but code can. */
+export function addFamily<Options extends object, Config extends object>(
+  type: string,
+  added: Family<Options, Config>,
+): void {
+  families.set(type, added);
+}
+
+function family(type: string): Family<object, object> {
   const found = families.get(type);
   if (!found) throw new TesseraeError('ERR_INTERNAL', `there is no model family '${type}'`);
   return found;
@@ -84,6 +92,32 @@ function resolveConfig(config: ModelConfig, at: string): ResolvedModelConfig {
 export function buildGraph(config: ModelConfig): Graph {
   const { type, ...settings } = resolveModelConfig(config);
   return family(type).graph(settings);
+}
+
+/** The most positions of a row along each length axis of the model's Graph. */
+export function lengthLimits({ type, ...settings }: ResolvedModelConfig): Readonly<Record<string, number>> {
+  return family(type).lengthLimits(settings);
+}
+
+/** What a model says of the token ids that it reads; undefined for a family that reads none. */
+export function tokenSettings({ type, ...settings }: ResolvedModelConfig): TokenSettings | undefined {
+  return family(type).tokens?.(settings);
+}
+
+/**
+ * What a model says of the token ids that it reads.
+ *
+ * @param what - what needs them, for the message.
+ * @throws TesseraeError `ERR_CONFIG` for a family that reads none.
+ */
+export function requireTokens(config: ResolvedModelConfig, what: string): TokenSettings {
+  const found = tokenSettings(config);
+  if (found) return found;
+  throw new TesseraeError(
+    'ERR_CONFIG',
+    `${what} needs a model that reads token ids, which '${config.type}' does not`,
+    { details: { path: 'model.type' } },
+  );
 }
 
 const formOf = (type: string): ConfigForm<object> => {

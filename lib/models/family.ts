@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import type { Graph } from '../graph/graph';
 
-/** What the rest of the library reads of a model's configuration, so that every family has it. */
-export interface BaseConfig {
+/** What tokenizers, token data and samplers must know of a model that reads token ids. */
+export interface TokenSettings {
   /** Token ids lie in [0, vocabSize). */
   readonly vocabSize: number;
   /** The longest sequence, in tokens. */
@@ -39,7 +39,7 @@ export interface ConfigForm<Config> {
  * A model family: all that the library must know of it. `Options` are its settings as one writes them, `Config` the same
  * with every default filled in.
  */
-export interface Family<Options, Config extends BaseConfig> {
+export interface Family<Options, Config> {
   /** Its settings, strict, without `type`: validates a configuration file and becomes a part of the JSON Schema. */
   readonly schema: z.ZodObject;
   /**
@@ -51,6 +51,13 @@ export interface Family<Options, Config extends BaseConfig> {
   resolve(options: Options, at: string): Config;
   /** What the model computes. */
   graph(config: Config): Graph;
+  /** The most positions of a row along each length axis of the Graph. */
+  lengthLimits(config: Config): Readonly<Record<string, number>>;
+  /**
+   * For a family that reads token ids from an input `tokens`. Default: it reads none, so it can't be sampled, and text, token files and
+   * sequences can't be its data; it trains on any dataset whose batches have an array for each of its inputs.
+   */
+  tokens?(config: Config): TokenSettings;
   /**
    * For a family that Hugging Face has too. Default: `model_type` is `tesserae_<type>`, so that nothing loads the model as
    * something else, and all settings stand under `tesserae.model`.

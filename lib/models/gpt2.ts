@@ -111,6 +111,8 @@ export const gpt2Family: Family<GPT2Options, GPT2Config> = {
   schema: gpt2Schema,
   resolve: resolveGPT2Config,
   graph: gpt2,
+  lengthLimits: ({ nPositions }) => ({ time: nPositions }),
+  tokens: (config) => config,
   configForm: {
     modelTypes: GPT2_MODEL_TYPES,
     write: toHuggingFace,

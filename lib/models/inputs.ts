@@ -8,6 +8,9 @@ import type { Graph } from '../graph/graph';
 import type { Capacity, InputArray } from '../native';
 import { boundedLength, isDetached, MOST_ENTRIES, reading, readList } from './array_likes';
 import { Capacities } from './capacities';
+import { isExamples, packExamples, type ExampleBatch } from './example_rows';
+import { lengthLimits, requireTokens, type ResolvedModelConfig } from './families';
+import type { TokenSettings } from './family';
 import { startsOf } from './document_starts';
 import { completePacked, isPacked, lengthsInput, type PackedBatch, type ReadyBatch } from './packed_batch';
 import { settings } from './settings';
@@ -74,10 +77,13 @@ const batchSchema = z
   })
   .register(settings, { synonyms: { inputIds: 'tokens', labels: 'targets', tokenTypeIds: 'types' } });
 
+/** A batch as a trainer takes it: rows of tokens, examples for inputs of any kind, or packed already. */
+export type StepBatch = TrainingBatch | ExampleBatch | PackedBatch;
+
 /** What packing must know of a model. */
 export interface InputContract {
   readonly graph: Graph;
-  readonly config: { readonly nPositions: number; readonly isEncoder: boolean };
+  readonly config: ResolvedModelConfig;
 }
 
 /**
@@ -92,7 +98,7 @@ export interface InputContract {
  */
 export function packBatch(
   model: InputContract,
-  given: TrainingBatch | PackedBatch,
+  given: StepBatch,
   options: { targets: boolean; capacity?: Capacity | Capacities },
 ): ReadyBatch {
   const whole = 'the batch';
@@ -104,20 +110,24 @@ export function packBatch(
       const fixed = capacity instanceof Capacities ? undefined : capacity;
       return completePacked(model.graph, given, fixed ?? given.capacity);
     }
-    return pack(model, parseConfig(batchSchema, given, rules) as unknown as TrainingBatch, options);
+    if (isExamples(given)) return packExamples(model.graph, lengthLimits(model.config), given, options);
+    const settings = requireTokens(model.config, 'a batch of tokens');
+    const batch = parseConfig(batchSchema, given, rules) as unknown as TrainingBatch;
+    return pack(model.graph, settings, batch, options);
   });
 }
 
 function pack(
-  model: InputContract,
+  graph: Graph,
+  { nPositions, isEncoder }: TokenSettings,
   batch: TrainingBatch,
   options: { targets: boolean; capacity?: Capacity | Capacities },
 ): ReadyBatch {
-  const tokens = tokenRows(batch, model.config.nPositions);
+  const tokens = tokenRows(batch, nPositions);
   const lengths = tokens.map((row) => row.length);
   const longest = lengths.reduce((a, b) => Math.max(a, b), 0);
-  const documents = batch.documentStarts && documentRows(model, batch.documentStarts, lengths);
-  const given = options.capacity ?? new Capacities({ time: model.config.nPositions });
+  const documents = batch.documentStarts && documentRows(graph, batch.documentStarts, lengths);
+  const given = options.capacity ?? new Capacities({ time: nPositions });
   const packed = documents ? { documents: true } : {};
   const capacity =
     given instanceof Capacities
@@ -134,13 +144,14 @@ function pack(
   };
   for (const name of ['types', 'subtypes'] as const) {
     const given = batch[name];
-    const wanted = model.graph.inputs.some((input) => input.name === name);
+    const wanted = graph.inputs.some((input) => input.name === name);
     if (wanted !== (given !== undefined)) throw extraInputError(name, wanted);
     if (given) inputs[name] = fill(given, alike(given, batch, lengths, name), capacity, 0, name);
   }
-  Object.assign(inputs, lengthsInput(model.graph, lengths, capacity));
+  Object.assign(inputs, lengthsInput(graph, lengths, capacity));
   if (capacity.documents) inputs['starts'] = startsOf(documents, lengths, capacity);
-  if (options.targets) inputs['targets'] = targetsOf(model, batch, tokens, documents, capacity);
+  if (options.targets)
+    inputs['targets'] = targetsOf({ graph, isEncoder }, batch, tokens, documents, capacity);
   return { capacity, rows: capacity.rows, inputs, lengths };
 }
 
@@ -245,19 +256,19 @@ function alike(value: TokenRows, batch: TrainingBatch, lengths: readonly number[
 }
 
 function targetsOf(
-  model: InputContract,
+  { graph, isEncoder }: { readonly graph: Graph; readonly isEncoder: boolean },
   batch: TrainingBatch,
   tokens: readonly Row[],
   documents: readonly Row[] | undefined,
   capacity: Capacity,
 ): Int32Array {
-  const ignored = ignoredTarget(model.graph);
+  const ignored = ignoredTarget(graph);
   if (batch.targets) {
     const lengths = tokens.map((row) => row.length);
     const rows = alike(batch.targets, batch, lengths, 'targets');
     return fill(batch.targets, rows, capacity, ignored, 'targets');
   }
-  if (model.config.isEncoder)
+  if (isEncoder)
     throw new TesseraeError(
       'ERR_DATA',
       `targets are missing: an encoder (isEncoder) predicts what is given for each position, with ${ignored} where ` +
@@ -273,8 +284,8 @@ function targetsOf(
 }
 
 /** The document starts of a batch, checked against the tokens' lengths. */
-function documentRows(model: InputContract, value: unknown, lengths: readonly number[]): readonly Row[] {
-  if (!model.graph.inputs.some(({ name }) => name === 'starts'))
+function documentRows(graph: Graph, value: unknown, lengths: readonly number[]): readonly Row[] {
+  if (!graph.inputs.some(({ name }) => name === 'starts'))
     throw new TesseraeError(
       'ERR_DATA',
       'documentStarts are given, but the model does not keep documents of a row apart: leave them out',

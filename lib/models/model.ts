@@ -6,7 +6,15 @@ import { Capacities } from './capacities';
 import { taken } from './argument_schemas';
 import { reading } from './array_likes';
 import { pickDevice, type Device } from './device';
-import { buildGraph, resolveModelConfig, type ModelConfig, type ResolvedModelConfig } from './families';
+import {
+  buildGraph,
+  lengthLimits,
+  requireTokens,
+  resolveModelConfig,
+  type ModelConfig,
+  type ResolvedModelConfig,
+} from './families';
+import type { TokenSettings } from './family';
 import { extraInputsSchema, packBatch, type ExtraInputs, type TokenRows } from './inputs';
 import { isPacked, type PackedBatch } from './packed_batch';
 import { parseConfig } from './validation';
@@ -69,7 +77,7 @@ export class Model {
     fallbackReason: string | undefined,
   ) {
     this.device = native.info.device;
-    this.capacities = new Capacities({ time: config.nPositions });
+    this.capacities = new Capacities(lengthLimits(config));
     if (fallbackReason !== undefined) this.fallbackReason = fallbackReason;
     const trained = new Set(
       graph.parameters.filter(({ trainable }) => trainable !== false).map(({ name }) => name),
@@ -100,6 +108,17 @@ export class Model {
       ...(given.threads === undefined ? {} : { threads: given.threads }),
     });
     return new Model(resolved, graph, native, fallbackReason);
+  }
+
+  /**
+   * What the model says of the token ids that it reads.
+   *
+   * @internal
+   * @param what - what needs them, for the message.
+   * @throws TesseraeError `ERR_CONFIG` for a model that reads none.
+   */
+  tokens(what: string): TokenSettings {
+    return requireTokens(this.config, what);
   }
 
   /** Arithmetic of matrix products. */
@@ -170,7 +189,7 @@ export class Model {
     const value = result.outputs[output];
     if (!value) throw new TesseraeError('ERR_INTERNAL', `the output '${output}' is missing`);
     const data = value.data as Float32Array;
-    const { vocabSize } = this.config;
+    const { vocabSize } = this.tokens('logits()');
     const shape = [lengths.length, time, vocabSize];
     return {
       shape,

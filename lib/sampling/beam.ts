@@ -49,7 +49,8 @@ export async function beamSearch(
   isAborted: () => boolean,
 ): Promise<Beam[][]> {
   const { numBeams, maxNewTokens, numReturnSequences } = options;
-  const { nPositions } = model.config;
+  const settings = model.tokens('sampling');
+  const { nPositions } = settings;
   const longest = prompts.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   if (longest + maxNewTokens - 1 > nPositions)
     throw new TesseraeError(
@@ -63,7 +64,7 @@ export async function beamSearch(
   const rows = prompts.flatMap(({ tokens }) =>
     Array<RowContext>(numBeams).fill({ tokens, context: tokens, last: tokens.length + maxNewTokens - 1 }),
   );
-  const { promptTypes, ...inputs } = sessionInputs(options, model.config, rows);
+  const { promptTypes, ...inputs } = sessionInputs(options, settings, rows);
   const session = await model.native.createSession({
     rows: rows.length,
     cache: nPositions,
@@ -115,7 +116,11 @@ async function maskOfBeams(
 ): Promise<Uint32Array> {
   const batch = searches.flatMap((search, prompt) => search.sequences(prompt));
   // One beam of several may have no way to go on.
-  return maskOf(session, batch, { ...options, vocabSize: model.config.vocabSize, isOpen: () => false });
+  return maskOf(session, batch, {
+    ...options,
+    vocabSize: model.tokens('sampling').vocabSize,
+    isOpen: () => false,
+  });
 }
 
 /** The beams of one prompt. */

@@ -36,7 +36,8 @@ async function* fillCache(
   sequences: readonly Sequence[],
   options: ResolvedOptions,
 ): AsyncGenerator<undefined, void, void> {
-  const { nPositions: capacity, vocabSize } = model.config;
+  const settings = model.tokens('sampling');
+  const { nPositions: capacity, vocabSize } = settings;
   const half = Math.max(1, Math.floor(capacity / 2));
   // A row that filled its cache has as many positions as that, and one token that found no place.
   const rows = sequences.map(({ tokens, generated }): RowContext => ({
@@ -45,7 +46,7 @@ async function* fillCache(
     // The last new token is never read.
     last: tokens.length - generated.length + options.maxNewTokens - 1,
   }));
-  const { promptTypes, ...inputs } = sessionInputs(options, model.config, rows);
+  const { promptTypes, ...inputs } = sessionInputs(options, settings, rows);
   const repeats = hasLongMemory(options, rows)
     ? sequences.map(({ tokens }) => new Repeats(tokens, options.noRepeatNgramSize))
     : undefined;

@@ -22,7 +22,7 @@ export function rolesOf(model: Model, tokens: number): ModelRoles {
     );
   const first = (...sources: readonly unknown[]): readonly number[] =>
     sources.map(known).find((ids) => ids.length > 0) ?? [];
-  const { bosTokenId, eosTokenId } = model.config;
+  const { bosTokenId, eosTokenId } = model.tokens('sampling');
   const [start] = first(generation['bos_token_id'], bosTokenId);
   const ends = first(generation['eos_token_id'], eosTokenId);
   return { ends, ...(start === undefined ? {} : { start }) };

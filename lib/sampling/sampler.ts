@@ -97,7 +97,7 @@ export class Sampler {
     parseConfig(aModel, model, { at: 'model' });
     parseConfig(aTokenizer.optional(), tokenizer, { at: 'tokenizer' });
     parseConfig(optionsSchema, options);
-    const { isEncoder, vocabSize } = model.config;
+    const { isEncoder, vocabSize } = model.tokens('a Sampler');
     this.tokenizer = tokenizer ?? new IdTokenizer(vocabSize);
     if (isEncoder)
       throw new TesseraeError(
@@ -199,7 +199,7 @@ export class Sampler {
   }
 
   private resolved(options: GenerateOptions): ResolvedOptions {
-    const { vocabSize, nTypes, nStypes } = this.model.config;
+    const { vocabSize, nTypes, nStypes } = this.model.tokens('a Sampler');
     const { vocabSize: tokens, endOfTextToken } = this.tokenizer;
     const { ends } = rolesOf(this.model, tokens);
     const endTokens = ends.length > 0 ? ends : endOfTextToken === undefined ? [] : [endOfTextToken];

@@ -1,4 +1,5 @@
 import type { Dataset, DatasetBatch } from '../data/dataset';
+import { isExamples } from '../models/example_rows';
 import { isPacked } from '../models/packed_batch';
 
 export interface BatchQueueOptions {
@@ -33,9 +34,15 @@ export class BatchQueue {
       Array.from({ length: microSteps }, (_, microStep) =>
         this.dataset.batch({ seed, step, microStep, microSteps, rows }),
       ),
-    ).then((drawn) => drawn.filter((batch) => (isPacked(batch) ? batch.rows : batch.tokens.length) > 0));
+    ).then((drawn) => drawn.filter((batch) => !isEmpty(batch)));
     // A run may end before it takes them; a failure is reported to who does.
     batches.catch(() => undefined);
     return batches;
   }
+}
+
+function isEmpty(batch: DatasetBatch): boolean {
+  if (isPacked(batch)) return batch.rows === 0;
+  const [rows] = isExamples(batch) ? Object.values(batch.examples) : [batch.tokens];
+  return rows?.length === 0;
 }

@@ -3,7 +3,10 @@ import type { Dataset, IdRanges } from '../data/dataset';
 import { requireRowsFor } from '../data/vocabulary_fit';
 import { TesseraeError } from '../errors';
 import { hasFunctions, taken } from '../models/argument_schemas';
+import { lengthLimits, tokenSettings } from '../models/families';
+import type { TokenSettings } from '../models/family';
 import type { Model } from '../models/model';
+import type { Capacity } from '../native';
 
 /** Takes a dataset that is trained on. */
 export const aTrainingSet = aDataset('batch');
@@ -27,8 +30,9 @@ export function checkFits(
   }: Pick<Dataset, 'blockSize' | 'tokenizer' | 'predictsNext' | 'ids'>,
   model: Model,
 ): void {
-  const { nPositions, vocabSize, isCausal } = model.config;
-  if (ids) checkIds(ids, model);
+  if (!ids && !tokenizer && !predictsNext) return checkRows(blockSize, model);
+  const { vocabSize, isCausal, ...ranges } = model.tokens('this dataset');
+  if (ids) checkIds(ids, { vocabSize, ...ranges });
   if (predictsNext && !isCausal)
     throw new TesseraeError(
       'ERR_CONFIG',
@@ -36,17 +40,30 @@ export function checkFits(
         'text, or use a dataset with targets of its own',
       { details: { path: 'isCausal' } },
     );
-  if (blockSize > nPositions)
-    throw new TesseraeError(
-      'ERR_CONFIG',
-      `the dataset's blockSize ${blockSize} is more than the model's nPositions ${nPositions}: use rows of at most ` +
-        `${nPositions} tokens, or a model with a larger nPositions`,
-      { details: { path: 'blockSize' } },
-    );
+  checkRows(blockSize, model);
   if (tokenizer) requireRowsFor(tokenizer, vocabSize);
 }
 
-function checkIds(ids: IdRanges, { config }: Model): void {
+/** What rows of a dataset are padded to that have no capacity: undefined where the rows themselves decide. */
+export function capacityOfRows(model: Model, rows: number, blockSize: number): Capacity | undefined {
+  return tokenSettings(model.config) && { rows, lengths: { time: blockSize } };
+}
+
+/** Rows go along the first length axis. */
+function checkRows(blockSize: number, { config, graph }: Model): void {
+  const [axis = ''] = graph.lengthAxes;
+  const most = lengthLimits(config)[axis] ?? Infinity;
+  if (blockSize <= most) return;
+  const limit = tokenSettings(config) ? 'nPositions' : `positions along '${axis}'`;
+  throw new TesseraeError(
+    'ERR_CONFIG',
+    `the dataset's blockSize ${blockSize} is more than the model's ${limit} ${most}: use rows of at most ${most} tokens, or a ` +
+      `model with a larger ${limit}`,
+    { details: { path: 'blockSize' } },
+  );
+}
+
+function checkIds(ids: IdRanges, config: Omit<TokenSettings, 'isCausal'>): void {
   const refuse = (path: keyof IdRanges, why: string): never => {
     throw new TesseraeError(
       'ERR_CONFIG',

@@ -1,8 +1,12 @@
 import { TesseraeError } from '../errors';
 import type { Dataset } from '../data/dataset';
+import { lossesOf } from '../graph/losses';
+import { Capacities } from '../models/capacities';
+import { lengthLimits } from '../models/families';
 import { packBatch } from '../models/inputs';
 import type { Model } from '../models/model';
 import type { PackedBatch } from '../models/packed_batch';
+import { capacityOfRows } from './dataset_fit';
 import type { EvaluationResult } from './events';
 
 /** How a dataset is evaluated. */
@@ -25,7 +29,9 @@ export async function evaluateModel(
   dataset: Pick<Dataset, 'blockSize' | 'evaluationBatches'>,
   options: EvaluationOptions,
 ): Promise<EvaluationResult> {
-  const standard = { rows: options.rows, lengths: { time: dataset.blockSize } };
+  const standard =
+    capacityOfRows(model, options.rows, dataset.blockSize) ?? new Capacities(lengthLimits(model.config));
+  const [{ output } = { output: 'loss' }] = lossesOf(model.graph);
   let lossSum = 0;
   let tokens = 0;
   for await (const batch of dataset.evaluationBatches(options.rows, options.batches)) {
@@ -34,12 +40,12 @@ export async function evaluateModel(
       capacity: batch.capacity ?? standard,
     });
     const result = await model.native.run(
-      { mode: 'eval', ...packed.capacity, outputs: ['loss'] },
+      { mode: 'eval', ...packed.capacity, outputs: [output] },
       packed.inputs,
     );
-    const [sum, valid] = result.outputs['loss']?.data ?? [];
+    const [sum, valid] = result.outputs[output]?.data ?? [];
     if (sum === undefined || valid === undefined)
-      throw new TesseraeError('ERR_INTERNAL', "an evaluation returned no 'loss' of two numbers");
+      throw new TesseraeError('ERR_INTERNAL', 'an evaluation returned no loss of two numbers');
     lossSum += sum;
     tokens += valid;
     options.onBatch?.(packed, tokens);

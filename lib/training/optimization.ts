@@ -2,18 +2,19 @@ import { isDeepStrictEqual } from 'node:util';
 import type { TrainerState } from '../checkpoint/trainer_state';
 import type { OptimizerTensors } from '../checkpoint/weights';
 import { TesseraeError } from '../errors';
+import { classesOf } from '../graph/losses';
 import { reading } from '../models/array_likes';
-import { Capacities } from '../models/capacities';
-import { packBatch, type Capacity, type TrainingBatch } from '../models/inputs';
+import { Capacities, capacityOfAll } from '../models/capacities';
+import { lengthLimits } from '../models/families';
+import { packBatch, type Capacity, type StepBatch } from '../models/inputs';
 import type { Model } from '../models/model';
-import { isPacked, type PackedBatch, type ReadyBatch } from '../models/packed_batch';
+import { isPacked, type ReadyBatch } from '../models/packed_batch';
 import type { ParameterSettings, StepResult } from '../native';
 import { momentaOf, ratesOf, type ResolvedTrainingArguments } from './arguments';
 import { kernelSmoothing } from './label_smoothing';
 import { DEFAULT_LOSS_SCALING, type LossScaling } from './loss_scaling';
 import { momentsOf, nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
-import { largestOf } from '../models/extremes';
 
 /** What one optimizer step did. */
 export interface OptimizationStep extends StepResult {
@@ -44,9 +45,9 @@ export class Optimization {
     private readonly rates = ratesOf(args),
     private readonly momenta = momentaOf(args),
   ) {
-    this.capacities = new Capacities({ time: model.config.nPositions });
+    this.capacities = new Capacities(lengthLimits(model.config));
     this.parameters = parameterSettings(args.parameterGroups ?? [], trainedNames(model.graph));
-    this.labelSmoothing = kernelSmoothing(args, model.config.vocabSize);
+    this.labelSmoothing = kernelSmoothing(args, classesOf(model.graph));
     if (model.precision === 'fp16') this.scaling = args.lossScaling ?? DEFAULT_LOSS_SCALING;
     else if (args.lossScaling)
       throw new TesseraeError(
@@ -65,7 +66,7 @@ export class Optimization {
    * step was not tried.
    */
   async step(
-    batches: readonly (TrainingBatch | PackedBatch)[],
+    batches: readonly StepBatch[],
     step: number,
     capacity: Capacity | Capacities = this.capacities,
   ): Promise<OptimizationStep> {
@@ -204,7 +205,7 @@ const sumOf = (values: Int32Array | readonly number[]): number => {
  */
 export function packAlike(
   model: Model,
-  batches: readonly (TrainingBatch | PackedBatch)[],
+  batches: readonly StepBatch[],
   capacity: Capacity | Capacities,
 ): ReadyBatch[] {
   if (batches.length === 0)
@@ -215,7 +216,7 @@ export function packAlike(
     );
   const { documents, given } = reading({ name: 'the batch', code: 'ERR_DATA' }, () => {
     const hasDocuments = batches.some((batch) =>
-      isPacked(batch) ? batch.capacity?.documents : batch.documentStarts,
+      isPacked(batch) ? batch.capacity?.documents : 'documentStarts' in batch && batch.documentStarts,
     );
     const documents = hasDocuments ? { documents: true } : {};
     const fixed = capacity instanceof Capacities ? batches.find(isPacked)?.capacity : capacity;
@@ -224,8 +225,7 @@ export function packAlike(
   if (given) return pack(given);
   const packed = pack();
   const common = (capacity as Capacities).holding({
-    rows: largestOf(packed.map(({ lengths }) => lengths.length)),
-    lengths: { time: largestOf(packed.map(({ lengths }) => largestOf(lengths))) },
+    ...capacityOfAll(packed.map((batch) => batch.capacity)),
     ...documents,
   });
   const fits = packed.every(({ capacity: own }) => isDeepStrictEqual(own, common));

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Graph } from '../graph/graph';
 import {
   buildGraph,
+  lengthLimits,
   resolveModelConfig,
   type ModelConfig,
   type ResolvedModelConfig,
@@ -79,7 +80,7 @@ export function planStep(
   return plan(graph, {
     ...request,
     rows,
-    lengths: { time: model.nPositions },
+    lengths: lengthLimits(model),
     gradientAccumulationSteps,
     ...settings,
   }) as Plan;

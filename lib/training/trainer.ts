@@ -1,15 +1,14 @@
 import { lockRun } from '../checkpoint/run_lock';
 import type { TrainerState } from '../checkpoint/trainer_state';
-import type { Capacity, TrainingBatch } from '../models/inputs';
+import type { Capacity, StepBatch } from '../models/inputs';
 import { aModel, type Model } from '../models/model';
 import { filePath } from '../models/argument_schemas';
-import type { PackedBatch } from '../models/packed_batch';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import { makeFolder } from '../report/make_folder';
 import { plainArguments, resolveTrainingArguments, type ResolvedTrainingArguments } from './arguments';
 import { BatchQueue } from './batch_queue';
 import { Board } from './board';
-import { checkFits } from './dataset_fit';
+import { capacityOfRows, checkFits } from './dataset_fit';
 import { earlyStopping } from './early_stopping';
 import { evaluateModel } from './evaluation';
 import {
@@ -34,7 +33,7 @@ import { Usage } from './usage';
 /** What a stretch of steps is made with. */
 interface Segment {
   readonly queue: BatchQueue;
-  readonly capacity: Capacity;
+  readonly capacity: Capacity | undefined;
   readonly speed: Throughput;
   readonly signal: AbortSignal | undefined;
 }
@@ -156,9 +155,7 @@ export class Trainer {
    * const trainer = new Trainer(model, { arguments: { maxSteps: 100 } });
    * const { loss } = await trainer.step({ tokens: [[1, 2, 3], [4, 5, 6, 7]] });
    */
-  async step(
-    batches: TrainingBatch | PackedBatch | readonly (TrainingBatch | PackedBatch)[],
-  ): Promise<StepMetrics> {
+  async step(batches: StepBatch | readonly StepBatch[]): Promise<StepMetrics> {
     using underWay = this.usage.beginStep();
     const step = this.globalStep + underWay.place;
     const done = await this.apply(listOf(batches), step);
@@ -328,7 +325,7 @@ export class Trainer {
       this.arguments;
     const { evaluation: evaluationSet } = this.options;
     const started = performance.now();
-    const capacity = { rows: batchSize, lengths: { time: train.blockSize } };
+    const capacity = capacityOfRows(this.model, batchSize, train.blockSize);
     const queue = new BatchQueue(train, {
       seed,
       rows: batchSize,
@@ -434,7 +431,7 @@ export class Trainer {
   }
 
   private async apply(
-    batches: readonly (TrainingBatch | PackedBatch)[],
+    batches: readonly StepBatch[],
     number: number,
     capacity?: Capacity,
   ): Promise<OptimizationStep> {

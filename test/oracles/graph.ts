@@ -5,6 +5,7 @@ import { attention16 } from './attention16';
 import { crossEntropy, crossEntropyBackward } from './cross_entropy';
 import { dropout } from './dropout';
 import { embedding, embeddingBackward } from './embedding';
+import { lastPosition, lastPositionBackward } from './last_position';
 import { layerNorm, layerNormBackward } from './layer_norm';
 import { linear, linearBackward } from './linear';
 import { logSoftmax, logSoftmaxBackward } from './log_softmax';
@@ -111,6 +112,13 @@ const operations: Readonly<Record<string, (call: Call) => Outcome>> = {
       weight: positionEmbeddingBackward(dy, c.input('weight'), c.optional('starts')),
     }),
   }),
+  last_position: (c) => {
+    const [x, lengths] = [c.input('x'), c.input('lengths')];
+    return {
+      value: lastPosition(x, lengths),
+      backward: (dy) => ({ x: lastPositionBackward(dy, x, lengths) }),
+    };
+  },
   add: (c) => ({ value: add(c.input('a'), c.input('b')), backward: (dy) => ({ a: dy, b: dy }) }),
   dropout: (c) => {
     const apply = (x: Tensor): Tensor =>

@@ -36,7 +36,7 @@ describe('openText', () => {
     ]);
     expect(first).toEqual(again);
     expect(first).not.toEqual(other);
-    expect(first.rows).toBe(2);
+    expect(packed(first).rows).toBe(2);
     expect(TEXT + TEXT).toContain(data.tokenizer.decode(packed(first).tokens.subarray(0, 16)));
   });
 

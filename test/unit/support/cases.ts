@@ -108,13 +108,21 @@ class CaseBuilder {
     op: string,
     inputs: NodeSpec['inputs'],
     attributes: Readonly<Record<string, Attribute>>,
-    out: { axis: string; size: number } | 'loss',
+    out: { axis: string; size: number; byRow?: boolean } | 'loss',
     terms: number,
   ): OperationCase {
     if (out !== 'loss') {
-      const shape = [...this.leading, out.size];
+      const [shape, axes] = out.byRow
+        ? [
+            [this.sizes.rows, out.size],
+            [BATCH, out.axis],
+          ]
+        : [
+            [...this.leading, out.size],
+            [BATCH, this.time, out.axis],
+          ];
       this.given.set('dy', this.random.normals(shape));
-      this.g.input('dy', [BATCH, this.time, out.axis], { kind: 'values', dtype: 'float32' });
+      this.g.input('dy', axes, { kind: 'values', dtype: 'float32' });
     }
     const node = this.g.node(op, NODE, inputs, attributes);
     const { name, given, differentiable } = this;
@@ -226,6 +234,13 @@ export function addCase(sizes: Sizes & { nEmbd: number; same?: boolean }): Opera
   const a = b.input('a', axis, sizes.nEmbd);
   const other = sizes.same ? a : b.input('b', axis, sizes.nEmbd);
   return b.build('add', { a, b: other }, {}, { axis, size: sizes.nEmbd }, 1);
+}
+
+export function lastPositionCase(sizes: Sizes & { nEmbd: number }): OperationCase {
+  const b = new CaseBuilder(label('last_position', sizes), sizes);
+  const axis = b.axis('embd', width(sizes.nEmbd));
+  const inputs = { x: b.input('x', axis, sizes.nEmbd), lengths: b.lengths() };
+  return b.build('last_position', inputs, {}, { axis, size: sizes.nEmbd, byRow: true }, 1);
 }
 
 export function dropoutCase(sizes: Sizes & { nEmbd: number; p: number }): OperationCase {

@@ -1,4 +1,5 @@
 import type { Graph, IdsInput } from '../../../lib/graph/graph';
+import { resolveModelConfig } from '../../../lib/models/families';
 import { packBatch, type TrainingBatch } from '../../../lib/models/inputs';
 import type { NativeModelOptions, StepResult } from '../../../lib/native';
 import { randomWeights } from './gpt2_cases';
@@ -46,7 +47,7 @@ async function train(
   batch: TrainingBatch,
   options: Partial<NativeModelOptions>,
 ): Promise<Trained> {
-  const config = { nPositions: time, isEncoder: isEncoder(graph) };
+  const config = resolveModelConfig({ type: 'gpt2', nPositions: time, isEncoder: isEncoder(graph) });
   return withModel(graph, options, async (model) => {
     await writeParameters(model, randomWeights(graph));
     await model.configureTraining({
