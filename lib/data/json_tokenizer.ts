@@ -146,6 +146,10 @@ export class JsonTokenizer implements Tokenizer {
     return ids ?? new Int32Array();
   }
 
+  hasToken(id: number): boolean {
+    return this.tokens[id] !== undefined;
+  }
+
   decode(ids: ArrayLike<number>): string {
     requireIds(ids);
     if (this.bytes) {

@@ -32,6 +32,8 @@ export interface Tokenizer {
   readonly name: string;
   /** Ids lie in [0, vocabSize). */
   readonly vocabSize: number;
+  /** Whether an id in [0, vocabSize) has a token; one that has none is never sampled. Default: every id has one. */
+  hasToken?(id: number): boolean;
   /** Token that an empty prompt is replaced by, when there is one. */
   readonly startToken?: number;
   /** Token that ends a document, when there is one. */
@@ -69,7 +71,9 @@ export interface Tokenizer {
 /** Takes a tokenizer. */
 export const aTokenizer = taken<Tokenizer>(
   (value) =>
-    hasFunctions(value, ['encode', 'decode', 'decoder']) && Number.isInteger((value as Tokenizer).vocabSize),
+    hasFunctions(value, ['encode', 'decode', 'decoder']) &&
+    Number.isInteger((value as Tokenizer).vocabSize) &&
+    ['undefined', 'function'].includes(typeof (value as Tokenizer).hasToken),
   'a tokenizer, such as new ByteTokenizer()',
 );
 

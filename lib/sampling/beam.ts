@@ -80,7 +80,7 @@ export async function beamSearch(
       promptTypes,
     );
     for (let length = 1; length <= maxNewTokens; length++) {
-      const mask = options.tokenMask ? await maskOfBeams(session, model, searches, options) : undefined;
+      const mask = options.tokenMask ? await maskOfBeams(session, searches, options) : undefined;
       const visit = await session.decode(1, mask);
       const moves = searches.map((search, i) => search.step(visit, i * numBeams, length));
       if (isAborted() || length === maxNewTokens || searches.every(({ done }) => done)) break;
@@ -109,13 +109,12 @@ function candidatesOf({ numBeams, eosTokens, stopTokens }: ResolvedOptions): num
 
 async function maskOfBeams(
   session: NativeSession,
-  model: Model,
   searches: readonly Search[],
   options: ResolvedOptions,
 ): Promise<Uint32Array> {
   const batch = searches.flatMap((search, prompt) => search.sequences(prompt));
   // One beam of several may have no way to go on.
-  return maskOf(session, batch, { ...options, vocabSize: model.config.vocabSize, isOpen: () => false });
+  return maskOf(session, batch, { ...options, isOpen: () => false });
 }
 
 /** The beams of one prompt. */

@@ -36,7 +36,7 @@ async function* fillCache(
   sequences: readonly Sequence[],
   options: ResolvedOptions,
 ): AsyncGenerator<undefined, void, void> {
-  const { nPositions: capacity, vocabSize } = model.config;
+  const { nPositions: capacity } = model.config;
   const half = Math.max(1, Math.floor(capacity / 2));
   // A row that filled its cache has as many positions as that, and one token that found no place.
   const rows = sequences.map(({ tokens, generated }): RowContext => ({
@@ -51,7 +51,6 @@ async function* fillCache(
     : undefined;
   const rules = {
     ...options,
-    vocabSize,
     ...(repeats ? { banned: (row: number) => repeats[row]?.next() ?? [] } : {}),
     isOpen: (row: number) => sequences[row]?.finishReason === undefined,
   };

@@ -12,6 +12,7 @@ import {
   typesOf,
   type TokenTypes,
 } from './option_lists';
+import { TokenSet } from './token_set';
 
 export type { TokenTypes };
 
@@ -169,8 +170,8 @@ export interface ResolvedOptions extends Omit<
   readonly allowedTokens: ReadonlyMap<number, readonly number[]>;
   readonly types?: TokenTypes;
   readonly subtypes?: TokenTypes;
-  /** Ids from here on have no token: none of them is chosen. */
-  readonly tokens: number;
+  /** Ids that have a token: no other is chosen. */
+  readonly tokens: TokenSet;
 }
 
 /** What options are checked against. */
@@ -179,8 +180,8 @@ export interface Vocabulary {
   readonly vocabSize: number;
   readonly nTypes: number;
   readonly nStypes: number;
-  /** Ids from here on have no token; default: all have one. */
-  readonly tokens?: number;
+  /** Ids that have a token; default: all. */
+  readonly tokens?: TokenSet;
   /** Tokens that end a sequence where the options don't say. Default none. */
   readonly endTokens?: readonly number[];
 }
@@ -195,7 +196,7 @@ export function resolveOptions(options: GenerateOptions, vocabulary: Vocabulary)
 }
 
 function resolve(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOptions {
-  const { vocabSize, tokens = vocabSize, endTokens = [] } = vocabulary;
+  const { vocabSize, tokens = new TokenSet(vocabSize), endTokens = [] } = vocabulary;
   const {
     suppressTokens,
     eosTokenId,
@@ -228,7 +229,7 @@ function resolve(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOpti
     eosTokens: eosTokenId === undefined ? endTokens : idList('eosTokenId', eosTokenId, vocabSize),
     stopTokens: idList('stopTokens', stopTokens, vocabSize),
     stop: textList('stop', stop, MOST_ENTRIES),
-    allowedTokens: allowedByPosition(allowedTokens, forcedTokens, { vocabSize, tokens }),
+    allowedTokens: allowedByPosition(allowedTokens, forcedTokens, tokens),
     tokens,
     ...typesOf('types', types, { setting: 'nTypes', count: vocabulary.nTypes, vocabSize }),
     ...typesOf('subtypes', subtypes, { setting: 'nStypes', count: vocabulary.nStypes, vocabSize }),

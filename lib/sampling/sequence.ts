@@ -92,5 +92,6 @@ function likeliest(visit: Visit, from: number, count: number): TokenLogprob[] {
   return Array.from({ length: count }, (_, i) => ({
     token: visit.topTokens[from + i] ?? -1,
     logprob: visit.topLogProbs[from + i] ?? NaN,
-  })).filter(({ token }) => token >= 0);
+    // Where there are fewer tokens than are asked for, ids without a token fill up, which have probability 0.
+  })).filter(({ token, logprob }) => token >= 0 && logprob > -Infinity);
 }

@@ -9,7 +9,8 @@ import { parseSetting } from '../../../lib/cli/sampling_options';
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
 import { Sampler } from '../../../lib/sampling/sampler';
 import { records, tesserae } from '../support/command_line';
-import { disposeModels, tinyModel } from '../support/tiny_model';
+import { disposeModels, preferringModel, tinyModel } from '../support/tiny_model';
+import { gappedTokenizer } from '../support/tokenizer';
 
 let folder: string;
 const at = (name: string): string => path.join(folder, name);
@@ -21,6 +22,8 @@ beforeAll(async () => {
   const trainingStarts = { firstTokens: [{ token: 3, count: 9 }], promptTokens: { least: 1, most: 1 } };
   await saveModel(await tinyModel(), at('ids'), { trainingStarts });
   await saveModel(await tinyModel({ vocabSize: 256, nTypes: 3 }), at('types'), { tokenizer });
+  const gaps = gappedTokenizer(40, [10, 34]);
+  await saveModel(await preferringModel(40, [10, 34]), at('gaps'), { tokenizer: gaps });
   disposeModels();
 });
 afterAll(() => rm(folder, { recursive: true }));
@@ -57,6 +60,18 @@ describe('sample', () => {
     expect(refused.code).toBe(1);
     expect(refused.err).toMatch(/ERR_CONFIG: temperature is given, which beam search/);
   });
+
+  it.each([[], ['--temperature', '0'], ['--num-beams', '4']])(
+    'never prints an id that has no token (%j)',
+    async (...args) => {
+      const given = ['--prompt', '1 2', '--max-new-tokens', '8', ...args];
+      const { out } = await sample('gaps', ...given, '--json');
+      const tokens = records(out)[0]?.['tokens'] as number[];
+      expect(tokens).toHaveLength(8);
+      expect(tokens.filter((id) => id >= 10 && id <= 34)).toEqual([]);
+      expect((await sample('gaps', ...given)).out).toMatch(/^1 2( (\d|3[5-9]))+\n$/);
+    },
+  );
 
   it('hands each flag over as the option of that name', async () => {
     const refusals: [string[], RegExp][] = [

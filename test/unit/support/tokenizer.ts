@@ -1,3 +1,5 @@
+import { JsonTokenizer } from '../../../lib/data/json_tokenizer';
+
 /** GPT-2's letters for bytes, in the order of its vocabulary: printable ones first. */
 function byteLetters(): string[] {
   const printable = (byte: number): boolean =>
@@ -62,4 +64,15 @@ export function cuttable(parts: object): ReturnType<typeof tinyTokenizer> {
   json.model.merges.push(...merges);
   json.added_tokens = [];
   return json;
+}
+
+/** The first and the last of ids that follow one another. */
+export type Ids = readonly [first: number, last: number];
+
+/** A tokenizer.json of the numbers below `size`, which are their own ids, without those of a gap. */
+export function gappedTokenizer(size: number, [first, last]: Ids): JsonTokenizer {
+  const ids = Array.from({ length: size }, (_, id) => id).filter((id) => id < first || id > last);
+  const vocab = Object.fromEntries(ids.map((id) => [String(id), id]));
+  const model = { type: 'WordLevel', vocab, unk_token: '0' };
+  return new JsonTokenizer(JSON.stringify({ pre_tokenizer: { type: 'WhitespaceSplit' }, model }));
 }
