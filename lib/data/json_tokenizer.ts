@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { messageOf, TesseraeError } from '../errors';
+import { exhaustedError, messageOf, TesseraeError } from '../errors';
 import { recogniseFile } from '../files/recognise_file';
 import { filePath } from '../models/argument_schemas';
 import { largestOf } from '../models/extremes';
@@ -123,7 +123,10 @@ export class JsonTokenizer implements Tokenizer {
       text = await readTextFile(file, MOST_BYTES);
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
-      throw unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause);
+      throw (
+        exhaustedError(`'${file}' cannot be read`, cause) ??
+        unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause)
+      );
     }
     const side = options.roles === undefined ? await readSide(text, file) : {};
     try {

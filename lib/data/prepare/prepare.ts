@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { writeFile } from 'node:fs/promises';
-import { TesseraeError } from '../../errors';
+import { exhaustedError, TesseraeError } from '../../errors';
+import { retried } from '../../files/retried';
 import { withoutUndefined } from '../../models/validation';
 import { encoderOf, JsonTokenizer, TOKENIZER_JSON } from '../json_tokenizer';
 import type { Tokenizer } from '../tokenizer';
@@ -122,7 +123,7 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
     }
     signal?.throwIfAborted();
     for (const [name, text] of json === undefined ? [] : Object.entries({ [TOKENIZER_JSON]: json, ...side }))
-      await writeFile(path.join(folder, name), text, { flag: 'wx', flush: true });
+      await writeNew(path.join(folder, name), text);
     const finish = async (name: Segment['part'], part: Part): Promise<TokenDescription> => {
       const written = await part.writer.finish();
       delete parts[name];
@@ -134,7 +135,7 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
         ...{ sha256: written.sha256, inputs: [...options.inputNames] },
       };
       const beside = path.join(folder, descriptionPath(names[name]));
-      await writeFile(beside, descriptionText(description), { flag: 'wx', flush: true });
+      await writeNew(beside, descriptionText(description));
       return description;
     };
     const { train, validation } = parts;
@@ -146,13 +147,16 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
     };
   } catch (error) {
     signal?.throwIfAborted();
-    throw error;
+    throw exhaustedError('the inputs could not be prepared', error) ?? error;
   } finally {
     signal?.removeEventListener('abort', stop);
     await Promise.all(workers.map((worker) => worker.close()));
     for (const part of Object.values(parts)) await part.writer.close().catch(() => undefined);
   }
 }
+
+const writeNew = (file: string, text: string): Promise<void> =>
+  retried(() => writeFile(file, text, { flag: 'wx', flush: true }));
 
 /** Segments with their tokens, in order; the workers are a few segments ahead. */
 async function* encoded(
