@@ -13,6 +13,7 @@ import { textDecoder } from './json_tokenizer/text_decoder';
 import { knownTokens } from './known_tokens';
 import { tokenRoles } from './token_roles';
 import {
+  MOST_CONTEXT,
   requireIds,
   requireText,
   type TokenDecoder,
@@ -27,9 +28,6 @@ export const TOKENIZER_JSON = 'tokenizer.json';
 
 /** Larger files are no tokenizers: the largest in use have 33 MB. */
 const MOST_BYTES = 2 ** 28;
-
-/** Tokens of a prompt that decide about the text of what continues it. */
-const MOST_CONTEXT = 16;
 
 /** What is known of a tokenizer beside its tokenizer.json. */
 export interface JsonTokenizerOptions {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { SequenceStarts } from '../data/dataset';
 import { IdTokenizer } from '../data/id_tokenizer';
 import { startsSchema } from '../data/sequences/starts';
-import { aTokenizer, type TokenDecoder, type Tokenizer } from '../data/tokenizer';
+import { aTokenizer, MOST_CONTEXT, type TokenDecoder, type Tokenizer } from '../data/tokenizer';
 import { requireRowsFor } from '../data/vocabulary_fit';
 import { TesseraeError } from '../errors';
 import { isArrayLike } from '../models/argument_schemas';
@@ -264,7 +264,13 @@ export class Sampler {
     const written = tokens.length === 0 ? [] : tokens;
     if (tokens.length === 0) tokens.push(check(this.startToken(), 0));
     this.checkStart(tokens[0] ?? -1);
-    return { tokens, decoder: () => this.tokenizer.decoder(written) };
+    const decoder = (generated: readonly number[] = []): TokenDecoder =>
+      this.tokenizer.decoder(
+        generated.length === 0
+          ? written
+          : [...written.slice(-MOST_CONTEXT), ...generated.slice(-MOST_CONTEXT)],
+      );
+    return { tokens, decoder };
   }
 
   /** The first tokens of training's sequences, the most frequent first; undefined where any may begin one. */

@@ -29,8 +29,8 @@ export interface GeneratedToken {
 export interface TokenizedPrompt {
   /** At least one. */
   readonly tokens: readonly number[];
-  /** Makes a decoder of one continuation. */
-  readonly decoder: () => TokenDecoder;
+  /** Makes a decoder of what continues the prompt and, after it, `generated` tokens. Default: none. */
+  readonly decoder: (generated?: readonly number[]) => TokenDecoder;
 }
 
 /** Where a sequence's random numbers come from: all sequences of all seeds have their own. */
