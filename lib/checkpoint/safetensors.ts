@@ -1,9 +1,10 @@
 import { constants } from 'node:buffer';
 import type { FileHandle } from 'node:fs/promises';
-import { messageOf, TesseraeError } from '../errors';
+import { TesseraeError } from '../errors';
 import { recognise, RECOGNISED_BYTES } from '../files/recognise';
 import { openFile } from '../files/regular_file';
 import { writeDurably, type WrittenFile } from './durable_file';
+import { readError } from './files';
 import { FLOATS, narrowed, STORED_BYTES, type StoredDtype } from './floats';
 import {
   damaged,
@@ -37,10 +38,7 @@ export async function readSafetensors(file: string): Promise<SafetensorsFile> {
   try {
     handle = await openFile(file);
   } catch (cause) {
-    throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${messageOf(cause)}`, {
-      details: { file },
-      cause,
-    });
+    throw readError(file, cause);
   }
   try {
     const header = await readHeader(handle, (await handle.stat()).size, file);

@@ -1,4 +1,4 @@
-import { messageOf, TesseraeError } from '../errors';
+import { exhaustedError, messageOf, TesseraeError } from '../errors';
 import { JsonError, parseJson } from '../files/json';
 import { recogniseFile } from '../files/recognise_file';
 import { NotAFileError, readTextFile } from '../files/regular_file';
@@ -22,7 +22,11 @@ export async function readJson(file: string): Promise<unknown> {
     const why = isFolder
       ? 'it is a folder: give a JSON file'
       : (known[(cause as NodeJS.ErrnoException).code ?? ''] ?? messageOf(cause));
-    throw new TesseraeError('ERR_CONFIG', `${file} can't be read: ${why}`, { details: { file }, cause });
+    const failed = `${file} can't be read`;
+    throw (
+      exhaustedError(failed, cause) ??
+      new TesseraeError('ERR_CONFIG', `${failed}: ${why}`, { details: { file }, cause })
+    );
   }
   try {
     return parseJson(text);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { messageOf, TesseraeError } from '../errors';
+import { exhaustedError, messageOf, TesseraeError } from '../errors';
 import { recogniseFile } from '../files/recognise_file';
 import { filePath } from '../models/argument_schemas';
 import { largestOf } from '../models/extremes';
@@ -13,6 +13,7 @@ import { textDecoder } from './json_tokenizer/text_decoder';
 import { knownTokens } from './known_tokens';
 import { tokenRoles } from './token_roles';
 import {
+  MOST_CONTEXT,
   requireIds,
   requireText,
   type TokenDecoder,
@@ -27,9 +28,6 @@ export const TOKENIZER_JSON = 'tokenizer.json';
 
 /** Larger files are no tokenizers: the largest in use have 33 MB. */
 const MOST_BYTES = 2 ** 28;
-
-/** Tokens of a prompt that decide about the text of what continues it. */
-const MOST_CONTEXT = 16;
 
 /** What is known of a tokenizer beside its tokenizer.json. */
 export interface JsonTokenizerOptions {
@@ -123,7 +121,10 @@ export class JsonTokenizer implements Tokenizer {
       text = await readTextFile(file, MOST_BYTES);
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
-      throw unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause);
+      throw (
+        exhaustedError(`'${file}' cannot be read`, cause) ??
+        unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause)
+      );
     }
     const side = options.roles === undefined ? await readSide(text, file) : {};
     try {
@@ -144,6 +145,10 @@ export class JsonTokenizer implements Tokenizer {
     requireText(text);
     const [ids] = text === '' ? [] : await encoderOf(this).encode([{ text }]);
     return ids ?? new Int32Array();
+  }
+
+  hasToken(id: number): boolean {
+    return this.tokens[id] !== undefined;
   }
 
   decode(ids: ArrayLike<number>): string {

@@ -6,7 +6,7 @@ import { constants, isUtf8 } from 'node:buffer';
 import type { FileHandle } from 'node:fs/promises';
 import { isExhausted, messageOf, TesseraeError } from '../errors';
 import { recognise, recogniseUnmeant } from '../files/recognise';
-import { NotAFileError, openFile, whyUnopened } from '../files/regular_file';
+import { openFile, unopened } from '../files/regular_file';
 import type { PackedBatch } from '../models/packed_batch';
 import type { BatchSource, EvaluationRequest } from './batch_source';
 import type { BatchRequest } from './dataset';
@@ -90,10 +90,7 @@ export async function readText(path: string): Promise<Uint8Array> {
   try {
     file = await openFile(path);
   } catch (cause) {
-    const advice =
-      cause instanceof NotAFileError && cause.isFolder ? ': give the files in it one by one' : '';
-    const why = `${whyUnopened(cause)}${advice}`;
-    throw new TesseraeError('ERR_DATA', `the text file '${path}' ${why}`, { details: { path }, cause });
+    throw unopened(`the text file '${path}'`, path, cause);
   }
   try {
     return await readAll(file, path);

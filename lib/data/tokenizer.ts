@@ -3,6 +3,9 @@ import { boundedLength, MOST_ENTRIES, reading } from '../models/array_likes';
 import { hasFunctions, taken } from '../models/argument_schemas';
 import { show } from '../models/validation';
 
+/** Tokens of a prompt that decide about the text of what continues it. */
+export const MOST_CONTEXT = 16;
+
 /** Turns token ids into text piece by piece. */
 export interface TokenDecoder {
   /** The text that `id` completes: whole characters only, so it may be empty. */
@@ -32,6 +35,8 @@ export interface Tokenizer {
   readonly name: string;
   /** Ids lie in [0, vocabSize). */
   readonly vocabSize: number;
+  /** Whether an id in [0, vocabSize) has a token; one that has none is never sampled. Default: every id has one. */
+  hasToken?(id: number): boolean;
   /** Token that an empty prompt is replaced by, when there is one. */
   readonly startToken?: number;
   /** Token that ends a document, when there is one. */
@@ -60,7 +65,7 @@ export interface Tokenizer {
    * A decoder of the tokens that continue `prompt`, one by one. The text of the prompt and then all pieces are
    * `decode` of all ids. If the prompt ends inside a character, that character comes whole, with the piece that ends it.
    *
-   * @param prompt - token ids of the text before; default: none.
+   * @param prompt - token ids of the text before, of which the last 16 decide; default: none.
    * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
    */
   decoder(prompt?: ArrayLike<number>): TokenDecoder;
@@ -69,7 +74,9 @@ export interface Tokenizer {
 /** Takes a tokenizer. */
 export const aTokenizer = taken<Tokenizer>(
   (value) =>
-    hasFunctions(value, ['encode', 'decode', 'decoder']) && Number.isInteger((value as Tokenizer).vocabSize),
+    hasFunctions(value, ['encode', 'decode', 'decoder']) &&
+    Number.isInteger((value as Tokenizer).vocabSize) &&
+    ['undefined', 'function'].includes(typeof (value as Tokenizer).hasToken),
   'a tokenizer, such as new ByteTokenizer()',
 );
 

@@ -1,7 +1,7 @@
 /** What stands beside a tokenizer.json, or in its place, as transformers writes it. */
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { TesseraeError } from '../errors';
+import { exhaustedError, TesseraeError } from '../errors';
 import { parseJson } from '../files/json';
 import { whyNotJson } from '../files/recognise_file';
 import { readTextFile } from '../files/regular_file';
@@ -88,8 +88,9 @@ export async function readSide(json: string, file: string, named: NamedRoles = {
 async function modelConfigIn(folder: string): Promise<JsonObject> {
   try {
     return await objectOf(await readText(path.join(folder, MODEL_CONFIG)), folder, MODEL_CONFIG);
-  } catch {
-    return {};
+  } catch (error) {
+    if (error instanceof TesseraeError && error.code === 'ERR_DATA') return {};
+    throw error;
   }
 }
 
@@ -142,6 +143,7 @@ async function objectOf(text: string | undefined, folder: string, name: string):
 }
 
 const unreadable = async (file: string, cause: unknown): Promise<TesseraeError> =>
+  exhaustedError(`'${file}' cannot be read`, cause) ??
   new TesseraeError(
     'ERR_DATA',
     `'${file}' cannot be read: ${await whyNotJson(file, cause)}. It says what the tokens of the tokenizer beside it are ` +

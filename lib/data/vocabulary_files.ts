@@ -1,7 +1,7 @@
 /** Tokenizers of vocab.json and merges.txt, as GPT-2's were before there was a tokenizer.json. */
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { messageOf, TesseraeError } from '../errors';
+import { exhaustedError, messageOf, TesseraeError } from '../errors';
 import { parseJson } from '../files/json';
 import { recogniseUnmeant } from '../files/recognise';
 import { recogniseFile, whyNotJson } from '../files/recognise_file';
@@ -219,6 +219,7 @@ async function readMerges(file: string): Promise<string[]> {
 }
 
 const unusable = (file: string, why: string, cause?: unknown): TesseraeError =>
+  exhaustedError(`'${file}' cannot be read`, cause) ??
   new TesseraeError('ERR_DATA', `'${file}' can't be used for a tokenizer: ${why}`, {
     details: { path: file },
     cause,

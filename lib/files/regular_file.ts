@@ -4,8 +4,8 @@
  */
 import { closeSync, constants, fstatSync, openSync, statSync, type Stats } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
-import { messageOf } from '../errors';
-import { retried } from './retried';
+import { exhaustedError, messageOf, TesseraeError } from '../errors';
+import { retried, retriedSync } from './retried';
 
 const FOLDER = 'a folder';
 
@@ -59,7 +59,7 @@ export async function openFile(file: string): Promise<FileHandle> {
 /** As openFile, for threads that may wait for a disk: gives a descriptor. */
 export function openFileSync(file: string): number {
   requireFile(statSync(file));
-  const descriptor = openSync(file, READ);
+  const descriptor = retriedSync(() => openSync(file, READ));
   try {
     requireFile(fstatSync(descriptor));
     return descriptor;
@@ -148,8 +148,31 @@ export const isFile = (name: string): Promise<boolean> =>
     () => false,
   );
 
-/** Why a file can't be opened, as the end of a sentence that begins with its name. */
-export function whyUnopened(cause: unknown): string {
+/**
+ * The error for a file of data that can't be opened.
+ *
+ * @param what - how messages call it, such as `the text file 'a.txt'`.
+ * @param inFolder - what to give in place of a folder.
+ * @returns `ERR_DATA`, or the error for files or memory that are used up.
+ */
+export function unopened(
+  what: string,
+  file: string,
+  cause: unknown,
+  inFolder = 'the files in it one by one',
+): TesseraeError {
+  const message = `${what} ${whyUnopened(cause)}`;
+  const isFolder = cause instanceof NotAFileError && cause.isFolder;
+  return (
+    exhaustedError(`${what} cannot be opened`, cause) ??
+    new TesseraeError('ERR_DATA', isFolder ? `${message}: give ${inFolder}` : message, {
+      details: { path: file },
+      cause,
+    })
+  );
+}
+
+function whyUnopened(cause: unknown): string {
   if (cause instanceof NotAFileError) return `is ${cause.kind}, not a file`;
   const { code } = cause as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'does not exist';

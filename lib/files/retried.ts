@@ -16,3 +16,18 @@ export async function retried<T>(work: () => Promise<T>): Promise<T> {
   }
   return work();
 }
+
+/** As retried, in threads that may wait. */
+export function retriedSync<T>(work: () => T): T {
+  for (const pause of PAUSES) {
+    try {
+      return work();
+    } catch (error) {
+      if (!isExhausted(error)) throw error;
+    }
+    Atomics.wait(NEVER_WOKEN, 0, 0, pause);
+  }
+  return work();
+}
+
+const NEVER_WOKEN = new Int32Array(new SharedArrayBuffer(4));

@@ -1,5 +1,6 @@
 import type { Model } from '../models/model';
 import { TesseraeError } from '../errors';
+import { largestOf } from '../models/extremes';
 import { sessionInputs, type RowContext } from './constraints';
 import { prefill } from './draw';
 import { maskOf } from './masks';
@@ -24,6 +25,8 @@ export interface Beam extends Hypothesis {
 interface Candidate extends Hypothesis {
   readonly parent: number;
   readonly token: number;
+  /** What its last token adds to its text, after as much as a stop text may have begun in; '' where nothing stops it. */
+  readonly text: string;
 }
 
 /** What there is when a search is aborted before it begins. */
@@ -81,7 +84,7 @@ export async function beamSearch(
       promptTypes,
     );
     for (let length = 1; length <= maxNewTokens; length++) {
-      const mask = options.tokenMask ? await maskOfBeams(session, model, searches, options) : undefined;
+      const mask = options.tokenMask ? await maskOfBeams(session, searches, options) : undefined;
       const visit = await session.decode(1, mask);
       const moves = searches.map((search, i) => search.step(visit, i * numBeams, length));
       if (isAborted() || length === maxNewTokens || searches.every(({ done }) => done)) break;
@@ -110,17 +113,12 @@ function candidatesOf({ numBeams, eosTokens, stopTokens }: ResolvedOptions): num
 
 async function maskOfBeams(
   session: NativeSession,
-  model: Model,
   searches: readonly Search[],
   options: ResolvedOptions,
 ): Promise<Uint32Array> {
   const batch = searches.flatMap((search, prompt) => search.sequences(prompt));
   // One beam of several may have no way to go on.
-  return maskOf(session, batch, {
-    ...options,
-    vocabSize: model.tokens('sampling').vocabSize,
-    isOpen: () => false,
-  });
+  return maskOf(session, batch, { ...options, isOpen: () => false });
 }
 
 /** The beams of one prompt. */
@@ -128,6 +126,8 @@ class Search {
   done = false;
   private running: readonly Candidate[];
   private ended: Beam[] = [];
+  /** Characters of the longest stop text. */
+  private readonly longestStop: number;
 
   constructor(
     private readonly prompt: TokenizedPrompt,
@@ -139,7 +139,9 @@ class Search {
       logprob: i === 0 ? 0 : NEVER,
       parent: i,
       token: 0,
+      text: '',
     }));
+    this.longestStop = largestOf(options.stop.map(({ length }) => length));
   }
 
   /** Its beams as `tokenMask` sees them. */
@@ -156,11 +158,11 @@ class Search {
     const { numBeams } = this.options;
     if (this.done) return this.running.map((beam, parent) => ({ ...beam, parent, token: 0 }));
     const going: Candidate[] = [];
-    const candidates = this.candidates(visit, firstRow);
+    const candidates = this.candidates(visit, firstRow, length);
     for (const [i, candidate] of candidates.entries()) {
       // Only those among the numBeams likeliest may end.
       if (i >= numBeams && going.length === numBeams) break;
-      const ending = this.endingOf(candidate.tokens, length);
+      const ending = this.endingOf(candidate);
       const finishReason = ending ?? (length === this.options.maxNewTokens ? 'length' : undefined);
       if (i < numBeams && finishReason && candidate.logprob > NEVER / 2)
         this.end(candidate, finishReason, length);
@@ -168,7 +170,7 @@ class Search {
     }
     const canGoOn = going.some(({ logprob }) => logprob > NEVER / 2);
     // There may be too few tokens that do not end: the last beam goes on more than once, never to win.
-    const filler = going.at(-1) ?? { tokens: [], parent: 0, token: 0 };
+    const filler = going.at(-1) ?? { tokens: [], parent: 0, token: 0, text: '' };
     while (going.length < numBeams) going.push({ ...filler, logprob: NEVER });
     this.running = going;
     this.done = !canGoOn || this.isDone(length);
@@ -191,7 +193,7 @@ class Search {
   }
 
   /** The likeliest continuations, the likeliest first. */
-  private candidates(visit: Visit, firstRow: number): Candidate[] {
+  private candidates(visit: Visit, firstRow: number, length: number): Candidate[] {
     const k = candidatesOf(this.options);
     return this.running
       .flatMap((beam, parent) =>
@@ -204,20 +206,26 @@ class Search {
       .filter(({ token, logprob }) => token >= 0 && Number.isFinite(logprob))
       .sort((a, b) => b.logprob - a.logprob || a.parent - b.parent || a.token - b.token)
       .slice(0, k)
-      .map(({ beam, ...one }): Candidate => ({ ...one, tokens: [...beam.tokens, one.token] }));
+      .map(({ beam, ...one }): Candidate => ({
+        ...one,
+        tokens: [...beam.tokens, one.token],
+        text: this.options.stop.length === 0 ? '' : this.textAfter(beam, one.token, length),
+      }));
+  }
+
+  /** Takes as long after many tokens as after few: a decoder of what comes after a beam reads the last of its tokens alone. */
+  private textAfter({ tokens, text }: Candidate, token: number, length: number): string {
+    const decoder = this.prompt.decoder(tokens);
+    const added = decoder.push(token) + (length === this.options.maxNewTokens ? decoder.end() : '');
+    return text.slice(-this.longestStop) + added;
   }
 
   /** Why it ends with the last of its tokens, if it does. */
-  private endingOf(tokens: readonly number[], length: number): 'eos' | 'stop' | undefined {
-    const { eosTokens, stopTokens, stop, maxNewTokens } = this.options;
-    const last = tokens.at(-1) ?? -1;
-    if (eosTokens.includes(last)) return 'eos';
-    if (stopTokens.includes(last)) return 'stop';
-    if (stop.length === 0) return undefined;
-    const decoder = this.prompt.decoder();
-    const text = tokens.map((token) => decoder.push(token)).join('');
-    const whole = length === maxNewTokens ? text + decoder.end() : text;
-    return stop.some((one) => whole.includes(one)) ? 'stop' : undefined;
+  private endingOf({ token, text }: Candidate): 'eos' | 'stop' | undefined {
+    const { eosTokens, stopTokens, stop } = this.options;
+    if (eosTokens.includes(token)) return 'eos';
+    if (stopTokens.includes(token)) return 'stop';
+    return stop.some((one) => text.includes(one)) ? 'stop' : undefined;
   }
 
   private end(hypothesis: Hypothesis, finishReason: Beam['finishReason'], length: number): void {

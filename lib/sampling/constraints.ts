@@ -33,7 +33,7 @@ export function sessionInputs(
 } {
   const { vocabSize, nPositions: capacity } = model;
   const { repetitionPenalty, frequencyPenalty, presencePenalty, topK, topP, minP, logprobs } = options;
-  const known = knownOf(options, vocabSize);
+  const known = knownOf(options);
   const bias = biasOf(options, vocabSize);
   const sets = setsOf(options, vocabSize, capacity, rows);
   const types = typeTables(options, vocabSize, capacity, rows);
@@ -65,8 +65,9 @@ export function sessionInputs(
 }
 
 /** 0 for each token and −∞ for each id without one, (vocabSize); undefined where all have one. */
-function knownOf({ tokens }: ResolvedOptions, vocabSize: number): Float32Array | undefined {
-  return tokens < vocabSize ? new Float32Array(vocabSize).fill(-Infinity, tokens) : undefined;
+function knownOf({ tokens }: ResolvedOptions): Float32Array | undefined {
+  if (tokens.isWhole) return undefined;
+  return new Float32Array(tokens.vocabSize).map((_, id) => (tokens.has(id) ? 0 : -Infinity));
 }
 
 /** Biases and suppressed tokens, (vocabSize); undefined when there are none. */

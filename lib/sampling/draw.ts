@@ -37,7 +37,7 @@ async function* fillCache(
   options: ResolvedOptions,
 ): AsyncGenerator<undefined, void, void> {
   const settings = model.tokens('sampling');
-  const { nPositions: capacity, vocabSize } = settings;
+  const { nPositions: capacity } = settings;
   const half = Math.max(1, Math.floor(capacity / 2));
   // A row that filled its cache has as many positions as that, and one token that found no place.
   const rows = sequences.map(({ tokens, generated }): RowContext => ({
@@ -52,7 +52,6 @@ async function* fillCache(
     : undefined;
   const rules = {
     ...options,
-    vocabSize,
     ...(repeats ? { banned: (row: number) => repeats[row]?.next() ?? [] } : {}),
     isOpen: (row: number) => sequences[row]?.finishReason === undefined,
   };

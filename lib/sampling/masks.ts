@@ -6,8 +6,6 @@ import type { MaskedSequence, ResolvedOptions } from './options';
 
 /** What a mask is made of. */
 export interface MaskRules extends Pick<ResolvedOptions, 'tokenMask' | 'tokens'> {
-  /** Of the model. */
-  readonly vocabSize: number;
   /** Tokens that each sequence may not have next. */
   readonly banned?: (row: number) => Iterable<number>;
   /** Whether a sequence needs a token. */
@@ -32,7 +30,7 @@ export async function maskOf(
   } finally {
     await forward;
   }
-  const words = maskWords(rules.vocabSize);
+  const words = maskWords(rules.tokens.vocabSize);
   const { banned } = rules;
   if (banned)
     sequences.forEach((_, row) => {
@@ -46,9 +44,9 @@ export async function maskOf(
 
 function userMask(
   sequences: readonly MaskedSequence[],
-  { tokenMask, tokens, vocabSize, isOpen }: MaskRules,
+  { tokenMask, tokens, isOpen }: MaskRules,
 ): Uint32Array {
-  const words = maskWords(vocabSize);
+  const words = maskWords(tokens.vocabSize);
   const wanted = sequences.length * words;
   if (!tokenMask) return new Uint32Array(wanted).fill(0xffffffff);
   const given: unknown = tokenMask(sequences);
@@ -60,7 +58,7 @@ function userMask(
     );
   const mask = new Uint32Array(given);
   sequences.forEach(({ prompt, sequence }, row) => {
-    if (!isOpen(row) || allows(mask.subarray(row * words, (row + 1) * words), tokens)) return;
+    if (!isOpen(row) || tokens.meets(mask.subarray(row * words, (row + 1) * words))) return;
     throw new TesseraeError(
       'ERR_DATA',
       `tokenMask allows no token to row ${row} (prompt ${prompt}, sequence ${sequence}): set at least one of its bits`,
@@ -68,13 +66,6 @@ function userMask(
     );
   });
   return mask;
-}
-
-/** Whether one of the first `tokens` bits is set. */
-function allows(words: Uint32Array, tokens: number): boolean {
-  const whole = Math.floor(tokens / 32);
-  const rest = 2 ** (tokens % 32) - 1;
-  return words.some((word, i) => (i < whole ? word !== 0 : i === whole && (word & rest) !== 0));
 }
 
 /** Which tokens would repeat a run of n tokens of a sequence that grows. */

@@ -1,5 +1,6 @@
 import { companionsOf } from '../checkpoint/companions';
 import type { Model } from '../models/model';
+import type { TokenSet } from './token_set';
 
 /** Which tokens a model itself says that texts begin and end with. */
 export interface ModelRoles {
@@ -12,13 +13,13 @@ export interface ModelRoles {
 /**
  * What the generation_config.json that a model came with says, else its configuration.
  *
- * @param tokens - ids from here on have no token, and so no role.
+ * @param tokens - ids that have a token; others have no role.
  */
-export function rolesOf(model: Model, tokens: number): ModelRoles {
+export function rolesOf(model: Model, tokens: TokenSet): ModelRoles {
   const { generation = {} } = companionsOf(model);
   const known = (ids: unknown): number[] =>
     (Array.isArray(ids) ? (ids as unknown[]) : [ids]).filter(
-      (id): id is number => typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < tokens,
+      (id): id is number => typeof id === 'number' && tokens.has(id),
     );
   const first = (...sources: readonly unknown[]): readonly number[] =>
     sources.map(known).find((ids) => ids.length > 0) ?? [];

@@ -3,6 +3,7 @@ import { TesseraeError } from '../errors';
 import { isArrayLike } from '../models/argument_schemas';
 import { boundedLength, MOST_ENTRIES, reading, readList } from '../models/array_likes';
 import { show } from '../models/validation';
+import type { TokenSet } from './token_set';
 
 /**
  * Which type a token has: by its id (vocabSize entries), or by its position in the sequence, the first of the prompt
@@ -24,6 +25,9 @@ export class ConfigError extends TesseraeError {
     super('ERR_CONFIG', `${path} ${message}`, { details: { path } });
   }
 }
+
+/** Ids that an error names. */
+const MOST_TOLD = 10;
 
 const isId = (value: unknown): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value >= 0;
@@ -73,8 +77,9 @@ export function textList(path: string, value: unknown, most: number): string[] {
 export function allowedByPosition(
   allowed: ReadonlyMap<number, readonly number[]>,
   forced: ReadonlyMap<number, number>,
-  { vocabSize, tokens }: { readonly vocabSize: number; readonly tokens: number },
+  tokens: TokenSet,
 ): ReadonlyMap<number, readonly number[]> {
+  const { vocabSize } = tokens;
   const sets = new Map<number, readonly number[]>();
   const known = new Map<unknown, readonly number[]>();
   const check = (path: string, position: unknown, set: readonly number[]): void => {
@@ -83,10 +88,10 @@ export function allowedByPosition(
         path,
         `names the position ${shown(position)}: positions are integers of at least 0`,
       );
-    if (set.every((id) => id >= tokens))
+    if (!set.some((id) => tokens.has(id)))
       throw new ConfigError(
         path,
-        `of position ${position} allows no token: ids from ${tokens} on have none in this tokenizer`,
+        `of position ${position} allows no token: the tokenizer has none for ${set.slice(0, MOST_TOLD).join(', ')}${set.length > MOST_TOLD ? ', …' : ''}`,
       );
   };
   for (const [position, given] of allowed) {

@@ -14,6 +14,7 @@ import {
   typesOf,
   type TokenTypes,
 } from './option_lists';
+import { TokenSet } from './token_set';
 
 export type { TokenTypes };
 export type * from './options.generated';
@@ -191,8 +192,8 @@ export interface ResolvedOptions extends Omit<
   readonly allowedTokens: ReadonlyMap<number, readonly number[]>;
   readonly types?: TokenTypes;
   readonly subtypes?: TokenTypes;
-  /** Ids from here on have no token: none of them is chosen. */
-  readonly tokens: number;
+  /** Ids that have a token: no other is chosen. */
+  readonly tokens: TokenSet;
 }
 
 /** What options are checked against. */
@@ -201,8 +202,8 @@ export interface Vocabulary {
   readonly vocabSize: number;
   readonly nTypes: number;
   readonly nStypes: number;
-  /** Ids from here on have no token; default: all have one. */
-  readonly tokens?: number;
+  /** Ids that have a token; default: all. */
+  readonly tokens?: TokenSet;
   /** Tokens that end a sequence where the options don't say. Default none. */
   readonly endTokens?: readonly number[];
 }
@@ -217,7 +218,7 @@ export function resolveOptions(options: GenerateOptions, vocabulary: Vocabulary)
 }
 
 function resolve(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOptions {
-  const { vocabSize, tokens = vocabSize, endTokens = [] } = vocabulary;
+  const { vocabSize, tokens = new TokenSet(vocabSize), endTokens = [] } = vocabulary;
   const {
     suppressTokens,
     eosTokenId,
@@ -250,7 +251,7 @@ function resolve(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOpti
     eosTokens: eosTokenId === undefined ? endTokens : idList('eosTokenId', eosTokenId, vocabSize),
     stopTokens: idList('stopTokens', stopTokens, vocabSize),
     stop: textList('stop', stop, MOST_ENTRIES),
-    allowedTokens: allowedByPosition(allowedTokens, forcedTokens, { vocabSize, tokens }),
+    allowedTokens: allowedByPosition(allowedTokens, forcedTokens, tokens),
     tokens,
     ...typesOf('types', types, { setting: 'nTypes', count: vocabulary.nTypes, vocabSize }),
     ...typesOf('subtypes', subtypes, { setting: 'nStypes', count: vocabulary.nStypes, vocabSize }),

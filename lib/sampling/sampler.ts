@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { SequenceStarts } from '../data/dataset';
 import { IdTokenizer } from '../data/id_tokenizer';
 import { startsSchema } from '../data/sequences/starts';
-import { aTokenizer, type TokenDecoder, type Tokenizer } from '../data/tokenizer';
+import { aTokenizer, MOST_CONTEXT, type TokenDecoder, type Tokenizer } from '../data/tokenizer';
 import { requireRowsFor } from '../data/vocabulary_fit';
 import { TesseraeError } from '../errors';
 import { isArrayLike } from '../models/argument_schemas';
@@ -29,6 +29,7 @@ import {
   type TokenizedPrompt,
   type TokenLogprob,
 } from './sequence';
+import { TokenSet } from './token_set';
 
 /** Text, or its token ids: at most 10,000,000. */
 export type Prompt = string | ArrayLike<number>;
@@ -78,12 +79,15 @@ const optionsSchema = z.strictObject({
 export class Sampler {
   /** How prompts become token ids, and generated ids a text. */
   readonly tokenizer: Tokenizer;
+  /** Ids that have a token. */
+  private readonly tokens: TokenSet;
 
   /**
    * Makes a sampler; nothing is computed before it generates.
    *
    * @param tokenizer - the one that the model was trained with. Default: texts are token ids with spaces between them, for
-   * models of sequences that are no text. Where the model's vocabSize is larger, ids without a token are never chosen.
+   * models of sequences that are no text. Ids without a token are never chosen: those
+   * that its `hasToken` says no to, and those from its vocabSize on.
    * @param options - what prompts have to be.
    * @throws TesseraeError `ERR_CONFIG` for an encoder, for a tokenizer with more tokens than the model's vocabSize, and for a
    * wrong option.
@@ -106,6 +110,7 @@ export class Sampler {
         { details: { path: 'isEncoder' } },
       );
     requireRowsFor(this.tokenizer, vocabSize);
+    this.tokens = TokenSet.of(this.tokenizer, vocabSize);
   }
 
   /**
@@ -200,7 +205,8 @@ export class Sampler {
 
   private resolved(options: GenerateOptions): ResolvedOptions {
     const { vocabSize, nTypes, nStypes } = this.model.tokens('a Sampler');
-    const { vocabSize: tokens, endOfTextToken } = this.tokenizer;
+    const { tokens, tokenizer } = this;
+    const { endOfTextToken } = tokenizer;
     const { ends } = rolesOf(this.model, tokens);
     const endTokens = ends.length > 0 ? ends : endOfTextToken === undefined ? [] : [endOfTextToken];
     return resolveOptions(options, { vocabSize, nTypes, nStypes, tokens, endTokens });
@@ -245,10 +251,11 @@ export class Sampler {
     const given = typeof prompt === 'string' ? await this.tokenizer.encode(prompt) : prompt;
     const { vocabSize } = this.tokenizer;
     const check = (id: unknown, position: number): number => {
-      if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabSize) return id;
+      if (typeof id === 'number' && this.tokens.has(id)) return id;
       throw new TesseraeError(
         'ERR_DATA',
-        `token ${position} of ${name} is ${show(id)}: ids are integers from 0 to ${vocabSize - 1}`,
+        `token ${position} of ${name} is ${show(id)}: ids are integers from 0 to ${vocabSize - 1}` +
+          (this.tokenizer.hasToken ? ' that have a token' : ''),
         { details: { position } },
       );
     };
@@ -257,7 +264,13 @@ export class Sampler {
     const written = tokens.length === 0 ? [] : tokens;
     if (tokens.length === 0) tokens.push(check(this.startToken(), 0));
     this.checkStart(tokens[0] ?? -1);
-    return { tokens, decoder: () => this.tokenizer.decoder(written) };
+    const decoder = (generated: readonly number[] = []): TokenDecoder =>
+      this.tokenizer.decoder(
+        generated.length === 0
+          ? written
+          : [...written.slice(-MOST_CONTEXT), ...generated.slice(-MOST_CONTEXT)],
+      );
+    return { tokens, decoder };
   }
 
   /** The first tokens of training's sequences, the most frequent first; undefined where any may begin one. */
@@ -289,7 +302,7 @@ export class Sampler {
   private startToken(): number {
     const { firstTokens } = this;
     const [only] = firstTokens?.length === 1 ? firstTokens : [];
-    const token = only ?? rolesOf(this.model, this.tokenizer.vocabSize).start ?? this.tokenizer.startToken;
+    const token = only ?? rolesOf(this.model, this.tokens).start ?? this.tokenizer.startToken;
     if (token !== undefined) return token;
     throw new TesseraeError(
       'ERR_DATA',

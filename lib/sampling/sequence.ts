@@ -29,8 +29,8 @@ export interface GeneratedToken {
 export interface TokenizedPrompt {
   /** At least one. */
   readonly tokens: readonly number[];
-  /** Makes a decoder of one continuation. */
-  readonly decoder: () => TokenDecoder;
+  /** Makes a decoder of what continues the prompt and, after it, `generated` tokens. Default: none. */
+  readonly decoder: (generated?: readonly number[]) => TokenDecoder;
 }
 
 /** Where a sequence's random numbers come from: all sequences of all seeds have their own. */
@@ -92,5 +92,6 @@ function likeliest(visit: Visit, from: number, count: number): TokenLogprob[] {
   return Array.from({ length: count }, (_, i) => ({
     token: visit.topTokens[from + i] ?? -1,
     logprob: visit.topLogProbs[from + i] ?? NaN,
-  })).filter(({ token }) => token >= 0);
+    // Where there are fewer tokens than are asked for, ids without a token fill up, which have probability 0.
+  })).filter(({ token, logprob }) => token >= 0 && logprob > -Infinity);
 }

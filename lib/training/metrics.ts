@@ -1,6 +1,6 @@
 import { constants } from 'node:buffer';
 import { z } from 'zod';
-import { messageOf, TesseraeError } from '../errors';
+import { exhaustedError, messageOf, TesseraeError } from '../errors';
 import { filePath } from '../models/argument_schemas';
 import { parseConfig, show } from '../models/validation';
 import { readTextFile } from '../files/regular_file';
@@ -142,10 +142,11 @@ export const metricsSchema = z.union([
 export async function readMetrics(file: string): Promise<MetricsLine[]> {
   parseConfig(filePath, file, { at: 'file' });
   const content = await readTextFile(file, constants.MAX_STRING_LENGTH).catch((cause: unknown) => {
-    throw new TesseraeError('ERR_DATA', `'${file}' can't be read: ${messageOf(cause)}`, {
-      details: { path: file },
-      cause,
-    });
+    const failed = `'${file}' can't be read`;
+    throw (
+      exhaustedError(failed, cause) ??
+      new TesseraeError('ERR_DATA', `${failed}: ${messageOf(cause)}`, { details: { path: file }, cause })
+    );
   });
   return content
     .split('\n')

@@ -16,14 +16,17 @@ export function textDecoder(
   tokenOf: (id: number) => string | undefined,
   prompt: readonly number[],
 ): TokenDecoder {
-  const unfinished = unfinishedBytes(prompt.map(tokenOf));
-  let context = prompt.slice(0, prompt.length - unfinished);
+  const bytesOf = (ids: readonly number[]): (number | undefined)[] => ids.map((id) => byteOf(tokenOf(id)));
+  // Decoders take a run of bytes as a whole: bytes without their first one would spoil the characters after them.
+  const whole = (ids: readonly number[]): readonly number[] => ids.slice(tornBytes(bytesOf(ids)));
+  const unfinished = unfinishedBytes(bytesOf(prompt));
+  let context = whole(prompt.slice(0, prompt.length - unfinished));
   let held = prompt.slice(prompt.length - unfinished);
   let before = textOf(context);
   const added = (): string => textOf([...context, ...held]).slice(before.length);
   const release = (text: string): string => {
     // Two rounds of tokens: decoders that join look at the token before, whose text may be empty.
-    context = [...context.slice(-MOST_HELD), ...held];
+    context = [...whole(context.slice(-MOST_HELD)), ...held];
     before = textOf(context);
     held = [];
     return text;
@@ -38,13 +41,26 @@ export function textDecoder(
   };
 }
 
-/** How many tokens at the end are bytes (`<0xE2>`) of a character whose last byte is missing. */
-function unfinishedBytes(tokens: readonly (string | undefined)[]): number {
+/** The byte that a token such as `<0xE2>` stands for; undefined for a token of text. */
+function byteOf(token: string | undefined): number | undefined {
+  const [, digits] = /^<0x([0-9A-F]{2})>$/.exec(token ?? '') ?? [];
+  return digits === undefined ? undefined : parseInt(digits, 16);
+}
+
+const continues = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80;
+
+/** How many tokens at the beginning are bytes of a character whose first byte is missing. */
+function tornBytes(bytes: readonly (number | undefined)[]): number {
+  const count = bytes.findIndex((byte) => !continues(byte));
+  return count <= 3 ? Math.max(count, 0) : 0;
+}
+
+/** How many tokens at the end are bytes of a character whose last byte is missing. */
+function unfinishedBytes(bytes: readonly (number | undefined)[]): number {
   for (let count = 1; count <= 3; count++) {
-    const [, digits] = /^<0x([0-9A-F]{2})>$/.exec(tokens.at(-count) ?? '') ?? [];
-    if (digits === undefined) return 0;
-    const byte = parseInt(digits, 16);
-    if ((byte & 0xc0) === 0x80) continue;
+    const byte = bytes.at(-count);
+    if (byte === undefined) return 0;
+    if (continues(byte)) continue;
     const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
     return length > count ? count : 0;
   }

@@ -1,6 +1,8 @@
+import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { TesseraeError } from '../../errors';
+import { exhaustedError, TesseraeError } from '../../errors';
+import { retried } from '../../files/retried';
 import { jsonInput } from './json_input';
 
 /** What files of a folder are read, by how their names end; a file that is named itself may have any name. */
@@ -32,13 +34,7 @@ const kindOf = (name: string): InputKind => (endsWith(name, JSON_LINES_EXTENSION
 export async function listInputs(inputs: readonly string[]): Promise<InputFile[]> {
   const files: InputFile[] = [];
   for (const input of inputs) {
-    const found = await stat(input).catch((cause: unknown) => {
-      const { code } = cause as NodeJS.ErrnoException;
-      throw unusable(
-        input,
-        code === 'ENOENT' ? 'does not exist' : `cannot be read (${code ?? String(cause)})`,
-      );
-    });
+    const found = await stat(input).catch((cause: unknown) => unreadable(input, cause));
     if (found.isDirectory()) for (const file of await filesOf(input)) files.push(file);
     else if (found.isFile())
       files.push({ path: input, bytes: found.size, ...(await contentsOf(input, found.size)) });
@@ -52,9 +48,8 @@ const contentsOf = async (file: string, bytes: number): Promise<Pick<InputFile, 
 
 async function filesOf(folder: string): Promise<InputFile[]> {
   const known = [...TEXT_EXTENSIONS, ...JSON_LINES_EXTENSIONS];
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((cause: unknown) =>
-    unreadable(folder, cause),
-  );
+  const read = (): Promise<Dirent[]> => readdir(folder, { recursive: true, withFileTypes: true });
+  const entries = await retried(read).catch((cause: unknown) => unreadable(folder, cause));
   const paths = entries
     .filter((entry) => entry.isFile() && endsWith(entry.name, known))
     .map((entry) => path.join(entry.parentPath, entry.name))
@@ -71,7 +66,10 @@ async function filesOf(folder: string): Promise<InputFile[]> {
 
 function unreadable(input: string, cause: unknown): never {
   const { code } = cause as NodeJS.ErrnoException;
-  throw unusable(input, code === 'ENOENT' ? 'does not exist' : `cannot be read (${code ?? String(cause)})`);
+  throw (
+    exhaustedError(`the input '${input}' cannot be read`, cause) ??
+    unusable(input, code === 'ENOENT' ? 'does not exist' : `cannot be read (${code ?? String(cause)})`)
+  );
 }
 
 const unusable = (input: string, why: string): TesseraeError =>

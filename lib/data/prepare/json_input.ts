@@ -3,7 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { TesseraeError } from '../../errors';
 import { parseJson } from '../../files/json';
 import { recogniseFile } from '../../files/recognise_file';
-import { openFile } from '../../files/regular_file';
+import { openFile, unopened } from '../../files/regular_file';
 import { ArrayScanner } from './json_array';
 import { badText, SEGMENT_BYTES } from './segments';
 
@@ -23,7 +23,9 @@ const LOOK_BYTES = 2 ** 20;
  */
 export async function jsonInput(file: string, bytes: number): Promise<JsonInput> {
   if (bytes === 0) return { kind: 'jsonl' };
-  const handle = await openFile(file);
+  const handle = await openFile(file).catch((cause: unknown) => {
+    throw unopened(`the input '${file}'`, file, cause);
+  });
   try {
     const start = await part(handle, 0, Math.min(LOOK_BYTES, bytes));
     const text = start

@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { writeFile } from 'node:fs/promises';
-import { TesseraeError } from '../../errors';
+import { exhaustedError, TesseraeError } from '../../errors';
+import { retried } from '../../files/retried';
 import { withoutUndefined } from '../../models/validation';
 import type { ThreadClient } from '../../threads/client';
 import { startDataThread } from '../data_thread';
@@ -124,7 +125,7 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
     }
     signal?.throwIfAborted();
     for (const [name, text] of json === undefined ? [] : Object.entries({ [TOKENIZER_JSON]: json, ...side }))
-      await writeFile(path.join(folder, name), text, { flag: 'wx', flush: true });
+      await writeNew(path.join(folder, name), text);
     const finish = async (name: Segment['part'], part: Part): Promise<TokenDescription> => {
       const written = await part.writer.finish();
       delete parts[name];
@@ -136,7 +137,7 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
         ...{ sha256: written.sha256, inputs: [...options.inputNames] },
       };
       const beside = path.join(folder, descriptionPath(names[name]));
-      await writeFile(beside, descriptionText(description), { flag: 'wx', flush: true });
+      await writeNew(beside, descriptionText(description));
       return description;
     };
     const { train, validation } = parts;
@@ -148,13 +149,16 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
     };
   } catch (error) {
     signal?.throwIfAborted();
-    throw error;
+    throw exhaustedError('the inputs could not be prepared', error) ?? error;
   } finally {
     signal?.removeEventListener('abort', stop);
     await Promise.all(workers.map((worker) => worker.close()));
     for (const part of Object.values(parts)) await part.writer.close().catch(() => undefined);
   }
 }
+
+const writeNew = (file: string, text: string): Promise<void> =>
+  retried(() => writeFile(file, text, { flag: 'wx', flush: true }));
 
 /** Segments with their tokens, in order; the workers are a few segments ahead. */
 async function* encoded(

@@ -1,7 +1,7 @@
 /** Reads the documents of a segment. Runs in a worker thread, where reads may wait. */
 import { isUtf8 } from 'node:buffer';
 import { closeSync, readSync } from 'node:fs';
-import { TesseraeError } from '../../errors';
+import { exhaustedError, messageOf, TesseraeError } from '../../errors';
 import { JsonError, parseJson } from '../../files/json';
 import { recogniseUnmeant, RECOGNISED_BYTES } from '../../files/recognise';
 import { recogniseFileSync } from '../../files/recognise_file';
@@ -255,10 +255,10 @@ function system<T>({ path }: Segment, offset: number, call: () => T): T {
   try {
     return call();
   } catch (cause) {
-    throw new TesseraeError(
-      'ERR_DATA',
-      `the input '${path}' could not be read at offset ${offset}: ${(cause as Error).message}`,
-      { details: { path, offset }, cause },
+    const failed = `the input '${path}' could not be read at offset ${offset}`;
+    throw (
+      exhaustedError(failed, cause) ??
+      new TesseraeError('ERR_DATA', `${failed}: ${messageOf(cause)}`, { details: { path, offset }, cause })
     );
   }
 }

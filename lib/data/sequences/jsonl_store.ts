@@ -1,7 +1,7 @@
 import { closeSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
 import { recogniseFileSync } from '../../files/recognise_file';
-import { NotAFileError, openFileSync, whyUnopened } from '../../files/regular_file';
+import { openFileSync, unopened } from '../../files/regular_file';
 import { Numbers } from './numbers';
 import { checkSequence, KEYS, type CheckedSequence, type SequenceRules } from './sequence';
 import { Census, refusal, type SequenceStore } from './store';
@@ -85,12 +85,7 @@ class OpenFile {
     try {
       this.descriptor = openFileSync(path);
     } catch (cause) {
-      const advice =
-        cause instanceof NotAFileError && cause.isFolder ? ': give the files in it one by one' : '';
-      throw new TesseraeError('ERR_DATA', `the file of sequences '${path}' ${whyUnopened(cause)}${advice}`, {
-        details: { path },
-        cause,
-      });
+      throw unopened(`the file of sequences '${path}'`, path, cause);
     }
   }
 

@@ -1,7 +1,7 @@
 /** The layouts of token files, and the JSON file beside one that says what is in it. */
 import path from 'node:path';
 import { z } from 'zod';
-import { TesseraeError } from '../../errors';
+import { exhaustedError, TesseraeError } from '../../errors';
 import { parseJson } from '../../files/json';
 import { whyNotJson } from '../../files/recognise_file';
 import { readTextFile } from '../../files/regular_file';
@@ -103,6 +103,8 @@ export async function readDescription(file: string): Promise<TokenDescription | 
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     const why = cause instanceof z.ZodError ? z.prettifyError(cause) : await whyNotJson(beside, cause);
+    const exhausted = exhaustedError(`'${beside}' cannot be read`, cause);
+    if (exhausted) throw exhausted;
     throw new TesseraeError(
       'ERR_DATA',
       `'${beside}' does not describe the token file beside it: ${why}. Make both anew with tesserae prepare, or move the ` +

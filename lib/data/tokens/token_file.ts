@@ -8,7 +8,7 @@ import { closeSync, fstatSync, readSync } from 'node:fs';
 import { TesseraeError } from '../../errors';
 import { recogniseUnmeant, RECOGNISED_BYTES } from '../../files/recognise';
 import { recogniseFileSync } from '../../files/recognise_file';
-import { NotAFileError, openFileSync, whyUnopened } from '../../files/regular_file';
+import { openFileSync, unopened } from '../../files/regular_file';
 import type { Progress } from '../../threads/progress';
 import {
   BYTES_OF_DTYPE,
@@ -175,14 +175,8 @@ function opened(path: string): number {
   try {
     return openFileSync(path);
   } catch (cause) {
-    const advice =
-      cause instanceof NotAFileError && cause.isFolder
-        ? ': give the files in it, or the folder that tesserae prepare made'
-        : '';
-    throw new TesseraeError('ERR_DATA', `the token file '${path}' ${whyUnopened(cause)}${advice}`, {
-      details: { path },
-      cause,
-    });
+    const inFolder = 'the files in it, or the folder that tesserae prepare made';
+    throw unopened(`the token file '${path}'`, path, cause, inFolder);
   }
 }
 

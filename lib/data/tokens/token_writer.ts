@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { TesseraeError } from '../../errors';
+import { openFile } from '../../files/regular_file';
+import { retried } from '../../files/retried';
 import { HEADER_BYTES, llmcHeader, MOST_LLMC_TOKENS, type TokenDtype, type TokenFormat } from './format';
 
 /** Writes a token file piece by piece. */
@@ -18,7 +19,7 @@ export class TokenWriter {
 
   /** Makes a new file, which must not be there yet. */
   static async create(path: string, format: TokenFormat, dtype: TokenDtype): Promise<TokenWriter> {
-    const handle = await open(path, 'wx');
+    const handle = await retried(() => open(path, 'wx'));
     const writer = new TokenWriter(path, handle, format, dtype);
     if (format === 'llmc') await writer.write(new Uint8Array(HEADER_BYTES));
     return writer;
@@ -44,7 +45,8 @@ export class TokenWriter {
     await this.close();
     // llm.c's header, which is first, is known last: the file is read back for its hash.
     const hash = createHash('sha256');
-    await pipeline(createReadStream(this.path, { highWaterMark: 2 ** 20 }), hash);
+    const file = await openFile(this.path);
+    await pipeline(file.createReadStream({ highWaterMark: 2 ** 20 }), hash);
     return { tokens: this.tokens, sha256: hash.digest('hex') };
   }
 

@@ -7,9 +7,12 @@ import { saveModel } from '../../../lib/checkpoint/checkpoint';
 import { converse, type Answer } from '../../../lib/cli/interactive';
 import { parseSetting } from '../../../lib/cli/sampling_options';
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
+import { JsonTokenizer } from '../../../lib/data/json_tokenizer';
+import { knownTokens } from '../../../lib/data/known_tokens';
 import { Sampler } from '../../../lib/sampling/sampler';
 import { records, tesserae } from '../support/command_line';
-import { disposeModels, tinyModel } from '../support/tiny_model';
+import { disposeModels, preferringModel, tinyModel } from '../support/tiny_model';
+import { gappedTokenizer, SENTENCE_PIECE, tinyTokenizer, UNIGRAM, WORD_PIECE } from '../support/tokenizer';
 
 let folder: string;
 const at = (name: string): string => path.join(folder, name);
@@ -21,6 +24,8 @@ beforeAll(async () => {
   const trainingStarts = { firstTokens: [{ token: 3, count: 9 }], promptTokens: { least: 1, most: 1 } };
   await saveModel(await tinyModel(), at('ids'), { trainingStarts });
   await saveModel(await tinyModel({ vocabSize: 256, nTypes: 3 }), at('types'), { tokenizer });
+  const gaps = gappedTokenizer(40, [10, 34]);
+  await saveModel(await preferringModel(40, [10, 34]), at('gaps'), { tokenizer: gaps });
   disposeModels();
 });
 afterAll(() => rm(folder, { recursive: true }));
@@ -56,6 +61,46 @@ describe('sample', () => {
     const refused = await sample('text', ...beams, '--temperature', '1');
     expect(refused.code).toBe(1);
     expect(refused.err).toMatch(/ERR_CONFIG: temperature is given, which beam search/);
+  });
+
+  it.each([
+    ['drawn', []],
+    ['greedy', ['--temperature', '0']],
+    ['beams', ['--num-beams', '4']],
+  ])('never prints an id that has no token (%s)', async (_, args) => {
+    const given = ['--prompt', '1 2', '--max-new-tokens', '8', ...args];
+    const { out } = await sample('gaps', ...given, '--json');
+    const tokens = records(out)[0]?.['tokens'] as number[];
+    expect(tokens).toHaveLength(8);
+    expect(tokens.filter((id) => id >= 10 && id <= 34)).toEqual([]);
+    expect((await sample('gaps', ...given)).out).toMatch(/^1 2( (\d|3[5-9]))+\n$/);
+  });
+
+  it.each<[string, object, string, string, string]>([
+    ['SentencePiece', SENTENCE_PIECE, '▁the', 'the', 'the the the'],
+    ['SentencePiece, within a word', SENTENCE_PIECE, 's', 'the', 'thess'],
+    ['Unigram', UNIGRAM, '▁the', 'the', 'the the the'],
+    ['WordPiece', WORD_PIECE, 'cat', 'the', 'the cat cat'],
+    ['WordPiece, within a word', WORD_PIECE, '##s', 'cat', 'catss'],
+    ['byte level', tinyTokenizer(), 'Ġthe', 'the', 'the the the'],
+  ])('prints what continues a prompt (%s)', async (_, json, token, prompt, text) => {
+    const tokenizer = new JsonTokenizer(JSON.stringify(json));
+    const id = knownTokens(tokenizer.json).idOf(token)!;
+    const name = `${path.basename(await mkdtemp(at('continued-')))}/model`;
+    await saveModel(await preferringModel(tokenizer.vocabSize, [id, id]), at(name), { tokenizer });
+    const ways = [
+      ['--temperature', '0'],
+      ['--num-beams', '2'],
+    ];
+    for (const way of ways) {
+      const args = ['--prompt', prompt, '--max-new-tokens', '2', ...way];
+      const run = (...more: string[]) => sample(name, ...args, ...more);
+      expect((await run()).out).toBe(`${text}\n`);
+      expect(records((await run('--json')).out)).toMatchObject([{ text: text.slice(prompt.length) }]);
+      // The same again would follow.
+      const piece = text.slice(prompt.length, (prompt.length + text.length) / 2);
+      expect((await run('--stop', piece)).out).toBe(`${prompt}\n`);
+    }
   });
 
   it('hands each flag over as the option of that name', async () => {

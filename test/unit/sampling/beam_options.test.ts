@@ -207,3 +207,20 @@ it('take types, which their model needs', async () => {
     }
   expect([...tokens]).toEqual(best.tokens);
 });
+
+it('looks for stop texts in a time that is proportional to the tokens', async () => {
+  const one = await tinyModel({ vocabSize: VOCABULARY, nPositions: 256 });
+  const decoded = async (maxNewTokens: number): Promise<number> => {
+    let count = 0;
+    const decoder = (prompt: ArrayLike<number> = []) => {
+      count += prompt.length;
+      return { push: (id: number) => (count++, letters.decode([id])), end: () => '' };
+    };
+    await new Sampler(one, { ...letters, decoder }).generate('a', {
+      ...{ numBeams: 2, maxNewTokens, stop: 'never' },
+    });
+    return count;
+  };
+  const short = await decoded(60);
+  expect(await decoded(240)).toBeLessThan(5 * short);
+});

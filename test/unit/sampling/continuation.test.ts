@@ -5,7 +5,7 @@ import { JsonTokenizer } from '../../../lib/data/json_tokenizer';
 import type { GenerateOptions } from '../../../lib/sampling/options';
 import { Sampler } from '../../../lib/sampling/sampler';
 import { disposeModels, tinyModel } from '../support/tiny_model';
-import { tinyTokenizer } from '../support/tokenizer';
+import { BYTE_FALLBACK, SENTENCE_PIECE, tinyTokenizer, UNIGRAM, WORD_PIECE } from '../support/tokenizer';
 
 let folder: string;
 beforeAll(async () => {
@@ -14,56 +14,6 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 afterEach(disposeModels);
 
-const table = (tokens: readonly string[]): Record<string, number> =>
-  Object.fromEntries(tokens.map((token, id) => [token, id]));
-
-const rest = { version: '1.0', truncation: null, padding: null, added_tokens: [], post_processor: null };
-
-/** As Llama's: ▁ stands for a space, and the decoder strips the first one of a text. */
-const SENTENCE_PIECE = {
-  ...rest,
-  normalizer: {
-    type: 'Sequence',
-    normalizers: [
-      { type: 'Prepend', prepend: '▁' },
-      { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
-    ],
-  },
-  pre_tokenizer: null,
-  decoder: {
-    type: 'Sequence',
-    decoders: [
-      { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
-      { type: 'ByteFallback' },
-      { type: 'Fuse' },
-      { type: 'Strip', content: ' ', start: 1, stop: 0 },
-    ],
-  },
-  model: {
-    ...{ type: 'BPE', dropout: null, unk_token: '<unk>', fuse_unk: true, byte_fallback: false },
-    ...{ continuing_subword_prefix: null, end_of_word_suffix: null },
-    vocab: table(['<unk>', '▁', 't', 'h', 'e', 'c', 'a', 's', '▁t', '▁th', '▁the', '▁c']),
-    merges: ['▁ t', '▁t h', '▁th e', '▁ c'],
-  },
-};
-
-/** As BERT's: ## marks a token that goes on with a word. */
-const WORD_PIECE = {
-  ...rest,
-  normalizer: null,
-  pre_tokenizer: { type: 'BertPreTokenizer' },
-  decoder: { type: 'WordPiece', prefix: '##', cleanup: false },
-  model: {
-    ...{
-      type: 'WordPiece',
-      unk_token: '<unk>',
-      continuing_subword_prefix: '##',
-      max_input_chars_per_word: 100,
-    },
-    vocab: table(['<unk>', 'the', 'cat', '##s', 'sat', '##te', '##d']),
-  },
-};
-
 /** What continues a prompt, how it is told, and where it stops. */
 const CASES: readonly (readonly [name: string, json: object, prompt: string, text: string, stop: string])[] =
   [
@@ -71,6 +21,10 @@ const CASES: readonly (readonly [name: string, json: object, prompt: string, tex
     ['the end of a word of SentencePiece', SENTENCE_PIECE, 'the c', 'ats the', ' the'],
     ['a new word of WordPiece', WORD_PIECE, 'the', ' cats sat', ' sat'],
     ['the end of a word of WordPiece', WORD_PIECE, 'the cat', 's sat', 's s'],
+    ['a new word of Unigram', UNIGRAM, 'the', ' cats the', ' cat'],
+    ['the end of a word of Unigram', UNIGRAM, 'the c', 'ats the', ' the'],
+    ['a new word of byte fallback', BYTE_FALLBACK, 'the', ' cats ᚠᚡᚢᚣᚤᚥᚦᚧ the', 'ᚦᚧ the'],
+    ['bytes of byte fallback', BYTE_FALLBACK, 'the ᚠᚡᚢᚣᚤᚥᚦᚧ', 'ᚢᚣᚤᚥᚦ a🎉', ' a🎉'],
     ['bytes', tinyTokenizer(), 'the', ' cat in é 🎉 the', ' 🎉'],
   ];
 

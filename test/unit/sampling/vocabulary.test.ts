@@ -4,18 +4,17 @@ import path from 'node:path';
 import { loadModel, saveModel } from '../../../lib/checkpoint/checkpoint';
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
 import type { Tokenizer } from '../../../lib/data/tokenizer';
-import type { Model } from '../../../lib/models/model';
 import type { GenerateOptions, MaskedSequence } from '../../../lib/sampling/options';
 import { Sampler } from '../../../lib/sampling/sampler';
 import { failureOf } from '../support/errors';
-import { disposeModels, tinyModel } from '../support/tiny_model';
+import { disposeModels, preferringModel, tinyModel } from '../support/tiny_model';
+import { gappedTokenizer, type Ids } from '../support/tokenizer';
 
 afterEach(disposeModels);
 
 const ROWS = 40;
-const TOKENS = 33;
 
-/** A tokenizer of fewer tokens than the model has rows: a number a token. */
+/** A tokenizer of numbers; the model may have more rows. */
 const numbers = (vocabSize: number, more: Partial<Tokenizer> = {}): Tokenizer => ({
   name: 'numbers',
   vocabSize,
@@ -25,18 +24,15 @@ const numbers = (vocabSize: number, more: Partial<Tokenizer> = {}): Tokenizer =>
   ...more,
 });
 
-/** Its last rows, which have no token, are by far the likeliest. */
-async function padded(): Promise<Model> {
-  const model = await tinyModel({ vocabSize: ROWS, nPositions: 16, tieWordEmbeddings: false });
-  const weights = await model.native.readTensor('parameter', 'lm_head.weight');
-  const width = weights.length / ROWS;
-  const bias = await model.native.readTensor('parameter', 'transformer.ln_f.bias');
-  await model.native.writeTensor('parameter', 'transformer.ln_f.bias', bias.fill(1));
-  await model.native.writeTensor('parameter', 'lm_head.weight', weights.fill(2, TOKENS * width));
-  return model;
-}
+const KINDS: readonly (readonly [kind: string, ids: Ids, tokenizer: Tokenizer])[] = [
+  ['after the last token', [33, 39], numbers(33)],
+  ['in a gap of a tokenizer.json', [10, 34], gappedTokenizer(ROWS, [10, 34])],
+  ['that a tokenizer says no to', [10, 34], numbers(ROWS, { hasToken: (id) => id < 10 || id > 34 })],
+];
 
-describe('a model with more rows than its tokenizer has tokens', () => {
+describe.each(KINDS)('ids without a token, %s,', (_kind, ids, tokenizer) => {
+  const [first, last] = ids;
+  const isToken = (id: number): boolean => id < first || id > last;
   const all = (batch: readonly MaskedSequence[]): Uint32Array =>
     new Uint32Array(2 * batch.length).fill(0xffffffff);
   const ways: readonly (readonly [string, GenerateOptions])[] = [
@@ -46,36 +42,48 @@ describe('a model with more rows than its tokenizer has tokens', () => {
     ['cold', { temperature: 2 ** -126 }],
     ['filtered', { topK: 3, topP: 0.9, minP: 0.01 }],
     ['masked', { tokenMask: all }],
-    ['allowed', { allowedTokens: new Map([[3, [1, TOKENS]], [30, [2, ROWS - 1]]]) }], // prettier-ignore
-    ['biased', { logitBias: new Map([[TOKENS, 100]]) }],
+    ['allowed', { allowedTokens: new Map([[3, [1, first]], [30, [2, last]]]) }], // prettier-ignore
+    ['biased', { logitBias: new Map([[first, 100]]) }],
     ['penalized', { repetitionPenalty: 1.5, noRepeatNgramSize: 2 }],
     ['beams', { numBeams: 4, maxNewTokens: 10 }],
-    ['biased beams', { numBeams: 4, maxNewTokens: 10, logitBias: new Map([[TOKENS, 100]]) }],
+    ['biased beams', { numBeams: 4, maxNewTokens: 10, logitBias: new Map([[first, 100]]) }],
+    ['masked beams', { numBeams: 4, maxNewTokens: 10, tokenMask: all }],
   ];
 
-  it.each(ways)('%s gives ids with a token alone, beyond the context too', async (_, options) => {
-    const model = await padded();
-    const one = new Sampler(model, numbers(TOKENS));
+  it.each(ways)('are never chosen (%s), beyond the context too', async (_, options) => {
+    const model = await preferringModel(ROWS, ids);
+    const one = new Sampler(model, tokenizer);
     const { tokens } = await one.generate('1 2', { maxNewTokens: 40, seed: 1, ...options });
     expect(tokens.length).toBe(options.maxNewTokens ?? 40);
-    expect(Math.max(...tokens)).toBeLessThan(TOKENS);
+    expect([...tokens].filter((id) => !isToken(id))).toEqual([]);
     const whole = new Sampler(model, numbers(ROWS));
     const { tokens: free } = await whole.generate('1 2', { maxNewTokens: 8, temperature: 0 });
-    expect(Math.max(...free)).toBeGreaterThanOrEqual(TOKENS);
+    expect([...free].filter(isToken)).toEqual([]);
   });
 
-  it('has log-probabilities of its tokens alone', async () => {
-    const model = await padded();
+  it('are never streamed', async () => {
+    const one = new Sampler(await preferringModel(ROWS, ids), tokenizer);
+    const tokens: number[] = [];
+    for await (const { token } of one.stream('1 2', { maxNewTokens: 40 })) tokens.push(token);
+    expect(tokens).toHaveLength(40);
+    expect(tokens.every(isToken)).toBe(true);
+  });
+
+  it('have no part in log-probabilities', async () => {
+    const model = await preferringModel(ROWS, ids);
     const options = { maxNewTokens: 4, seed: 1, logprobs: 20, suppressTokens: [0, 1] };
-    const made = await new Sampler(model, numbers(TOKENS)).generate('1 2', options);
+    const made = await new Sampler(model, tokenizer).generate('1 2', options);
     const { data } = await model.logits([[1, 2, ...made.tokens]]);
     made.tokens.forEach((token, i) => {
-      const row = [...data.subarray((1 + i) * ROWS, (1 + i) * ROWS + TOKENS)];
+      const row = Array.from(data.subarray((1 + i) * ROWS, (2 + i) * ROWS), (logit, id) =>
+        isToken(id) ? logit : -Infinity,
+      );
       const total = Math.log(row.reduce((sum, logit) => sum + Math.exp(logit), 0));
-      // Sums of 33 fp32 terms.
+      // Sums of at most 33 fp32 terms.
       expect(made.logprobs?.[i]).toBeCloseTo(row[token]! - total, 4);
       const likeliest = made.topLogprobs![i]!;
-      expect(likeliest.every((one) => one.token < TOKENS)).toBe(true);
+      expect(likeliest).toHaveLength(Math.min(20, row.filter(Number.isFinite).length));
+      expect(likeliest.every((one) => isToken(one.token))).toBe(true);
       // By the model alone: what the options suppress is told of too.
       const best = row.indexOf(Math.max(...row));
       expect(likeliest[0]).toMatchObject({ token: best });
@@ -83,21 +91,26 @@ describe('a model with more rows than its tokenizer has tokens', () => {
     });
   });
 
-  it('takes no prompt, set or mask of ids that have no token', async () => {
-    const one = new Sampler(await padded(), numbers(TOKENS));
-    const prompt = await failureOf('ERR_DATA', () => one.generate([1, TOKENS]));
+  it('are refused in a prompt, and make no set or mask', async () => {
+    const one = new Sampler(await preferringModel(ROWS, ids), tokenizer);
+    const prompt = await failureOf('ERR_DATA', () => one.generate([1, first]));
+    const those = tokenizer.hasToken ? ' that have a token' : '';
     expect(prompt.message).toBe(
-      `token 1 of the prompt is ${TOKENS}: ids are integers from 0 to ${TOKENS - 1}`,
+      `token 1 of the prompt is ${first}: ids are integers from 0 to ${tokenizer.vocabSize - 1}${those}`,
     );
-    for (const options of [
-      { allowedTokens: new Map([[4, [TOKENS, ROWS - 1]]]) },
-      { forcedTokens: new Map([[4, TOKENS]]) },
-    ]) {
+    const refusals: [GenerateOptions, string][] = [
+      [{ allowedTokens: new Map([[4, [first, last]]]) }, `${first}, ${last}`],
+      [{ forcedTokens: new Map([[4, first]]) }, `${first}`],
+    ];
+    for (const [options, named] of refusals) {
       const { message } = await failureOf('ERR_CONFIG', () => one.generate('1', options));
-      expect(message).toMatch(/of position 4 allows no token: ids from 33 on have none/);
+      expect(message).toContain(`of position 4 allows no token: the tokenizer has none for ${named}`);
     }
-    const tokenMask = (batch: readonly MaskedSequence[]): Uint32Array =>
-      new Uint32Array(2 * batch.length).map((_, i) => (i % 2 === 0 ? 0 : 0b11111110));
+    const tokenMask = (batch: readonly MaskedSequence[]): Uint32Array => {
+      const words = new Uint32Array(2);
+      for (let id = first; id <= last; id++) words[id >> 5]! |= 1 << (id % 32);
+      return Uint32Array.from(batch.flatMap(() => [...words]));
+    };
     const { message } = await failureOf('ERR_DATA', () => one.generate('1', { tokenMask }));
     expect(message).toMatch(/allows no token to row 0/);
   });
@@ -157,7 +170,7 @@ describe('the tokens of a configuration', () => {
 
   it('end no text where they have no token', async () => {
     const model = await tinyModel({ vocabSize: ROWS, eosTokenId: ROWS - 1, bosTokenId: ROWS - 1 });
-    const one = new Sampler(model, numbers(TOKENS, { endOfTextToken: 7, startToken: 3 }));
+    const one = new Sampler(model, numbers(33, { endOfTextToken: 7, startToken: 3 }));
     expect((await ended(one)).tokens).toHaveLength(2);
     const draw = async (prompt: string): Promise<number[]> => [
       ...(await one.generate(prompt, { maxNewTokens: 5, seed: 1 })).tokens,

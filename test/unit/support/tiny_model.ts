@@ -1,6 +1,7 @@
 import type { Dataset } from '../../../lib/data/dataset';
 import type { ModelConfig } from '../../../lib/models/families';
 import { Model, type ModelOptions } from '../../../lib/models/model';
+import type { Ids } from './tokenizer';
 
 export const TINY = {
   type: 'gpt2',
@@ -26,6 +27,18 @@ export async function tinyModel(
     { device: 'cpu', threads: 1, seed: 1, ...options },
   );
   live.push(model);
+  return model;
+}
+
+/** A model of `vocabSize` rows for which these ids are by far the likeliest, whatever came before. */
+export async function preferringModel(vocabSize: number, [first, last]: Ids): Promise<Model> {
+  const model = await tinyModel({ vocabSize, tieWordEmbeddings: false });
+  const { native } = model;
+  const bias = await native.readTensor('parameter', 'transformer.ln_f.bias');
+  await native.writeTensor('parameter', 'transformer.ln_f.bias', bias.fill(1));
+  const head = await native.readTensor('parameter', 'lm_head.weight');
+  const width = head.length / vocabSize;
+  await native.writeTensor('parameter', 'lm_head.weight', head.fill(2, first * width, (last + 1) * width));
   return model;
 }
 
