@@ -113,6 +113,7 @@ interface InputOfBatch {
 
 /** Ids, int32. */
 export interface IdsInput extends InputOfBatch {
+  /** Ids of a table or of classes. */
   readonly kind: 'ids';
   /** Ids must lie in [0, below); native code refuses a batch that breaks this. */
   readonly below: number;
@@ -122,6 +123,7 @@ export interface IdsInput extends InputOfBatch {
 
 /** How many positions of each row count, int32 [batch]. */
 export interface LengthsInput extends InputOfBatch {
+  /** Lengths of rows. */
   readonly kind: 'lengths';
   /** The length axis along which they count. */
   readonly measures: string;
@@ -129,11 +131,13 @@ export interface LengthsInput extends InputOfBatch {
 
 /** For each position the one at which its document starts, int32 [batch, a length axis]. */
 export interface StartsInput extends InputOfBatch {
+  /** Starts of documents. */
   readonly kind: 'starts';
 }
 
 /** Numbers; the device turns them into the type that it computes in. */
 export interface ValuesInput extends InputOfBatch {
+  /** Numbers. */
   readonly kind: 'values';
   /** What the batch has: float32, or bytes such as those of an image, which count as 0 to 255. */
   readonly dtype: 'float32' | 'uint8';
