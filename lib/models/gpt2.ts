@@ -1,6 +1,7 @@
 import { BATCH, type Graph } from '../graph/graph';
-import { count, GraphBuilder, head, normal, ones, sinusoidal, vocabulary } from '../graph/builder';
-import { width, zeros, type Value } from '../graph/builder';
+import { count, GraphBuilder, head, normal, sinusoidal, vocabulary } from '../graph/builder';
+import { width, type Value } from '../graph/builder';
+import { Blocks } from './blocks';
 import type { Family } from './family';
 import { gpt2Schema, resolveGPT2Config, type GPT2Config, type GPT2Options } from './gpt2_config';
 import { fromHuggingFace, GPT2_MODEL_TYPES, toHuggingFace, whatIsOwn } from './gpt2_config_file';
@@ -19,24 +20,11 @@ export function gpt2(options: GPT2Options): Graph {
   const heads = g.axis('heads', count(c.nHead), head(c.headDim));
   const qkv = g.axis('qkv', count(3), count(c.nHead), head(c.headDim));
 
-  const std = c.initializerRange;
-  const matrix = { decay: true, transposedInFiles: true };
+  const { initializerRange: std, layerNormEpsilon } = c;
+  const blocks = new Blocks(g, { initializerRange: std, layerNormEpsilon, transposedInFiles: true });
   const ids = (name: string, below: number): Value => g.input(name, [BATCH, time], { kind: 'ids', below });
   const table = (name: string, axis: string, init = normal(std), options = {}): Value =>
     g.parameter(name, [axis, embd], init, { decay: true, ...options });
-  const linear = (name: string, x: Value, from: string, to: string, scale = 1): Value =>
-    g.node('linear', name, {
-      x,
-      weight: g.parameter(`${name}.weight`, [to, from], normal(std * scale), matrix),
-      bias: g.parameter(`${name}.bias`, [to], zeros),
-    });
-  const norm = (name: string, x: Value): Value => {
-    const weight = g.parameter(`${name}.weight`, [embd], ones);
-    const bias = g.parameter(`${name}.bias`, [embd], zeros);
-    return g.node('layer_norm', name, { x, weight, bias }, { epsilon: c.layerNormEpsilon });
-  };
-  const dropout = (name: string, x: Value, p: number): Value =>
-    p > 0 ? g.node('dropout', name, { x }, { p }) : x;
 
   const tokens = ids('tokens', c.vocabSize);
   // Later padding can't reach a causal position; everything else needs to know where a row ends.
@@ -60,34 +48,26 @@ export function gpt2(options: GPT2Options): Graph {
     const weight = table('transformer.wpe.weight', positions, init, options);
     x = g.node('position_embedding', 'transformer.wpe', { x, weight, starts });
   }
-  x = dropout('transformer.drop', x, c.embdPdrop);
+  x = blocks.dropout('transformer.drop', x, c.embdPdrop);
 
   // Residual branches start smaller the deeper the model, as GPT-2 does: std / sqrt(2 · nLayer).
-  const residualScale = 1 / Math.sqrt(2 * c.nLayer);
-  const attention = (name: string, y: Value, scale: object): Value => {
-    const packed = linear(`${name}.c_attn`, y, embd, qkv);
-    const mixing = { causal: c.isCausal, dropout: c.attnPdrop, ...scale };
-    const mixed = g.node('attention', name, { qkv: packed, lengths, starts }, mixing);
-    const out = linear(`${name}.c_proj`, mixed, heads, embd, residualScale);
-    return dropout(`${name}.resid_dropout`, out, c.residPdrop);
-  };
-  const mlp = (name: string, y: Value): Value => {
-    const wide = linear(`${name}.c_fc`, y, embd, inner);
-    const hidden = g.node('activation', `${name}.act`, { x: wide }, { function: c.activationFunction });
-    const out = linear(`${name}.c_proj`, hidden, inner, embd, residualScale);
-    return dropout(`${name}.dropout`, out, c.residPdrop);
-  };
-  const residual = (name: string, normName: string, branch: (name: string, y: Value) => Value): void => {
-    const post = c.normalization === 'post';
-    const sum = g.node('add', `${name}.residual`, { a: x, b: branch(name, post ? x : norm(normName, x)) });
-    x = post ? norm(normName, sum) : sum;
-  };
+  const outScale = 1 / Math.sqrt(2 * c.nLayer);
+  const [attn, mlp] = [['c_attn', 'c_proj'] as const, ['c_fc', 'c_proj'] as const];
   for (let i = 0; i < c.nLayer; i++) {
-    const scale = attentionScale(c, i);
-    residual(`transformer.h.${i}.attn`, `transformer.h.${i}.ln_1`, (name, y) => attention(name, y, scale));
-    residual(`transformer.h.${i}.mlp`, `transformer.h.${i}.ln_2`, mlp);
+    const block = `transformer.h.${i}`;
+    const norm = (name: string) => ({ name: `${block}.${name}`, axis: embd, place: c.normalization });
+    const mixing = { causal: c.isCausal, dropout: c.attnPdrop, ...attentionScale(c, i) };
+    x = blocks.residual(`${block}.attn.residual`, x, norm('ln_1'), (y) => {
+      const options = { embd, qkv, heads, layers: attn, lengths, starts, mixing, outScale };
+      const out = blocks.attention(`${block}.attn`, y, options);
+      return blocks.dropout(`${block}.attn.resid_dropout`, out, c.residPdrop);
+    });
+    x = blocks.residual(`${block}.mlp.residual`, x, norm('ln_2'), (y) => {
+      const options = { embd, inner, layers: mlp, activation: c.activationFunction, outScale };
+      return blocks.dropout(`${block}.mlp.dropout`, blocks.mlp(`${block}.mlp`, y, options), c.residPdrop);
+    });
   }
-  if (c.normalization === 'pre') x = norm('transformer.ln_f', x);
+  if (c.normalization === 'pre') x = blocks.norm('transformer.ln_f', x, embd);
 
   const headWeight = c.tieWordEmbeddings ? wte : table('lm_head.weight', vocab);
   const logits = g.node('linear', 'lm_head', { x, weight: headWeight });

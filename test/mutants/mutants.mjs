@@ -4,6 +4,7 @@
 const curve = { gate: 'test/unit/models/curve.test.ts', only: '50 steps follow PyTorch: 1 micro-batches' };
 const optimizers = (only) => ({ gate: 'test/unit/ops/optimizers.test.ts', only });
 const gpt2 = 'lib/models/gpt2.ts';
+const blocks = 'lib/models/blocks.ts';
 
 export const mutants = [
   {
@@ -22,16 +23,16 @@ export const mutants = [
   },
   {
     name: 'erf where the model asks for the tanh approximation of GELU',
-    file: gpt2,
-    search: '{ function: c.activationFunction }',
+    file: blocks,
+    search: '{ function: activation }',
     replace: "{ function: 'gelu' }",
     ...curve,
   },
   {
     name: 'the epsilon of layer norm is 1e-6, not 1e-5',
-    file: gpt2,
-    search: '{ epsilon: c.layerNormEpsilon }',
-    replace: '{ epsilon: c.layerNormEpsilon / 10 }',
+    file: blocks,
+    search: '{ epsilon: this.options.layerNormEpsilon }',
+    replace: '{ epsilon: this.options.layerNormEpsilon / 10 }',
     ...curve,
   },
   {

@@ -162,6 +162,6 @@ describe('tesserae average', () => {
     await three();
     expect((await run(at('a')))[0]).toBe(2);
     const [code, , err] = await run(at('a'), at('mean'));
-    expect([code, err]).toEqual([2, expect.stringContaining('of one run say how many checkpoints')]);
+    expect([code, err]).toEqual([2, expect.stringContaining('for a run, say how many checkpoints')]);
   });
 });
