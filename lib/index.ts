@@ -13,6 +13,7 @@ export type {
   LossSpec,
   NodeSpec,
   ParameterSpec,
+  PositionsInput,
   StartsInput,
   ValuesInput,
 } from './graph/graph';

@@ -97,7 +97,7 @@ export interface ParameterSpec {
 }
 
 /** An array of a batch; its kind says what native code checks. */
-export type InputSpec = IdsInput | LengthsInput | StartsInput | ValuesInput;
+export type InputSpec = IdsInput | LengthsInput | StartsInput | PositionsInput | ValuesInput;
 
 interface InputOfBatch {
   /** Unique among parameters, inputs and nodes. */
@@ -133,6 +133,16 @@ export interface LengthsInput extends InputOfBatch {
 export interface StartsInput extends InputOfBatch {
   /** Starts of documents. */
   readonly kind: 'starts';
+}
+
+/**
+ * For each position one along a length axis, int32 [batch, a length axis]. Two of them are ranges: `keyBegin` and
+ * `keyEnd` say which keys each query of `attention` sees.
+ */
+export interface PositionsInput extends InputOfBatch {
+  readonly kind: 'positions';
+  /** The length axis that they point into. Positions must lie in [0, its length]; native code refuses a batch that breaks this. */
+  readonly measures: string;
 }
 
 /** Numbers; the device turns them into the type that it computes in. */

@@ -174,6 +174,14 @@ class Parser {
     return role == FactorRole::Batch || role == FactorRole::Length;
   }
 
+  std::string measuredAxis(const Json& json, const std::string& where) const {
+    const std::string axis = textField(json, "measures", where);
+    const auto& known = graph_.lengthAxes;
+    if (std::find(known.begin(), known.end(), axis) == known.end())
+      fail(ErrorCode::Config, "%s.measures '%s' is none of graph.lengthAxes", where.c_str(), axis.c_str());
+    return axis;
+  }
+
   void parseKind(const Json& json, const std::string& where, GraphInput& input) const {
     const std::string kind = textField(json, "kind", where);
     const auto hasRoles = [&](std::initializer_list<FactorRole> roles) {
@@ -189,11 +197,7 @@ class Parser {
     } else if (kind == "lengths") {
       onlyKeys(json, where, {"name", "kind", "axes", "measures", "optional"});
       input.kind = GraphInput::Lengths;
-      input.measures = textField(json, "measures", where);
-      const auto& known = graph_.lengthAxes;
-      if (std::find(known.begin(), known.end(), input.measures) == known.end())
-        fail(ErrorCode::Config, "%s.measures '%s' is none of graph.lengthAxes", where.c_str(),
-             input.measures.c_str());
+      input.measures = measuredAxis(json, where);
       if (!hasRoles({FactorRole::Batch}))
         fail(ErrorCode::Config, "%s: lengths have the axis batch alone", where.c_str());
     } else if (kind == "starts") {
@@ -201,6 +205,13 @@ class Parser {
       input.kind = GraphInput::Starts;
       if (!hasRoles({FactorRole::Batch, FactorRole::Length}))
         fail(ErrorCode::Config, "%s: starts have the axes batch and one of graph.lengthAxes", where.c_str());
+    } else if (kind == "positions") {
+      onlyKeys(json, where, {"name", "kind", "axes", "measures", "optional"});
+      input.kind = GraphInput::Positions;
+      input.measures = measuredAxis(json, where);
+      if (!hasRoles({FactorRole::Batch, FactorRole::Length}))
+        fail(ErrorCode::Config, "%s: positions have the axes batch and one of graph.lengthAxes",
+             where.c_str());
     } else if (kind == "values") {
       onlyKeys(json, where, {"name", "kind", "axes", "dtype", "optional"});
       input.kind = GraphInput::Values;
@@ -208,8 +219,8 @@ class Parser {
       if (input.dtype != DType::F32 && input.dtype != DType::U8)
         fail(ErrorCode::Config, "%s.dtype must be float32 or uint8", where.c_str());
     } else {
-      fail(ErrorCode::Config, "%s.kind '%s' is unknown: use ids, lengths, starts or values", where.c_str(),
-           kind.c_str());
+      fail(ErrorCode::Config, "%s.kind '%s' is unknown: use ids, lengths, starts, positions or values",
+           where.c_str(), kind.c_str());
     }
   }
 

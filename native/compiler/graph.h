@@ -36,10 +36,11 @@ struct GraphParameter {
 
 struct GraphInput {
   enum Kind {
-    Ids,      // int32 in [0, below), or `ignored`
-    Lengths,  // int32 (batch): positions of each row along the length axis `measures`
-    Starts,   // int32 (batch, length): where each position's document starts
-    Values,   // float32 or uint8
+    Ids,        // int32 in [0, below), or `ignored`
+    Lengths,    // int32 (batch): positions of each row along the length axis `measures`
+    Starts,     // int32 (batch, length): where each position's document starts
+    Positions,  // int32 (batch, length): for each position one along the length axis `measures`, or its end
+    Values,     // float32 or uint8
   };
   std::string name;
   Kind kind = Ids;

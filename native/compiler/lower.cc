@@ -266,6 +266,10 @@ class Lowering {
     if (!attributes.flag("causal")) {
       fail(ErrorCode::Config, "%s: only causal attention can be sampled token by token", node.name.c_str());
     }
+    if (!node.inputs.count("qkv")) {
+      fail(ErrorCode::Config, "%s: only attention of qkv can be sampled token by token, not of q and kv",
+           node.name.c_str());
+    }
     const ValueId qkv = value(node.inputs.at("qkv"));
     const TensorSpec& spec = ir_.values[qkv].spec;
     const std::vector<Factor>& packed = spec.axes.back().factors;

@@ -57,8 +57,8 @@ class Planner {
       call.bytes = static_cast<int64_t>(bytes);
       std::optional<KernelChoice> choice = ir_.chooser.choose(*node.op, shape);
       if (!choice)
-        fail(ErrorCode::Device, "%s: no kernel computes '%s' as it is asked for", node.name.c_str(),
-             node.op->name.c_str());
+        fail(ErrorCode::Device, "%s: no kernel for %s computes '%s' with these inputs and attributes",
+             node.name.c_str(), ir_.chooser.target().isCuda() ? "CUDA" : "the CPU", node.op->name.c_str());
       call.choice = std::move(*choice);
       if (node.op->workspace)
         call.scratchBytes = align(node.op->workspace(shape, ir_.chooser.target(), call.choice));

@@ -149,6 +149,17 @@ void checkLengths(const GraphInput& input, int64_t most, const HostTensor& tenso
   }
 }
 
+void checkPositions(const GraphInput& input, int64_t most, const TensorSpec& spec, const HostTensor& tensor) {
+  const int32_t* positions = reinterpret_cast<const int32_t*>(tensor.data.data());
+  const int64_t time = spec.axes[1].logical();
+  for (int64_t i = 0; i < tensor.elements(); ++i) {
+    if (positions[i] >= 0 && positions[i] <= most) continue;
+    fail(ErrorCode::Data, "%s[%lld][%lld] is %d; it must be in [0, %lld], the length of '%s'",
+         input.name.c_str(), static_cast<long long>(i / time), static_cast<long long>(i % time), positions[i],
+         static_cast<long long>(most), input.measures.c_str());
+  }
+}
+
 // A position's document starts there, or where that of the position before it does.
 void checkStarts(const GraphInput& input, const TensorSpec& spec, const HostTensor& tensor) {
   const int32_t* starts = reinterpret_cast<const int32_t*>(tensor.data.data());
@@ -195,6 +206,9 @@ void checkBatch(const Program& program, const Graph& graph, const HostBatch& bat
         break;
       case GraphInput::Starts:
         checkStarts(input, spec, tensor);
+        break;
+      case GraphInput::Positions:
+        checkPositions(input, capacityOf(program.request).lengths.at(input.measures), spec, tensor);
         break;
       case GraphInput::Values:
         break;

@@ -1,104 +1,151 @@
 import { dropoutFactor, type RandomState } from './philox';
-import { zerosOf, type Tensor } from './tensor';
+import { tensor, zerosOf, type Tensor } from './tensor';
 
 export interface AttentionOptions {
+  /** Heads of q. */
   readonly heads: number;
+  /** Heads of kv: each serves heads ÷ kvHeads neighbouring heads of q. */
+  readonly kvHeads: number;
   readonly headDim: number;
-  readonly causal?: boolean;
   /** Of the products of queries and keys. Default 1/√headDim. */
   readonly scale?: number;
-  /** (B): keys at or beyond a row's length are masked, queries there give zeros. */
-  readonly lengths?: Tensor | undefined;
-  /** (B, T): where the document of each position starts; a query sees the keys of its own alone. */
-  readonly starts?: Tensor | undefined;
+  /** Whether query q of row b sees key k. */
+  readonly sees: (b: number, q: number, k: number) => boolean;
   readonly dropout?: { readonly p: number; readonly site: string; readonly random: RandomState } | undefined;
 }
 
-/** Where q, k and v of a position and head start: qkv is (B, T, 3, H, D). */
-const offset = (o: AttentionOptions, position: number, part: number, head: number): number =>
-  ((position * 3 + part) * o.heads + head) * o.headDim;
-
-/** What one query saw: its probabilities over the keys [0, keys), zero for other documents, and dropout's factors. */
-interface Seen {
+/** What keys a query sees: those that every member allows. */
+export interface Mask {
+  readonly queries: number;
   readonly keys: number;
-  readonly p: Float64Array;
-  readonly kept: Float64Array;
+  /** The last query sees the last key, the one before it all but that, and so on. */
+  readonly causal: boolean;
+  /** (B): keys at or beyond a row's length are masked; with `lengthsOfQueries`, queries there see nothing. */
+  readonly lengths?: Tensor | undefined;
+  readonly lengthsOfQueries?: boolean;
+  /** (B, T): where the document of each position starts; a query sees the keys of its own alone. */
+  readonly starts?: Tensor | undefined;
+  /** (B, queries): the first key that a query sees. */
+  readonly keyBegin?: Tensor | undefined;
+  /** (B, queries): one beyond the last key that a query sees. */
+  readonly keyEnd?: Tensor | undefined;
 }
 
-/** Calls visit for each query that sees a key: (b, h, q) and what it saw. */
-function forEachQuery(
-  qkv: Tensor,
-  o: AttentionOptions,
-  visit: (b: number, h: number, q: number, seen: Seen) => void,
-): void {
-  const [B, T] = qkv.shape as [number, number];
-  const scale = o.scale ?? 1 / Math.sqrt(o.headDim);
+export function seenBy(mask: Mask): AttentionOptions['sees'] {
+  const { queries, keys, lengths, starts, keyBegin, keyEnd } = mask;
+  return (b, q, k) => {
+    const length = lengths ? lengths.data[b]! : keys;
+    const at = b * queries + q;
+    return (
+      k < length &&
+      !(mask.lengthsOfQueries && q >= length) &&
+      !(mask.causal && k > q + keys - queries) &&
+      !(starts && starts.data[at] !== starts.data[b * keys + k]) &&
+      !(keyBegin && k < keyBegin.data[at]!) &&
+      !(keyEnd && k >= keyEnd.data[at]!)
+    );
+  };
+}
+
+/** Columns first..end − 1 of a tensor (B, T, C). */
+export function columns(x: Tensor, first: number, end: number): Tensor {
+  const [B, T, C] = x.shape as [number, number, number];
+  return tensor(
+    [B, T, end - first],
+    x.data.filter((_, i) => i % C >= first && i % C < end),
+  );
+}
+
+/** Columns of a before those of b. */
+export function beside(a: Tensor, b: Tensor): Tensor {
+  const [B, T, C] = a.shape as [number, number, number];
+  const width = C + b.shape[2]!;
+  const y = zerosOf([B, T, width]);
+  for (let row = 0; row < B * T; row++) {
+    y.data.set(a.data.subarray(row * C, (row + 1) * C), row * width);
+    y.data.set(b.data.subarray(row * (width - C), (row + 1) * (width - C)), row * width + C);
+  }
+  return y;
+}
+
+/** What one query saw: where its q and y stand, where k and v of each key do, its probabilities and dropout's factors. */
+interface Seen {
+  readonly qAt: number;
+  readonly keys: readonly { kAt: number; vAt: number; p: number; kept: number }[];
+}
+
+/** Calls visit for each query of each head that sees a key. */
+function forEachQuery(q: Tensor, kv: Tensor, o: AttentionOptions, visit: (seen: Seen) => void): void {
+  const [B, Tq] = q.shape as [number, number];
+  const Tk = kv.shape[1]!;
+  const { heads, kvHeads, headDim } = o;
+  const scale = o.scale ?? 1 / Math.sqrt(headDim);
   const factor = o.dropout && dropoutFactor(o.dropout.random, o.dropout.site, o.dropout.p);
   for (let b = 0; b < B; b++) {
-    const length = o.lengths ? o.lengths.data[b]! : T;
-    for (let h = 0; h < o.heads; h++) {
-      for (let q = 0; q < Math.min(T, length); q++) {
-        const keys = o.causal ? q + 1 : length;
-        const p = new Float64Array(keys);
-        for (let k = 0; k < keys; k++) {
-          if (o.starts && o.starts.data[b * T + k] !== o.starts.data[b * T + q]) {
-            p[k] = -Infinity;
-            continue;
-          }
-          const qAt = offset(o, b * T + q, 0, h);
-          const kAt = offset(o, b * T + k, 1, h);
-          for (let d = 0; d < o.headDim; d++) p[k]! += scale * qkv.data[qAt + d]! * qkv.data[kAt + d]!;
-        }
-        const largest = p.reduce((a, s) => Math.max(a, s), -Infinity);
-        const total = p.reduce((a, s) => a + Math.exp(s - largest), 0);
-        for (let k = 0; k < keys; k++) p[k] = Math.exp(p[k]! - largest) / total;
-        const kept = new Float64Array(keys).map((_, k) => (factor ? factor(b, h * T + q, k) : 1));
-        visit(b, h, q, { keys, p, kept });
+    for (let h = 0; h < heads; h++) {
+      const shared = Math.floor(h / (heads / kvHeads));
+      for (let t = 0; t < Tq; t++) {
+        const qAt = ((b * Tq + t) * heads + h) * headDim;
+        const seen = Array.from({ length: Tk }, (_, k) => k).filter((k) => o.sees(b, t, k));
+        const places = seen.map((k) => {
+          const kAt = ((b * Tk + k) * 2 * kvHeads + shared) * headDim;
+          let score = 0;
+          for (let d = 0; d < headDim; d++) score += scale * q.data[qAt + d]! * kv.data[kAt + d]!;
+          return { k, kAt, vAt: kAt + kvHeads * headDim, score };
+        });
+        const largest = places.reduce((a, { score }) => Math.max(a, score), -Infinity);
+        const total = places.reduce((a, { score }) => a + Math.exp(score - largest), 0);
+        const keys = places.map(({ k, kAt, vAt, score }) => ({
+          kAt,
+          vAt,
+          p: Math.exp(score - largest) / total,
+          kept: factor ? factor(b, h * Tq + t, k) : 1,
+        }));
+        if (keys.length > 0) visit({ qAt, keys });
       }
     }
   }
 }
 
-/** Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1): qkv (B, T, 3·H·D) → (B, T, H·D). */
-export function attention(qkv: Tensor, o: AttentionOptions): Tensor {
-  const [B, T] = qkv.shape as [number, number];
-  const y = zerosOf([B, T, o.heads * o.headDim]);
-  forEachQuery(qkv, o, (b, h, q, { keys, p, kept }) => {
-    const yAt = ((b * T + q) * o.heads + h) * o.headDim;
-    for (let k = 0; k < keys; k++) {
-      const vAt = offset(o, b * T + k, 2, h);
-      for (let d = 0; d < o.headDim; d++) y.data[yAt + d]! += p[k]! * kept[k]! * qkv.data[vAt + d]!;
-    }
+/**
+ * Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1): q (B, Tq, heads·D) and kv (B, Tk, 2·kvHeads·D) →
+ * (B, Tq, heads·D). A query that sees no key gives zeros.
+ */
+export function attention(q: Tensor, kv: Tensor, o: AttentionOptions): Tensor {
+  const y = zerosOf(q.shape);
+  forEachQuery(q, kv, o, ({ qAt, keys }) => {
+    for (const { vAt, p, kept } of keys)
+      for (let d = 0; d < o.headDim; d++) y.data[qAt + d]! += p * kept * kv.data[vAt + d]!;
   });
   return y;
 }
 
 /** The chain rule written out: dP = (dy · v) ∘ kept; dS = P ∘ (dP − Σ P ∘ dP); dq, dk from dS and dv from P ∘ kept. */
-export function attentionBackward(dy: Tensor, qkv: Tensor, o: AttentionOptions): Tensor {
-  const [, T] = qkv.shape as [number, number];
+export function attentionBackward(
+  dy: Tensor,
+  q: Tensor,
+  kv: Tensor,
+  o: AttentionOptions,
+): { dq: Tensor; dkv: Tensor } {
   const scale = o.scale ?? 1 / Math.sqrt(o.headDim);
-  const dqkv = zerosOf(qkv.shape);
-  forEachQuery(qkv, o, (b, h, q, { keys, p, kept }) => {
-    const yAt = ((b * T + q) * o.heads + h) * o.headDim;
-    const qAt = offset(o, b * T + q, 0, h);
-    const dp = new Float64Array(keys);
-    let weighted = 0;
-    for (let k = 0; k < keys; k++) {
-      const vAt = offset(o, b * T + k, 2, h);
+  const [dq, dkv] = [zerosOf(q.shape), zerosOf(kv.shape)];
+  forEachQuery(q, kv, o, ({ qAt, keys }) => {
+    const dP = keys.map(({ vAt, p, kept }) => {
+      let sum = 0;
       for (let d = 0; d < o.headDim; d++) {
-        dp[k]! += dy.data[yAt + d]! * qkv.data[vAt + d]! * kept[k]!;
-        dqkv.data[vAt + d]! += p[k]! * kept[k]! * dy.data[yAt + d]!;
+        sum += dy.data[qAt + d]! * kv.data[vAt + d]! * kept;
+        dkv.data[vAt + d]! += p * kept * dy.data[qAt + d]!;
       }
-      weighted += p[k]! * dp[k]!;
-    }
-    for (let k = 0; k < keys; k++) {
-      const kAt = offset(o, b * T + k, 1, h);
-      const ds = scale * p[k]! * (dp[k]! - weighted);
+      return sum;
+    });
+    const weighted = keys.reduce((sum, { p }, i) => sum + p * dP[i]!, 0);
+    keys.forEach(({ kAt, p }, i) => {
+      const dS = scale * p * (dP[i]! - weighted);
       for (let d = 0; d < o.headDim; d++) {
-        dqkv.data[qAt + d]! += ds * qkv.data[kAt + d]!;
-        dqkv.data[kAt + d]! += ds * qkv.data[qAt + d]!;
+        dq.data[qAt + d]! += dS * kv.data[kAt + d]!;
+        dkv.data[kAt + d]! += dS * q.data[qAt + d]!;
       }
-    }
+    });
   });
-  return dqkv;
+  return { dq, dkv };
 }

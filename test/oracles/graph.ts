@@ -1,6 +1,6 @@
 import type { Attribute, FactorSpec, Graph, NodeSpec } from '../../lib/graph/graph';
 import { activation, activationBackward } from './activation';
-import { attention, attentionBackward } from './attention';
+import { attention, attentionBackward, beside, columns, seenBy } from './attention';
 import { attention16 } from './attention16';
 import { crossEntropy, crossEntropyBackward } from './cross_entropy';
 import { dropout } from './dropout';
@@ -72,29 +72,44 @@ const operations: Readonly<Record<string, (call: Call) => Outcome>> = {
     };
   },
   attention: (c) => {
-    const [, heads, headDim] = c.factors('qkv') as [number, number, number];
+    const qkv = c.optional('qkv');
+    const [heads, headDim] = c.factors(qkv ? 'qkv' : 'q').slice(-2) as [number, number];
+    const kvHeads = qkv ? heads : c.factors('kv')[1]!;
+    const width = heads * headDim;
+    const q = qkv ? columns(qkv, 0, width) : c.input('q');
+    const kv = qkv ? columns(qkv, width, 3 * width) : c.input('kv');
     const p = c.number('dropout', 0);
-    const options = {
+    const settings = {
       heads,
       headDim,
-      causal: c.flag('causal'),
       scale: c.number('scale', 1 / Math.sqrt(headDim)),
+      dropout: c.options.train && p > 0 ? { p, site: c.name, random: c.options.random } : undefined,
+    };
+    const mask = {
+      causal: c.flag('causal'),
       lengths: c.optional('lengths'),
       starts: c.optional('starts'),
-      dropout: c.options.train && p > 0 ? { p, site: c.name, random: c.options.random } : undefined,
     };
     const { round } = c.options;
     if (round) {
-      const [B, T] = c.input('qkv').shape as [number, number];
-      const run = (dy: Tensor) => attention16(c.input('qkv'), dy, round, options);
-      return {
-        value: run(zerosOf([B, T, heads * headDim])).y,
-        backward: (dy) => ({ qkv: run(dy).dqkv }),
-      };
+      const run = (dy: Tensor) => attention16(c.input('qkv'), dy, round, { ...settings, ...mask });
+      return { value: run(zerosOf(q.shape)).y, backward: (dy) => ({ qkv: run(dy).dqkv }) };
     }
+    const sees = seenBy({
+      ...mask,
+      queries: q.shape[1]!,
+      keys: kv.shape[1]!,
+      lengthsOfQueries: qkv !== undefined,
+      keyBegin: c.optional('keyBegin'),
+      keyEnd: c.optional('keyEnd'),
+    });
+    const options = { ...settings, kvHeads, sees };
     return {
-      value: attention(c.input('qkv'), options),
-      backward: (dy) => ({ qkv: attentionBackward(dy, c.input('qkv'), options) }),
+      value: attention(q, kv, options),
+      backward: (dy) => {
+        const { dq, dkv } = attentionBackward(dy, q, kv, options);
+        return qkv ? { qkv: beside(dq, dkv) } : { q: dq, kv: dkv };
+      },
     };
   },
   embedding: (c) => {

@@ -1,132 +1,190 @@
-// Scaled dot-product self-attention over packed queries, keys and values (Vaswani et al. 2017,
-// section 3.2.1).
+// Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) of queries, keys and values in one
+// tensor, or of queries in one and keys and values in another. Heads of keys may each serve a group of heads
+// of queries (Ainslie et al. 2023).
+#include <algorithm>
 #include <string>
 
 #include "ops/attention/plan.h"
-#include "ops/document_starts.h"
+#include "ops/positions.h"
 #include "ops/registry.h"
 
 namespace tesserae {
 
 namespace {
 
+// Slots of the forward and of the backward call.
+namespace forward {
+enum { kQkv, kLengths, kCounters, kStarts, kQ, kKv, kKeyBegin, kKeyEnd };
+}
+namespace backward {
+enum { kDy, kQkv, kY, kLse, kLengths, kCounters, kStarts, kQ, kKv, kKeyBegin, kKeyEnd };
+}
+
 struct Extents {
-  int64_t batch, time, heads, head, physicalHead;
+  int64_t batch, queries, keys, heads, physicalHead;
 };
 
-Extents extentsOf(const TensorSpec& qkv) {
-  const std::vector<Factor>& last = qkv.axes[2].factors;
-  return {qkv.axes[0].physical(), qkv.axes[1].physical(), last[1].logical, last[2].logical, last[2].physical};
+Extents extentsOf(const TensorSpec* qkv, const TensorSpec* q, const TensorSpec* kv) {
+  const Axes &queries = (qkv ? qkv : q)->axes, &keys = (qkv ? qkv : kv)->axes;
+  const std::vector<Factor>& last = queries[2].factors;  // ([3,] heads, head)
+  return {queries[0].physical(), queries[1].physical(), keys[1].physical(), last[last.size() - 2].logical,
+          last.back().physical};
 }
 
-void requirePacked(InferContext& c, const TensorSpec& qkv) {
-  c.require(qkv.axes.size() == 3 && qkv.axes[0].factors.size() == 1 && qkv.axes[1].factors.size() == 1,
-            "qkv needs the axes (batch, time, 3 · heads · head), not " + qkv.describe());
-  const std::vector<Factor>& last = qkv.axes[2].factors;
-  c.require(last.size() == 3 && last[0].role == FactorRole::Count && last[0].logical == 3 &&
-                last[1].role == FactorRole::Count && last[2].role == FactorRole::Head,
-            "the last axis of qkv must be 3 × heads × head, not " + qkv.axes[2].name);
+// Rejects what is not (batch, time, [parts ·] heads · head).
+void requireHeads(InferContext& c, const TensorSpec& x, const std::string& slot, int64_t parts) {
+  const std::string last = (parts > 1 ? std::to_string(parts) + " · " : "") + "heads · head";
+  c.require(x.axes.size() == 3 && x.axes[0].factors.size() == 1 && x.axes[1].factors.size() == 1,
+            slot + " must have the axes (batch, time, " + last + "), not " + x.describe());
+  const std::vector<Factor>& factors = x.axes[2].factors;
+  const size_t most = parts > 1 ? 3 : 2;
+  c.require(factors.size() == most && (parts == 1 || factors[0] == countAxis("", parts).factors[0]) &&
+                factors[most - 2].role == FactorRole::Count && factors[most - 1].role == FactorRole::Head,
+            "the last axis of " + slot + " must have the factors " + last + ", and the axis '" +
+                x.axes[2].name + "' does not");
 }
 
-// qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T)
+void requireOperands(InferContext& c, int qkv, int q, int kv) {
+  const bool isPacked = c.has(qkv) && !c.has(q) && !c.has(kv);
+  c.require(isPacked || (!c.has(qkv) && c.has(q) && c.has(kv)),
+            "attention reads either qkv alone, or q and kv; name the inputs of one form");
+  if (isPacked) return requireHeads(c, c.input(qkv), "qkv", 3);
+  requireHeads(c, c.input(q), "q", 1);
+  requireHeads(c, c.input(kv), "kv", 2);
+  const Axes &queries = c.input(q).axes, &keys = c.input(kv).axes;
+  c.require(queries[0].fits(keys[0]), "q and kv must have the same batch, not " + c.input(q).describe() +
+                                          " and " + c.input(kv).describe());
+  const std::vector<Factor>&ofQ = queries[2].factors, &ofKv = keys[2].factors;
+  c.require(ofQ[1] == ofKv[2], "heads of q and kv must have the same size, not " +
+                                   std::to_string(ofQ[1].logical) + " and " +
+                                   std::to_string(ofKv[2].logical));
+  c.require(ofQ[0].logical % ofKv[1].logical == 0, "q has " + std::to_string(ofQ[0].logical) +
+                                                       " heads, which must be a multiple of the " +
+                                                       std::to_string(ofKv[1].logical) + " heads of kv");
+}
+
+// qkv (B, T, 3, H, D→Dp), or q (B, Tq, H, D→Dp) and kv (B, Tk, 2, G, D→Dp) -> y (B, Tq, H, D→Dp), lse (B, H,
+// Tq)
 void inferAttention(InferContext& c) {
-  enum { kQkv, kLengths, kCounters, kStarts };
-  const TensorSpec& qkv = c.input(kQkv);
-  requirePacked(c, qkv);
-  const std::vector<Factor>& last = qkv.axes[2].factors;
+  using namespace forward;
+  requireOperands(c, kQkv, kQ, kKv);
+  const bool isPacked = c.has(kQkv);
+  const TensorSpec& q = c.input(isPacked ? kQkv : kQ);
   if (c.has(kLengths)) {
     const TensorSpec& lengths = c.input(kLengths);
-    c.require(lengths.axes.size() == 1 && lengths.axes[0].fits(qkv.axes[0]) && lengths.dtype == DType::I32,
+    c.require(lengths.axes.size() == 1 && lengths.axes[0].fits(q.axes[0]) && lengths.dtype == DType::I32,
               "lengths must be an int32 for each row of the batch, not " + lengths.describe());
   }
-  if (c.has(kStarts)) requireStarts(c, c.input(kStarts), qkv);
+  c.require(isPacked || !c.has(kStarts), "starts are for qkv; with q and kv use keyBegin and keyEnd");
+  c.require(!isPacked || (!c.has(kKeyBegin) && !c.has(kKeyEnd)),
+            "keyBegin and keyEnd are for q and kv; with qkv use starts");
+  if (c.has(kStarts)) requirePositions(c, "starts", c.input(kStarts), q);
+  if (c.has(kKeyBegin)) requirePositions(c, "keyBegin", c.input(kKeyBegin), q);
+  if (c.has(kKeyEnd)) requirePositions(c, "keyEnd", c.input(kKeyEnd), q);
   c.require(c.attributes().number("scale", 1) > 0, "scale must be greater than 0");
   const double dropout = c.attributes().number("dropout", 0);
   c.require(dropout >= 0 && dropout < 1,
             "dropout must be at least 0 and below 1, not " + std::to_string(dropout));
   c.require(dropout == 0 || c.has(kCounters), "dropout needs the counters of the model");
-  const Axis width{"heads", {last[1], last[2]}};
-  c.output(0, {{qkv.axes[0], qkv.axes[1], width}, qkv.dtype});
-  c.output(1, {{qkv.axes[0], countAxis("heads", last[1].logical), qkv.axes[1]}, DType::F32});
+  const std::vector<Factor>& last = q.axes[2].factors;
+  const Axis width{"heads", {last.end() - 2, last.end()}};
+  c.output(0, {{q.axes[0], q.axes[1], width}, q.dtype});
+  c.output(1, {{q.axes[0], countAxis("heads", width.factors[0].logical), q.axes[1]}, DType::F32});
 }
 
 void differentiateAttention(GradientContext& c) {
-  enum { kQkv, kLengths, kCounters, kStarts };
+  using namespace forward;
   enum { kY, kLse };
-  const auto out = c.emit("attention_backward",
-                          {c.outputGradient(kY), c.input(kQkv), c.output(kY), c.output(kLse),
-                           c.input(kLengths), c.input(kCounters), c.input(kStarts)},
-                          c.attributes(), {kNew});
+  const auto out = c.emit(
+      "attention_backward",
+      {c.outputGradient(kY), c.input(kQkv), c.output(kY), c.output(kLse), c.input(kLengths),
+       c.input(kCounters), c.input(kStarts), c.input(kQ), c.input(kKv), c.input(kKeyBegin), c.input(kKeyEnd)},
+      c.attributes(), {kNew, kNew, kNew});
   c.flow(kQkv, out[0]);
+  c.flow(kQ, out[1]);
+  c.flow(kKv, out[2]);
 }
 
 void inferBackward(InferContext& c) {
-  enum { kDy, kQkv };
-  requirePacked(c, c.input(kQkv));
-  c.output(0, c.input(kQkv));
+  using namespace backward;
+  requireOperands(c, kQkv, kQ, kKv);
+  if (c.has(kQkv)) return c.output(0, c.input(kQkv));
+  c.output(1, c.input(kQ));
+  c.output(2, c.input(kKv));
 }
 
-// Pairs of a query and a key that it sees, were each row one document.
+// Pairs of a query and a key that it sees, were each row one document. Causal queries are aligned with the
+// last keys, so the last query sees all of them.
 double pairsOf(const Extents& e, const Attributes& attributes) {
-  const double time = static_cast<double>(e.time);
+  const double keys = static_cast<double>(e.keys), queries = static_cast<double>(e.queries);
+  const double both = std::min(keys, queries);
   return static_cast<double>(e.batch * e.heads) *
-         (attributes.flag("causal") ? time * (time + 1) / 2 : time * time);
+         (attributes.flag("causal") ? both * (both + 1) / 2 + both * (keys - both) : queries * keys);
 }
 
 // Q Kᵀ and P V; an exponential, maximum and sum for each pair.
 Cost forwardCost(const CallShape& c) {
-  const Extents e = extentsOf(*c.inputs[0]);
+  using namespace forward;
+  const Extents e = extentsOf(c.inputs[kQkv], c.inputs[kQ], c.inputs[kKv]);
   const double pairs = pairsOf(e, c.attributes);
   return {.matrixFlops = 4.0 * pairs * e.physicalHead, .vectorFlops = 16.0 * pairs};
 }
 
 // S = Q Kᵀ again, dP = dO Vᵀ, dV = Pᵀ dO, dQ = dS K, dK = dSᵀ Q.
 Cost backwardCost(const CallShape& c) {
-  const Extents e = extentsOf(*c.inputs[1]);
+  using namespace backward;
+  const Extents e = extentsOf(c.inputs[kQkv], c.inputs[kQ], c.inputs[kKv]);
   const double pairs = pairsOf(e, c.attributes);
   return {.matrixFlops = 10.0 * pairs * e.physicalHead, .vectorFlops = 18.0 * pairs};
 }
 
-// "<operation>/<kernel>[_documents]"
-KernelChoice kernelFor(const char* operation, const TensorSpec& qkv, bool documents) {
-  return {std::string(operation) + (qkv.dtype == DType::F32 ? "/plain" : "/sm80") +
-          (documents ? "_documents" : "")};
+// "<operation>/<kernel>[_documents]"; kernels of CUDA read qkv alone.
+std::optional<KernelChoice> kernelFor(const char* operation, const TensorSpec* qkv, bool documents) {
+  if (!qkv) return std::nullopt;
+  return KernelChoice{std::string(operation) + (qkv->dtype == DType::F32 ? "/plain" : "/sm80") +
+                      (documents ? "_documents" : "")};
 }
 
 std::optional<KernelChoice> chooseForward(const CallShape& c, const Target& target) {
-  enum { kQkv, kLengths, kCounters, kStarts };
+  using namespace forward;
   if (!target.isCuda()) return KernelChoice{"attention"};
-  return kernelFor("attention", *c.inputs[kQkv], c.inputs[kStarts]);
+  return kernelFor("attention", c.inputs[kQkv], c.inputs[kStarts]);
 }
 
 std::optional<KernelChoice> chooseBackward(const CallShape& c, const Target& target) {
-  enum { kDy, kQkv, kY, kLse, kLengths, kCounters, kStarts };
+  using namespace backward;
   if (!target.isCuda()) return KernelChoice{"attention_backward"};
-  return kernelFor("attention_backward", *c.inputs[kQkv], c.inputs[kStarts]);
+  return kernelFor("attention_backward", c.inputs[kQkv], c.inputs[kStarts]);
 }
 
 int64_t forwardWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  using namespace forward;
   if (target.isCuda()) return 0;
-  return planAttention(c.inputs[0]->axes[1].physical()).forwardFloats * target.threads *
-         static_cast<int64_t>(sizeof(float));
+  const Extents e = extentsOf(c.inputs[kQkv], c.inputs[kQ], c.inputs[kKv]);
+  return planAttention(e.keys).forwardFloats * target.threads * static_cast<int64_t>(sizeof(float));
 }
 
 int64_t backwardWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
+  using namespace backward;
+  const Extents e = extentsOf(c.inputs[kQkv], c.inputs[kQ], c.inputs[kKv]);
   if (target.isCuda()) {  // rowsum(dy ∘ y), a float for each query of each head
-    const Extents e = extentsOf(*c.inputs[1]);
-    return e.batch * e.heads * e.time * static_cast<int64_t>(sizeof(float));
+    return e.batch * e.heads * e.queries * static_cast<int64_t>(sizeof(float));
   }
-  return planAttention(c.inputs[1]->axes[1].physical()).backwardFloats * target.threads *
-         static_cast<int64_t>(sizeof(float));
+  return planAttention(e.keys).backwardFloats * target.threads * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace
 
 void register_attention(OperationRegistry& registry) {
-  // y = dropout(softmax(scale Q Kᵀ + mask)) V; lse is the logarithm of each softmax's denominator. Where
-  // there are starts (B, T), a query sees the keys of its own document: those with the same start.
+  // y = dropout(softmax(scale Q Kᵀ + mask)) V; lse is the logarithm of each softmax's denominator. A query
+  // sees the keys j that satisfy all of
+  //   causal: j ≤ i + Tk - Tq for query i, so that the last query sees the last key
+  //   lengths (B): j < length of the row; queries of qkv from the length on see nothing
+  //   starts (B, T), of qkv: query and key have the same one, that of their document
+  //   keyBegin and keyEnd (B, Tq), of q and kv: keyBegin ≤ j < keyEnd of the query
+  // A query that sees no key gives zeros and no gradient. Head h of q reads head h / (H / G) of kv.
   registry.add({.name = "attention",
-                .inputs = {"qkv", "lengths?", "counters?*", "starts?"},
+                .inputs = {"qkv?", "lengths?", "counters?*", "starts?", "q?", "kv?", "keyBegin?", "keyEnd?"},
                 .outputs = {"y", "lse?"},
                 .infer = inferAttention,
                 .gradient = differentiateAttention,
@@ -134,8 +192,9 @@ void register_attention(OperationRegistry& registry) {
                 .choose = chooseForward,
                 .workspace = forwardWorkspace});
   registry.add({.name = "attention_backward",
-                .inputs = {"dy", "qkv", "y", "lse", "lengths?", "counters?*", "starts?"},
-                .outputs = {"dqkv"},
+                .inputs = {"dy", "qkv?", "y", "lse", "lengths?", "counters?*", "starts?", "q?", "kv?",
+                           "keyBegin?", "keyEnd?"},
+                .outputs = {"dqkv?", "dq?", "dkv?"},
                 .infer = inferBackward,
                 .cost = backwardCost,
                 .choose = chooseBackward,

@@ -1,5 +1,5 @@
 // Learned absolute positions: a row of a table added to each position of x.
-#include "ops/document_starts.h"
+#include "ops/positions.h"
 #include "ops/registry.h"
 #include "runtime/error.h"
 
@@ -24,7 +24,7 @@ void inferPositionEmbedding(InferContext& c) {
   }
   if (c.has(kStarts)) {
     c.require(!c.has(kStart), "start is for a row of one document, starts for several: give one of them");
-    requireStarts(c, c.input(kStarts), x);
+    requirePositions(c, "starts", c.input(kStarts), x);
   }
   c.output(0, x);
 }

@@ -13,6 +13,7 @@ function twoStreams(dtype: 'float32' | 'uint8'): Graph {
   const image = g.input('image', [BATCH, patches, pixels], { kind: 'values', dtype });
   const caption = g.input('caption', [BATCH, words], { kind: 'ids', below: 7 });
   g.input('captionLengths', [BATCH], { kind: 'lengths', measures: words });
+  g.input('places', [BATCH, words], { kind: 'positions', measures: patches });
   g.input('starts', [BATCH, words], { kind: 'starts', optional: true });
   const seen = g.node('linear', 'seen', { x: image, weight: matrix('seen.weight', pixels) });
   const table = g.parameter('table', [ids, embd], normal(1));
@@ -97,7 +98,7 @@ test.each<[string, (graph: Graph) => object, RegExp]>([
         'an unknown kind',
         'image',
         { kind: 'image' },
-        /kind 'image' is unknown: use ids, lengths, starts or values/,
+        /kind 'image' is unknown: use ids, lengths, starts, positions or values/,
       ],
       ['ids without a range', 'caption', { kind: 'ids', below: undefined }, /needs the field 'below'|below/],
       ['doubles', 'image', { dtype: 'float64' }, /dtype must be float32 or uint8/],
@@ -108,6 +109,8 @@ test.each<[string, (graph: Graph) => object, RegExp]>([
         { axes: [BATCH, 'words'] },
         /lengths have the axis batch alone/,
       ],
+      ['positions along no length axis', 'places', { measures: 'pixels' }, /measures 'pixels' is none of/],
+      ['positions by row', 'places', { axes: [BATCH] }, /positions have the axes batch and one of/],
       ['starts by row', 'starts', { axes: [BATCH] }, /starts have the axes batch and one of/],
     ] as const
   ).map(([name, input, change, message]): [string, (graph: Graph) => object, RegExp] => [

@@ -36,7 +36,7 @@ export function caseFile(one: OperationCase, options: CaseFileOptions = {}): Rec
     request: {
       mode: 'train',
       rows: one.rows,
-      lengths: { time: one.time },
+      lengths: one.lengths,
       documents: one.given.has('starts'),
       outputs: [output],
       ...(output === 'loss' ? {} : { outputGradients: { y: 'dy' } }),

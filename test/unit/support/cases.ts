@@ -12,6 +12,8 @@ export interface OperationCase {
   readonly graph: Graph;
   readonly rows: number;
   readonly time: number;
+  /** The extent of each length axis. */
+  readonly lengths: Readonly<Record<string, number>>;
   /** Parameters and inputs by name, `dy` too. */
   readonly given: ReadonlyMap<string, Tensor>;
   /** Float inputs and parameters: what has a gradient. */
@@ -38,6 +40,7 @@ class CaseBuilder {
   private readonly differentiable: string[] = [];
   private readonly random: Random;
   readonly leading: readonly [number, number];
+  private readonly extents: Map<string, number>;
 
   constructor(
     private readonly name: string,
@@ -45,6 +48,7 @@ class CaseBuilder {
   ) {
     this.random = new Random([...name].reduce((a, c) => (a * 31 + c.charCodeAt(0)) >>> 0, 7));
     this.leading = [sizes.rows, sizes.time];
+    this.extents = new Map([[this.time, sizes.time]]);
   }
 
   axis = (name: string, ...factors: Parameters<GraphBuilder['axis']>[1][]): string =>
@@ -57,9 +61,15 @@ class CaseBuilder {
     return this.g.parameter(name, axes, zeros);
   }
 
-  /** A float input (batch, time, axis) with a gradient. */
-  input(name: string, axis: string, size: number, outliers = false): string {
-    const shape = [...this.leading, size];
+  /** Another length axis, of an extent of its own. */
+  lengthAxis(name: string, extent: number): string {
+    this.extents.set(name, extent);
+    return this.g.lengthAxis(name);
+  }
+
+  /** A float input (batch, time, axis) with a gradient; `along` another length axis than time. */
+  input(name: string, axis: string, size: number, outliers = false, along = this.time): string {
+    const shape = [this.sizes.rows, this.extents.get(along)!, size];
     // Rare large values, as trained networks have them: N(0, 1), one in a hundred N(0, 10).
     const draw = (): number => this.random.normal() * (outliers && this.random.uniform() < 0.01 ? 10 : 1);
     this.given.set(
@@ -67,7 +77,7 @@ class CaseBuilder {
       this.random.tensor(shape, () => Math.fround(draw())),
     );
     this.differentiable.push(name);
-    return this.g.input(name, [BATCH, this.time, axis], { kind: 'values', dtype: 'float32' });
+    return this.g.input(name, [BATCH, along, axis], { kind: 'values', dtype: 'float32' });
   }
 
   ids(name: string, axes: readonly string[], values: Tensor, below: number, ignored?: number): string {
@@ -89,6 +99,16 @@ class CaseBuilder {
     return { starts: this.g.input('starts', [BATCH, this.time], { kind: 'starts', optional: true }) };
   }
 
+  /** The first key that each query sees and one beyond the last; about half of the queries see none. */
+  ranges(along: string): { keyBegin: string; keyEnd: string } {
+    const most = this.extents.get(along)!;
+    const draw = (name: string): string => {
+      this.given.set(name, this.random.ids(this.leading, most + 1));
+      return this.g.input(name, [BATCH, this.time], { kind: 'positions', measures: along });
+    };
+    return { keyBegin: draw('keyBegin'), keyEnd: draw('keyEnd') };
+  }
+
   node = (op: string, name: string, inputs: NodeSpec['inputs']): string => this.g.node(op, name, inputs);
 
   /** The values of an input or a parameter, to change. */
@@ -96,12 +116,12 @@ class CaseBuilder {
   chance = (share: number): boolean => this.random.uniform() < share;
 
   randomIds = (below: number): Tensor => this.random.ids(this.leading, below);
-  /** Lengths of rows, from none to all of their positions. */
-  lengths(): string {
-    const { rows, time } = this.sizes;
-    const values = this.random.tensor([rows], () => this.random.integer(time + 1));
+  /** Lengths of rows, from none to all of their positions along a length axis. */
+  lengths(along = this.time): string {
+    const most = this.extents.get(along)!;
+    const values = this.random.tensor([this.sizes.rows], () => this.random.integer(most + 1));
     this.given.set('lengths', values);
-    return this.g.input('lengths', [BATCH], { kind: 'lengths', measures: this.time });
+    return this.g.input('lengths', [BATCH], { kind: 'lengths', measures: along });
   }
 
   build(
@@ -127,7 +147,8 @@ class CaseBuilder {
     const node = this.g.node(op, NODE, inputs, attributes);
     const { name, given, differentiable } = this;
     const graph = this.g.build(out === 'loss' ? { loss: node } : { y: node });
-    return { graph, ...this.sizes, name, given, differentiable, terms };
+    const lengths = Object.fromEntries(this.extents);
+    return { graph, ...this.sizes, lengths, name, given, differentiable, terms };
   }
 }
 
@@ -200,6 +221,57 @@ export function attentionCase(
     { axis: out, size: heads * headDim },
     terms,
   );
+}
+
+/**
+ * Attention of queries along `time` and `keys` keys along an axis of their own, in tensors apart.
+ *
+ * The terms of a gradient of kv are those of all heads that share it.
+ */
+export function crossAttentionCase(
+  sizes: Sizes & {
+    keys: number;
+    heads: number;
+    kvHeads: number;
+    headDim: number;
+    causal: boolean;
+    lengths?: boolean;
+    ranges?: boolean;
+    dropout?: number;
+  },
+): OperationCase {
+  const b = new CaseBuilder(label('attention', sizes), sizes);
+  const { rows, time, keys, heads, kvHeads, headDim, causal, dropout } = sizes;
+  const source = b.lengthAxis('keys', keys);
+  const ofQ = b.axis('q', count(heads), head(headDim));
+  const ofKv = b.axis('kv', count(2), count(kvHeads), head(headDim));
+  const q = b.input('q', ofQ, heads * headDim);
+  const kv = b.input('kv', ofKv, 2 * kvHeads * headDim, false, source);
+  const lengths = sizes.lengths ? { lengths: b.lengths(source) } : {};
+  const attributes = { causal, ...(dropout === undefined ? {} : { dropout }) };
+  const terms = Math.max((time * heads) / kvHeads, keys, headDim) + rows;
+  const inputs = { q, kv, ...lengths, ...(sizes.ranges ? b.ranges(source) : {}) };
+  return b.build('attention', inputs, attributes, { axis: ofQ, size: heads * headDim }, terms);
+}
+
+/** Self-attention whose queries and keys are made of one x; documents are ranges of keys. */
+export function groupedAttentionCase(
+  sizes: Sizes & { nEmbd: number; heads: number; kvHeads: number; headDim: number; documents?: Documents },
+): OperationCase {
+  const b = new CaseBuilder(label('attention', sizes), sizes);
+  const { rows, time, nEmbd, heads, kvHeads, headDim } = sizes;
+  const embd = b.axis('embd', width(nEmbd));
+  const ofQ = b.axis('q', count(heads), head(headDim));
+  const ofKv = b.axis('kv', count(2), count(kvHeads), head(headDim));
+  const x = b.input('x', embd, nEmbd);
+  const projection = (name: string, axis: string, size: number): string =>
+    b.node('linear', name, { x, weight: b.parameter(`${name}.weight`, [axis, embd], [size, nEmbd]) });
+  const q = projection('query', ofQ, heads * headDim);
+  const kv = projection('key_value', ofKv, 2 * kvHeads * headDim);
+  const ranges = sizes.documents ? { keyBegin: b.starts(sizes.documents).starts } : {};
+  const terms = Math.max(nEmbd, (time * heads) / kvHeads, rows * time);
+  const out = { axis: ofQ, size: heads * headDim };
+  return b.build('attention', { q, kv, ...ranges }, { causal: true, scale: 0.02 }, out, terms);
 }
 
 export function embeddingCase(

@@ -99,7 +99,7 @@ export async function runNative(
     const differentiable = options.eval ? [] : one.differentiable;
     const forward = {
       rows: one.rows,
-      lengths: { time: one.time },
+      lengths: one.lengths,
       documents: one.given.has('starts'),
       outputs: [output],
       ...(rewrite === undefined ? {} : { rewrite }),
