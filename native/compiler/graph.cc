@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "compiler/json.h"
 #include "ops/registry.h"
@@ -310,12 +311,24 @@ class Parser {
         fail(ErrorCode::Config, "%s: the operation '%s' needs the input '%s', but '%s' is optional",
              where.c_str(), node.op.c_str(), slot.c_str(), input->name.c_str());
       }
+      requireKind(slot, input, where);
       const bool weight = slot == "weight" || slot == "bias";
       if (weight == (parameters_.count(it->second) != 0)) continue;
       fail(ErrorCode::Config,
            weight ? "%s.inputs.%s must name a parameter, not '%s'"
                   : "%s.inputs.%s can't name the parameter '%s': only weights and biases can",
            where.c_str(), slot.c_str(), it->second.c_str());
+    }
+  }
+
+  // Kernels trust what the host checks of these kinds: they index keys by it.
+  static void requireKind(const std::string& slot, const GraphInput* input, const std::string& where) {
+    static const std::tuple<const char*, GraphInput::Kind, const char*> kinds[] = {
+        {"lengths", GraphInput::Lengths, "lengths"}, {"starts", GraphInput::Starts, "starts"}};
+    for (const auto& [name, kind, text] : kinds) {
+      if (slot == name && (!input || input->kind != kind))
+        fail(ErrorCode::Config, "%s.inputs.%s must name an input of the kind '%s'", where.c_str(), name,
+             text);
     }
   }
 

@@ -1,4 +1,4 @@
-import { GraphBuilder, normal, width } from '../../../lib/graph/builder';
+import { count, GraphBuilder, head, normal, width } from '../../../lib/graph/builder';
 import { BATCH, type Graph } from '../../../lib/graph/graph';
 import type { Batch } from '../../../lib/native';
 import { failureOf } from '../support/errors';
@@ -125,4 +125,21 @@ test.each<[string, (graph: Graph) => object, RegExp]>([
   const changed = change(twoStreams('uint8')) as Graph;
   const failure = await failureOf('ERR_CONFIG', () => withModel(changed, {}, () => Promise.resolve()));
   expect(failure.message).toMatch(message);
+});
+
+test.each([
+  ['starts', 'ids'],
+  ['lengths', 'starts'],
+] as const)('attention refuses %s of the kind %s', async (slot, kind) => {
+  const g = new GraphBuilder('wrong kind');
+  const time = g.lengthAxis('time');
+  const qkv = g.axis('qkv', count(3), count(1), head(8));
+  const given = kind === 'ids' ? ({ kind, below: 4, ignored: -9 } as const) : { kind };
+  const inputs = {
+    qkv: g.input('x', [BATCH, time, qkv], { kind: 'values', dtype: 'float32' }),
+    [slot]: g.input('wrong', [BATCH, time], given),
+  };
+  const graph = g.build({ y: g.node('attention', 'y', inputs, { causal: true }) });
+  const failure = await failureOf('ERR_CONFIG', () => withModel(graph, {}, () => Promise.resolve()));
+  expect(failure.message).toBe(`graph.nodes[0].inputs.${slot} must name an input of the kind '${slot}'`);
 });
