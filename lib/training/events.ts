@@ -107,8 +107,10 @@ export type CallbackResult = void | {
 export interface StepMetrics {
   /** Steps so far. */
   readonly step: number;
-  /** Mean loss of a target, in nats. */
+  /** Mean loss of a target, in nats; of the first loss, where a model has several, NaN without targets. */
   readonly loss: number;
+  /** Mean of each loss by its name in the Graph; only of a model that has several. */
+  readonly losses?: Readonly<Record<string, number>>;
   /** Norm of the mean gradient, before clipping. */
   readonly gradNorm: number;
   /** Of this step, by the schedule. */

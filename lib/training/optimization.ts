@@ -155,12 +155,15 @@ export class Optimization {
 
   /** Why training can't go on after a step; undefined if it can. */
   private failureOf(result: StepResult, step: number): TesseraeError | undefined {
-    const { lossSum, validTargets, gradNorm, learningRate, applied, lossScale, skippedInRow } = result;
-    if (validTargets === 0)
+    const { losses, gradNorm, learningRate, applied, lossScale, skippedInRow } = result;
+    const counted = losses.filter(({ validTargets }) => validTargets > 0);
+    const [first] = counted;
+    if (!first)
       return new TesseraeError('ERR_DATA', `no target of step ${step} has a loss: all are ignored`, {
         details: { step },
       });
-    const loss = lossSum / validTargets;
+    const means = counted.map(({ sum, validTargets }) => sum / validTargets);
+    const loss = means.find((mean) => !Number.isFinite(mean)) ?? first.sum / first.validTargets;
     const rate = Number(learningRate.toPrecision(4));
     const details = { step, loss, gradNorm, learningRate };
     if (this.scaling && !applied && Number.isFinite(loss)) {

@@ -1,5 +1,6 @@
 import { lockRun } from '../checkpoint/run_lock';
 import type { TrainerState } from '../checkpoint/trainer_state';
+import { lossesOf } from '../graph/losses';
 import type { Capacity, StepBatch } from '../models/inputs';
 import { aModel, type Model } from '../models/model';
 import { filePath } from '../models/argument_schemas';
@@ -163,6 +164,7 @@ export class Trainer {
     return {
       step,
       loss: lossSum / validTargets,
+      ...this.lossesOf(done),
       ...measurementsOf(done),
       tokens: validTargets,
       applied,
@@ -439,6 +441,13 @@ export class Trainer {
     this.counts.count(done);
     if (done.failure) throw done.failure;
     return done;
+  }
+
+  private lossesOf({ losses }: OptimizationStep): Pick<StepMetrics, 'losses'> {
+    const named = lossesOf(this.model.graph);
+    if (named.length < 2) return {};
+    const mean = (i: number): number => (losses[i]?.sum ?? NaN) / (losses[i]?.validTargets ?? NaN);
+    return { losses: Object.fromEntries(named.map(({ output }, i) => [output, mean(i)])) };
   }
 
   private lossScaleOf({ lossScale }: OptimizationStep): { lossScale?: number } {

@@ -114,6 +114,22 @@ it('has the same loss whatever it is padded to', async () => {
   expect(Math.abs((await step({ examples: one })) - exact)).toBeLessThan(1e-6);
 });
 
+it('reports several losses, and trains where one has no target', async () => {
+  using model = await Model.create(toy({ wordWeight: 0.5 }), { device: 'cpu', threads: 1, seed: 3 });
+  const trainer = new Trainer(model, { arguments: { maxSteps: 9, learningRate: 1e-2 } });
+  const image = [new Float32Array(6), new Float32Array(12)];
+  const batch = (label: readonly number[], before: readonly number[][]) =>
+    trainer.step({ examples: { image, caption: [[1], [2, 3]], label, before } });
+  const both = await batch([0, 2], [[4], [4, 4]]);
+  expect(both.losses).toEqual({ loss: both.loss, word: expect.any(Number) as number });
+  expect(both.tokens).toBe(2);
+  const one = await batch([-1, -1], [[4], [4, -1]]);
+  expect(one).toMatchObject({ applied: true, loss: NaN, losses: { loss: NaN } });
+  expect(one.losses!['word']).toBeLessThan(both.losses!['word']!);
+  const none = await failureOf('ERR_DATA', () => batch([-1, -1], [[-1], [-1, -1]]));
+  expect(none.message).toMatch(/no target of step 3 has a loss/);
+});
+
 const broken: [string, Record<string, unknown>, 'ERR_DATA' | 'ERR_SHAPE', RegExp][] = [
   ['no image', { image: undefined }, 'ERR_DATA', /^image is missing/],
   [

@@ -12,6 +12,8 @@ const schema = z.strictObject({
   classes: z.int().min(2).default(3),
   patchesAtMost: z.int().min(1).default(40),
   wordsAtMost: z.int().min(1).default(50),
+  /** Above 0: each word also predicts the one before it. */
+  wordWeight: z.number().min(0).default(0),
 });
 
 export type ToyConfig = z.infer<typeof schema>;
@@ -53,10 +55,13 @@ function captionedImages(c: ToyConfig): Graph {
   const classes = g.axis('classes', count(c.classes));
   const logits = linear('head', both, embd, classes);
   const label = g.input('label', [BATCH], { kind: 'ids', below: c.classes, ignored: -1 });
-  return g.build({
-    loss: g.node('cross_entropy', 'loss', { logits, targets: label }, { ignoreIndex: -1 }),
-    logits,
-  });
+  const loss = g.node('cross_entropy', 'loss', { logits, targets: label }, { ignoreIndex: -1 });
+  if (c.wordWeight === 0) return g.build({ loss, logits });
+
+  const before = g.input('before', [BATCH, words], { kind: 'ids', below: c.words, ignored: -1 });
+  const scores = g.node('linear', 'scores', { x: read, weight: table });
+  const word = g.node('cross_entropy', 'word', { logits: scores, targets: before }, { ignoreIndex: -1 });
+  return g.build({ loss, logits, word }, { loss: 1, word: c.wordWeight });
 }
 
 const family: Family<Partial<ToyConfig>, ToyConfig> = {
