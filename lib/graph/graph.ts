@@ -140,6 +140,7 @@ export interface StartsInput extends InputOfBatch {
  * `keyEnd` say which keys each query of `attention` sees.
  */
 export interface PositionsInput extends InputOfBatch {
+  /** Positions along a length axis. */
   readonly kind: 'positions';
   /** The length axis that they point into. Positions must lie in [0, its length]; native code refuses a batch that breaks this. */
   readonly measures: string;
