@@ -139,7 +139,7 @@ describe('sample', () => {
     );
     expect(await sample('ids', '--prompt', '4', '--allow-any-start')).toMatchObject({ code: 0 });
     expect((await sample('ids', '--prompt', 'the cat')).err).toMatch(/ERR_DATA: 'the' is not a token id/);
-    expect((await sample('ids', '--prompt', '32')).err).toMatch(/'32' is no token id: .* 0 to 31/);
+    expect((await sample('ids', '--prompt', '32')).err).toMatch(/'32' is not a token id: .* 0 to 31/);
   });
 
   it('says how a model with types is sampled', async () => {
