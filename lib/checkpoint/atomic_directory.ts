@@ -6,14 +6,13 @@ import { temporaryPath } from '../report/temporary_path';
 import { fileError, files, syncDirectory, systemCode } from './files';
 
 /**
- * Writes a folder so that it is there completely or not at all: into a temporary folder beside it, synced to the disk,
- * then renamed. A folder of that name is replaced, if it holds nothing but files of the names given. What a process left that
- * was killed while it wrote the same folder is removed first.
+ * Writes a folder completely or not at all: into a temporary folder next to it, synced to the disk, then renamed. An existing
+ * folder is replaced if it holds only files of the given names. First removes what a killed process left of the same folder.
  *
  * @param names - the files that `write` makes.
- * @param bytes - about how many they have, to say how much space is missing on a full disk; 0: not said.
- * @throws TesseraeError `ERR_CHECKPOINT` when the folder holds something else or can't be written; what was there before
- * is there then, and the temporary folder is removed.
+ * @param bytes - their approximate size, to say how much space a full disk lacks; 0: unknown.
+ * @throws TesseraeError `ERR_CHECKPOINT` if the folder holds something else or can't be written. The old folder then stays,
+ * and the temporary folder is removed.
  */
 export async function writeDirectory(
   directory: string,
@@ -40,7 +39,7 @@ export async function writeDirectory(
     undo.unshift(() => files.rename(target, temporary));
     await syncDirectory(path.dirname(target));
   } catch (cause) {
-    // A disk that fails may fail here too: the next start of the run tidies up what is left.
+    // A failing disk may fail here too: the next start of the run cleans up.
     for (const step of undo) await step().catch(() => undefined);
     throw await withMissingSpace(fileError(directory, 'cannot be written', cause), target, bytes);
   }
@@ -50,7 +49,7 @@ export async function writeDirectory(
     });
 }
 
-/** Whether there is a folder that must be moved away; refuses to remove anything that is not a checkpoint's. */
+/** Whether there is a folder that must be moved away; refuses to remove files that are not part of a checkpoint. */
 async function checkReplaceable(target: string, names: readonly string[]): Promise<boolean> {
   let entries: string[];
   try {
@@ -69,7 +68,7 @@ async function checkReplaceable(target: string, names: readonly string[]): Promi
   return true;
 }
 
-/** Adds to the error of a full disk how much has to be freed. */
+/** Adds the space to free to the error of a full disk. */
 async function withMissingSpace(error: TesseraeError, target: string, bytes: number): Promise<TesseraeError> {
   if (systemCode(error) !== 'ENOSPC' || bytes === 0) return error;
   const free = await files.freeBytes(path.dirname(target)).catch(() => 0);

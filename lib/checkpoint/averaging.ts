@@ -15,13 +15,13 @@ import { goodCheckpoints } from './run_folder';
 import { readSafetensors, writeSafetensors, type SafetensorsFile, type TensorSource } from './safetensors';
 import { TOKENIZER_FILES } from './tokenizer_files';
 
-/** What is averaged, and what came of it. */
+/** The result of averageCheckpoints. */
 export interface AveragedCheckpoints {
   /** The folder that was written. */
   readonly directory: string;
-  /** The checkpoints, newest first where they are of a run. */
+  /** The averaged checkpoints; newest first if they come from a run. */
   readonly checkpoints: readonly string[];
-  /** Why later checkpoints of the run were passed over: they are damaged. */
+  /** The errors of later checkpoints of the run, which were skipped because they are damaged. */
   readonly damaged: readonly TesseraeError[];
 }
 
@@ -33,13 +33,14 @@ const optionsSchema = z.strictObject({ last: z.int().min(2).optional() });
 /**
  * Writes a model whose weights are the arithmetic mean of those of several checkpoints, added in fp64 (Vaswani et al. 2017,
  * section 6.1, averaged their last 5 or 20). Name, step and tokenizer are those of the first; optimizer states are not
- * averaged: the model can be sampled, evaluated and fine-tuned, not resumed. One tensor at a time is in memory.
+ * averaged: you can sample, evaluate and fine-tune the model, but not resume it. One tensor at a time is in memory.
  *
- * @param source - the folder of a run, of which the last checkpoints are taken, or checkpoints (or runs: the latest of each).
- * @param output - the folder to write; it is complete or not there at all.
- * @param options - `last`: how many of a run, at least 2; needed for a run, refused for a list.
- * @throws TesseraeError `ERR_CHECKPOINT` when there are fewer, when they are of different models (names, shapes or
- * configurations differ), or one is missing or damaged; `ERR_CONFIG` for a wrong `last` or fewer than two checkpoints.
+ * @param source - the folder of a run, whose last checkpoints are averaged, or a list of checkpoints (for a run in the list,
+ * its latest checkpoint).
+ * @param output - the folder to write, completely or not at all.
+ * @param options - `last`: number of checkpoints of the run, at least 2. Required for a run, not allowed for a list.
+ * @throws TesseraeError `ERR_CHECKPOINT` if there are fewer, if their models differ (in names, shapes or configuration), or if
+ * one is missing or damaged; `ERR_CONFIG` for a wrong `last` or fewer than two checkpoints.
  *
  * @example
  * await averageCheckpoints('runs/book', 'runs/book-average', { last: 5 });
@@ -123,7 +124,7 @@ function requireSameModel(
     throw mismatch(other, `its model differs from that of '${first}' in ${different.join(', ')}`);
 }
 
-/** The mean of each tensor, computed when its turn comes. */
+/** The mean of each tensor, computed when it is written. */
 function means(files: readonly SafetensorsFile[], names: readonly string[]): TensorSource[] {
   const [first] = files;
   if (!first) return [];

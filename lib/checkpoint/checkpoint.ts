@@ -33,7 +33,7 @@ export const CONFIG = 'config.json';
 export const EMA_WEIGHTS = 'model_ema.safetensors';
 export const OPTIMIZER = 'optimizer.safetensors';
 
-/** All that a checkpoint may hold: a folder with anything else is not replaced by one. */
+/** All files that a checkpoint may hold. A folder with other files is never replaced. */
 export const CHECKPOINT_FILES: readonly string[] = [
   CONFIG,
   WEIGHTS,
@@ -44,15 +44,15 @@ export const CHECKPOINT_FILES: readonly string[] = [
   MANIFEST,
 ];
 
-/** What is saved beside the model. */
+/** What to save with the model, and how. */
 export interface SaveOptions {
-  /** How text became token ids. */
+  /** The tokenizer of the model. */
   readonly tokenizer?: Tokenizer;
-  /** Optimizer steps that the model was trained for. */
+  /** Number of optimizer steps that the model was trained for. */
   readonly step?: number;
-  /** How the sequences that it was trained on begin. */
+  /** How its training sequences begin. */
   readonly trainingStarts?: SequenceStarts;
-  /** What the weights are stored as, rounded to nearest. Default 'f32', which keeps every bit. */
+  /** Type of the stored weights, rounded to nearest. Default 'f32', which keeps every bit. */
   readonly dtype?: StoredDtype;
 }
 
@@ -63,44 +63,44 @@ const saveSchema = z.strictObject({
   dtype: z.enum(STORED_DTYPES).default('f32'),
 });
 
-/** What loadModel does not read, but for the weights that it is asked for. */
+/** Files that loadModel does not read, except the weights that you ask for. */
 const NOT_LOADED: readonly string[] = [WEIGHTS, EMA_WEIGHTS, OPTIMIZER, TRAINER_STATE];
 
-/** All that saveModel writes. */
+/** All files that saveModel writes. */
 const SAVED_FILES: readonly string[] = [CONFIG, WEIGHTS, ...TOKENIZER_FILES];
 
-/** Which weights are loaded, and where to. */
+/** Which weights to load, and on which device. */
 export interface LoadOptions extends ModelOptions {
-  /** Those that were trained, or their moving average (`emaDecay`). Default 'trained'. */
+  /** The trained weights, or their moving average (`emaDecay`). Default 'trained'. */
   readonly weights?: 'trained' | 'ema';
 }
 
 const loadSchema = modelOptionsSchema.extend({ weights: z.enum(['trained', 'ema']).default('trained') });
 
-/** What a checkpoint holds. */
+/** A loaded checkpoint. */
 export interface LoadedModel {
-  /** With the weights that were asked for; yours to dispose. */
+  /** The model with the requested weights; dispose it when you are done. */
   readonly model: Model;
-  /** Absent when the checkpoint names none. */
+  /** Its tokenizer; absent if the checkpoint names none. */
   readonly tokenizer?: Tokenizer;
-  /** Optimizer steps that the model was trained for, when a trainer saved it. */
+  /** Number of optimizer steps that the model was trained for, if a trainer saved it. */
   readonly step?: number;
-  /** How the sequences that it was trained on begin, when they were opened as sequences: what a prompt should look like. */
+  /** How its training sequences begin, if they were opened as sequences, so that prompts can begin the same way. */
   readonly trainingStarts?: SequenceStarts;
-  /** The folder that was read. */
+  /** The folder of the checkpoint. */
   readonly directory: string;
 }
 
 /**
- * Saves a model as a folder of `config.json` and `model.safetensors`, with Hugging Face's names and layouts: its GPT-2
- * loads it, where it computes the same function. A tokenizer is saved beside it, with what transformers reads of it and what
- * it came with, such as a chat template; so are generation settings that the model was loaded with. The
- * folder is complete or not there at all; one that saveModel wrote is replaced, a trainer's checkpoint is not.
+ * Saves a model as a folder of `config.json` and `model.safetensors`, with Hugging Face's names and layouts. Hugging Face's
+ * GPT-2 can load it if it computes the same function. Also saves the tokenizer, with the files that transformers reads and
+ * those it came with, such as a chat template, and the generation settings that the model was loaded with. The folder is
+ * written completely or not at all. It replaces a folder that saveModel wrote, but not a trainer's checkpoint.
  *
- * @param directory - the folder to write; one that holds anything but what saveModel wrote is not replaced.
- * @param options - what is saved beside the weights.
- * @throws TesseraeError `ERR_CHECKPOINT` when it can't be written, or `dtype` can't hold a weight, which is named;
- * `ERR_CONFIG` for another `dtype`, `ERR_BUSY` while the model is at work.
+ * @param directory - the folder to write. An existing folder with files that saveModel does not write is not replaced.
+ * @param options - what to save with the weights, and how.
+ * @throws TesseraeError `ERR_CHECKPOINT` if it can't be written, or if `dtype` can't hold a weight, which the message names;
+ * `ERR_CONFIG` for an unknown `dtype`, `ERR_BUSY` during another call of the model.
  *
  * @example
  * await saveModel(model, 'published', { tokenizer, dtype: 'bf16' });
@@ -134,15 +134,15 @@ export async function saveModel(model: Model, directory: string, options: SaveOp
 }
 
 /**
- * Loads a checkpoint of this library or of Hugging Face's GPT-2: safetensors in one file or in several with an index,
- * stored in F32, F16 or BF16, named as GPT2LMHeadModel or as GPT2Model names them. The tokenizer is a tokenizer.json, or a
- * vocab.json with its merges.txt; the files beside it say what its tokens are for. What else stands there for transformers,
- * such as generation settings, is noted, and saveModel and a trainer write it again with the model.
+ * Loads a checkpoint of this library or of Hugging Face's GPT-2: safetensors in one file, or in several with an index, stored
+ * in F32, F16 or BF16, with the names of GPT2LMHeadModel or GPT2Model. The tokenizer is a tokenizer.json, or a vocab.json with
+ * its merges.txt; the files next to it give the roles of its tokens. Other settings for transformers, such as generation
+ * settings, are kept, and saveModel and trainers write them again with the model.
  *
- * @param directory - the checkpoint, or the folder of a run: then its last `checkpoint-<step>` is taken.
- * @param options - which weights, and where to; as of `Model.create`.
- * @throws TesseraeError `ERR_CHECKPOINT` when it is missing, damaged or does not fit its configuration, `ERR_CONFIG` for
- * a model that is not supported or has fewer rows than its tokenizer has tokens, and what `Model.create` throws.
+ * @param directory - the checkpoint, or the folder of a run, whose latest `checkpoint-<step>` is used.
+ * @param options - which weights to load, and the options of `Model.create`.
+ * @throws TesseraeError `ERR_CHECKPOINT` if it is missing, damaged or does not fit its configuration, `ERR_CONFIG` for a model
+ * that is not supported or has fewer rows than its tokenizer has tokens, and the errors of `Model.create`.
  *
  * @example
  * const { model, tokenizer } = await loadModel('runs/book');
@@ -187,7 +187,7 @@ export async function loadModel(directory: string, options: LoadOptions = {}): P
   }
 }
 
-/** The tokenizer that a checkpoint names, or has as a file; undefined when there is none. */
+/** The tokenizer that a checkpoint names, or has as a file; undefined if there is none. */
 async function savedTokenizer(directory: string, name: string | undefined): Promise<Tokenizer | undefined> {
   const refuse = (why: string, cause?: unknown): never => {
     throw new TesseraeError('ERR_CHECKPOINT', why, { details: { directory }, cause });
@@ -212,13 +212,13 @@ async function fileOf(weights: 'trained' | 'ema', directory: string): Promise<st
 }
 
 /**
- * The checkpoint that a folder is, or the one saved last of those that the folder of a run holds, by the numbers in their
- * manifests: a shorter run into the same folder counts, whatever an earlier one left and whatever the clock says. Checkpoints
- * of other libraries have no manifest, and are told apart by the times of their files.
+ * Finds a checkpoint: the folder itself, or the last saved checkpoint in the folder of a run. The numbers in the manifests
+ * decide which was saved last, so clocks don't matter, and a later, shorter run into the same folder wins. Checkpoints of
+ * other libraries have no manifest, so the times of their files decide.
  *
  * @param directory - a checkpoint, or the outputDir of a run.
- * @returns the folder of the checkpoint; what is in it has not been read.
- * @throws TesseraeError `ERR_CHECKPOINT` when there is none, or the folder can't be read.
+ * @returns the folder of the checkpoint; its contents have not been checked.
+ * @throws TesseraeError `ERR_CHECKPOINT` if there is none, or if the folder can't be read.
  */
 export async function findCheckpoint(directory: string): Promise<string> {
   parseConfig(filePath, directory, { at: 'directory' });
@@ -252,12 +252,12 @@ export async function findCheckpoint(directory: string): Promise<string> {
 /** Weights in formats of other libraries; those of PyTorch's own can run code when they are read. */
 const OTHER_WEIGHTS = /\.(bin|pt|pth|ckpt|h5|msgpack|onnx|gguf)$/;
 
-/** Whether a folder is itself a checkpoint: it holds a model. */
+/** Whether a folder is itself a checkpoint, so it contains a model. */
 export async function isCheckpoint(directory: string): Promise<boolean> {
   return (await checkpointWeights(directory)) !== undefined;
 }
 
-/** The file of the weights of a checkpoint, or undefined for a folder that is none. */
+/** The weights file of a checkpoint, or undefined if the folder is not one. */
 async function checkpointWeights(directory: string): Promise<string | undefined> {
   return (await isFile(path.join(directory, CONFIG))) ? weightsFile(directory) : undefined;
 }

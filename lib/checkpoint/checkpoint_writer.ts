@@ -5,14 +5,14 @@ import { MANIFEST, manifestText } from './manifest';
 import { nextSave, rotateCheckpoints, type Rotation } from './run_folder';
 import { bytesOf, writeSafetensors, type TensorSource } from './safetensors';
 
-/** A checkpoint that is to be written. */
+/** A checkpoint to write. */
 export interface UnwrittenCheckpoint {
   readonly directory: string;
-  /** All files that a checkpoint may have: a folder with any other is not replaced. */
+  /** All files that a checkpoint may have. A folder with other files is not replaced. */
   readonly names: readonly string[];
-  /** Name and contents of each file but the manifest, in the order of writing. */
+  /** Name and contents of each file except the manifest, in the order of writing. */
   readonly files: readonly (readonly [name: string, contents: string | readonly TensorSource[]])[];
-  /** What is removed from the folder of the run afterwards. Default: nothing. */
+  /** What to remove from the folder of the run afterwards. Default: nothing. */
   readonly rotation?: Rotation | undefined;
 }
 
@@ -21,9 +21,9 @@ export const checkpointBytes = ({ files }: UnwrittenCheckpoint): number =>
   bytesOf(files.flatMap(([, contents]) => (typeof contents === 'string' ? [] : contents)));
 
 /**
- * Writes a checkpoint, its manifest last, so that it is whole or not there; then removes older ones.
+ * Writes a checkpoint completely or not at all, its manifest last; then removes older ones.
  *
- * @throws TesseraeError `ERR_CHECKPOINT` when something of it can't be written, read back or removed.
+ * @throws TesseraeError `ERR_CHECKPOINT` if a file can't be written, read back or removed.
  */
 export async function writeCheckpoint(checkpoint: UnwrittenCheckpoint): Promise<void> {
   const { directory, names, files, rotation } = checkpoint;

@@ -6,28 +6,28 @@ import type { Model } from '../models/model';
 import { readJson } from './json_file';
 import { isFile } from '../files/regular_file';
 
-/** What stood beside the weights that a model was loaded from, says nothing of its function, and is written again with it. */
+/** Settings from a model's checkpoint that don't affect its function and are saved with it again. */
 export interface Companions {
-  /** Keys of config.json that no model of ours reads, such as `pad_token_id`. */
+  /** Keys of config.json that no model here reads, such as `pad_token_id`. */
   readonly config: JsonObject;
-  /** generation_config.json, where there was one: how transformers generates with the model. */
+  /** The generation_config.json of transformers, if there was one. */
   readonly generation?: JsonObject | undefined;
 }
 
 const remembered = new WeakMap<Model, Companions>();
 
-/** Notes what a model came with. */
+/** Records the companions of a model. */
 export function rememberCompanions(model: Model, companions: Companions): void {
   remembered.set(model, companions);
 }
 
-/** What a model came with; nothing for one that was not loaded. */
+/** The companions of a model; empty if it was not loaded. */
 export const companionsOf = (model: Model): Companions => remembered.get(model) ?? { config: {} };
 
 /**
- * What generation_config.json says; undefined where there is none.
+ * The contents of generation_config.json; undefined if it is missing.
  *
- * @throws TesseraeError `ERR_CHECKPOINT` for one that can't be read.
+ * @throws TesseraeError `ERR_CHECKPOINT` if it can't be read.
  */
 export async function readGeneration(directory: string): Promise<JsonObject | undefined> {
   if (!(await isFile(path.join(directory, GENERATION_CONFIG)))) return undefined;

@@ -9,16 +9,16 @@ import { show } from '../models/validation';
 import { files } from './files';
 import type { StoredDtype } from './floats';
 
-/** What a checkpoint's config.json says. */
+/** The contents of a checkpoint's config.json. */
 export interface CheckpointConfig {
   readonly model: ResolvedModelConfig;
-  /** Name of the tokenizer, when it was saved with one. */
+  /** Name of the tokenizer, if it was saved with one. */
   readonly tokenizer?: string;
-  /** Optimizer steps that the model was trained for, when it was saved by a trainer. */
+  /** Number of optimizer steps that the model was trained for, if a trainer saved it. */
   readonly step?: number;
-  /** How the sequences that it was trained on begin, when their dataset told. */
+  /** How its training sequences begin, if their dataset says so. */
   readonly trainingStarts?: SequenceStarts;
-  /** Keys of transformers that no model of ours reads and that say nothing of its function, such as `pad_token_id`. */
+  /** Keys of transformers that no model here reads and that don't affect its function, such as `pad_token_id`. */
   readonly others?: JsonObject | undefined;
 }
 

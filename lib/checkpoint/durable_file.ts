@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { fileError, files } from './files';
 
-/** What a file held when it was written. */
+/** Size and hash of a file when it was written. */
 export interface WrittenFile {
   readonly bytes: number;
   /** In hexadecimal. */
@@ -14,8 +14,8 @@ const LARGEST_WRITE = 2 ** 30;
 /**
  * Writes a new file and waits until it is on the disk.
  *
- * @param write - gives the file's bytes, piece by piece, to what it is called with.
- * @throws TesseraeError `ERR_CHECKPOINT` that names the file, when it can't be written.
+ * @param write - passes the file's bytes, piece by piece, to its argument.
+ * @throws TesseraeError `ERR_CHECKPOINT` that names the file, if it can't be written.
  */
 export async function writeDurably(
   file: string,
@@ -46,6 +46,6 @@ export async function writeDurably(
   return { bytes: at, sha256: hash.digest('hex') };
 }
 
-/** As writeDurably, for a text. */
+/** Like writeDurably, for a text. */
 export const writeText = (file: string, text: string): Promise<WrittenFile> =>
   writeDurably(file, (append) => append(Buffer.from(text, 'utf8')));

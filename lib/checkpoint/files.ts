@@ -4,7 +4,7 @@ import { fileSize, READ, readTextFile } from '../files/regular_file';
 import { makeFolder } from '../report/make_folder';
 import { retried } from '../files/retried';
 
-/** What checkpoints ask of an open file. */
+/** The operations of an open file that checkpoints use. */
 export type OpenFile = Pick<FileHandle, 'read' | 'write' | 'sync' | 'close'>;
 
 /** The operations that checkpoints are written and verified with: one place, so that a test can make each of them fail. */
@@ -13,24 +13,24 @@ export const files = {
     retried(() => open(name, flags === 'r' ? READ : flags)),
   mkdir: makeFolder,
   readdir: (name: string): Promise<string[]> => readdir(name),
-  /** The text of a small file; rejects with why it can't be read: it may be missing, too large, or a pipe. */
+  /** Reads the text of a small file; rejects if it is missing, too large, or a pipe. */
   readText: (name: string): Promise<string> => readTextFile(name, MOST_BYTES),
   rename,
-  /** Removes a file, or a folder with all that is in it. */
+  /** Removes a file, or a folder with its contents. */
   remove: (name: string): Promise<void> => rm(name, { recursive: true }),
   /** Bytes of a file; rejects for anything else. */
   sizeOf: fileSize,
-  /** Bytes that this user may still write to the disk of a folder; Infinity where the disk does not tell. */
+  /** Bytes that this user may still write to the disk of a folder; Infinity if the disk does not say. */
   freeBytes: async (name: string): Promise<number> => {
     const { bavail, blocks, bsize } = await statfs(name);
     return blocks === 0 ? Infinity : bavail * bsize;
   },
 };
 
-/** Larger files are no JSON of a checkpoint: GPT-2 with 1,000 blocks has 1 MiB of names in its index. */
+/** Larger files are not JSON of a checkpoint: GPT-2 with 1,000 blocks has 1 MiB of names in its index. */
 const MOST_BYTES = 16 * 1024 * 1024;
 
-/** What to do about errors of the file system; where it differs, in writing. */
+/** Advice for errors of the file system, by their codes; for those that depend on it, for writing. */
 const ADVICE: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full: free space there, or write to another disk',
   EDQUOT: "this user's quota is used up: free space there, or write to another disk",
@@ -45,7 +45,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOMEM: 'the system has no memory left: free some',
 };
 
-/** The code of the system's error that an error is or was made of, such as ENOSPC. */
+/** The system's code of an error or of its cause, such as ENOSPC. */
 export function systemCode(error: unknown): string | undefined {
   const { code } = ((error instanceof TesseraeError ? error.cause : error) ?? {}) as NodeJS.ErrnoException;
   return code;

@@ -31,7 +31,7 @@ function widened(bytes: Uint8Array, table: Table): Float32Array {
   return values;
 }
 
-/** How weights are stored in a file: fp32 as they are, or rounded to fp16 or bf16. */
+/** Type of the weights in a file: fp32 unchanged, or rounded to fp16 or bf16. */
 export type StoredDtype = 'f32' | 'f16' | 'bf16';
 export const STORED_DTYPES = ['f32', 'f16', 'bf16'] as const satisfies StoredDtype[];
 

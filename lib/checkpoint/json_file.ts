@@ -8,7 +8,7 @@ import { files, readError, systemCode } from './files';
 /**
  * Reads a JSON file of a checkpoint.
  *
- * @throws TesseraeError `ERR_CHECKPOINT` when it is missing or not what the schema says.
+ * @throws TesseraeError `ERR_CHECKPOINT` if it is missing or does not match the schema.
  */
 export async function readJson<T extends z.ZodType>(
   directory: string,

@@ -6,11 +6,11 @@ import type { WrittenFile } from './durable_file';
 import { files, readError, systemCode } from './files';
 import { readJsonText } from './json_file';
 
-/** The file that is written last into a checkpoint, and says what all the others are. */
+/** The last file of a checkpoint, which lists all others. */
 export const MANIFEST = 'manifest.json';
 
 const common = {
-  /** When the checkpoint was written, in ISO 8601: for people, since clocks are set back. */
+  /** When the checkpoint was written, in ISO 8601. Only for people, because clocks may be set back. */
   saved: z.iso.datetime(),
   files: z.record(
     z.string().regex(/^[\w.-]+$/),
@@ -31,7 +31,7 @@ const schema = z.discriminatedUnion('version', [
   }),
 ]);
 
-/** Which files a checkpoint has, and what is in them. */
+/** The files of a checkpoint with their sizes and hashes. */
 export type Manifest = z.output<typeof schema>;
 
 /** In the place of the hash while it is computed. */
@@ -50,7 +50,7 @@ export function manifestText(files: Readonly<Record<string, WrittenFile>>, save:
   return withOwnHash(text, ZEROS, hashOf(text));
 }
 
-/** @throws TesseraeError `ERR_CHECKPOINT` when it is missing or damaged: the checkpoint is not whole then. */
+/** @throws TesseraeError `ERR_CHECKPOINT` if it is missing or damaged: the checkpoint is then incomplete. */
 export async function readManifest(directory: string): Promise<Manifest> {
   const { value: manifest, text } = await readJsonText(directory, MANIFEST, schema);
   if (manifest.version === 2 && hashOf(withOwnHash(text, manifest.sha256, ZEROS)) !== manifest.sha256)
@@ -79,7 +79,7 @@ function withOwnHash(text: string, from: string, to: string): string {
  * Compares the sizes of a checkpoint's files with its manifest.
  *
  * @param names - the files to look at. Default: all that the manifest has.
- * @throws TesseraeError `ERR_CHECKPOINT` that names the first file that is missing or of another size.
+ * @throws TesseraeError `ERR_CHECKPOINT` that names the first file that is missing or has another size.
  */
 export async function verifySizes(
   directory: string,
@@ -98,7 +98,7 @@ export async function verifySizes(
   }
 }
 
-/** As verifySizes, and reads the files: what is in them must be what was written. */
+/** Like verifySizes, but also reads the files and compares their hashes. */
 export async function verifyFiles(
   directory: string,
   manifest: Manifest,
@@ -130,7 +130,7 @@ async function sha256Of(file: string): Promise<string> {
   }
 }
 
-/** A file that is gone is damage; one that this user may not read, or that a disk does not give out, may be whole. */
+/** A missing file is damage; a file that this user or the disk can't read may be complete. */
 const notRead = (file: string, cause: unknown): TesseraeError =>
   systemCode(cause) === 'ENOENT' ? damaged(file, messageOf(cause), cause) : readError(file, cause);
 

@@ -9,7 +9,7 @@ import { fileError, files, isOfProcess, readError, syncDirectory, systemCode } f
 import { compareSaves, readManifest, verifyFiles, verifySizes, type Manifest } from './manifest';
 import { readTrainerState, TRAINER_STATE } from './trainer_state';
 
-/** A folder `checkpoint-<step>` of a run, whole or not. */
+/** A folder `checkpoint-<step>` of a run, complete or not. */
 export interface Candidate {
   readonly directory: string;
   readonly step: number;
@@ -20,17 +20,17 @@ export interface Candidate {
 /** The folder of a checkpoint in the folder of its run. */
 export const checkpointFolder = (run: string, step: number): string => path.join(run, `checkpoint-${step}`);
 
-/** Whether a folder holds any `checkpoint-<step>`, whole or not. */
+/** Whether a folder holds any `checkpoint-<step>`, complete or not. */
 export async function hasCheckpoints(run: string): Promise<boolean> {
   return (await checkpointsOf(run)).length > 0;
 }
 
 /**
- * The checkpoint of a run that was saved last and is whole: each file has the size and the SHA-256 of its manifest.
- * There is no file that points to it, so none can be wrong.
+ * The last saved checkpoint of a run that is complete: each file has the size and the SHA-256 in the manifest. No file points
+ * to it, so no pointer can be wrong.
  *
- * @returns its folder, and why later ones were passed over.
- * @throws TesseraeError `ERR_CHECKPOINT` when there is none (`details.damaged` says why not), or a later one can't be read.
+ * @returns its folder, and the errors of later ones, which were skipped.
+ * @throws TesseraeError `ERR_CHECKPOINT` if there is none (`details.damaged` says why not), or if a later one can't be read.
  */
 export async function latestGoodCheckpoint(
   run: string,
@@ -48,7 +48,7 @@ export async function latestGoodCheckpoint(
   );
 }
 
-/** The checkpoints of a run that were written last and are whole, at most `most`, as latestGoodCheckpoint. */
+/** The last complete checkpoints of a run, at most `most`, like latestGoodCheckpoint. */
 export async function goodCheckpoints(
   run: string,
   most: number,
@@ -62,7 +62,7 @@ export async function goodCheckpoints(
       await verifyFiles(directory, manifest);
       directories.push(directory);
     } catch (error) {
-      // One that may be whole is not passed over: a run that went on from an earlier one would write over it.
+      // Don't skip one that may be complete: a run that resumes from an earlier one would overwrite it.
       if (!(error instanceof TesseraeError) || isOfProcess(error)) throw error;
       damaged.push(error);
     }
@@ -77,26 +77,26 @@ export const PINNED = 'pinned';
 export interface CheckpointInfo {
   /** Its folder, `checkpoint-<step>`. */
   readonly directory: string;
-  /** Optimizer steps before it. */
+  /** Number of optimizer steps before it. */
   readonly step: number;
-  /** When it was written; absent where its manifest can't be read. */
+  /** When it was written; absent if its manifest can't be read. */
   readonly saved?: Date;
-  /** Bytes of its files by the manifest; absent likewise. */
+  /** Bytes of its files by the manifest; absent if the manifest can't be read. */
   readonly bytes?: number;
-  /** Mean loss of a target in the evaluation at this very step, in nats; absent where there was none. */
+  /** Mean loss per target in the evaluation at this step, in nats; absent if there was none. */
   readonly evaluationLoss?: number;
-  /** Whether a file `pinned` keeps it for ever. */
+  /** Whether a file `pinned` keeps it from being removed. */
   readonly pinned: boolean;
-  /** Why it can't be resumed: a file is missing, can't be read or has another size than was written. */
+  /** Why it can't be resumed: a file is missing, can't be read or has the wrong size. */
   readonly damaged?: TesseraeError;
 }
 
 /**
- * The checkpoints of a run, those written last first, whatever the clock says. Sizes of files are compared with the manifest;
- * of their contents only those of the trainer's state are: `Trainer.resume` and `loadModel` do the rest.
+ * Lists the checkpoints of a run, last written first, independent of the clock. Compares the sizes of all files with the
+ * manifest, but the contents only of the trainer's state: `Trainer.resume` and `loadModel` check the rest.
  *
- * @param run - the outputDir of a run; one that isn't there has no checkpoints.
- * @throws TesseraeError `ERR_CHECKPOINT` when the folder can't be read.
+ * @param run - the outputDir of a run; a missing folder has no checkpoints.
+ * @throws TesseraeError `ERR_CHECKPOINT` if the folder can't be read.
  *
  * @example
  * const whole = (await listCheckpoints('runs/book')).filter(({ damaged }) => !damaged);
@@ -127,23 +127,23 @@ async function infoOf({ directory, step, manifest }: Candidate): Promise<Checkpo
   }
 }
 
-/** How many checkpoints of a run are kept. */
+/** How many checkpoints of a run to keep. */
 export interface Rotation {
   /** Folder of the run. */
   readonly run: string;
-  /** The newest. */
+  /** Number of newest checkpoints to keep. */
   readonly limit: number;
-  /** Beside them those with the least evaluation loss. */
+  /** Number of checkpoints with the lowest evaluation loss to keep in addition. */
   readonly bestLimit: number;
 }
 
 /**
- * Removes the oldest checkpoints of a run: `limit` are left, beside them the `bestLimit` with the least evaluation loss,
- * and those that are pinned, which count for nothing. What was just saved is read back first: until it is known to be
- * whole, nothing is removed. Those that lack a file or a part of one count for nothing and stay too.
+ * Removes the oldest checkpoints of a run. It keeps the `limit` newest, the `bestLimit` with the lowest evaluation loss, and
+ * pinned ones, which don't count. It first reads back the checkpoint just saved, and removes nothing until that is known to
+ * be complete. Incomplete checkpoints don't count and stay too.
  *
- * @param saved - the checkpoint that was just saved; it always stays, whatever the clock says.
- * @throws TesseraeError `ERR_CHECKPOINT` when it is damaged, or another can't be removed.
+ * @param saved - the checkpoint just saved, which always stays.
+ * @throws TesseraeError `ERR_CHECKPOINT` if it is damaged, or if another can't be removed.
  */
 export async function rotateCheckpoints({ run, limit, bestLimit }: Rotation, saved: string): Promise<void> {
   await verifyFiles(saved, await readManifest(saved));
@@ -153,7 +153,7 @@ export async function rotateCheckpoints({ run, limit, bestLimit }: Rotation, sav
   const isSaved = ({ directory }: { directory: string }): boolean =>
     path.resolve(directory) === path.resolve(saved);
   const inOrder = [...whole.filter(isSaved), ...whole.filter((one) => !isSaved(one))];
-  // Of several that are equally good the oldest, so that it does not change with every save.
+  // Of equally good ones the oldest, so that the best does not change with every save.
   const best = whole
     .filter(({ loss }) => loss < Infinity)
     .reverse()
@@ -162,7 +162,7 @@ export async function rotateCheckpoints({ run, limit, bestLimit }: Rotation, sav
   for (const one of inOrder.slice(limit)) if (!best.includes(one)) await remove(one.directory, saved);
 }
 
-/** First out of the way in one step, so that a crash can't leave half of it under its name. */
+/** Renames it first, so that a crash can't leave half of it under its name. */
 async function remove(directory: string, saved: string): Promise<void> {
   const trash = temporaryPath(directory, 'trash');
   try {
@@ -175,10 +175,10 @@ async function remove(directory: string, saved: string): Promise<void> {
 }
 
 /**
- * Tidies up what was left of saves that did not end: puts a checkpoint back that was moved aside for another that never
- * came, and removes the rest, but for what another process that lives is at work on. Whoever calls it holds the run's lock.
+ * Cleans up after unfinished saves: restores a checkpoint that was moved aside for one that was never completed, and removes
+ * the rest, except files that another live process is writing. The caller must hold the run's lock.
  *
- * @throws TesseraeError `ERR_CHECKPOINT` when that can't be done.
+ * @throws TesseraeError `ERR_CHECKPOINT` if it fails.
  */
 export async function removeLeftovers(run: string): Promise<void> {
   const names = await entries(run);
@@ -198,22 +198,22 @@ export async function removeLeftovers(run: string): Promise<void> {
   }
 }
 
-/** What is known before a run of the checkpoints that it will write. */
+/** What a run will write, as known before it starts. */
 export interface ExpectedCheckpoints {
   /** Bytes of one. */
   readonly bytes: number;
-  /** How many it will write. */
+  /** Number of checkpoints to write. */
   readonly count: number;
-  /** How many are kept. Default: all. */
+  /** Number of checkpoints to keep. Default: all. */
   readonly rotation?: Rotation | undefined;
 }
 
 /**
- * Makes the folder of a run ready before its first step: makes it, tidies it up, tries to write there, and looks for
- * space on the disk.
+ * Prepares the folder of a run before its first step: creates it, cleans it up, tests that it is writable, and checks the
+ * free space on the disk.
  *
- * @returns what to warn of: the disk has space for one checkpoint, but not for all that will be there at a time.
- * @throws TesseraeError `ERR_CHECKPOINT` when nothing can be written there, or not even one checkpoint.
+ * @returns warnings: the disk has space for one checkpoint, but not for all that will exist at a time.
+ * @throws TesseraeError `ERR_CHECKPOINT` if it is not writable, or if not even one checkpoint fits.
  */
 export async function prepareRunFolder(
   run: string,
@@ -250,7 +250,7 @@ export async function prepareRunFolder(
   );
 }
 
-/** The checkpoints of a run, whole or not, those saved last first. */
+/** The checkpoints of a run, complete or not, last saved first. */
 export async function checkpointsOf(run: string): Promise<Candidate[]> {
   const found: Candidate[] = [];
   for (const name of await entries(run)) {
@@ -266,7 +266,7 @@ export async function checkpointsOf(run: string): Promise<Candidate[]> {
   return found.sort((a, b) => compareManifests(a.manifest, b.manifest) || b.step - a.step);
 }
 
-/** One that can't be read may be of the latest save: it comes first, so that it is noticed. */
+/** An unreadable one may be the latest save, so it comes first and is noticed. */
 function compareManifests(a: Candidate['manifest'], b: Candidate['manifest']): number {
   if (a instanceof TesseraeError || b instanceof TesseraeError)
     return Number(b instanceof TesseraeError) - Number(a instanceof TesseraeError);

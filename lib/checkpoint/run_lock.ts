@@ -5,7 +5,7 @@ import path from 'node:path';
 import { exhaustedError, TesseraeError } from '../errors';
 import { retried } from '../files/retried';
 
-/** How messages name the folder, and the setting that gave it. */
+/** The folder's name in messages, and its setting. */
 export interface LockedFolder {
   /** Default: as it was given. */
   readonly shown?: string;
@@ -23,16 +23,16 @@ interface Held {
 const held = new Map<string, Held>();
 
 /**
- * Keeps others from writing checkpoints into the folder of a run: other processes of this machine, other threads, and other
- * owners in this thread. The same owner may lock a folder several times; it is free after the last has been disposed of.
+ * Locks the folder of a run against others who write checkpoints: other processes of this machine, other threads, and other
+ * owners in this thread. The same owner may lock a folder several times; disposing of the last lock frees it.
  *
  * It holds a socket of Linux that has no file and is named by the folder's device and inode. The system closes it when the
  * process or the thread ends, however that ends: no lock is left behind, none needs a process id, and a folder that is
  * read-only can be locked. Containers with a network of their own, and machines that share a disk, do not see each other's.
  *
  * @param owner - on whose behalf; of a trainer itself.
- * @throws TesseraeError `ERR_CONFIG` when another holds it; as retried calls do where files or memory are used up. A folder
- * that is not there is not locked: there is nothing in it to write over.
+ * @throws TesseraeError `ERR_CONFIG` if another holds it, or the error of retried calls if files or memory are used up. A
+ * missing folder is not locked: it has nothing to overwrite.
  */
 export async function lockRun(
   directory: string,

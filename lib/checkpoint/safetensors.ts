@@ -14,14 +14,14 @@ import {
   type SafetensorsHeader,
 } from './safetensors_header';
 
-/** A tensor to be written; its values are asked for when their turn comes, so that one at a time is in memory. */
+/** A tensor to write. Its values are read when it is written, so that one tensor at a time is in memory. */
 export interface TensorSource {
   readonly name: string;
   readonly shape: readonly number[];
   readonly read: () => Promise<Float32Array>;
 }
 
-/** An open safetensors file whose header was found valid. */
+/** An open safetensors file with a valid header. */
 export interface SafetensorsFile extends SafetensorsHeader {
   /** The values of an F32, F16 or BF16 tensor. */
   readFloat32(name: string): Promise<Float32Array>;
@@ -31,7 +31,7 @@ export interface SafetensorsFile extends SafetensorsHeader {
 /**
  * Opens a safetensors file and checks all of its structure.
  *
- * @throws TesseraeError `ERR_CHECKPOINT` when it is missing or damaged.
+ * @throws TesseraeError `ERR_CHECKPOINT` if it is missing or damaged.
  */
 export async function readSafetensors(file: string): Promise<SafetensorsFile> {
   let handle: FileHandle;
@@ -67,8 +67,8 @@ async function readHeader(handle: FileHandle, size: number, file: string): Promi
 /**
  * Writes tensors, sorted by name, and waits until they are on the disk.
  *
- * @param dtype - what they are rounded to.
- * @throws TesseraeError `ERR_CHECKPOINT` for a value beyond the largest of the dtype, which names its tensor, and when the
+ * @param dtype - the type to round to.
+ * @throws TesseraeError `ERR_CHECKPOINT` for a value beyond the range of the dtype, with the name of its tensor, or if the
  * file can't be written.
  */
 export async function writeSafetensors(

@@ -59,7 +59,7 @@ export function headerLength(start: Uint8Array, fileBytes: number, file: string)
 /**
  * Parses a header and checks it against the file's size: tensors must tile the data without gap or overlap.
  *
- * @throws TesseraeError `ERR_CHECKPOINT` that says what is wrong.
+ * @throws TesseraeError `ERR_CHECKPOINT` if the header is wrong.
  */
 export function parseHeader(header: Uint8Array, fileBytes: number, file: string): SafetensorsHeader {
   const root = parseText(header, file);

@@ -18,8 +18,8 @@ export const tokenizerFilesAsRead = ({ json, files = {} }: Tokenizer): readonly 
   json === undefined ? [] : [[TOKENIZER_JSON, json], ...Object.entries(files)];
 
 /**
- * A tokenizer as transformers' `AutoTokenizer` reads it: its tokenizer.json, and what its tokens are for. What stood beside
- * it before stays as it was.
+ * The files of a tokenizer for transformers' `AutoTokenizer`: its tokenizer.json and the roles of its tokens. Its other files
+ * stay unchanged.
  */
 export function tokenizerFiles(
   tokenizer: Tokenizer,

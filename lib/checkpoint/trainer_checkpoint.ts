@@ -21,20 +21,20 @@ import {
   type OptimizerTensors,
 } from './weights';
 
-/** What a trainer's checkpoint has beside the model. */
+/** What a trainer's checkpoint has in addition to the model. */
 export interface TrainerCheckpointOptions {
   readonly state: TrainerState;
-  /** What the optimizer keeps of each parameter. */
+  /** The moments that the optimizer keeps per parameter. */
   readonly tensors: OptimizerTensors;
   readonly tokenizer?: Tokenizer | undefined;
-  /** How the sequences that were trained on begin. */
+  /** How the training sequences begin. */
   readonly trainingStarts?: SequenceStarts | undefined;
   readonly rotation?: Rotation | undefined;
 }
 
 /**
- * All that a trainer needs to go on, to be written: what saveModel writes, the optimizer's moments, the moving average of
- * the weights and the trainer's state. Tensors are read from the model when their turn comes.
+ * A checkpoint with everything that a trainer needs to resume: the files of saveModel, the optimizer's moments, the moving
+ * average of the weights and the trainer's state. Tensors are read from the model when they are written.
  */
 export function trainerCheckpoint(
   model: Model,
@@ -69,10 +69,10 @@ export const expectedBytes = (model: Model, tensors: OptimizerTensors): number =
   bytesOf([weightSources(model), ...optimizerFiles(model, tensors).map(([, sources]) => sources)].flat());
 
 /**
- * Copies the tensors of a checkpoint to host memory, so that the model may be trained on while it is written. That takes
- * as many bytes as its files; each copy is let go of once it is read.
+ * Copies the tensors of a checkpoint to host memory, so that training can continue while it is written. That takes as many
+ * bytes as its files; each copy is freed once it is read.
  *
- * @returns undefined when so much memory is not free: the model must not change then until the checkpoint is written.
+ * @returns undefined if there is not enough free memory: the model must then not change until the checkpoint is written.
  */
 export async function snapshot(checkpoint: UnwrittenCheckpoint): Promise<UnwrittenCheckpoint | undefined> {
   if (checkpointBytes(checkpoint) > freeMemory()) return undefined;

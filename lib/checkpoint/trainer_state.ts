@@ -61,12 +61,12 @@ const schema = z.strictObject({
   }),
 });
 
-/** What a trainer needs beside weights and moments to go on as if it had never stopped. */
+/** What a trainer needs in addition to weights and moments to resume as if it had never stopped. */
 export type TrainerState = z.output<typeof schema>;
 
 /** The text of trainer_state.json. */
 export const trainerStateText = (state: TrainerState): string => `${JSON.stringify(state, null, 2)}\n`;
 
-/** @throws TesseraeError `ERR_CHECKPOINT` when it is missing or not valid. */
+/** @throws TesseraeError `ERR_CHECKPOINT` if it is missing or not valid. */
 export const readTrainerState = (directory: string): Promise<TrainerState> =>
   readJson(directory, TRAINER_STATE, schema);

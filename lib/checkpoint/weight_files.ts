@@ -7,7 +7,7 @@ import { files } from './files';
 import { readSafetensors, type SafetensorsFile } from './safetensors';
 
 export const WEIGHTS = 'model.safetensors';
-/** Says which of several files (shards) has which tensor, where one file would be too large. */
+/** The index of weights in several files (shards): it maps each tensor to its file. */
 export const WEIGHTS_INDEX = 'model.safetensors.index.json';
 
 /** Open files that hold the tensors of a model between them. */
@@ -26,7 +26,7 @@ export async function weightsFile(directory: string): Promise<string | undefined
  * Opens the weights of a checkpoint and checks the structure of all files.
  *
  * @param file - model.safetensors or model.safetensors.index.json; the shards of the latter lie in its folder.
- * @throws TesseraeError `ERR_CHECKPOINT` when a file is missing or damaged, or the shards do not hold what the index says.
+ * @throws TesseraeError `ERR_CHECKPOINT` if a file is missing or damaged, or if the shards don't match the index.
  */
 export async function openWeights(file: string): Promise<WeightFiles> {
   return path.basename(file) === WEIGHTS_INDEX ? openShards(file) : readSafetensors(file);

@@ -6,11 +6,11 @@ import { FLOATS } from './floats';
 import type { TensorSource } from './safetensors';
 import type { WeightFiles } from './weight_files';
 
-/** What an optimizer has beside counters. */
+/** The tensors of an optimizer. */
 export interface OptimizerTensors {
-  /** Its moments of each parameter, by the names that they have in files: PyTorch's. */
+  /** Its moments per parameter, by their names in files, which are PyTorch's. */
   readonly moments: Readonly<Record<string, StateKind>>;
-  /** Whether there is a moving average of the weights. */
+  /** Whether it has a moving average of the weights. */
   readonly ema: boolean;
 }
 
@@ -74,10 +74,10 @@ export const momentSources = (model: Model, kinds: OptimizerTensors['moments']):
 type FoundTensor = SavedTensor & { readonly stored: string };
 
 /**
- * Finds a model's weights in a file: nothing is allocated before they are there.
+ * Finds a model's weights in a file, before anything is allocated.
  *
  * @param name - of the file, for messages.
- * @throws TesseraeError `ERR_CHECKPOINT` for a weight that is missing, too much, or of another shape or dtype.
+ * @throws TesseraeError `ERR_CHECKPOINT` for a weight that is missing, unknown, or has another shape or dtype.
  */
 export function findWeights(graph: Graph, file: WeightFiles, name: string): FoundTensor[] {
   const wanted = weights(graph);

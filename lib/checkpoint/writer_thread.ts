@@ -7,8 +7,8 @@ import type { CheckpointWorker } from './writer_worker';
 let thread: ThreadClient<CheckpointWorker> | undefined;
 
 /**
- * As writeCheckpoint, in a thread of its own: the JavaScript thread only hands over the values of tensors, one when the
- * one before is on its way to the disk.
+ * Like writeCheckpoint, in its own thread. The JavaScript thread only passes the values of tensors, each while the previous
+ * one goes to the disk.
  */
 export async function writeInThread({ files, ...checkpoint }: UnwrittenCheckpoint): Promise<void> {
   if (!thread || thread.ended)

@@ -1,4 +1,4 @@
-/** The thread that writes and hashes checkpoints; `writer_thread.ts` calls it. */
+/** The thread that writes and hashes checkpoints, for `writer_thread.ts`. */
 import { serve } from '../threads/server';
 import { writeCheckpoint, type UnwrittenCheckpoint } from './checkpoint_writer';
 import type { TensorSource } from './safetensors';
@@ -29,7 +29,7 @@ const methods = {
   },
 };
 
-/** What the thread serves. */
+/** The methods of the thread. */
 export type CheckpointWorker = typeof methods;
 
 serve(methods, 'a checkpoint was not written');

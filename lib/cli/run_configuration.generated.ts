@@ -80,7 +80,7 @@ export interface RunSampling {
   /** Tokens to sample; 0: no sample. An integer from 0 to 1,000,000. Default 200. */
   readonly maxNewTokens?: number;
   /**
-   * Logits are divided by it: below 1 likelier tokens win more often; 0: the likeliest always. A number from 0 to 100.
+   * Divides logits: below 1 makes likelier tokens more likely; 0: always the likeliest token. A number from 0 to 100.
    * Default 0.8.
    */
   readonly temperature?: number;

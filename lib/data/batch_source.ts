@@ -1,16 +1,16 @@
-/** What makes batches in a worker thread. */
+/** Sources of batches in a worker thread. */
 import type { PackedBatch } from '../models/packed_batch';
 import { transfer } from '../threads/transfer';
 import type { BatchRequest } from './dataset';
 import type { SplitName } from './rows';
 
-/** Which batch of an evaluation. */
+/** Selects a batch of an evaluation. */
 export interface EvaluationRequest {
   /** From 0. */
   readonly index: number;
-  /** Rows of a batch. */
+  /** Rows per batch. */
   readonly rows: number;
-  /** Batches at most. */
+  /** Largest number of batches. */
   readonly batches: number;
 }
 

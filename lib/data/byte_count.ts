@@ -1,8 +1,8 @@
 import type { Tokenizer } from './tokenizer';
 
 /**
- * Counts the bytes of UTF-8 that tokens stand for. A token that ends a document stands for none. Tokens that follow one
- * another in a text are given in that order, so that a character may be spread over several.
+ * Counts the UTF-8 bytes of the text of tokens. A token that ends a document counts none. Add tokens in the order of the
+ * text, because a character may be spread over several tokens.
  */
 export class ByteCount {
   private bytes = 0;
@@ -20,7 +20,7 @@ export class ByteCount {
     }
   }
 
-  /** Bytes of all that were added. */
+  /** Bytes of all added tokens. */
   end(): number {
     return this.bytes + (this.tokenizer.name === 'byte' ? 0 : Buffer.byteLength(this.decoder.end()));
   }

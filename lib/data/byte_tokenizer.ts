@@ -1,11 +1,11 @@
 import { TesseraeError } from '../errors';
 import { requireIds, requireText, type TokenDecoder, type Tokenizer } from './tokenizer';
 
-/** Bytes of a character without its last one. */
+/** Most bytes of an incomplete character. */
 const MOST_UNFINISHED = 3;
 
 /**
- * One token a byte of UTF-8: 256 tokens, nothing to train, every text representable. A newline is its start token.
+ * Makes one token per byte of UTF-8: 256 tokens, no training, and every text can be encoded. Its start token is a newline.
  *
  * @example
  * new ByteTokenizer().encode('é'); // Int32Array [195, 169]
@@ -23,7 +23,7 @@ export class ByteTokenizer implements Tokenizer {
   }
 
   /**
-   * Bytes that are not UTF-8 become U+FFFD.
+   * Decodes ids; bytes that are not UTF-8 become U+FFFD.
    *
    * @throws TesseraeError `ERR_DATA` for an id outside 0 to 255.
    */
@@ -34,7 +34,7 @@ export class ByteTokenizer implements Tokenizer {
     return pieces.join('') + decoder.end();
   }
 
-  /** Decodes byte by byte, and gives a character once its last byte is there. */
+  /** Decodes byte by byte, and returns a character once its last byte arrives. */
   decoder(prompt: ArrayLike<number> = []): TokenDecoder {
     requireIds(prompt);
     const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });

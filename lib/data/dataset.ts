@@ -3,97 +3,97 @@ import type { Capacity, TrainingBatch } from '../models/inputs';
 import type { PackedBatch } from '../models/packed_batch';
 import type { Tokenizer } from './tokenizer';
 
-/** Which rows to draw: the same request always gives the same rows. */
+/** Selects the rows to draw. The same request always gives the same rows. */
 export interface BatchRequest {
   /** An integer in [0, 2^53). */
   readonly seed: number;
-  /** Optimizer step, from 0; steps that were skipped count. */
+  /** Optimizer step, from 0; skipped steps count. */
   readonly step: number;
   /** Micro-step within the step, from 0. */
   readonly microStep: number;
-  /** Micro-steps of every step. Default 1. */
+  /** Number of micro-steps per step. Default 1. */
   readonly microSteps?: number;
   /** Rows of one micro-batch. */
   readonly rows: number;
 }
 
 /**
- * A batch of a dataset: packed, or as rows. One without rows, or whose tokens are an empty array, is left out: a step then has
- * fewer micro-batches.
+ * A batch of a dataset: packed, or as rows. A batch without rows, or whose tokens are an empty array, is left out, so the
+ * step has fewer micro-batches.
  */
 export type DatasetBatch = PackedBatch | DatasetRows | DatasetExamples;
 
-/** A batch as rows, which are packed when their turn comes. */
+/** A batch as rows, which are packed just before their step. */
 export interface DatasetRows extends TrainingBatch {
   /**
-   * What it is padded to: one of at most eight, because a program is compiled for each. All batches of a step have the
-   * same. Default: the rows that were asked for, of blockSize tokens.
+   * Size to which the batch is padded. Use at most eight sizes, because a program is compiled for each, and the same size
+   * for all batches of a step. Default: the requested number of rows of blockSize tokens.
    */
   readonly capacity?: Capacity;
 }
 
 /** A batch of examples for a model with inputs of its own. */
 export interface DatasetExamples extends ExampleBatch {
-  /** What it is padded to, as for rows. Default: the rows' number and lengths, rounded up. */
+  /** Size to which the batch is padded, as for rows. Default: the number of rows and their lengths, rounded up. */
   readonly capacity?: Capacity;
 }
 
-/** The ids that a dataset uses, in the terms of a model's configuration. */
+/** The ranges of a dataset's ids, under the names of a model's configuration. */
 export interface IdRanges {
-  /** Tokens lie in [0, vocabSize). */
+  /** Tokens are in [0, vocabSize). */
   readonly vocabSize: number;
-  /** Types lie in [0, nTypes); 0: there are none. */
+  /** Types are in [0, nTypes); 0: no types. */
   readonly nTypes: number;
-  /** Subtypes lie in [0, nStypes); 0: there are none. */
+  /** Subtypes are in [0, nStypes); 0: no subtypes. */
   readonly nStypes: number;
-  /** The target that no loss is computed for. */
+  /** The target value without a loss. */
   readonly ignoreIndex: number;
 }
 
-/** How the sequences of a dataset begin: what a prompt should look like. */
+/** How the sequences of a dataset begin, so that prompts can begin the same way. */
 export interface SequenceStarts {
-  /** The first tokens and how many sequences each begins, most frequent first; 'any' when there are more than 16. */
+  /** The first tokens with their numbers of sequences, most frequent first; 'any' if there are more than 16. */
   readonly firstTokens:
     | readonly {
-        /** Its id. */
+        /** Id of the token. */
         readonly token: number;
-        /** Sequences that it begins. */
+        /** Number of sequences that start with it. */
         readonly count: number;
       }[]
     | 'any';
-  /** Tokens that a sequence is given before the first one that it learns to predict, at least 1. */
+  /** Number of given tokens before the first predicted token of a sequence, at least 1. */
   readonly promptTokens: {
-    /** Of the sequence that is given the fewest. */
+    /** The smallest number over all sequences. */
     readonly least: number;
-    /** Of the sequence that is given the most. */
+    /** The largest number over all sequences. */
     readonly most: number;
   };
 }
 
-/** Where a trainer gets its batches from. Anything of this form will do. */
+/** A source of batches for a trainer. You can pass any object of this form. */
 export interface Dataset {
-  /** Tokens of a row; rows may be shorter, never longer. */
+  /** Largest number of tokens in a row. */
   readonly blockSize: number;
-  /** How its ids came from text; saved with checkpoints when there is one. */
+  /** The tokenizer that made its ids, if there is one; saved with checkpoints. */
   readonly tokenizer?: Tokenizer;
-  /** Which ids it uses; a trainer then checks at once that they are the model's. */
+  /** The ranges of its ids. If given, a trainer checks them against the model before it starts. */
   readonly ids?: IdRanges;
-  /** How its sequences begin, when it knows; saved with checkpoints, so that prompts can be made alike. */
+  /** How its sequences begin, if known; saved with checkpoints, so that prompts can begin the same way. */
   readonly starts?: SequenceStarts;
-  /** Says what the order of its rows depends on beside the request; a run is resumed only with the same. */
+  /** Describes the data that its rows depend on; a run resumes only with an equal fingerprint. */
   readonly order?: string;
-  /** Whether targets are the next tokens, which only a causal model may be trained on: others see the answers. */
+  /** Whether targets are the next tokens. Only a causal model may train on those: others see the answers. */
   readonly predictsNext?: boolean;
   /**
-   * Rows to learn from. They depend on the request alone, so that a run can be repeated. Batches are drawn ahead: each has
-   * arrays of its own, which you don't write to afterwards.
+   * Returns rows to train on. They must depend only on the request, so that a run can be repeated. Batches are drawn ahead, so
+   * give each its own arrays, and don't change them afterwards.
    */
   batch(request: BatchRequest): Promise<DatasetBatch>;
   /**
-   * Rows to evaluate on, the same at every call.
+   * Yields rows to evaluate on, the same at every call.
    *
-   * @param rows - of a batch, at most.
-   * @param batches - at most.
+   * @param rows - largest number of rows per batch.
+   * @param batches - largest number of batches.
    */
   evaluationBatches(rows: number, batches: number): AsyncIterable<DatasetBatch>;
 }

@@ -1,7 +1,7 @@
 import { TesseraeError } from '../errors';
 import { requireIds, requireText, type TokenDecoder, type Tokenizer } from './tokenizer';
 
-/** Token ids written as numbers, with spaces or commas between them: for models of sequences that are no text. */
+/** Reads and writes token ids as numbers with spaces or commas between them, for sequences that are not text. */
 export class IdTokenizer implements Tokenizer {
   readonly name = 'ids';
 
@@ -35,7 +35,7 @@ export class IdTokenizer implements Tokenizer {
     if (Number.isInteger(id) && id >= 0 && id < this.vocabSize) return id;
     throw new TesseraeError(
       'ERR_DATA',
-      `'${word.slice(0, 40)}' is no token id: ids are integers from 0 to ${this.vocabSize - 1}`,
+      `'${word.slice(0, 40)}' is not a token id: ids are integers from 0 to ${this.vocabSize - 1}`,
     );
   }
 }

@@ -23,24 +23,24 @@ import {
 } from './tokenizer';
 import { readSide } from './tokenizer_folder';
 
-/** The name that checkpoints and token files call it by: that of the file beside them. */
+/** Its name in checkpoints and token files, which is the name of the file next to them. */
 export const TOKENIZER_JSON = 'tokenizer.json';
 
-/** Larger files are no tokenizers: the largest in use have 33 MB. */
+/** Larger files are not tokenizers: the largest in use have 33 MB. */
 const MOST_BYTES = 2 ** 28;
 
-/** What is known of a tokenizer beside its tokenizer.json. */
+/** What a tokenizer.json does not say about a tokenizer. */
 export interface JsonTokenizerOptions {
-  /** What its tokens are for. Default: what the names of its special tokens say, such as `<s>` and `</s>`. */
+  /** The roles of its tokens. Default: inferred from the names of its special tokens, such as `<s>` and `</s>`. */
   readonly roles?: TokenRoles | undefined;
-  /** What belongs to it beside its tokenizer.json, which checkpoints keep. Default: nothing. */
+  /** Its files other than tokenizer.json, which checkpoints keep. Default: none. */
   readonly files?: TokenizerFiles | undefined;
 }
 
 /**
  * The tokenizer that a Hugging Face `tokenizer.json` describes: byte-level and other BPE, WordPiece, Unigram, WordLevel.
- * Hugging Face's own library encodes, so the ids are those of transformers. It adds no special tokens of its own accord;
- * those that stand in a text are taken for what they are. Truncation, padding and dropout in the file have no effect.
+ * Hugging Face's own library encodes, so the ids are the same as in transformers. It never adds special tokens, but
+ * recognizes those in a text. Truncation, padding and dropout in the file have no effect.
  *
  * @example
  * const tokenizer = await JsonTokenizer.fromFile('gpt2/tokenizer.json');
@@ -54,12 +54,12 @@ export class JsonTokenizer implements Tokenizer {
   readonly padToken?: number;
   readonly unknownToken?: number;
   readonly files?: TokenizerFiles;
-  /** Ids of the added tokens that the file calls special, by their text. */
+  /** Ids of the added tokens that the file marks as special, by their text. */
   readonly specialTokens: ReadonlyMap<string, number>;
   /** Of the file's text, in hexadecimal. */
   readonly sha256: string;
   private readonly textTokens: ReturnType<LibraryTokenizer['getDecoder']>;
-  /** Token of each id; an id in between that has none is undefined. */
+  /** The token of each id; undefined for unused ids. */
   private readonly tokens: readonly (string | undefined)[];
   /** Bytes of each id, for a vocabulary of bytes. */
   private readonly bytes: readonly (Uint8Array | undefined)[] | undefined;
@@ -68,10 +68,10 @@ export class JsonTokenizer implements Tokenizer {
    * Takes the text of a tokenizer.json; `fromFile` reads one. A large vocabulary takes up to a second.
    *
    * @param json - the text of a tokenizer.json.
-   * @param file - how errors call it.
+   * @param file - its name in error messages.
    * @param options - what the file does not say.
-   * @throws TesseraeError `ERR_DATA` for a text that is no such description, or has parts that are not supported or could
-   * hang the process; `ERR_NATIVE_LOAD` where Hugging Face's library has no build for this machine.
+   * @throws TesseraeError `ERR_DATA` if the text is not a tokenizer.json, or has parts that are not supported or could hang the
+   * process; `ERR_NATIVE_LOAD` if Hugging Face's library has no build for this machine.
    */
   constructor(
     readonly json: string,
@@ -109,8 +109,8 @@ export class JsonTokenizer implements Tokenizer {
   }
 
   /**
-   * Reads a tokenizer.json, and what the files beside it say of its tokens: tokenizer_config.json, special_tokens_map.json,
-   * generation_config.json and config.json, in this order, and last the names of its special tokens.
+   * Reads a tokenizer.json and the roles of its tokens, which come from the files next to it: tokenizer_config.json,
+   * special_tokens_map.json, generation_config.json and config.json, in this order, and last the names of special tokens.
    *
    * @throws TesseraeError `ERR_DATA` for a file that can't be read, and as the constructor does.
    */
@@ -122,8 +122,8 @@ export class JsonTokenizer implements Tokenizer {
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
       throw (
-        exhaustedError(`'${file}' cannot be read`, cause) ??
-        unusable(file, code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause)
+        exhaustedError(`'${file}' can't be read`, cause) ??
+        unusable(file, code === 'ENOENT' ? 'the file does not exist' : messageOf(cause), cause)
       );
     }
     const side = options.roles === undefined ? await readSide(text, file) : {};
@@ -136,10 +136,10 @@ export class JsonTokenizer implements Tokenizer {
   }
 
   /**
-   * Token ids of a text, without special tokens at its ends. A text of any length has the tokens that it has as a whole.
+   * Returns the token ids of a text, without special tokens at its ends. Texts of any length are encoded exactly as a whole.
    *
-   * @throws TesseraeError `ERR_DATA` for a character that the vocabulary has no token for, with its `offset`, `line` and
-   * `column` in `details`, and for a text of millions of characters without a place to cut it.
+   * @throws TesseraeError `ERR_DATA` for a character without a token, with its `offset`, `line` and `column` in `details`, or
+   * for a text of millions of characters without a place to cut it.
    */
   async encode(text: string): Promise<Int32Array> {
     requireText(text);
@@ -161,7 +161,7 @@ export class JsonTokenizer implements Tokenizer {
     return this.textOf(Array.from(ids, (one) => this.checked(one)));
   }
 
-  /** Byte-level tokens give a character once its last byte is there. */
+  /** Byte-level tokens complete a character with its last byte. */
   decoder(prompt: ArrayLike<number> = []): TokenDecoder {
     requireIds(prompt);
     const context: number[] = [];
@@ -201,7 +201,7 @@ export class JsonTokenizer implements Tokenizer {
 
 const ENCODERS = new WeakMap<JsonTokenizer, Encoder>();
 
-/** What encodes many texts at once, and parts of texts. */
+/** The encoder of a tokenizer, which encodes many texts at once, and parts of texts. */
 export function encoderOf(tokenizer: JsonTokenizer): Encoder {
   const encoder = ENCODERS.get(tokenizer);
   if (!encoder) throw new TesseraeError('ERR_INTERNAL', 'a tokenizer has no encoder');
@@ -234,7 +234,7 @@ function loaded(contents: Contents, file: string): LibraryTokenizer {
 /** U+FFFD, for an id in the vocabulary's range that has no token. */
 const UNASSIGNED = Buffer.from('\uFFFD', 'utf8');
 
-/** Added tokens stand for their text, all others for the bytes of their letters. */
+/** Added tokens mean their text, all others the bytes of their letters. */
 function bytesOfTokens({ tokens, added }: Contents): (Uint8Array | undefined)[] {
   return tokens.map((token) => {
     if (token === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** A worker thread that tokenises segments of inputs; `prepare/prepare.ts` calls it. */
+/** A worker thread that tokenizes segments of inputs for `prepare/prepare.ts`. */
 import { TesseraeError } from '../errors';
 import { serve } from '../threads/server';
 import { transfer } from '../threads/transfer';
@@ -10,20 +10,20 @@ let encoder: Encoder | undefined;
 let isReady = false;
 
 const methods = {
-  /** Takes a tokenizer; without a source, that of bytes. */
+  /** Sets the tokenizer; without a source, the byte tokenizer. */
   useTokenizer(source: EncoderSource | undefined): void {
     encoder = source && new Encoder(source);
     isReady = true;
   },
 
   async encode(segment: Segment, options: EncodingOptions): Promise<EncodedSegment> {
-    if (!isReady) throw new TesseraeError('ERR_INTERNAL', 'a worker was given a text before a tokenizer');
+    if (!isReady) throw new TesseraeError('ERR_INTERNAL', 'a worker got a text before a tokenizer');
     const encoded = await encodeSegment(segment, options, encoder);
     return transfer(encoded, [encoded.tokens]);
   },
 };
 
-/** What the thread serves. */
+/** The methods of the thread. */
 export type PrepareWorker = typeof methods;
 
 serve(methods, 'the data worker failed');

@@ -1,4 +1,4 @@
-/** Which rows are drawn from a stream of tokens: pure functions, the same for texts in memory and token files. */
+/** Decides which rows are drawn from a stream of tokens. Pure functions for texts in memory and for token files. */
 import { TesseraeError } from '../errors';
 import type { PackedBatch } from '../models/packed_batch';
 import type { EvaluationRequest } from './batch_source';
@@ -69,8 +69,8 @@ export function windowOffsets(
 /**
  * Tokens of each part, when the last `fraction` is kept for validation.
  *
- * @param what - how errors call the tokens: "the text has", "the token files have".
- * @throws TesseraeError `ERR_DATA` when a part is too short for one row.
+ * @param what - the start of error messages: "the text has", "the token files have".
+ * @throws TesseraeError `ERR_DATA` if a part is too short for one row.
  */
 export function splitSizes(tokens: number, blockSize: number, fraction: number, what: string): TextSizes {
   const validation = Math.floor(tokens * fraction);

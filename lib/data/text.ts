@@ -9,15 +9,15 @@ import { workerData, type TokenData } from './worker_dataset';
 
 /** How a text becomes rows. */
 export interface OpenTextOptions {
-  /** Tokens of a row: at most the nPositions of the model that is trained. */
+  /** Tokens per row: at most the nPositions of the model. */
   readonly blockSize: number;
-  /** Share of the text, taken from its end, that is kept for validation, in [0, 0.9]. Default 0.1. */
+  /** Share of the text to keep for validation, from its end, in [0, 0.9]. Default 0.1. */
   readonly validationFraction?: number;
 }
 
-/** A text that is ready to train on. */
+/** A text ready to train on. */
 export interface TextData extends TokenData {
-  /** A token a byte. */
+  /** One token per byte. */
   readonly tokenizer: Tokenizer;
 }
 
@@ -30,12 +30,12 @@ const optionsSchema = z.strictObject({
 });
 
 /**
- * Opens UTF-8 text files for training, one token a byte. Several files are joined in the order given. A worker thread
+ * Opens UTF-8 text files for training, one token per byte. Several files are joined in the given order. A worker thread
  * reads them and draws the batches: `train` gives random crops, `validation` windows that do not overlap.
  *
  * @param paths - a file, or several.
  * @throws TesseraeError `ERR_DATA` for a file that is missing, a directory, empty, not text, or too short for one row;
- * `ERR_CONFIG` for a wrong option, `ERR_DEVICE` where no thread can be started.
+ * `ERR_CONFIG` for a wrong option, `ERR_DEVICE` if no thread can be started.
  *
  * @example
  * const data = await openText('book.txt', { blockSize: 128 });

@@ -1,6 +1,6 @@
 /**
- * A text in memory and the crops that are drawn from it. Runs in a worker thread, so that JavaScript's main thread never
- * waits for it.
+ * Holds a text in memory and draws crops from it. Runs in a worker thread, so that JavaScript's main thread never waits for
+ * it.
  */
 import { constants, isUtf8 } from 'node:buffer';
 import type { FileHandle } from 'node:fs/promises';
@@ -18,13 +18,13 @@ export interface TextOptions {
   readonly validationFraction: number;
 }
 
-/** Reads of a file are cut into pieces of this many bytes: one read moves at most 2 GiB. */
+/** Bytes per read of a file: one read moves at most 2 GiB. */
 const READ_BYTES = 2 ** 30;
 
 export class TextSource implements BatchSource {
   private readonly splits: Readonly<Record<SplitName, Uint8Array>>;
 
-  /** @throws TesseraeError `ERR_DATA` when a part is too short for one row. */
+  /** @throws TesseraeError `ERR_DATA` if a part is too short for one row. */
   constructor(
     bytes: Uint8Array,
     private readonly blockSize: number,
@@ -37,7 +37,7 @@ export class TextSource implements BatchSource {
   /**
    * Reads files and joins them in order.
    *
-   * @throws TesseraeError as readText does; `ERR_OUT_OF_MEMORY` when they are larger together than an array may be.
+   * @throws TesseraeError as readText does; `ERR_OUT_OF_MEMORY` if together they are larger than an array can be.
    */
   static async open({ paths, blockSize, validationFraction }: TextOptions): Promise<TextSource> {
     const files: Uint8Array[] = [];
@@ -99,7 +99,7 @@ export async function readText(path: string): Promise<Uint8Array> {
   }
 }
 
-/** A file's first three bytes may say that it is UTF-8; they are no text. */
+/** A file's first three bytes may mark it as UTF-8; they are not text. */
 export function withoutMark(bytes: Buffer): Buffer {
   const isMarked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   return isMarked ? bytes.subarray(3) : bytes;
@@ -112,7 +112,7 @@ async function readAll(file: FileHandle, path: string): Promise<Uint8Array> {
   const stat = await file.stat();
   if (stat.size === 0) refuse('is empty');
   if (stat.size > constants.MAX_LENGTH)
-    refuse(`has ${stat.size} bytes, more than fit in memory: make token files of it with tesserae prepare`);
+    refuse(`has ${stat.size} bytes, more than fit in memory: make token files from it with tesserae prepare`);
   const bytes = Buffer.alloc(stat.size);
   let size = 0;
   while (size < bytes.length) {

@@ -1,17 +1,17 @@
-/** Which tokens begin and end texts, fill rows and stand for what is unknown. */
+/** Finds the tokens that begin and end texts, pad rows and replace unknown text. */
 import { TesseraeError } from '../errors';
 import type { TokenRoles } from './tokenizer';
 
-/** A parsed JSON object; what it holds is looked at one by one. */
+/** A parsed JSON object with unchecked values. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 interface Role {
   readonly role: keyof TokenRoles;
   /** Its name in tokenizer_config.json and special_tokens_map.json; with `_id` that in the files of a model. */
   readonly key: string;
-  /** What messages call it. */
+  /** Its description in messages. */
   readonly what: string;
-  /** What special tokens of this role are called, most specific first. */
+  /** Usual names of special tokens with this role, most specific first. */
   readonly names: readonly string[];
 }
 
@@ -43,7 +43,7 @@ const ROLES: readonly Role[] = [
   {
     role: 'unknownToken',
     key: 'unk_token',
-    what: 'stands for unknown text',
+    what: 'replaces unknown text',
     names: ['<unk>', '<UNK>', '<|unk|>', '[UNK]'],
   },
 ];
@@ -51,9 +51,9 @@ const ROLES: readonly Role[] = [
 /** The tokens of a tokenizer.json. */
 export interface KnownTokens {
   readonly size: number;
-  /** Ids of the added tokens that the file calls special, by their text. */
+  /** Ids of the added tokens that the file marks as special, by their text. */
   readonly special: ReadonlyMap<string, number>;
-  /** The token that its model uses for what it does not know. */
+  /** The unknown token of its model. */
   readonly unknown?: string | undefined;
   /** The id of any token. */
   readonly idOf: (token: string) => number | undefined;
@@ -61,19 +61,19 @@ export interface KnownTokens {
   readonly tokenOf: (id: number) => string | undefined;
 }
 
-/** A file that may say what tokens are for. */
+/** A file that may name roles of tokens. */
 export interface RoleSource {
-  /** How messages call it. */
+  /** Its name in messages. */
   readonly name: string;
   readonly contents: JsonObject;
-  /** Whether it has names of tokens, or their ids. */
+  /** Whether it contains names of tokens, or their ids. */
   readonly has: 'names' | 'ids';
 }
 
-/** What files say of the roles. */
+/** The roles that files name. */
 export interface FoundRoles {
   readonly roles: TokenRoles;
-  /** Where files disagree, or name tokens that there are not. */
+  /** Messages where files disagree, or name tokens that don't exist. */
   readonly warnings: readonly string[];
 }
 
@@ -130,7 +130,7 @@ function byName({ role, names }: Role, { special, unknown, idOf }: KnownTokens):
   return own ?? names.map((name) => special.get(name)).find((id) => id !== undefined);
 }
 
-/** A token as tokenizer_config.json and special_tokens_map.json write it: its text, or an object with its text. */
+/** A token in the form of tokenizer_config.json and special_tokens_map.json: its text, or an object with its text. */
 export function nameOf(value: unknown): string | undefined {
   const content: unknown =
     typeof value === 'object' && value !== null && 'content' in value ? value.content : value;
@@ -140,11 +140,11 @@ export function nameOf(value: unknown): string | undefined {
 const told = (id: number | undefined, { tokenOf }: KnownTokens): string =>
   id === undefined ? 'none' : `${JSON.stringify(tokenOf(id) ?? '')} (${id})`;
 
-/** Tokens that a caller names for a role: each by its text, or its id. */
+/** Tokens that a caller names for roles, each by its text or its id. */
 export type NamedRoles = Readonly<Partial<Record<'startToken' | 'endOfTextToken', string | number>>>;
 
 /**
- * A tokenizer_config.json that says what a caller named, beside what it said before.
+ * A tokenizer_config.json with the tokens that a caller named added to it.
  *
  * @throws TesseraeError `ERR_CONFIG` for a token that the vocabulary does not have.
  */
@@ -165,7 +165,7 @@ function tokenNamed(given: string | number, role: keyof TokenRoles, tokens: Know
   const special = [...tokens.special.keys()].slice(0, 10).map((token) => JSON.stringify(token));
   throw new TesseraeError(
     'ERR_CONFIG',
-    `${role} ${JSON.stringify(given)} is no token of the tokenizer: give the text or the id of one` +
+    `${role} ${JSON.stringify(given)} is not a token of the tokenizer: give the text or the id of a token` +
       (special.length > 0 ? `, such as its special tokens ${special.join(', ')}` : ''),
     { details: { path: role } },
   );

@@ -3,18 +3,18 @@ import { boundedLength, MOST_ENTRIES, reading } from '../models/array_likes';
 import { hasFunctions, taken } from '../models/argument_schemas';
 import { show } from '../models/validation';
 
-/** Tokens of a prompt that decide about the text of what continues it. */
+/** Number of tokens at the end of a prompt that affect the text of its continuation. */
 export const MOST_CONTEXT = 16;
 
 /** Turns token ids into text piece by piece. */
 export interface TokenDecoder {
-  /** The text that `id` completes: whole characters only, so it may be empty. */
+  /** Returns the text that `id` completes: whole characters only, so it may be empty. */
   push(id: number): string;
-  /** What is left: a character that was cut off becomes U+FFFD. */
+  /** Returns the rest: an incomplete character becomes U+FFFD. */
   end(): string;
 }
 
-/** Which tokens have a meaning of their own. */
+/** Tokens with special roles. */
 export interface TokenRoles {
   /** Token that an empty prompt is replaced by. */
   readonly startToken?: number;
@@ -26,52 +26,52 @@ export interface TokenRoles {
   readonly unknownToken?: number;
 }
 
-/** Names of the files that stood beside a tokenizer.json → their texts, such as tokenizer_config.json. */
+/** The texts of the files next to a tokenizer.json, such as tokenizer_config.json, by file name. */
 export type TokenizerFiles = Readonly<Record<string, string>>;
 
-/** Text ↔ token ids. */
+/** Converts between text and token ids. */
 export interface Tokenizer {
-  /** What a checkpoint calls it. */
+  /** Its name in checkpoints. */
   readonly name: string;
-  /** Ids lie in [0, vocabSize). */
+  /** Ids are in [0, vocabSize). */
   readonly vocabSize: number;
-  /** Whether an id in [0, vocabSize) has a token; one that has none is never sampled. Default: every id has one. */
+  /** Whether an id in [0, vocabSize) has a token; an id without one is never sampled. Default: every id has one. */
   hasToken?(id: number): boolean;
-  /** Token that an empty prompt is replaced by, when there is one. */
+  /** Token that replaces an empty prompt, if there is one. */
   readonly startToken?: number;
-  /** Token that ends a document, when there is one. */
+  /** Token that ends a document, if there is one. */
   readonly endOfTextToken?: number;
-  /** Token that fills rows up, when there is one. */
+  /** Token that pads rows, if there is one. */
   readonly padToken?: number;
-  /** Token that stands for text that the vocabulary has no other for, when there is one. */
+  /** Token for text that has no other token, if there is one. */
   readonly unknownToken?: number;
-  /** What belongs to it beside its tokenizer.json, such as a chat template; checkpoints keep it. Default: nothing. */
+  /** Its files other than tokenizer.json, such as a chat template; checkpoints keep them. Default: none. */
   readonly files?: TokenizerFiles;
-  /** Text of the tokenizer.json that it was made from, which checkpoints keep; absent for those that are built in. */
+  /** Text of its tokenizer.json, which checkpoints keep; absent for built-in tokenizers. */
   readonly json?: string;
   /**
-   * Token ids of a text; an empty text has none. Await it: a tokenizer may encode in the background.
+   * Returns the token ids of a text; an empty text has none. Await it: a tokenizer may encode in the background.
    *
    * @throws TesseraeError `ERR_DATA` for a text that has no tokens in this vocabulary.
    */
   encode(text: string): Int32Array | Promise<Int32Array>;
   /**
-   * The text of token ids.
+   * Returns the text of token ids.
    *
    * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
    */
   decode(ids: ArrayLike<number>): string;
   /**
-   * A decoder of the tokens that continue `prompt`, one by one. The text of the prompt and then all pieces are
-   * `decode` of all ids. If the prompt ends inside a character, that character comes whole, with the piece that ends it.
+   * Returns a decoder for the tokens that continue `prompt`, one by one. The text of the prompt followed by all pieces equals
+   * `decode` of all ids. If the prompt ends inside a character, the piece that completes it has the whole character.
    *
-   * @param prompt - token ids of the text before, of which the last 16 decide; default: none.
+   * @param prompt - token ids before the continuation; only the last 16 matter. Default: none.
    * @throws TesseraeError `ERR_DATA` for an id outside the vocabulary.
    */
   decoder(prompt?: ArrayLike<number>): TokenDecoder;
 }
 
-/** Takes a tokenizer. */
+/** Validates a tokenizer. */
 export const aTokenizer = taken<Tokenizer>(
   (value) =>
     hasFunctions(value, ['encode', 'decode', 'decoder']) &&
@@ -80,13 +80,13 @@ export const aTokenizer = taken<Tokenizer>(
   'a tokenizer, such as new ByteTokenizer()',
 );
 
-/** @throws TesseraeError `ERR_DATA` unless it is what a tokenizer encodes. */
+/** @throws TesseraeError `ERR_DATA` unless a tokenizer can encode it. */
 export function requireText(text: unknown): void {
   if (typeof text === 'string') return;
   throw new TesseraeError('ERR_DATA', `the text to encode must be a string, not ${show(text)}`);
 }
 
-/** @throws TesseraeError `ERR_DATA` unless it is what a tokenizer decodes. */
+/** @throws TesseraeError `ERR_DATA` unless a tokenizer can decode it. */
 export function requireIds(ids: unknown): void {
   const rules = { name: 'the token ids to decode', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
   const length = boundedLength(ids, rules);
@@ -94,7 +94,7 @@ export function requireIds(ids: unknown): void {
     for (let i = 0; i < length; i++) {
       const id = (ids as ArrayLike<unknown>)[i];
       if (typeof id !== 'number')
-        throw new TesseraeError('ERR_DATA', `token ${i} to decode is ${show(id)}: ids are integers`);
+        throw new TesseraeError('ERR_DATA', `token ${i} to decode is ${show(id)}: ids must be integers`);
     }
   });
 }

@@ -1,4 +1,4 @@
-/** What stands beside a tokenizer.json, or in its place, as transformers writes it. */
+/** Reads the files that transformers writes next to a tokenizer.json, or instead of it. */
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { exhaustedError, TesseraeError } from '../errors';
@@ -20,13 +20,13 @@ import type { TokenizerFiles, TokenRoles } from './tokenizer';
 export const TOKENIZER_CONFIG = 'tokenizer_config.json';
 export const SPECIAL_TOKENS_MAP = 'special_tokens_map.json';
 export const ADDED_TOKENS = 'added_tokens.json';
-/** How a conversation becomes a text. */
+/** The template that turns a conversation into text. */
 const CHAT_TEMPLATES = ['chat_template.jinja', 'chat_template.json'];
-/** The files of a model that name the ids of tokens. */
+/** The files of a model that contain ids of tokens. */
 export const GENERATION_CONFIG = 'generation_config.json';
 const MODEL_CONFIG = 'config.json';
 
-/** What belongs to a tokenizer beside its tokenizer.json, and is kept with it. */
+/** The files of a tokenizer other than its tokenizer.json, which are kept with it. */
 export const SIDE_FILES: readonly string[] = [
   TOKENIZER_CONFIG,
   SPECIAL_TOKENS_MAP,
@@ -34,10 +34,10 @@ export const SIDE_FILES: readonly string[] = [
   ...CHAT_TEMPLATES,
 ];
 
-/** Tokenizers with the largest vocabularies have 1 MB in one of them. */
+/** The largest of these files in use have 1 MB. */
 const MOST_BYTES = 2 ** 24;
 
-/** What is known of a tokenizer beside its tokenizer.json. */
+/** What the other files say about a tokenizer. */
 export interface TokenizerSide {
   readonly roles: TokenRoles;
   readonly files: TokenizerFiles;
@@ -84,7 +84,7 @@ export async function readSide(json: string, file: string, named: NamedRoles = {
   };
 }
 
-/** A file of this name may be anything: that of a model is checked when the model is read. */
+/** A file of this name may be anything; the file of a model is checked when the model is read. */
 async function modelConfigIn(folder: string): Promise<JsonObject> {
   try {
     return await objectOf(await readText(path.join(folder, MODEL_CONFIG)), folder, MODEL_CONFIG);
@@ -94,7 +94,7 @@ async function modelConfigIn(folder: string): Promise<JsonObject> {
   }
 }
 
-/** What a caller named replaces what files say, in all of them. */
+/** Replaces the roles in all files by those that a caller named. */
 async function withNames(
   files: TokenizerFiles,
   folder: string,
@@ -139,15 +139,15 @@ async function objectOf(text: string | undefined, folder: string, name: string):
     throw await unreadable(file, cause);
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
-  throw await unreadable(file, new Error('it is no JSON object'));
+  throw await unreadable(file, new Error('it is not a JSON object'));
 }
 
 const unreadable = async (file: string, cause: unknown): Promise<TesseraeError> =>
-  exhaustedError(`'${file}' cannot be read`, cause) ??
+  exhaustedError(`'${file}' can't be read`, cause) ??
   new TesseraeError(
     'ERR_DATA',
-    `'${file}' cannot be read: ${await whyNotJson(file, cause)}. It says what the tokens of the tokenizer beside it are ` +
-      'for: repair it, or move it away',
+    `'${file}' can't be read: ${await whyNotJson(file, cause)}. The tokenizer next to it needs this file for the roles of its ` +
+      'tokens: repair it, or move it away',
     { details: { path: file }, cause },
   );
 

@@ -9,14 +9,14 @@ import type { Tokenizer } from './tokenizer';
 import { readSide } from './tokenizer_folder';
 import { otherTokenizerIn, pairIn, pairOf, tokenizerJsonOf, type VocabularyFiles } from './vocabulary_files';
 
-/** Names of the tokenizers that checkpoints and token files may ask for. */
+/** Names of tokenizers in checkpoints and token files. */
 export const TOKENIZER_NAMES = ['byte', TOKENIZER_JSON] as const;
 
 /**
  * The tokenizer of that name, or undefined.
  *
- * @param file - where the tokenizer.json is, which is read for the one of that name.
- * @throws TesseraeError `ERR_DATA` when that file can't be read or used.
+ * @param file - path of the tokenizer.json, which is read if the name needs it.
+ * @throws TesseraeError `ERR_DATA` if that file can't be read or used.
  */
 export async function tokenizerNamed(name: string, file: string): Promise<Tokenizer | undefined> {
   if (name === TOKENIZER_JSON) return JsonTokenizer.fromFile(file);
@@ -24,9 +24,9 @@ export async function tokenizerNamed(name: string, file: string): Promise<Tokeni
 }
 
 /**
- * The tokenizer of a folder: its tokenizer.json, or else its vocab.json and merges.txt. Undefined when it has neither.
+ * The tokenizer of a folder: its tokenizer.json, or else its vocab.json and merges.txt. Undefined if it has neither.
  *
- * @throws TesseraeError `ERR_DATA` when they can't be read or used, or one of the two is missing.
+ * @throws TesseraeError `ERR_DATA` if they can't be read or used, or one of the two is missing.
  */
 export async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {
   const file = path.join(folder, TOKENIZER_JSON);
@@ -54,7 +54,7 @@ export async function openTokenizer(given: string, named: NamedRoles = {}): Prom
     return Object.keys(named).length === 0 ? tokenizer : await withRoles(tokenizer, file, named);
   } catch (error) {
     if (!(error instanceof TesseraeError) || nearestName(given, ['byte']) === undefined) throw error;
-    throw new TesseraeError('ERR_DATA', `there is no tokenizer '${given}': did you mean byte?`, {
+    throw new TesseraeError('ERR_DATA', `the tokenizer '${given}' does not exist: did you mean byte?`, {
       details: { path: given },
       cause: error,
     });
@@ -66,7 +66,7 @@ function bytes(named: NamedRoles): Tokenizer {
   if (role === undefined) return new ByteTokenizer();
   throw new TesseraeError(
     'ERR_CONFIG',
-    `${role} has no meaning for bytes, each of which may stand in a text: leave it out, or give a tokenizer.json`,
+    `${role} has no meaning for the byte tokenizer, because a text may contain any byte: leave it out, or give a tokenizer.json`,
     { details: { path: role } },
   );
 }
@@ -114,8 +114,8 @@ export function checkSameTokenizer(tokenizer: Tokenizer, wanted: TokenizerIdenti
     one.sha256 === undefined ? one.name : `${one.name} with SHA-256 ${one.sha256.slice(0, 12)}…`;
   throw new TesseraeError(
     'ERR_DATA',
-    `${where} was made with another tokenizer (${told(wanted)}) than the one that is there (${told({ name, sha256 })}): ` +
-      'give the one that it was made with',
+    `${where} was made with another tokenizer (${told(wanted)}), not the given one (${told({ name, sha256 })}): ` +
+      'give the tokenizer it was made with',
     { details: { path: where } },
   );
 }

@@ -19,30 +19,30 @@ import type { OpenedTokens } from './tokens/token_source';
 import type { DataWorker } from './worker';
 import { workerData, type TokenData } from './worker_dataset';
 
-/** What `tesserae prepare` calls the token files in its folder. */
+/** Names of the token files in a folder of `tesserae prepare`. */
 export const TRAIN_FILE = 'train.bin';
 export const VALIDATION_FILE = 'val.bin';
 
 /** How token files become rows. */
 export interface OpenTokensOptions {
-  /** Tokens of a row: at most the nPositions of the model that is trained. */
+  /** Tokens per row: at most the nPositions of the model. */
   readonly blockSize: number;
-  /** Token files to validate on. Default: `val.bin` when a folder is opened that has one. */
+  /** Token files to validate on. Default: the `val.bin` of an opened folder, if it has one. */
   readonly validation?: string | readonly string[];
   /**
-   * Share of the tokens, taken from their end, that is kept for validation, in [0, 0.9]. Default 0.1; 0 when there are
-   * files to validate on, or when a folder is opened.
+   * Share of the tokens to keep for validation, from their end, in [0, 0.9]. Default 0.1; 0 if there are files to validate on,
+   * or if you open a folder.
    */
   readonly validationFraction?: number;
-  /** How ids are stored in a file that neither a header nor a JSON file describes. Default uint16. */
+  /** Type of the ids in a file without a header and without a JSON file. Default uint16. */
   readonly dtype?: TokenDtype;
-  /** All ids are below it: for files that no JSON file describes. Default: the tokenizer's. */
+  /** All ids are below it. For files without a JSON file. Default: the vocabulary size of the tokenizer. */
   readonly vocabSize?: number;
-  /** What made the ids: for files that no JSON file describes, and for those whose tokenizer.json is elsewhere. */
+  /** The tokenizer that made the ids. For files without a JSON file, or whose tokenizer.json is elsewhere. */
   readonly tokenizer?: Tokenizer;
-  /** Whether files are read once as a whole, to compare their SHA-256 with what was written. Default false. */
+  /** Whether to read whole files once and verify their SHA-256. Default false. */
   readonly verify?: boolean;
-  /** Told how far the reading of a whole file is, in bytes, at most ten times a second. */
+  /** Called with the progress of reading a whole file, in bytes, at most ten times a second. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -61,16 +61,16 @@ const optionsSchema = z.strictObject({
 });
 
 /**
- * Opens token files for training: nanoGPT's layout (ids and nothing else) or llm.c's (a header before them), uint16 or
- * uint32, of any size. A worker thread reads what a batch needs and draws the batches: `train` gives random crops,
- * `validation` windows that do not overlap. Several files are joined in the order given.
+ * Opens token files of any size for training: nanoGPT's layout (only ids) or llm.c's (a header, then ids), uint16 or uint32.
+ * A worker thread draws the batches and reads only what they need: `train` gives random crops, `validation` windows that do
+ * not overlap. Several files are joined in the given order.
  *
- * A JSON file beside a token file (`train.json` for `train.bin`, as `tesserae prepare` writes it) says what is in it. A
- * file without one is read once as a whole to check its ids. Ids are checked again whenever they are read.
+ * A JSON file next to a token file (`train.json` for `train.bin`, as written by `tesserae prepare`) describes it. A file
+ * without one is read once as a whole to check its ids. Ids are checked again whenever they are read.
  *
- * @param paths - token files, or the folder that `tesserae prepare` made.
- * @throws TesseraeError `ERR_DATA` for a file that is missing, damaged, truncated, has an id outside the vocabulary (with
- * its offset), or is too short for one row; `ERR_CONFIG` for a wrong option, `ERR_DEVICE` where no thread can be started.
+ * @param paths - token files, or a folder that `tesserae prepare` made.
+ * @throws TesseraeError `ERR_DATA` for a file that is missing, damaged, truncated, has an id outside the vocabulary (with its
+ * offset), or is too short for one row; `ERR_CONFIG` for a wrong option, `ERR_DEVICE` if no thread can be started.
  *
  * @example
  * const data = await openTokens('data/book', { blockSize: 1024 });
@@ -116,7 +116,7 @@ interface TokenPaths {
   readonly validationFraction: number;
 }
 
-/** A folder stands for the files that `tesserae prepare` makes. */
+/** Replaces a folder by the token files that `tesserae prepare` made in it. */
 async function tokenFiles(
   paths: readonly string[],
   given: { validation?: string | string[] | undefined; validationFraction?: number | undefined },
@@ -129,7 +129,7 @@ async function tokenFiles(
   if (validation && given.validationFraction !== undefined && given.validationFraction > 0)
     throw new TesseraeError(
       'ERR_CONFIG',
-      `validationFraction ${given.validationFraction} has no meaning beside the validation file '${validation[0]}': leave it out`,
+      `validationFraction ${given.validationFraction} has no effect with the validation file '${validation[0]}': leave it out`,
       { details: { path: 'validationFraction' } },
     );
   return {
@@ -145,7 +145,7 @@ const is = (file: string, kind: 'isFile' | 'isDirectory'): Promise<boolean> =>
     () => false,
   );
 
-/** The tokenizer that was given, or that the description of a token file names. */
+/** The given tokenizer, or the one that the description of a token file names. */
 async function tokenizerOf(
   { tokenizer: named, vocabSize }: OpenedTokens,
   given: Tokenizer | undefined,
@@ -156,8 +156,8 @@ async function tokenizerOf(
   if (tokenizer && tokenizer.vocabSize !== vocabSize)
     throw new TesseraeError(
       'ERR_DATA',
-      `the token file '${file}' has a vocabulary of ${vocabSize}, its tokenizer one of ${tokenizer.vocabSize}: give the ` +
-        'tokenizer that it was made with',
+      `the token file '${file}' has a vocabulary of ${vocabSize} tokens, but the tokenizer has ${tokenizer.vocabSize}: give the ` +
+        'tokenizer it was made with',
       { details: { path: file } },
     );
   return tokenizer;
@@ -168,12 +168,12 @@ async function besideTokens({ name }: TokenizerIdentity, file: string): Promise<
   if (tokenizer) return tokenizer;
   throw new TesseraeError(
     'ERR_DATA',
-    `the token file '${file}' was made with the tokenizer '${name}'; this release has ${TOKENIZER_NAMES.join(', ')}`,
+    `the token file '${file}' was made with the tokenizer '${name}', but this release has only ${TOKENIZER_NAMES.join(', ')}`,
     { details: { path: file } },
   );
 }
 
-/** The vocabulary of a token file or folder, when a JSON file beside it says so. */
+/** The vocabulary size of a token file or folder, if a JSON file describes it. */
 export async function describedVocabSize(file: string): Promise<number | undefined> {
   const described = (await is(file, 'isDirectory')) ? path.join(file, TRAIN_FILE) : file;
   return (await readDescription(described))?.vocabSize;

@@ -1,4 +1,4 @@
-/** Tokenizers of vocab.json and merges.txt, as GPT-2's were before there was a tokenizer.json. */
+/** Reads tokenizers of vocab.json and merges.txt, the files of GPT-2 before tokenizer.json existed. */
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { exhaustedError, messageOf, TesseraeError } from '../errors';
@@ -16,7 +16,7 @@ const MERGES = 'merges.txt';
 /** The largest vocabularies of such files have 5 MB. */
 const MOST_BYTES = 2 ** 26;
 
-/** Classes of transformers whose vocab.json and merges.txt are GPT-2's byte-level BPE. Another may cut texts in another way. */
+/** Classes of transformers whose vocab.json and merges.txt are GPT-2's byte-level BPE. Others may split texts differently. */
 const BYTE_LEVEL =
   /^(GPT2|Roberta|Bart|Longformer|LED|Blenderbot|CodeGen|Whisper|Deberta|PreTrained)Tokenizer(Fast)?$/;
 const CONVERT =
@@ -38,7 +38,7 @@ const PAIRS = [
  * The pair that a file belongs to, by its name: vocab.json, merges.txt, or one of them after the name of a model, such as
  * gpt2-vocab.json. Undefined for any other name.
  *
- * @throws TesseraeError `ERR_DATA` where the other one is missing.
+ * @throws TesseraeError `ERR_DATA` if the other one is missing.
  */
 export async function pairOf(file: string): Promise<VocabularyFiles | undefined> {
   for (const [own, other] of PAIRS) {
@@ -51,9 +51,9 @@ export async function pairOf(file: string): Promise<VocabularyFiles | undefined>
 }
 
 /**
- * The pair that a folder has; undefined when it has neither file.
+ * The pair of a folder; undefined if it has neither file.
  *
- * @throws TesseraeError `ERR_DATA` where only one of them is there.
+ * @throws TesseraeError `ERR_DATA` if it has only one of them.
  */
 export async function pairIn(folder: string): Promise<VocabularyFiles | undefined> {
   const [vocabulary, merges] = [path.join(folder, VOCABULARY), path.join(folder, MERGES)];
@@ -76,7 +76,7 @@ function missing(file: string, other: string): TesseraeError {
   const what = path.basename(file).endsWith(MERGES) ? 'the merges' : 'the vocabulary';
   return new TesseraeError(
     'ERR_DATA',
-    `'${file}' has ${what} of a byte-level BPE tokenizer, which needs '${path.basename(other)}' beside it: put both into one ` +
+    `'${file}' has ${what} of a byte-level BPE tokenizer, which also needs '${path.basename(other)}': put both into one ` +
       `folder, or ${CONVERT}`,
     { details: { path: file } },
   );
@@ -95,7 +95,7 @@ export async function tokenizerJsonOf({ vocabulary, merges }: VocabularyFiles): 
   if (typeof kind === 'string' && !BYTE_LEVEL.test(kind))
     throw unusable(
       vocabulary,
-      `it belongs to a ${kind}, which may cut texts otherwise than GPT-2's: ${CONVERT}`,
+      `it belongs to a ${kind}, which may split texts differently than GPT-2's: ${CONVERT}`,
     );
   if (!Object.keys(vocab).some((token) => token.startsWith('Ġ')))
     throw unusable(
@@ -189,7 +189,7 @@ async function readObject(file: string): Promise<JsonObject> {
   try {
     const value = parseJson(await readTextFile(file, MOST_BYTES), { rounds: true });
     if (typeof value !== 'object' || value === null || Array.isArray(value))
-      throw new Error('it is no JSON object of tokens and their ids');
+      throw new Error('it is not a JSON object of tokens and their ids');
     return value as JsonObject;
   } catch (cause) {
     throw unusable(file, await whyNotJson(file, cause), cause);
@@ -219,8 +219,8 @@ async function readMerges(file: string): Promise<string[]> {
 }
 
 const unusable = (file: string, why: string, cause?: unknown): TesseraeError =>
-  exhaustedError(`'${file}' cannot be read`, cause) ??
-  new TesseraeError('ERR_DATA', `'${file}' can't be used for a tokenizer: ${why}`, {
+  exhaustedError(`'${file}' can't be read`, cause) ??
+  new TesseraeError('ERR_DATA', `'${file}' can't be used as a tokenizer: ${why}`, {
     details: { path: file },
     cause,
   });

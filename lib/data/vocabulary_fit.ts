@@ -1,14 +1,14 @@
 import { TesseraeError } from '../errors';
 import type { Tokenizer } from './tokenizer';
 
-/** Tokens that an error names. */
+/** Most tokens that an error names. */
 const MOST_NAMED = 10;
 
 /**
  * Checks that a model has a row for every token of a tokenizer. It may have more: vocabularies are rounded up.
  *
- * @param vocabSize - of the model.
- * @param where - begins the message where the model comes from a file, such as `'gpt2'`.
+ * @param vocabSize - the vocabulary size of the model.
+ * @param where - starts the message if the model comes from a file, such as `'gpt2'`.
  * @throws TesseraeError `ERR_CONFIG` with `details.path` 'vocabSize', which names the tokens that the model lacks.
  */
 export function requireRowsFor(tokenizer: Tokenizer, vocabSize: number, where?: string): void {
@@ -25,7 +25,7 @@ export function requireRowsFor(tokenizer: Tokenizer, vocabSize: number, where?: 
     'ERR_CONFIG',
     `${where === undefined ? '' : `${where}: `}the '${name}' tokenizer has ${tokens} tokens, more than the model's vocabSize ` +
       `${vocabSize}: the model lacks ${lacking}. Create the model with vocabSize ${tokens}, or resize it with Python ` +
-      `(model.resize_token_embeddings(${tokens})), or take these tokens out of the tokenizer`,
+      `(model.resize_token_embeddings(${tokens})), or remove these tokens from the tokenizer`,
     { details: { path: 'vocabSize', vocabSize, tokens } },
   );
 }

@@ -23,12 +23,13 @@ const methods = {
   },
 
   ...servedBatches(() => {
-    if (!source) throw new TesseraeError('ERR_INTERNAL', 'the data worker was asked for rows before a text');
+    if (!source)
+      throw new TesseraeError('ERR_INTERNAL', 'the data worker got a request for rows before a text');
     return source;
   }),
 };
 
-/** What the thread serves. */
+/** The methods of the thread. */
 export type DataWorker = typeof methods;
 
 serve(methods, 'the data worker failed');

@@ -6,25 +6,25 @@ import type { SplitName, TextSizes } from './rows';
 import type { Tokenizer } from './tokenizer';
 import type { DataWorker } from './worker';
 
-/** Token ids that are ready to train on. */
+/** Token ids ready to train on. */
 export interface TokenData {
-  /** How the ids came from text; absent when nothing says it. */
+  /** The tokenizer that made the ids; absent if unknown. */
   readonly tokenizer?: Tokenizer;
   /** All ids are below it. */
   readonly vocabSize: number;
-  /** What to learn from. */
+  /** The dataset to train on. */
   readonly train: Dataset;
-  /** Absent when nothing is kept for validation. */
+  /** The dataset to evaluate on; absent if nothing is kept for validation. */
   readonly validation?: Dataset;
-  /** Tokens of each part. */
+  /** Number of tokens of each part. */
   readonly sizes: TextSizes;
-  /** Ends the worker thread. A process that is otherwise done ends without this. */
+  /** Ends the worker thread. A process that has finished exits without this call. */
   close(): Promise<void>;
   /** Calls `close()`, at the end of an `await using` declaration. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** The data of a worker that has opened a text or token files. */
+/** The data that a worker has opened. */
 export function workerData(
   client: ThreadClient<DataWorker>,
   given: {
@@ -50,7 +50,7 @@ export function workerData(
   };
 }
 
-/** The dataset of a part of what a worker has opened. */
+/** The dataset of one part of a worker's data. */
 export function workerDataset(
   remote: Remote<BatchSource>,
   split: SplitName,
@@ -62,7 +62,7 @@ export function workerDataset(
     async *evaluationBatches(rows, batches) {
       const ask = (index: number): Promise<PackedBatch | undefined> =>
         remote.evaluationBatch(split, { index, rows, batches });
-      // The next one is asked for while the one before is used. A failure is thrown when its turn comes.
+      // The next batch is requested while the current one is used. Its failure is thrown when it is awaited.
       let next = ask(0);
       for (let index = 1; ; index++) {
         const batch = await next;

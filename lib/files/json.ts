@@ -1,11 +1,11 @@
-/** The one reader of JSON that comes from files. */
+/** Parses JSON from files. */
 
 const BYTE_ORDER_MARK = '\uFEFF';
 
 /** A JSON value whose objects are Maps, in the order of their keys. */
 export type StrictJson = null | boolean | number | string | StrictJson[] | Map<string, StrictJson>;
 
-/** What is wrong with a text, and where: line and column are counted from 1, and a byte order mark takes no column. */
+/** An error with its place in a text: line and column count from 1, and a byte order mark takes no column. */
 export class JsonError extends Error {
   readonly line: number;
   readonly column: number;
@@ -25,8 +25,8 @@ export class JsonError extends Error {
 
 export interface JsonOptions {
   /**
-   * Whether integers beyond 2^53 are rounded instead of refused: for files of others, which have such numbers where we read
-   * none. Default false.
+   * Whether to round integers beyond 2^53 instead of refusing them, for files of other libraries that have such numbers in
+   * fields we don't read. Default false.
    */
   readonly rounds?: boolean;
 }
@@ -37,16 +37,16 @@ const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const WORD = /true|false|null/y;
 
 /**
- * Parses JSON as JSON.parse does, but refuses what that would hide: a key that is there twice, of which it keeps the last,
- * and an integer that it rounds. A byte order mark at the beginning is left out; `__proto__` is a key like any other.
+ * Parses JSON like JSON.parse, but refuses duplicate keys, of which JSON.parse keeps the last, and integers that it would
+ * round. A leading byte order mark is ignored; `__proto__` is a key like any other.
  *
- * @throws JsonError for anything but one JSON value, and for nesting deeper than 128.
+ * @throws JsonError for anything but one JSON value, or for nesting deeper than 128.
  */
 export function parseJson(text: string, options: JsonOptions = {}): unknown {
   return parse(text, options, (entries) => Object.fromEntries(entries));
 }
 
-/** As parseJson, with Maps for objects: for names that a program looks up. */
+/** Like parseJson, with Maps for objects, for names that a program looks up. */
 export function parseJsonMaps(text: string, options: JsonOptions = {}): StrictJson {
   return parse(text, options, (entries) => entries) as StrictJson;
 }
@@ -75,7 +75,7 @@ class Reader {
     this.at = text.startsWith(BYTE_ORDER_MARK) ? 1 : 0;
   }
 
-  /** @param expected - what messages call it. */
+  /** @param expected - its description in messages. */
   value(depth: number, expected: string): unknown {
     if (depth > MAX_DEPTH) throw this.error(`nesting deeper than ${MAX_DEPTH}`);
     this.take(SPACE);

@@ -1,6 +1,6 @@
-/** Tells what a file is that is not what was expected, from how it begins. */
+/** Recognizes the type of an unexpected file from its first bytes. */
 
-/** Bytes of the beginning that `recognise` looks at. */
+/** Number of first bytes that `recognise` reads. */
 export const RECOGNISED_BYTES = 512;
 
 /** Fewer may be what was meant. */
@@ -41,7 +41,7 @@ const AGAIN = 'download the file again';
 const isZip = startsWith(0x50, 0x4b, 0x03, 0x04);
 const zipOf = (name: string) => (start: Buffer) => isZip(start) && start.includes(name);
 
-/** In the order in which they are tried. */
+/** Tried in this order. */
 const KINDS: readonly Kind[] = [
   {
     what: "a Git LFS pointer, not the file that it stands for: fetch that with 'git lfs pull', or download it",
@@ -111,11 +111,11 @@ const KINDS: readonly Kind[] = [
 ];
 
 /**
- * What a file is, as an error says it after 'it is', or undefined when it is nothing known. Some bytes begin files of
- * several kinds (token ids may begin like a gzip file), so ask only about a file that was found wrong.
+ * The type of a file, to follow 'it is' in an error, or undefined if it is unknown. Files of several types may start with the
+ * same bytes (token ids may start like a gzip file), so call this only for a file with an error.
  *
  * @param start - its first 512 bytes, or all of a shorter one.
- * @param expected - what it should have been, which is not told.
+ * @param expected - the expected type, which is not reported.
  */
 export function recognise(start: Uint8Array, expected: ExpectedFile): string | undefined {
   if (start.length === 0) return 'empty';

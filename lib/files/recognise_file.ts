@@ -1,11 +1,11 @@
-/** Tells what a file is that could not be used, when an error is made of it. */
+/** Recognizes the type of a file that can't be used, for an error message. */
 import { closeSync, readSync } from 'node:fs';
 import { messageOf } from '../errors';
 import { JsonError } from './json';
 import { recognise, RECOGNISED_BYTES, type ExpectedFile } from './recognise';
 import { openFile, openFileSync } from './regular_file';
 
-/** As `recognise`, of the beginning of a file; undefined also where it can't be read. */
+/** Like `recognise`, for the start of a file; undefined also if it can't be read. */
 export async function recogniseFile(file: string, expected: ExpectedFile): Promise<string | undefined> {
   try {
     const handle = await openFile(file);
@@ -35,7 +35,7 @@ export function recogniseFileSync(file: string, expected: ExpectedFile): string 
   }
 }
 
-/** Why a file is not the JSON that was expected: it is something else, or its text has a mistake, or it can't be read. */
+/** Why a file is not the expected JSON: it has another type, its text has a mistake, or it can't be read. */
 export async function whyNotJson(file: string, cause: unknown): Promise<string> {
   const what =
     (cause as NodeJS.ErrnoException).code === undefined ? await recogniseFile(file, 'JSON') : undefined;

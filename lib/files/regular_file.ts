@@ -1,6 +1,6 @@
 /**
- * Files that others made, opened so that no call ever waits for them. Opening a named pipe waits for its other end, a device
- * may have no end, and both can stand where a file is expected.
+ * Opens files from elsewhere so that no call ever blocks. Opening a named pipe waits for its other end, a device may have no
+ * end, and either may be at the path of a file.
  */
 import { closeSync, constants, fstatSync, openSync, statSync, type Stats } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { retried, retriedSync } from './retried';
 
 const FOLDER = 'a folder';
 
-/** Something that is there and is no file. Readers make an error of their own code of it. */
+/** Something that exists but is not a file. Readers convert it to an error with their own code. */
 export class NotAFileError extends Error {
   /** What it is, such as 'a named pipe'. */
   readonly kind: string;
@@ -28,9 +28,9 @@ const NO_WAIT = constants.O_NONBLOCK | constants.O_NOCTTY;
 /** Flags that open a file or a folder for reading. */
 export const READ = constants.O_RDONLY | NO_WAIT;
 const WRITE = {
-  /** Empties the file that is there. */
+  /** Empties an existing file. */
   w: constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_APPEND | NO_WAIT,
-  /** Goes on at the end of the file that is there. */
+  /** Appends to an existing file. */
   a: constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | NO_WAIT,
 } as const;
 
@@ -46,9 +46,9 @@ function kindOf(found: Stats): string {
 }
 
 /**
- * Opens a file for reading; where too many are open, tries again for a second.
+ * Opens a file for reading; if too many files are open, retries for a second.
  *
- * @throws NotAFileError for anything else, and the system's error where it can't be opened.
+ * @throws NotAFileError for anything but a file, or the system's error if it can't be opened.
  */
 export async function openFile(file: string): Promise<FileHandle> {
   // Even opening a device may do something, such as rewind a tape.
@@ -70,7 +70,7 @@ export function openFileSync(file: string): number {
 }
 
 /**
- * Opens a file for appending, and makes it where there is none. Tries once.
+ * Opens a file for appending, and creates it if it is missing. Tries once.
  *
  * @param flags - 'w' empties it first.
  * @throws as openFile.
@@ -97,7 +97,7 @@ async function checked(handle: FileHandle): Promise<FileHandle> {
 /**
  * The text of a UTF-8 file.
  *
- * @param mostBytes - a file with more is refused. Its size alone does not tell: of files in /proc it is 0.
+ * @param mostBytes - larger files are refused. The size is not enough to check: files in /proc have size 0.
  * @throws as openFile, and an Error that says how large it is.
  */
 export async function readTextFile(file: string, mostBytes: number): Promise<string> {
@@ -141,7 +141,7 @@ export async function fileSize(file: string): Promise<number> {
   return found.size;
 }
 
-/** Whether a name is a file's, or a link's to one. */
+/** Whether a path is a file, or a link to one. */
 export const isFile = (name: string): Promise<boolean> =>
   stat(name).then(
     (found) => found.isFile(),
@@ -151,8 +151,8 @@ export const isFile = (name: string): Promise<boolean> =>
 /**
  * The error for a file of data that can't be opened.
  *
- * @param what - how messages call it, such as `the text file 'a.txt'`.
- * @param inFolder - what to give in place of a folder.
+ * @param what - its description in messages, such as `the text file 'a.txt'`.
+ * @param inFolder - what to give instead of a folder.
  * @returns `ERR_DATA`, or the error for files or memory that are used up.
  */
 export function unopened(

@@ -1,10 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { isExhausted } from '../errors';
 
-/** Milliseconds before each further try: what uses files and memory up is often over soon. */
+/** Milliseconds before each retry: a shortage of files or memory is often short. */
 const PAUSES = [10, 40, 160, 640];
 
-/** Does what may fail because files, threads or memory are used up, and tries it again for a second when it does. */
+/** Calls a function; if it fails because files, threads or memory are used up, retries for a second. */
 export async function retried<T>(work: () => Promise<T>): Promise<T> {
   for (const pause of PAUSES) {
     try {
@@ -17,7 +17,7 @@ export async function retried<T>(work: () => Promise<T>): Promise<T> {
   return work();
 }
 
-/** As retried, in threads that may wait. */
+/** Like `retried`, in threads that may block. */
 export function retriedSync<T>(work: () => T): T {
   for (const pause of PAUSES) {
     try {

@@ -13,12 +13,12 @@ import type {
 /** The name of a value in a Graph under construction. */
 export type Value = string;
 
-/** What a parameter may say beyond its axes and start. */
+/** Optional properties of a parameter. */
 export type ParameterOptions = Omit<ParameterSpec, 'name' | 'axes' | 'init' | 'decay'> & {
   readonly decay?: boolean;
 };
 
-/** What an input is. */
+/** The kind of an input and its properties. */
 export type InputOptions = InputSpec extends infer Spec
   ? Spec extends InputSpec
     ? Omit<Spec, 'name' | 'axes'>
@@ -31,7 +31,7 @@ export const width = (size: number): FactorSpec => ({ size, role: 'width' });
 export const head = (size: number): FactorSpec => ({ size, role: 'head' });
 export const vocabulary = (size: number): FactorSpec => ({ size, role: 'vocabulary' });
 
-/** Initialisers. */
+/** Initializers. */
 export const normal = (std: number): Initializer => ({ type: 'normal', std });
 export const zeros: Initializer = { type: 'constant', value: 0 };
 export const ones: Initializer = { type: 'constant', value: 1 };
@@ -70,7 +70,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** Declares a parameter. `decay` is false unless given: matrices say true. */
+  /** Declares a parameter. `decay` defaults to false; set it for matrices. */
   parameter(name: string, axes: readonly string[], init: Initializer, options: ParameterOptions = {}): Value {
     this.claim(name);
     this.parameters.push({ name, axes, init, ...options, decay: options.decay ?? false });
@@ -84,7 +84,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** Appends a node; an input that is undefined is left out. Returns the value it computes. */
+  /** Appends a node, and leaves out undefined inputs; returns the value that it computes. */
   node(
     op: string,
     name: string,
@@ -100,9 +100,9 @@ export class GraphBuilder {
   }
 
   /**
-   * Ends the Graph with the values that programs can ask for.
+   * Ends the Graph with its outputs.
    *
-   * @param losses - role → weight, for a Graph with several. Default: the output `loss` alone.
+   * @param losses - role → weight, for a Graph with several losses. Default: only the output `loss`.
    */
   build(outputs: Readonly<Record<string, Value>>, losses?: Readonly<Record<string, number>>): Graph {
     return {

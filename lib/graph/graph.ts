@@ -1,28 +1,28 @@
 /**
- * A model as plain data: named axes, parameters and inputs, and nodes in the order in which they compute. A Graph says
- * what is computed, never how: the native compiler differentiates, fuses and schedules it. It crosses into native code
- * as one JSON text, and the same bytes are kept in a checkpoint.
+ * A model as plain data: named axes, parameters and inputs, and nodes in the order of computation. A Graph says what to
+ * compute, never how: the native compiler differentiates, fuses and schedules it. It crosses into native code as one JSON
+ * text, and a checkpoint keeps the same bytes.
  */
 export interface Graph {
-  /** Says what the JSON text is. */
+  /** Identifies the JSON text. */
   readonly format: 'tesserae.graph';
-  /** Of the format; native code refuses others. */
+  /** Version of the format; native code refuses others. */
   readonly version: 2;
   /** The model family, for people. */
   readonly name: string;
   /** The axes whose lengths each batch decides, such as `time`, or `source` and `target`; four at most. */
   readonly lengthAxes: readonly string[];
-  /** The axes that parameters and inputs name, beside `batch` and the length axes. */
+  /** The axes of parameters and inputs, other than `batch` and the length axes. */
   readonly axes: readonly AxisSpec[];
-  /** What is learnt, and fixed tables such as sinusoidal positions. */
+  /** Trained parameters, and fixed tables such as sinusoidal positions. */
   readonly parameters: readonly ParameterSpec[];
-  /** What a batch brings: `tokens`, `targets`, …. */
+  /** The arrays of a batch: `tokens`, `targets`, …. */
   readonly inputs: readonly InputSpec[];
   /** The operations, each after those whose values it reads. */
   readonly nodes: readonly NodeSpec[];
-  /** The values that programs can ask for, by role: `loss`, `logits`, or any name in a test. */
+  /** The values that programs can return, by role: `loss`, `logits`, or any name in a test. */
   readonly outputs: Readonly<Record<string, string>>;
-  /** What training makes small: the weighted sum of these losses, four at most. Default: the output `loss`, if there is one. */
+  /** Training minimizes the weighted sum of these losses, four at most. Default: the output `loss`, if there is one. */
   readonly losses?: readonly LossSpec[];
 }
 
@@ -30,17 +30,17 @@ export interface Graph {
 export interface LossSpec {
   /** The role of its value in `outputs`, which a `cross_entropy` computes; the first is reported as the loss of a step. */
   readonly output: string;
-  /** What its mean is multiplied by in the sum, greater than 0 and at most 1e6. */
+  /** Weight of its mean in the sum, above 0 and at most 1e6. */
   readonly weight: number;
 }
 
 /**
- * What a factor stands for, which decides how it is padded: a `width` (features of a layer) and a `head` (features of
- * one attention head) to multiples of 8, a `vocabulary` to multiples of 64, a `count` never.
+ * The meaning of a factor, which decides its padding: a `width` (features of a layer) and a `head` (features of one
+ * attention head) are padded to multiples of 8, a `vocabulary` to multiples of 64, a `count` never.
  */
 export type FactorRole = 'count' | 'width' | 'head' | 'vocabulary';
 
-/** One factor of an axis, in logical size: padding is the compiler's. */
+/** One factor of an axis in its logical size; the compiler pads it. */
 export interface FactorSpec {
   /** Logical extent, at least 1. */
   readonly size: number;
@@ -52,14 +52,14 @@ export interface FactorSpec {
 export interface AxisSpec {
   /** Unique in the Graph. */
   readonly name: string;
-  /** Slowest first; the axis is as long as their product. */
+  /** Slowest first; the length of the axis is their product. */
   readonly factors: readonly FactorSpec[];
 }
 
 /** The axis that every Graph has without declaring it: the rows of a batch. */
 export const BATCH = 'batch';
 
-/** How a parameter starts. Random ones are drawn from Philox keyed by the seed and the parameter's name. */
+/** Initial values of a parameter. Random values come from Philox, keyed by the seed and the parameter's name. */
 export type Initializer =
   | {
       /** Normal with mean 0. */
@@ -80,23 +80,23 @@ export type Initializer =
 
 /** A parameter of a Graph. */
 export interface ParameterSpec {
-  /** Unique; files have it under this name. */
+  /** Unique; its name in files. */
   readonly name: string;
   /** Names of its axes, slowest first: a linear weight is [out, in]. */
   readonly axes: readonly string[];
-  /** Its first values. */
+  /** Its initial values. */
   readonly init: Initializer;
-  /** Whether weight decay applies: matrices yes, biases and norms no. */
+  /** Whether weight decay applies: true for matrices, false for biases and norms. */
   readonly decay: boolean;
   /** A parameter that is not trainable has no gradient. Default true. */
   readonly trainable?: boolean;
   /** Whether checkpoints hold it. Default true. */
   readonly saved?: boolean;
-  /** Files hold its transpose (Hugging Face's GPT-2 stores linear weights as [in, out]). Default false. */
+  /** Whether files hold its transpose (Hugging Face's GPT-2 stores linear weights as [in, out]). Default false. */
   readonly transposedInFiles?: boolean;
 }
 
-/** An array of a batch; its kind says what native code checks. */
+/** An array of a batch; its kind decides what native code checks. */
 export type InputSpec = IdsInput | LengthsInput | StartsInput | PositionsInput | ValuesInput;
 
 interface InputOfBatch {
@@ -105,8 +105,7 @@ interface InputOfBatch {
   /** Names of its axes, slowest first: token ids are [batch, time]. */
   readonly axes: readonly string[];
   /**
-   * An input that only programs for packed rows read: others are compiled without it, as if no node named it. Default
-   * false.
+   * Whether only programs for packed rows read it; others are compiled as if no node named it. Default false.
    */
   readonly optional?: boolean;
 }
@@ -115,13 +114,13 @@ interface InputOfBatch {
 export interface IdsInput extends InputOfBatch {
   /** Ids of a table or of classes. */
   readonly kind: 'ids';
-  /** Ids must lie in [0, below); native code refuses a batch that breaks this. */
+  /** Ids must be in [0, below); native code refuses other batches. */
   readonly below: number;
-  /** An id outside the range that is allowed all the same: the target that no loss is computed for. */
+  /** An allowed id outside the range: the target value without a loss. */
   readonly ignored?: number;
 }
 
-/** How many positions of each row count, int32 [batch]. */
+/** The number of positions of each row, without padding, int32 [batch]. */
 export interface LengthsInput extends InputOfBatch {
   /** Lengths of rows. */
   readonly kind: 'lengths';
@@ -129,7 +128,7 @@ export interface LengthsInput extends InputOfBatch {
   readonly measures: string;
 }
 
-/** For each position the one at which its document starts, int32 [batch, a length axis]. */
+/** For each position, the position where its document starts, int32 [batch, a length axis]. */
 export interface StartsInput extends InputOfBatch {
   /** Starts of documents. */
   readonly kind: 'starts';
@@ -146,11 +145,11 @@ export interface PositionsInput extends InputOfBatch {
   readonly measures: string;
 }
 
-/** Numbers; the device turns them into the type that it computes in. */
+/** Numbers, which the device converts to the type that it computes in. */
 export interface ValuesInput extends InputOfBatch {
   /** Numbers. */
   readonly kind: 'values';
-  /** What the batch has: float32, or bytes such as those of an image, which count as 0 to 255. */
+  /** Type in the batch: float32, or uint8 (such as the bytes of an image), read as 0 to 255. */
   readonly dtype: 'float32' | 'uint8';
 }
 
@@ -165,6 +164,6 @@ export interface NodeSpec {
   readonly op: string;
   /** The operation's input slots → names of values (parameters, inputs or outputs of earlier nodes). */
   readonly inputs: Readonly<Record<string, string>>;
-  /** The operation's settings; its contract in native code says which there are. */
+  /** The operation's settings, which its contract in native code defines. */
   readonly attributes?: Readonly<Record<string, Attribute>>;
 }

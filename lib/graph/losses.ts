@@ -1,6 +1,6 @@
 import type { Graph, LossSpec } from './graph';
 
-/** The losses of a Graph; the first is the one that is reported. */
+/** The losses of a Graph; the first is reported. */
 export function lossesOf({ losses, outputs }: Graph): readonly LossSpec[] {
   return losses ?? ('loss' in outputs ? [{ output: 'loss', weight: 1 }] : []);
 }
@@ -10,7 +10,7 @@ export function targetsOf(graph: Graph, { output }: LossSpec): string | undefine
   return graph.nodes.find(({ name }) => name === graph.outputs[output])?.inputs['targets'];
 }
 
-/** The classes that the first loss tells apart: its targets lie below. */
+/** The number of classes of the first loss: its targets are below it. */
 export function classesOf(graph: Graph): number {
   const [loss] = lossesOf(graph);
   const targets = loss && graph.inputs.find(({ name }) => name === targetsOf(graph, loss));

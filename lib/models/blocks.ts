@@ -1,6 +1,6 @@
 import { normal, ones, zeros, type GraphBuilder, type Value } from '../graph/builder';
 
-/** What all blocks of a model share. */
+/** Settings that all blocks of a model share. */
 export interface BlockOptions {
   /** Standard deviation of initial matrices. */
   readonly initializerRange: number;
@@ -10,17 +10,17 @@ export interface BlockOptions {
   readonly transposedInFiles?: boolean;
 }
 
-/** Self-attention of a block. */
+/** Options of a block's self-attention. */
 export interface AttentionOptions {
   /** Axis of x and of the result. */
   readonly embd: string;
   /** Packed axis of queries, keys and values: 3 · heads · headDim. */
   readonly qkv: string;
-  /** Axis of what the heads give: heads · headDim. */
+  /** Axis of the heads' output: heads · headDim. */
   readonly heads: string;
   /** Names of the linear layers before and after. */
   readonly layers: readonly [qkv: string, out: string];
-  /** Inputs that keep padding and other documents out. */
+  /** Inputs that mask padding and other documents. */
   readonly lengths?: Value | undefined;
   readonly starts?: Value | undefined;
   /** Attributes of the operation: `causal`, `dropout`, `scale`. */
@@ -43,8 +43,8 @@ export interface MlpOptions {
 }
 
 /**
- * The parts that Transformers are made of. Each adds its nodes to a Graph, and its parameters under its own name, and returns
- * the value that it computes.
+ * The parts of Transformers. Each adds its nodes to a Graph, and its parameters under its own name, and returns the value
+ * that it computes.
  */
 export class Blocks {
   constructor(

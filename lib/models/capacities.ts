@@ -6,7 +6,7 @@ export type { Capacity };
 /** Lengths are rounded up to multiples of this, so that batches of many lengths share few programs. */
 const LENGTH_MULTIPLE = 32;
 
-/** Programs are compiled, and on a GPU captured, for at most so many capacities. */
+/** Most capacities of a model: each has a compiled Program, on a GPU captured as a CUDA graph. */
 const MOST_CAPACITIES = 8;
 
 /** Positions of all length axes together. */
@@ -19,7 +19,7 @@ const holds = (capacity: Capacity, batch: Capacity): boolean =>
   Object.entries(batch.lengths).every(([axis, length]) => (capacity.lengths[axis] ?? 0) >= length);
 
 /**
- * The capacities that a model's batches are mapped to. Batches of many sizes so run few programs, none of them mostly
+ * The capacities to which a model's batches are padded, so that batches of many sizes run few programs, without much
  * padding.
  */
 export class Capacities {

@@ -1,19 +1,19 @@
 import { TesseraeError } from '../errors';
 import { devices, system, type DeviceInfo } from '../native';
 
-/** Where a model lives: `auto` takes the first GPU, or the CPU when there is none. */
+/** The device of a model: `auto` picks the first GPU, or the CPU if there is none. */
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 
-/** The device that was picked, and why it is not a GPU when `auto` was asked for. */
+/** The chosen device, and for `auto` why it is not a GPU. */
 export interface PickedDevice {
   readonly device: string;
   readonly fallbackReason?: string;
 }
 
 /**
- * Finds a device among those that this build and machine offer.
+ * Finds a device among those of this build and machine.
  *
- * @throws TesseraeError `ERR_CONFIG` for a name that is no device's; `ERR_DEVICE` for one that is not there.
+ * @throws TesseraeError `ERR_CONFIG` for an unknown name; `ERR_DEVICE` for a device that does not exist.
  */
 export async function pickDevice(
   wanted: string,

@@ -1,4 +1,4 @@
-/** Schemas of numbers that the device computes with: they are checked as the device has them. */
+/** Schemas of numbers that the device computes with, checked in the device's precision. */
 import { z } from 'zod';
 import { describeNumber } from './validation';
 

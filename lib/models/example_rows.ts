@@ -1,4 +1,4 @@
-/** Packs batches that have an array for each row of each input, whatever the model reads. */
+/** Packs batches of examples for models with any inputs. */
 import { types } from 'node:util';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
@@ -12,14 +12,14 @@ import type { ReadyBatch } from './packed_batch';
 import { parseConfig, show } from './validation';
 
 /**
- * Examples to learn from, by input name. An input with a length axis has an array for each row: ids, or numbers position by
- * position. One with the axis `batch` alone has a number for each row. Lengths are not given: they are those of the rows.
+ * Examples to train on, by input name. An input with a length axis has an array for each row: ids, or numbers position by
+ * position. An input with only the axis `batch` has one number per row. Don't give lengths: they come from the rows.
  */
 export type ExampleRows = Readonly<Record<string, ArrayLike<number> | readonly ArrayLike<number>[]>>;
 
 /** A batch of examples for a model with inputs of its own. */
 export interface ExampleBatch {
-  /** For each input of the Graph its rows. */
+  /** The rows of each input of the Graph. */
   readonly examples: ExampleRows;
 }
 

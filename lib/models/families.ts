@@ -8,13 +8,13 @@ import type { GPT2Config, GPT2Options } from './gpt2_config';
 import { settings } from './settings';
 import { nearestName, show } from './validation';
 
-/** A model as one writes it: `type` names the family, the rest are its settings, all with defaults. */
+/** The configuration of a model: `type` names the family, the rest are its settings, all with defaults. */
 export type ModelConfig = {
   /** The family. */
   readonly type: 'gpt2';
 } & GPT2Options;
 
-/** A model with every setting filled in. */
+/** The configuration of a model with every setting filled in. */
 export type ResolvedModelConfig = {
   /** The family. */
   readonly type: 'gpt2';
@@ -31,7 +31,7 @@ const FAMILIES: {
 /** The families by the `type` of their configurations. */
 const families = new Map<string, Family<object, object>>(Object.entries(FAMILIES));
 
-/** Adds a family that is no part of the library. Configuration files can't name it, but code can. */
+/** Adds a family from outside the library. Code can use it, but configuration files can't. */
 export function addFamily<Options extends object, Config extends object>(
   type: string,
   added: Family<Options, Config>,
@@ -58,7 +58,7 @@ export const modelSchema = anyMember as z.ZodType<ModelConfig, ModelConfig>;
 /**
  * Checks a model's settings and fills in the defaults.
  *
- * @param at - where the settings stand in a larger configuration, for messages.
+ * @param at - path of the settings in a larger configuration, for messages.
  * @throws TesseraeError `ERR_CONFIG` with `details.path`.
  */
 export function resolveModelConfig(config: ModelConfig, at = ''): ResolvedModelConfig {
@@ -85,7 +85,7 @@ function resolveConfig(config: ModelConfig, at: string): ResolvedModelConfig {
 }
 
 /**
- * The Graph of a model.
+ * Builds the Graph of a model.
  *
  * @throws TesseraeError `ERR_CONFIG` as resolveModelConfig does.
  */
@@ -99,13 +99,13 @@ export function lengthLimits({ type, ...settings }: ResolvedModelConfig): Readon
   return family(type).lengthLimits(settings);
 }
 
-/** What a model says of the token ids that it reads; undefined for a family that reads none. */
+/** The token settings of a model; undefined for a family that reads no token ids. */
 export function tokenSettings({ type, ...settings }: ResolvedModelConfig): TokenSettings | undefined {
   return family(type).tokens?.(settings);
 }
 
 /**
- * What a model says of the token ids that it reads.
+ * The token settings of a model.
  *
  * @param what - what needs them, for the message.
  * @throws TesseraeError `ERR_CONFIG` for a family that reads none.
@@ -139,7 +139,7 @@ interface ConfigFile {
   readonly tesserae?: { readonly model?: unknown };
 }
 
-/** What a checkpoint's config.json says of a model; what Hugging Face has no name for stands under `tesserae.model`. */
+/** The config.json of a model; settings that Hugging Face lacks are under `tesserae.model`. */
 export function modelToFile(config: ResolvedModelConfig): ReturnType<ConfigForm<object>['write']> {
   const { type, ...settings } = config;
   return formOf(type).write(settings);
@@ -153,7 +153,7 @@ export function whatIsOwn({ type, ...settings }: ResolvedModelConfig): string | 
 /**
  * The model that a config.json describes: one that modelToFile wrote, or Hugging Face's.
  *
- * @throws TesseraeError `ERR_CONFIG` for a `model_type` that is no family's and for settings that can't be used.
+ * @throws TesseraeError `ERR_CONFIG` for a `model_type` of no family, or for settings that can't be used.
  */
 export function modelFromFile(json: unknown): ResolvedModelConfig {
   const modelType = (json as ConfigFile | null)?.model_type;

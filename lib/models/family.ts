@@ -1,17 +1,17 @@
 import type { z } from 'zod';
 import type { Graph } from '../graph/graph';
 
-/** What tokenizers, token data and samplers must know of a model that reads token ids. */
+/** The properties of a model that reads token ids, for tokenizers, token data and samplers. */
 export interface TokenSettings {
-  /** Token ids lie in [0, vocabSize). */
+  /** Token ids are in [0, vocabSize). */
   readonly vocabSize: number;
   /** The longest sequence, in tokens. */
   readonly nPositions: number;
   /** Token that starts a text, or null. */
   readonly bosTokenId: number | null;
-  /** Token that ends a text, several of them, or null. */
+  /** Token or tokens that end a text, or null. */
   readonly eosTokenId: number | readonly number[] | null;
-  /** Whether targets are given for each position instead of being the next tokens. */
+  /** Whether each position has a given target instead of the next token. */
   readonly isEncoder: boolean;
   /** Whether a position sees only itself and earlier ones. */
   readonly isCausal: boolean;
@@ -23,11 +23,11 @@ export interface TokenSettings {
   readonly ignoreIndex: number;
 }
 
-/** How the configurations of a family stand in a checkpoint's config.json. */
+/** How the configurations of a family are stored in a checkpoint's config.json. */
 export interface ConfigForm<Config> {
   /** Each `model_type` that is read as this family. */
   readonly modelTypes: readonly string[];
-  /** The file's keys; what Hugging Face has no name for stands under `tesserae.model`. */
+  /** The file's keys; settings that Hugging Face lacks are under `tesserae.model`. */
   write(config: Config): Record<string, unknown> & { readonly tesserae: { readonly model: object } };
   /** @throws TesseraeError `ERR_CONFIG` for a file that asks for something else. */
   read(json: unknown): Config;
@@ -36,31 +36,31 @@ export interface ConfigForm<Config> {
 }
 
 /**
- * A model family: all that the library must know of it. `Options` are its settings as one writes them, `Config` the same
- * with every default filled in.
+ * A model family: everything that the library needs to know about it. `Options` are its settings as you write them, `Config`
+ * the same with every default filled in.
  */
 export interface Family<Options, Config> {
-  /** Its settings, strict, without `type`: validates a configuration file and becomes a part of the JSON Schema. */
+  /** Strict schema of its settings without `type`; validates configuration files and is part of the JSON Schema. */
   readonly schema: z.ZodObject;
   /**
    * Checks the settings and fills in every default.
    *
-   * @param at - where the settings stand in a larger configuration, for messages.
+   * @param at - path of the settings in a larger configuration, for messages.
    * @throws TesseraeError `ERR_CONFIG` with `details.path`.
    */
   resolve(options: Options, at: string): Config;
-  /** What the model computes. */
+  /** Builds the Graph of a model. */
   graph(config: Config): Graph;
   /** The most positions of a row along each length axis of the Graph. */
   lengthLimits(config: Config): Readonly<Record<string, number>>;
   /**
-   * For a family that reads token ids from an input `tokens`. Default: it reads none, so it can't be sampled, and text, token files and
-   * sequences can't be its data; it trains on any dataset whose batches have an array for each of its inputs.
+   * Token settings of a family that reads token ids from an input `tokens`. Default: it reads none. It then can't be sampled or
+   * trained on text, token files or sequences, but on any dataset whose batches have an array for each of its inputs.
    */
   tokens?(config: Config): TokenSettings;
   /**
    * For a family that Hugging Face has too. Default: `model_type` is `tesserae_<type>`, so that nothing loads the model as
-   * something else, and all settings stand under `tesserae.model`.
+   * something else, and all settings are under `tesserae.model`.
    */
   readonly configForm?: ConfigForm<Config>;
 }

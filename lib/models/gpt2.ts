@@ -8,7 +8,7 @@ import { fromHuggingFace, GPT2_MODEL_TYPES, toHuggingFace, whatIsOwn } from './g
 
 /**
  * GPT-2 (Radford et al. 2019) as a Graph: token, type and position embeddings, nLayer blocks of attention and MLP with
- * the norm before (pre) or after (post) each residual sum, and a head that is tied to the token embedding by default.
+ * the norm before (pre) or after (post) each residual sum, and a head tied to the token embedding by default.
  */
 export function gpt2(options: GPT2Options): Graph {
   const c = resolveGPT2Config(options);

@@ -7,7 +7,7 @@ import { parseConfig } from './validation';
 
 export type * from './gpt2_config.generated';
 
-/** The activations that there are. */
+/** The supported activations. */
 export const ACTIVATIONS = ['gelu', 'gelu_new', 'relu', 'silu', 'tanh'] as const;
 
 /** Tokens that may end a text. */
@@ -27,7 +27,7 @@ const innerWidth = size(2 ** 18, 'Width inside the MLP. Default 4 · nEmbd.');
 const GPT2_END = 50_256;
 const GPT2_ROUNDED = 50_304;
 
-/** What other libraries call these settings. */
+/** Names of these settings in other libraries. */
 export const gpt2Synonyms = {
   hiddenSize: 'nEmbd',
   dModel: 'nEmbd',
@@ -46,26 +46,26 @@ export const gpt2Synonyms = {
 } as const;
 
 const fields = {
-  vocabSize: size(2 ** 24, 'Token ids lie in [0, vocabSize).').default(50257),
+  vocabSize: size(2 ** 24, 'Token ids are in [0, vocabSize).').default(50257),
   nPositions: size(2 ** 20, 'The longest sequence, in tokens. Default 1024.').optional(),
   nEmbd: size(2 ** 16, 'Width of the residual stream.').default(768),
   nLayer: size(1000, 'Number of blocks.').default(12),
-  nHead: size(1024, 'Attention heads of a block.').default(12),
+  nHead: size(1024, 'Attention heads per block.').default(12),
   headDim: size(
     1024,
-    "Width of one head; must be given when nHead doesn't divide nEmbd. Default nEmbd ÷ nHead.",
+    "Width of one head; required if nHead doesn't divide nEmbd. Default nEmbd ÷ nHead.",
   ).optional(),
-  scaleAttnWeights: z.boolean().default(true).describe('Whether attention scores are divided by √headDim.'),
+  scaleAttnWeights: z.boolean().default(true).describe('Whether to divide attention scores by √headDim.'),
   scaleAttnByInverseLayerIdx: z
     .boolean()
     .default(false)
-    .describe('Whether the attention scores of block l, counted from 0, are divided by l + 1 as well.'),
+    .describe('Whether to also divide the attention scores of block l, counted from 0, by l + 1.'),
   nInner: innerWidth.nullable().optional().describe('Width inside the MLP; null: 4 · nEmbd. Default null.'),
   activationFunction: z
     .enum(ACTIVATIONS)
     .default('gelu_new')
     .describe('Activation inside the MLP; `gelu` is exact, `gelu_new` the tanh approximation.'),
-  residPdrop: probability('what attention and MLP add to the residual stream'),
+  residPdrop: probability('the outputs of attention and MLP'),
   embdPdrop: probability('the sum of embeddings'),
   attnPdrop: probability('attention probabilities'),
   layerNormEpsilon: fp32(z.number().gt(0).max(1))
@@ -77,7 +77,7 @@ const fields = {
   tieWordEmbeddings: z
     .boolean()
     .default(true)
-    .describe('Whether the output head is the token embedding itself.'),
+    .describe('Whether the output head shares the weights of the token embedding.'),
   bosTokenId: tokenId
     .nullable()
     .optional()
@@ -89,12 +89,14 @@ const fields = {
     .nullable()
     .optional()
     .describe(
-      "Token that ends a text, several of them, or null. Default 50256 for a vocabulary of GPT-2's size, else null.",
+      "Token or tokens that end a text, or null. Default 50256 for a vocabulary of GPT-2's size, else null.",
     ),
   isEncoder: z
     .boolean()
     .default(false)
-    .describe('Bidirectional attention and a loss on every position, whose targets are given, not shifted.'),
+    .describe(
+      'Whether attention is bidirectional and every position has a given target instead of the next token.',
+    ),
   isCausal: z
     .boolean()
     .optional()
@@ -113,7 +115,7 @@ const fields = {
     ),
   ignoreIndex: integer(-(2 ** 31), 2 ** 31 - 1)
     .default(-100)
-    .describe('The target that no loss is computed for; outside [0, vocabSize).'),
+    .describe('The target value without a loss; outside [0, vocabSize).'),
 };
 
 /** Validates GPT2Options and fills in the defaults that depend on nothing else. */
@@ -122,9 +124,7 @@ export const gpt2Schema = z
     ...fields,
     nCtx: size(2 ** 20, 'Another name of nPositions, from older files.').optional(),
   })
-  .describe(
-    "The `gpt2` family's settings as one writes them. Names and defaults are Hugging Face's in camelCase.",
-  )
+  .describe("The settings of the `gpt2` family. Names and defaults are Hugging Face's in camelCase.")
   .register(settings, { name: 'GPT2Options', synonyms: gpt2Synonyms });
 
 /** What resolveGPT2Config makes of them. */
@@ -132,16 +132,16 @@ export const gpt2ConfigSchema = z
   .strictObject({ ...fields, nInner: innerWidth })
   .required()
   .describe(
-    "The `gpt2` family's settings with every default filled in. Names and defaults are Hugging Face's in camelCase.",
+    "The settings of the `gpt2` family with every default filled in. Names and defaults are Hugging Face's in camelCase.",
   )
   .register(settings, { name: 'GPT2Config' });
 
 /**
  * Checks the settings and fills in every default.
  *
- * @param at - where the settings stand in a larger configuration, for messages.
- * @throws TesseraeError `ERR_CONFIG` with `details.path`; for a width that the heads don't divide also
- * `details.remedies`: the nearest `nEmbd` and `nHead` that work, and the `headDim` to run it as it is.
+ * @param at - path of the settings in a larger configuration, for messages.
+ * @throws TesseraeError `ERR_CONFIG` with `details.path`. For a width that the heads don't divide, `details.remedies` has the
+ * nearest `nEmbd` and `nHead` that work, and the `headDim` that keeps both.
  */
 export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Config {
   const given = parseConfig(gpt2Schema, options, {

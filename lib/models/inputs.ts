@@ -30,7 +30,7 @@ type Row = TokenValues;
  */
 export type TokenRows = Int32Array | readonly TokenValues[];
 
-/** What a model that has them reads beside the tokens, in the same form as the tokens. */
+/** Additional inputs of some models, in the same form as the tokens. */
 export interface ExtraInputs {
   /** Type of each token, in [0, nTypes); only for models with nTypes. */
   readonly types?: TokenRows;
@@ -38,24 +38,24 @@ export interface ExtraInputs {
   readonly subtypes?: TokenRows;
 }
 
-/** Sequences to learn from. Rows may differ in length: they are padded, and padding has no loss. */
+/** Sequences to train on. Rows may differ in length: they are padded, and padding has no loss. */
 export interface TrainingBatch extends ExtraInputs {
   /** Token ids in [0, vocabSize). */
   readonly tokens: TokenRows;
   /**
-   * What each position should predict, in the form of the tokens; the model's ignoreIndex: no loss there. Default for
-   * a model that predicts the next token: the tokens shifted by one, with no loss at a row's last position.
+   * The target of each position, in the form of the tokens; the model's ignoreIndex means no loss. Default for a model that
+   * predicts the next token: the tokens shifted by one, with no loss at a row's last position.
    */
   readonly targets?: TokenRows;
-  /** How many of a row's tokens count, from its start. Default: all. */
+  /** Number of tokens to use from the start of each row. Default: all. */
   readonly lengths?: Int32Array | readonly number[];
   /**
-   * Packed rows: for each row the ascending positions at which a document starts, the first of them 0. No token sees
+   * Packed rows: for each row the ascending positions where documents start; the first is 0. No token sees
    * another document, positions count from a document's start, and default targets have no loss at a document's last
    * position. Default: each row is one document.
    */
   readonly documentStarts?: readonly TokenValues[];
-  /** How many rows a flat Int32Array holds. Default 1. */
+  /** Number of rows in a flat Int32Array. Default 1. */
   readonly rows?: number;
 }
 
@@ -77,7 +77,7 @@ const batchSchema = z
   })
   .register(settings, { synonyms: { inputIds: 'tokens', labels: 'targets', tokenTypeIds: 'types' } });
 
-/** A batch as a trainer takes it: rows of tokens, examples for inputs of any kind, or packed already. */
+/** A batch for a trainer: rows of tokens, examples for inputs of any kind, or an already packed batch. */
 export type StepBatch = TrainingBatch | ExampleBatch | PackedBatch;
 
 /** What packing must know of a model. */

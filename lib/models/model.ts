@@ -19,23 +19,23 @@ import { extraInputsSchema, packBatch, type ExtraInputs, type TokenRows } from '
 import { isPacked, type PackedBatch } from './packed_batch';
 import { parseConfig } from './validation';
 
-/** How a model is made. */
+/** Options of a model. */
 export interface ModelOptions {
-  /** Default 'auto': the first GPU, or the CPU. */
+  /** The device. Default 'auto': the first GPU, or the CPU. */
   readonly device?: Device;
-  /** Arithmetic of matrix products. Default 'fp32' on the CPU, 'bf16' on a GPU. */
+  /** Precision of matrix products. Default 'fp32' on the CPU, 'bf16' on a GPU. */
   readonly precision?: Precision;
   /** Seeds initial weights and dropout; an integer in [0, 2^53). Default 0. */
   readonly seed?: number;
-  /** Threads on the CPU, 1 to 1024. Default: all processors that the process may use. */
+  /** Number of CPU threads, 1 to 1024. Default: all processors that the process may use. */
   readonly threads?: number;
 }
 
-/** A tensor handed to JavaScript, dense and in row-major order. */
+/** A tensor in JavaScript memory, dense and in row-major order. */
 export interface FloatTensor {
   /** Extents, slowest first: [B, T, V]. */
   readonly shape: readonly number[];
-  /** As many elements as the product of the shape. */
+  /** The elements; their number is the product of the shape. */
   readonly data: Float32Array;
 }
 
@@ -59,18 +59,18 @@ const leaked = new FinalizationRegistry<NativeModel>((native) => native.dispose(
  * model.dispose();
  */
 export class Model {
-  /** Logical parameters that are trained, each counted once: a tied head and padding add nothing. */
+  /** Number of trained logical parameters, each counted once: a tied head and padding add nothing. */
   readonly parameterCount: number;
-  /** Where the weights are: 'cpu' or 'cuda:0', …. */
+  /** The device of the weights: 'cpu' or 'cuda:0', …. */
   readonly device: string;
-  /** Why `device: 'auto'` took the CPU; absent otherwise. */
+  /** Why `device: 'auto'` chose the CPU; absent otherwise. */
   readonly fallbackReason?: string;
   private readonly capacities: Capacities;
 
   private constructor(
     /** The configuration with every default filled in. */
     readonly config: ResolvedModelConfig,
-    /** What the model computes. */
+    /** The computation of the model. */
     readonly graph: Graph,
     /** @internal */
     readonly native: NativeModel,
@@ -89,12 +89,12 @@ export class Model {
   }
 
   /**
-   * Creates a model with random weights, which depend on the configuration and the seed alone.
+   * Creates a model with random weights, which depend only on the configuration and the seed.
    *
-   * @param config - the family and its settings; what is left out has its default.
+   * @param config - the family and its settings; settings that you leave out have their defaults.
    * @param options - device, precision, seed and threads.
-   * @throws TesseraeError `ERR_CONFIG` for a wrong setting, `ERR_DEVICE` for a device that is not there or more threads than
-   * the system lets the process start, `ERR_OUT_OF_MEMORY` when the weights do not fit it.
+   * @throws TesseraeError `ERR_CONFIG` for a wrong setting, `ERR_DEVICE` for a device that does not exist or for more threads
+   * than the system allows, `ERR_OUT_OF_MEMORY` if the weights do not fit.
    */
   static async create(config: ModelConfig, options: ModelOptions = {}): Promise<Model> {
     const resolved = resolveModelConfig(config);
@@ -121,21 +121,21 @@ export class Model {
     return requireTokens(this.config, what);
   }
 
-  /** Arithmetic of matrix products. */
+  /** Precision of matrix products. */
   get precision(): Precision {
     return this.native.info.precision;
   }
 
-  /** Threads of the CPU's pool. */
+  /** Number of CPU threads. */
   get threads(): number {
     return this.native.info.threads;
   }
 
   /**
-   * Scores of the next token (for an encoder: of each position's own target) at every position.
+   * Computes the scores of the next token (for an encoder: of the position's own target) at every position.
    *
-   * @param tokens - B rows of equal length T, or one row as an Int32Array; T at most nPositions. Or a packed batch, with any
-   * other inputs in it.
+   * @param tokens - B rows of equal length T, or one row as an Int32Array; T at most nPositions. Or a packed batch with all
+   * inputs.
    * @param extra - types and subtypes, for a model that has them.
    * @returns shape [B, T, vocabSize].
    * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for tokens that the model can't read, `ERR_CONFIG` for any other extra,
@@ -145,7 +145,7 @@ export class Model {
     return this.forward('logits', tokens, extra);
   }
 
-  /** As `logits`, with the same errors, but natural logarithms of probabilities: log-softmax over the vocabulary, in nats. */
+  /** Like `logits`, with the same errors, but returns log-probabilities: log-softmax over the vocabulary, in nats. */
   async logProbs(tokens: TokenRows | PackedBatch, extra: ExtraInputs = {}): Promise<FloatTensor> {
     return this.forward('logProbs', tokens, extra);
   }

@@ -1,4 +1,4 @@
-/** Batches that are laid out as programs read them. */
+/** Batches in the layout of programs. */
 import { isDeepStrictEqual, types } from 'node:util';
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
@@ -10,22 +10,22 @@ import { parseConfig, show } from './validation';
 export type { InputArray };
 
 /**
- * A batch as the model's program reads it. Data workers make such batches, and nothing of them is copied or looked at on
- * JavaScript's thread: the device's thread checks ids.
+ * A batch in the layout of the model's program. Data workers make such batches. JavaScript's thread neither copies nor reads
+ * them; the device's thread checks ids.
  */
 export interface PackedBatch {
   /**
-   * The rows and positions that the program is compiled for: use at most eight, because each is a program. All batches of a step
-   * have the same. It has `documents` if, and only if, there is an input `starts`.
+   * The rows and positions of the compiled program. Use at most eight capacities, because each needs a program, and the same
+   * one for all batches of a step. Set `documents` if, and only if, there is an input `starts`.
    */
   readonly capacity: Capacity;
-  /** Rows of the arrays, at most the capacity's. Those that are missing are padded, which copies the arrays. */
+  /** Number of rows in the arrays, at most that of the capacity. Missing rows are padded, which copies the arrays. */
   readonly rows: number;
-  /** Tokens of each row that holds a sample, from the first row on; later rows are padding. Default: all of every row. */
+  /** Number of tokens of each row with a sample, from the first row on; later rows are padding. Default: full rows. */
   readonly lengths?: Int32Array | readonly number[];
   /**
-   * For each input of the Graph its values, row after row: (rows, time) for tokens and targets. The Graph says the type: an
-   * Int32Array for int32, a Float32Array for float32, a Uint8Array for uint8. Padding holds the model's ignoreIndex in targets and
+   * The values of each input of the Graph, row after row: (rows, time) for tokens and targets. The Graph decides the type: an
+   * Int32Array for int32, a Float32Array for float32, a Uint8Array for uint8. Padding is the model's ignoreIndex in targets, and
    * 0 elsewhere.
    */
   readonly inputs: Readonly<Record<string, InputArray>>;

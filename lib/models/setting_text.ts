@@ -1,4 +1,4 @@
-/** Settings in words, for docstrings and the help of the command line. */
+/** Text about settings, for docstrings and the help of the command line. */
 import { z } from 'zod';
 import { describeNumber } from './validation';
 
@@ -38,7 +38,7 @@ export function settingText(schema: z.ZodType, byDefault?: string): string {
  *
  * @param owners - these choices.
  * @param byDefault - what is filled in for them, if that depends on nothing else.
- * @param note - what is said of the default.
+ * @param note - a remark on the default.
  */
 export function ownedText(owners: readonly string[], what: string, byDefault?: unknown, note = ''): string {
   const text = `${owners.map((owner) => `\`${owner}\``).join(', ')}: ${what}`;

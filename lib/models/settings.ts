@@ -1,4 +1,4 @@
-/** What schemas of settings know besides their rules and descriptions. */
+/** What schemas of settings have in addition to rules and descriptions. */
 import { z } from 'zod';
 
 /** Other libraries' names of settings → ours. */

@@ -4,9 +4,9 @@ import { z } from 'zod';
 import { messageOf, TesseraeError } from '../errors';
 import { settings, type Synonyms } from './settings';
 
-/** What is wrong with one field. */
+/** An error in one field. */
 export interface ConfigIssue {
-  /** Where it is, such as `model.nEmbd`. */
+  /** Its path, such as `model.nEmbd`. */
   readonly path: string;
   readonly message: string;
 }
@@ -34,12 +34,12 @@ export function nearestName(
 /**
  * Validates a configuration and fills in its defaults.
  *
- * @param at - where the value stands in a larger configuration, such as `model`; it starts every path. Of an argument that
- * stands alone: its name.
- * @param whole - what messages call the value where `at` is empty.
+ * @param at - path of the value in a larger configuration, such as `model`, which starts every path; or the name of an
+ * argument.
+ * @param whole - name of the value in messages if `at` is empty.
  * @param unreadable - the code for a value whose getters or proxy throw.
- * @throws TesseraeError `ERR_CONFIG` that says, of the first ten wrong fields, each one's value and what is allowed;
- * `details.path` is the first one's path and `details.issues` has the ten.
+ * @throws TesseraeError `ERR_CONFIG`; the message has the value of each of the first ten wrong fields and what is allowed.
+ * `details.path` is the first field's path, and `details.issues` has all ten.
  */
 export function parseConfig<Schema extends z.ZodType>(
   schema: Schema,

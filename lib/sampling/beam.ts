@@ -8,11 +8,11 @@ import type { MaskedSequence, ResolvedOptions } from './options';
 import type { FinishReason, TokenizedPrompt } from './sequence';
 import type { NativeSession, Visit } from '../native';
 
-/** A way to go on from one prompt. */
+/** A hypothesis for one prompt. */
 interface Hypothesis {
   /** New tokens. */
   readonly tokens: readonly number[];
-  /** Sum of their log-probabilities, as the options change them. */
+  /** Sum of their log-probabilities after the options changed them. */
   readonly logprob: number;
 }
 
@@ -32,18 +32,18 @@ interface Candidate extends Hypothesis {
 /** What there is when a search is aborted before it begins. */
 const NOTHING: Beam = { tokens: [], logprob: 0, score: 0, finishReason: 'abort' };
 
-/** A score that no beam that has begun comes near. */
+/** A score far below that of any real beam. */
 const NEVER = -1e9;
 
 /**
- * Beam search as Hugging Face's `generate` does it: numBeams hypotheses of each prompt go on side by side; those that
- * end are kept by score. Biases, masks and penalties change the log-probabilities, which are not normalized again; a beam
- * that may have no token ends without a result. All rows take the same number of steps.
+ * Beam search as in Hugging Face's `generate`: numBeams hypotheses of each prompt continue side by side; those that end are
+ * kept by score. Biases, masks and penalties change the log-probabilities, which are not normalized again. A beam without
+ * an allowed token ends without a result. All rows take the same number of steps.
  *
- * @param isAborted - asked before the first step and after each.
- * @returns of each prompt its best numReturnSequences, or as many as there are, the best first.
- * @throws TesseraeError `ERR_CONFIG` where a prompt and its new tokens are more than nPositions, `ERR_DATA` where none of a
- * prompt's beams may have a token.
+ * @param isAborted - called before the first step and after each step.
+ * @returns for each prompt its best numReturnSequences hypotheses, or fewer if there are fewer, best first.
+ * @throws TesseraeError `ERR_CONFIG` if a prompt and its new tokens exceed nPositions, `ERR_DATA` if no beam of a prompt has
+ * an allowed token.
  */
 export async function beamSearch(
   model: Model,
@@ -106,7 +106,7 @@ export async function beamSearch(
   });
 }
 
-/** Continuations of each beam that are looked at: enough for numBeams to go on when others end. */
+/** Continuations to consider per beam: enough for numBeams to continue when others end. */
 function candidatesOf({ numBeams, eosTokens, stopTokens }: ResolvedOptions): number {
   return Math.max(2, 1 + eosTokens.length + stopTokens.length) * numBeams;
 }
@@ -117,7 +117,7 @@ async function maskOfBeams(
   options: ResolvedOptions,
 ): Promise<Uint32Array> {
   const batch = searches.flatMap((search, prompt) => search.sequences(prompt));
-  // One beam of several may have no way to go on.
+  // One beam of several may have no continuation.
   return maskOf(session, batch, { ...options, isOpen: () => false });
 }
 
@@ -133,7 +133,7 @@ class Search {
     private readonly prompt: TokenizedPrompt,
     private readonly options: ResolvedOptions,
   ) {
-    // All beams begin alike: but for the first, none may go on from there.
+    // All beams start equal, so only the first may continue.
     this.running = Array.from({ length: options.numBeams }, (_, i) => ({
       tokens: [],
       logprob: i === 0 ? 0 : NEVER,
@@ -153,7 +153,7 @@ class Search {
     }));
   }
 
-  /** Takes the likeliest continuations of its rows; returns which rows go on, with which tokens. */
+  /** Takes the likeliest continuations of its rows; returns the rows that continue and their tokens. */
   step(visit: Visit, firstRow: number, length: number): readonly Candidate[] {
     const { numBeams } = this.options;
     if (this.done) return this.running.map((beam, parent) => ({ ...beam, parent, token: 0 }));
@@ -192,7 +192,7 @@ class Search {
     return all.slice(0, count);
   }
 
-  /** The likeliest continuations, the likeliest first. */
+  /** The likeliest continuations, likeliest first. */
   private candidates(visit: Visit, firstRow: number, length: number): Candidate[] {
     const k = candidatesOf(this.options);
     return this.running
@@ -213,14 +213,14 @@ class Search {
       }));
   }
 
-  /** Takes as long after many tokens as after few: a decoder of what comes after a beam reads the last of its tokens alone. */
+  /** Its time does not depend on the length: a decoder for the continuation of a beam reads only its last tokens. */
   private textAfter({ tokens, text }: Candidate, token: number, length: number): string {
     const decoder = this.prompt.decoder(tokens);
     const added = decoder.push(token) + (length === this.options.maxNewTokens ? decoder.end() : '');
     return text.slice(-this.longestStop) + added;
   }
 
-  /** Why it ends with the last of its tokens, if it does. */
+  /** Why it ends with its last token, if it does. */
   private endingOf({ token, text }: Candidate): 'eos' | 'stop' | undefined {
     const { eosTokens, stopTokens, stop } = this.options;
     if (eosTokens.includes(token)) return 'eos';
@@ -239,7 +239,7 @@ class Search {
     return logprob / length ** this.options.lengthPenalty;
   }
 
-  /** Whether no beam that still goes on can come among the best, by the rule that earlyStopping names. */
+  /** Whether no open beam can become one of the best, by the rule of earlyStopping. */
   private isDone(length: number): boolean {
     const { numBeams, earlyStopping, lengthPenalty, maxNewTokens } = this.options;
     if (this.ended.length < numBeams) return false;

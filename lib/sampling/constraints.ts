@@ -1,4 +1,4 @@
-/** What options ask of native code: which features, and the arrays that they read. */
+/** Turns options into the features and arrays of native code. */
 import { TesseraeError } from '../errors';
 import type { SessionOptions } from '../native';
 import type { ResolvedOptions, TokenTypes } from './options';
@@ -6,24 +6,24 @@ import type { ResolvedOptions, TokenTypes } from './options';
 /** Words of a set of tokens, a bit a token. */
 export const maskWords = (vocabSize: number): number => Math.ceil(vocabSize / 32);
 
-/** A row of a session: a sequence, and how much of it the session reads. */
+/** A row of a session: a sequence and the part of it that the session reads. */
 export interface RowContext {
   /** All its tokens so far. */
   readonly tokens: readonly number[];
-  /** The last of them, which the session reads. */
+  /** The last tokens, which the session reads. */
   readonly context: readonly number[];
-  /** Positions that it may reach, exclusive. */
+  /** Its largest position, exclusive. */
   readonly last: number;
 }
 
 /** Position in its sequence of the first token that the session reads. */
 const offsetOf = ({ tokens, context }: RowContext): number => tokens.length - context.length;
 
-/** Whether runs of tokens that may not come twice are looked for here: native code knows those of the context alone. */
+/** Whether repeated n-grams are found here, because native code only sees those in the context. */
 export const hasLongMemory = (options: ResolvedOptions, rows: readonly RowContext[]): boolean =>
   options.noRepeatNgramSize > 0 && rows.some((row) => offsetOf(row) > 0);
 
-/** What a session is asked for: options, arrays, and types of the prompts' tokens. */
+/** A session's options and arrays, and the types of the prompts' tokens. */
 export function sessionInputs(
   options: ResolvedOptions,
   model: { readonly vocabSize: number; readonly nPositions: number },
@@ -70,7 +70,7 @@ function knownOf({ tokens }: ResolvedOptions): Float32Array | undefined {
   return new Float32Array(tokens.vocabSize).map((_, id) => (tokens.has(id) ? 0 : -Infinity));
 }
 
-/** Biases and suppressed tokens, (vocabSize); undefined when there are none. */
+/** Biases and suppressed tokens, (vocabSize); undefined if there are none. */
 function biasOf(options: ResolvedOptions, vocabSize: number): Float32Array | undefined {
   if (options.logitBias.size + options.suppressTokens.length === 0) return undefined;
   const bias = new Float32Array(vocabSize);

@@ -8,15 +8,15 @@ import type { Sequence } from './sequence';
 
 /** Tokens of the first visit to native code, for a quick start. */
 const FIRST_VISIT = 8;
-/** Visits grow while they take less than this, in milliseconds: an AbortSignal is heard between them. */
+/** Visits grow while they take less than this, in milliseconds, because an AbortSignal is checked between them. */
 const SHORT_VISIT = 30;
 /** Prompts are padded to this times a power of two, so that many lengths share few programs. */
 const SHORTEST_PROMPT = 16;
 
 /**
- * Generates sequences side by side, until each has a finishReason; yields after each visit to native code. A cache holds
- * nPositions tokens: a sequence that has filled it, or whose prompt is longer, goes on in a new one with the last half
- * of that.
+ * Generates sequences side by side until each has a finishReason; yields after each visit to native code. A cache holds
+ * nPositions tokens. A sequence that fills it, or whose prompt is longer, continues in a new cache from its last
+ * nPositions / 2 tokens.
  */
 export async function* draw(
   model: Model,

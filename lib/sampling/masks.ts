@@ -1,4 +1,4 @@
-/** Masks that are made between two tokens: those of `tokenMask`, and of runs of tokens that may not come twice. */
+/** Masks that are made between two tokens: those of `tokenMask`, and those against repeated n-grams. */
 import { TesseraeError } from '../errors';
 import type { NativeSession } from '../native';
 import { maskWords } from './constraints';
@@ -13,10 +13,10 @@ export interface MaskRules extends Pick<ResolvedOptions, 'tokenMask' | 'tokens'>
 }
 
 /**
- * Asks for the mask while the model computes what it will be laid over.
+ * Makes the mask while the model computes the logits that it will mask.
  *
  * @returns ⌈vocabSize / 32⌉ words for each sequence, which nobody else has.
- * @throws TesseraeError `ERR_DATA` for a mask of another size, and one that allows nothing to an open sequence.
+ * @throws TesseraeError `ERR_DATA` for a mask of another size, or one that allows no token to an open sequence.
  */
 export async function maskOf(
   session: NativeSession,
@@ -68,7 +68,7 @@ function userMask(
   return mask;
 }
 
-/** Which tokens would repeat a run of n tokens of a sequence that grows. */
+/** Finds the tokens that would repeat an n-gram of a growing sequence. */
 export class Repeats {
   /** Places of each token, but for the last place of the sequence. */
   private readonly places = new Map<number, number[]>();

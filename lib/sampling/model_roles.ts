@@ -2,16 +2,16 @@ import { companionsOf } from '../checkpoint/companions';
 import type { Model } from '../models/model';
 import type { TokenSet } from './token_set';
 
-/** Which tokens a model itself says that texts begin and end with. */
+/** The tokens that start and end texts, according to a model. */
 export interface ModelRoles {
-  /** Token that an empty prompt becomes. */
+  /** Token that replaces an empty prompt. */
   readonly start?: number;
-  /** Tokens that end a text; empty where it names none. */
+  /** Tokens that end a text; empty if it names none. */
   readonly ends: readonly number[];
 }
 
 /**
- * What the generation_config.json that a model came with says, else its configuration.
+ * The roles in the generation_config.json of a model, else those in its configuration.
  *
  * @param tokens - ids that have a token; others have no role.
  */

@@ -6,8 +6,8 @@ import { show } from '../models/validation';
 import type { TokenSet } from './token_set';
 
 /**
- * Which type a token has: by its id (vocabSize entries), or by its position in the sequence, the first of the prompt
- * being 0. It holds for the prompt too.
+ * The type of each token: by its id (vocabSize entries), or by its position in the sequence, where the prompt starts at 0.
+ * Applies to the prompt too.
  */
 export type TokenTypes =
   | {
@@ -26,7 +26,7 @@ export class ConfigError extends TesseraeError {
   }
 }
 
-/** Ids that an error names. */
+/** Most ids that an error names. */
 const MOST_TOLD = 10;
 
 const isId = (value: unknown): value is number =>
@@ -71,8 +71,8 @@ export function textList(path: string, value: unknown, most: number): string[] {
 /**
  * Sets of allowed tokens by position, where positions that share a list share the set.
  *
- * @throws TesseraeError `ERR_CONFIG` for a set that is empty or names no token that there is, and for forced tokens that are
- * not allowed.
+ * @throws TesseraeError `ERR_CONFIG` for a set that is empty or names no existing token, or for forced tokens that are not
+ * allowed.
  */
 export function allowedByPosition(
   allowed: ReadonlyMap<number, readonly number[]>,
@@ -161,7 +161,7 @@ export function typesOf(
   return { [name]: { [by]: types } };
 }
 
-/** The list of a rule and its name; undefined unless it has just one, under a name that is known. */
+/** The list of a rule and its name; undefined unless it has exactly one, under a known name. */
 function typesIn(rule: unknown): ['byToken' | 'byPosition', ArrayLike<unknown>] | undefined {
   if (typeof rule !== 'object' || rule === null) return undefined;
   const [[key, list] = [], ...more] = Object.entries(rule) as [string, unknown][];

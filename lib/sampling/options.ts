@@ -19,17 +19,17 @@ import { TokenSet } from './token_set';
 export type { TokenTypes };
 export type * from './options.generated';
 
-/** A sequence whose next token is about to be chosen, as `tokenMask` sees it. */
+/** A sequence whose next token is about to be chosen, for `tokenMask`. */
 export interface MaskedSequence {
   /** Index of its prompt, from 0. */
   readonly prompt: number;
   /** Its index among the sequences of the prompt (numReturnSequences, or numBeams), from 0. */
   readonly sequence: number;
-  /** All its tokens so far, those of the prompt first. */
+  /** All its tokens so far, starting with the prompt. */
   readonly tokens: readonly number[];
 }
 
-/** Likeliest tokens that native code tells of. */
+/** Most likeliest tokens that native code returns. */
 const MOST_LIKELIEST = 128;
 
 /** Tokens of a prompt, and new ones, at most. */
@@ -49,122 +49,120 @@ const tokenTypes = (what: string) => unread<TokenTypes>('TokenTypes', what, { To
 /** Validates GenerateOptions and fills in their defaults. */
 export const generateOptionsSchema = z
   .strictObject({
-    maxNewTokens: integer(1, MOST_TOKENS).default(256).describe('Tokens to generate at most.'),
+    maxNewTokens: integer(1, MOST_TOKENS).default(256).describe('Largest number of tokens to generate.'),
     minNewTokens: integer(0, MOST_TOKENS)
       .default(0)
-      .describe('Tokens before which neither `eosTokenId` nor `stopTokens` can be chosen.'),
+      .describe('Number of tokens before `eosTokenId` and `stopTokens` can be chosen.'),
     temperature: fp32(z.number().min(0).max(1e6))
       .default(1)
-      .describe('Logits are divided by it: below 1 likelier tokens win more often; 0: the likeliest always.'),
+      .describe('Divides logits: below 1 makes likelier tokens more likely; 0: always the likeliest token.'),
     topK: integer(0, 16_777_216)
       .default(0)
-      .describe(
-        'Draws from the k likeliest tokens alone (and those that are as likely as the k-th); 0: from all.',
-      ),
+      .describe('Draws only from the k likeliest tokens (and ties with the k-th); 0: from all.'),
     topP: fp32(z.number().gt(0).max(1))
       .default(1)
-      .describe('Draws from the fewest likeliest tokens that together have this probability; 1: from all.'),
+      .describe(
+        'Draws only from the smallest set of likeliest tokens with at least this total probability; 1: from all.',
+      ),
     minP: fp32(z.number().min(0).max(1))
       .default(0)
-      .describe('Draws from tokens that are at least this times as probable as the likeliest; 0: from all.'),
+      .describe(
+        'Draws only from tokens with at least this fraction of the highest probability; 0: from all.',
+      ),
     repetitionPenalty: fp32(z.number().gt(0).max(1e6))
       .default(1)
       .describe(
-        'Divides positive and multiplies negative logits of tokens that were there, prompt included.',
+        'Divides positive and multiplies negative logits of tokens that have occurred, prompt included.',
       ),
     frequencyPenalty: fp32(z.number().min(-100).max(100))
       .default(0)
-      .describe("Subtracted from a token's logit each time that it was generated."),
+      .describe("Subtracted from a token's logit for each time that it was generated."),
     presencePenalty: fp32(z.number().min(-100).max(100))
       .default(0)
       .describe('Subtracted once from the logit of a token that was generated.'),
     noRepeatNgramSize: integer(0, 1_000_000)
       .default(0)
-      .describe('No run of so many tokens comes twice in a sequence, prompt included; 0: any may.'),
+      .describe('Length of n-grams that may not repeat in a sequence, prompt included; 0: all may repeat.'),
     logitBias: aMap<number>()
       .default(new Map())
-      .describe('Added to logits, by token id; −Infinity: never chosen.')
+      .describe('Numbers to add to logits, by token id; −Infinity: never chosen.')
       .register(settings, { type: 'ReadonlyMap<number, number>' }),
     suppressTokens: unread<readonly number[]>('readonly number[]', 'Tokens that are never chosen.'),
     forcedTokens: aMap<number>()
       .default(new Map())
-      .describe(
-        'Tokens that must stand at a position of the sequence; the first of the prompt has position 0.',
-      )
+      .describe('Required tokens by position in the sequence; the prompt starts at position 0.')
       .register(settings, { type: 'ReadonlyMap<number, number>' }),
     allowedTokens: aMap<readonly number[]>()
       .default(new Map())
-      .describe('Tokens of which one must stand at a position. Positions that are not named take any.')
+      .describe('Allowed tokens by position in the sequence. All tokens are allowed at other positions.')
       .register(settings, { type: 'ReadonlyMap<number, readonly number[]>' }),
     tokenMask: aFunction<(batch: readonly MaskedSequence[]) => Uint32Array>()
       .optional()
       .describe(
-        'Called before each token is chosen, while the model computes its logits: the tokens allowed to each sequence, a bit ' +
-          'each: token t of sequence s is bit t % 32 of word s · ⌈vocabSize / 32⌉ + ⌊t / 32⌋. Sequences that have ended are ' +
-          'still listed; their words do not matter.',
+        'Called before each token is chosen, while the model computes its logits. Returns the allowed tokens of each sequence, ' +
+          'one bit per token: token t of sequence s is bit t % 32 of word s · ⌈vocabSize / 32⌉ + ⌊t / 32⌋. Sequences that have ' +
+          'ended are still listed; their words are ignored.',
       )
       .register(settings, {
         type: '(batch: readonly MaskedSequence[]) => Uint32Array',
         imports: { MaskedSequence: './options' },
       }),
-    types: tokenTypes('For a model with nTypes, which needs it: types in [0, nTypes).'),
-    subtypes: tokenTypes('For a model with nStypes, which needs it: subtypes in [0, nStypes).'),
+    types: tokenTypes('Types in [0, nTypes). Required for a model with nTypes, else not allowed.'),
+    subtypes: tokenTypes('Subtypes in [0, nStypes). Required for a model with nStypes, else not allowed.'),
     eosTokenId: unread<number | readonly number[]>(
       'number | readonly number[]',
-      "Tokens that end a sequence with finishReason 'eos'; they are part of its tokens and not of its text. Default: " +
+      "Tokens that end a sequence with finishReason 'eos'; they are part of its tokens, but not of its text. Default: " +
         "`eosTokenId` of the model's configuration, else the tokenizer's token that ends a document; `[]`: none.",
     ),
     stopTokens: unread<readonly number[]>(
       'readonly number[]',
-      "Tokens that end a sequence with finishReason 'stop'; they are part of its tokens and not of its text. Default none.",
+      "Tokens that end a sequence with finishReason 'stop'; they are part of its tokens, but not of its text. Default none.",
     ),
     stop: unread<string | readonly string[]>(
       'string | readonly string[]',
-      "Texts that end a sequence with finishReason 'stop'; they are not part of the text returned. Default none.",
+      "Texts that end a sequence with finishReason 'stop'; they are not part of the returned text. Default none.",
     ),
     numReturnSequences: integer(1, MOST_ROWS)
       .default(1)
       .describe(
-        'Sequences of each prompt, each with random numbers of its own; the first is what 1 would give.',
+        'Number of sequences per prompt, each with its own random numbers; the first is the same as with 1.',
       ),
     numBeams: integer(1, 64)
       .default(1)
       .describe(
-        'Beam search with so many beams: the likeliest sequences instead of drawn ones; 1: no beam search. Penalties, biases ' +
-          "and what is allowed change log-probabilities, as in Hugging Face's `generate`. Goes with numReturnSequences up to " +
-          'numBeams, and not with temperature, topK, topP, minP and logprobs.',
+        'Number of beams of beam search, which finds the likeliest sequences instead of drawing; 1: no beam search. Penalties, ' +
+          "biases and allowed tokens change log-probabilities, as in Hugging Face's `generate`. Works with numReturnSequences up " +
+          'to numBeams, but not with temperature, topK, topP, minP and logprobs.',
       ),
     lengthPenalty: number(-100, 100)
       .default(1)
-      .describe(
-        'Beams are ranked by their log-probability ÷ length ^ lengthPenalty: above 0 favours long ones.',
-      ),
+      .describe('Ranks beams by log-probability ÷ length ^ lengthPenalty: above 0 favours long sequences.'),
     earlyStopping: z
       .union([z.boolean(), z.literal('never')])
       .default(false)
       .describe(
-        "When beam search ends: true: as soon as numBeams have ended; false: when no better one is likely; 'never': when none " +
-          'is possible.',
+        "When beam search ends: true: when numBeams have ended; false: when a better one is unlikely; 'never': when a better one " +
+          'is impossible.',
       ),
     logprobs: z
       .union([z.boolean(), z.int().min(0).max(20)])
       .default(false)
       .describe(
-        'Also returns the log-probability of each token, and with a number from 1 to 20 the so many likeliest ones: by the ' +
-          'model alone, before all of the above; ids without a token count as if the model had none of them.',
+        'Also returns the log-probability of each token, and with a number from 1 to 20 that many likeliest tokens. These are ' +
+          'log-probabilities of the model, before all options above; ids without a token are excluded.',
       ),
     seed: integer(0, Number.MAX_SAFE_INTEGER)
       .optional()
       .describe(
-        'The same seed gives a prompt the same tokens on the same device, whatever is generated beside it; below 2^53. ' +
-          'Default: random numbers that no other prompt and no other call has.',
+        'The same seed gives a prompt the same tokens on the same device, whatever else is generated with it; below 2^53. ' +
+          'Default: different random numbers for every prompt and call.',
       ),
     signal: abortSignal
       .optional()
-      .describe('Ends the generation early, with what there is.')
+      .describe('Ends the generation early and returns the tokens so far.')
       .register(settings, { type: 'AbortSignal' }),
   })
-  .describe("How text is generated. Defaults change nothing about the model's own probabilities.")
+  .describe("How to generate text. Defaults leave the model's own probabilities unchanged.")
   .register(settings, {
     name: 'GenerateOptions',
     synonyms: {
@@ -179,7 +177,7 @@ export const generateOptionsSchema = z
 
 type Lists = 'suppressTokens' | 'eosTokenId' | 'stopTokens' | 'stop' | 'types' | 'subtypes';
 
-/** Options with their defaults, checked for a vocabulary; nothing of them is the caller's. */
+/** Options with their defaults, checked for a vocabulary; copies of the caller's data. */
 export interface ResolvedOptions extends Omit<
   z.output<typeof generateOptionsSchema>,
   Lists | 'forcedTokens' | 'allowedTokens'
@@ -192,11 +190,11 @@ export interface ResolvedOptions extends Omit<
   readonly allowedTokens: ReadonlyMap<number, readonly number[]>;
   readonly types?: TokenTypes;
   readonly subtypes?: TokenTypes;
-  /** Ids that have a token: no other is chosen. */
+  /** Ids that have a token; others are never chosen. */
   readonly tokens: TokenSet;
 }
 
-/** What options are checked against. */
+/** The properties of a model to check options against. */
 export interface Vocabulary {
   /** Rows of the model. */
   readonly vocabSize: number;
@@ -204,14 +202,14 @@ export interface Vocabulary {
   readonly nStypes: number;
   /** Ids that have a token; default: all. */
   readonly tokens?: TokenSet;
-  /** Tokens that end a sequence where the options don't say. Default none. */
+  /** Tokens that end a sequence if the options name none. Default none. */
   readonly endTokens?: readonly number[];
 }
 
 /**
  * Checks the options and fills in their defaults.
  *
- * @throws TesseraeError `ERR_CONFIG` that names the option, its value and what is allowed.
+ * @throws TesseraeError `ERR_CONFIG`; the message names the option, its value and what is allowed.
  */
 export function resolveOptions(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOptions {
   return reading({ name: 'options', code: 'ERR_CONFIG' }, () => resolve(options, vocabulary));
@@ -262,10 +260,10 @@ function resolve(options: GenerateOptions, vocabulary: Vocabulary): ResolvedOpti
   return resolved;
 }
 
-/** Options that say how a token is drawn, and what is told of a drawn one. */
+/** Options for drawing a token, and for reports about a drawn one. */
 const OF_DRAWING = ['temperature', 'topK', 'topP', 'minP', 'logprobs'] as const;
 
-/** What beam search does not take. */
+/** Refuses options that beam search does not have. */
 function checkBeams(
   options: GenerateOptions,
   beams: ResolvedOptions,

@@ -34,28 +34,28 @@ import { TokenSet } from './token_set';
 /** Text, or its token ids: at most 10,000,000. */
 export type Prompt = string | ArrayLike<number>;
 
-/** What was generated for a prompt. */
+/** The result for a prompt. */
 export interface Generation {
   /** The new text, without the prompt, the stop text and the token that ended it. */
   readonly text: string;
-  /** The new tokens, with those of the stop text and the token that ended it. */
+  /** The new tokens, including those of the stop text and the token that ended it. */
   readonly tokens: Int32Array;
   /** Why it ended. */
   readonly finishReason: FinishReason;
-  /** With `logprobs`: natural logarithm of the probability of each new token, by the model alone. */
+  /** With `logprobs`: natural logarithm of the model's probability of each new token. */
   readonly logprobs?: Float32Array;
-  /** With `logprobs` of a number: of each new token, the likeliest ones in its place. */
+  /** With a number as `logprobs`: for each new token, the likeliest tokens at its position. */
   readonly topLogprobs?: readonly (readonly TokenLogprob[])[];
 }
 
-/** What prompts have to be. */
+/** The rules for prompts. */
 export interface SamplerOptions {
   /**
-   * How the sequences of training began, as `loadModel` returns it: prompts must begin with one of its first tokens, and
-   * an empty prompt becomes the only one. Default: a prompt may begin with any token.
+   * How training sequences began, as returned by `loadModel`. Prompts must begin with one of its first tokens. If there is
+   * only one, it replaces an empty prompt. Default: a prompt may begin with any token.
    */
   readonly trainingStarts?: SequenceStarts | undefined;
-  /** Takes prompts that begin otherwise than training did. Default false. */
+  /** Whether to accept prompts that begin differently from the training sequences. Default false. */
   readonly allowAnyStart?: boolean | undefined;
 }
 
@@ -65,10 +65,10 @@ const optionsSchema = z.strictObject({
 });
 
 /**
- * Generates text with a causal model. The model's context is nPositions tokens: when it is full, generation goes on from
- * the last half of it.
+ * Generates text with a causal model. The model's context holds nPositions tokens. When it is full, generation continues
+ * from its last half.
  *
- * What decides about a token, in this order: logitBias, suppressTokens, allowed tokens and masks, minNewTokens;
+ * Options apply to each token in this order: logitBias, suppressTokens, allowed tokens and masks, minNewTokens;
  * repetitionPenalty, then frequencyPenalty and presencePenalty; noRepeatNgramSize; temperature; topK; topP; minP; the draw.
  *
  * @example
@@ -77,23 +77,23 @@ const optionsSchema = z.strictObject({
  * for await (const { text } of sampler.stream('Call me')) process.stdout.write(text);
  */
 export class Sampler {
-  /** How prompts become token ids, and generated ids a text. */
+  /** Converts prompts to token ids and generated ids to text. */
   readonly tokenizer: Tokenizer;
   /** Ids that have a token. */
   private readonly tokens: TokenSet;
 
   /**
-   * Makes a sampler; nothing is computed before it generates.
+   * Makes a sampler. It computes nothing until it generates.
    *
-   * @param tokenizer - the one that the model was trained with. Default: texts are token ids with spaces between them, for
-   * models of sequences that are no text. Ids without a token are never chosen: those
-   * that its `hasToken` says no to, and those from its vocabSize on.
-   * @param options - what prompts have to be.
-   * @throws TesseraeError `ERR_CONFIG` for an encoder, for a tokenizer with more tokens than the model's vocabSize, and for a
+   * @param tokenizer - the tokenizer that the model was trained with. Default: texts are token ids with spaces between them, for
+   * sequences that are not text. Ids without a token are never chosen: those for which `hasToken` returns false, and those from
+   * the tokenizer's vocabSize on.
+   * @param options - the rules for prompts.
+   * @throws TesseraeError `ERR_CONFIG` for an encoder, for a tokenizer with more tokens than the model's vocabSize, or for a
    * wrong option.
    */
   constructor(
-    /** What generates; not disposed with the sampler. */
+    /** The model that generates; the sampler does not dispose it. */
     readonly model: Model,
     tokenizer?: Tokenizer,
     private readonly options: SamplerOptions = {},
@@ -116,19 +116,19 @@ export class Sampler {
   /**
    * Continues a list of prompts side by side.
    *
-   * @param prompts - an empty array is a list of no prompts, whatever its type: a prompt of no tokens is `''`.
-   * @returns the sequences of the first prompt, then those of the next, numReturnSequences each (fewer of a beam search
-   * whose options leave fewer).
+   * @param prompts - the prompts. An empty array means no prompts, whatever its type; an empty prompt is `''`.
+   * @returns the sequences of the first prompt, then those of the next: numReturnSequences each, or fewer if the options of a
+   * beam search leave fewer.
    * @throws TesseraeError as for one prompt.
    */
   async generate(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Generation[]>;
   /**
    * Continues a prompt.
    *
-   * @param prompt - text or token ids; an empty one (`''`) becomes the only first token of `trainingStarts`, or else the
+   * @param prompt - text or token ids. An empty one (`''`) is replaced by the only first token of `trainingStarts`, or else the
    * model's bosTokenId, or else the tokenizer's start token (bytes: a newline).
-   * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DATA` for a prompt that can't be read or when no token is
-   * allowed, `ERR_OUT_OF_MEMORY`, `ERR_BUSY` while the model is at work, `ERR_DISPOSED` after its `dispose()`.
+   * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DATA` for a prompt that can't be read or if no token is allowed,
+   * `ERR_OUT_OF_MEMORY`, `ERR_BUSY` during another call of the model, `ERR_DISPOSED` after its `dispose()`.
    */
   async generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
   async generate(
@@ -159,7 +159,7 @@ export class Sampler {
   }
 
   /**
-   * As `generate` of one prompt, with the same errors, token by token as they come; `break` ends it.
+   * Like `generate` for one prompt, with the same errors, but yields each token as it is generated; `break` ends it.
    *
    * @returns an iterator that yields tokens and returns why it ended.
    */

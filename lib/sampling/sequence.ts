@@ -5,7 +5,7 @@ import { StopFilter } from './stop_filter';
 /** Why a sequence ended: an eosTokenId, a stop token or text, maxNewTokens, or the signal. */
 export type FinishReason = 'eos' | 'stop' | 'length' | 'abort';
 
-/** A token and its log-probability by the model alone. */
+/** A token and the model's log-probability of it. */
 export interface TokenLogprob {
   /** Its id. */
   readonly token: number;
@@ -17,11 +17,11 @@ export interface TokenLogprob {
 export interface GeneratedToken {
   /** Its id. */
   readonly token: number;
-  /** Text that is certain by now: whole characters, empty while one is incomplete or may belong to a stop text. */
+  /** The new text: whole characters only; empty while a character is incomplete or may belong to a stop text. */
   readonly text: string;
-  /** With `logprobs`: natural logarithm of its probability by the model alone, in nats. */
+  /** With `logprobs`: natural logarithm of the model's probability of it, in nats. */
   readonly logprob?: number;
-  /** With `logprobs` of a number: the likeliest tokens, the likeliest first. */
+  /** With a number as `logprobs`: the likeliest tokens, likeliest first. */
   readonly topLogprobs?: readonly TokenLogprob[];
 }
 

@@ -12,11 +12,11 @@ export type Remote<Served> = {
     : never;
 };
 
-/** How errors name a thread. */
+/** Names of a thread in error messages. */
 export interface ThreadNames {
   /** Such as `the data worker`. */
   readonly thread: string;
-  /** What was closed with it, such as `the data`. */
+  /** The object that was closed with it, such as `the data`. */
   readonly owner: string;
 }
 
@@ -27,13 +27,13 @@ interface Call {
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
   readonly args: readonly unknown[];
-  /** What a function among the arguments threw first. */
+  /** The first error of a function among the arguments. */
   failure?: { readonly error: unknown };
 }
 
 /**
- * Runs a program in a worker thread and calls the methods that it serves (`serve` of server.ts). The process stays alive while a
- * call is under way, and ends without waiting for an idle thread.
+ * Runs a program in a worker thread and calls the methods that it serves (`serve` of server.ts). The process stays alive
+ * during a call, and ends without waiting for an idle thread.
  *
  * Arguments and results are copied; `transfer` of transfer.ts moves arrays instead. An argument that is a function is called in
  * this thread.
@@ -55,8 +55,7 @@ export class ThreadClient<Served extends object> {
 
   /**
    * @param program - its path from dist/.
-   * @throws TesseraeError `ERR_DEVICE` when the system lets the process start no more threads; `ERR_INTERNAL` when the program
-   * is missing.
+   * @throws TesseraeError `ERR_DEVICE` if the system refuses another thread; `ERR_INTERNAL` if the program is missing.
    */
   constructor(
     program: string,
@@ -87,7 +86,7 @@ export class ThreadClient<Served extends object> {
     return this.endedBy !== undefined;
   }
 
-  /** Ends the thread, in the middle of its calls; they and all later ones reject with `ERR_DISPOSED`. */
+  /** Ends the thread at once; its open calls and all later calls reject with `ERR_DISPOSED`. */
   async close(): Promise<void> {
     this.end(new TesseraeError('ERR_DISPOSED', `${this.names.owner} was closed`));
     await this.worker.terminate();

@@ -1,12 +1,12 @@
 import type { ErrorCode } from '../errors';
 
-/** To a thread: a call of a served method, or what a function of the caller's gave. */
+/** To a thread: a call of a served method, or the result of a caller's function. */
 export type ToThread =
   | {
       readonly kind: 'call';
       readonly id: number;
       readonly method: string;
-      /** Functions can't be sent: their places hold undefined. */
+      /** Functions can't be sent: undefined replaces them. */
       readonly args: unknown[];
       /** Places of the arguments that are functions. */
       readonly functions: readonly number[];

@@ -1,4 +1,4 @@
-/** Told how much of how much is done. */
+/** Called with the amount done and the total. */
 export type Progress = (done: number, total: number) => void;
 
 /** Milliseconds between reports: displays refresh at most ten times a second. */

@@ -19,7 +19,7 @@ interface Waiting {
  * An argument that is a function runs in the client's thread and returns a promise here. If it throws, so does the call,
  * whether the method awaits it or not. Outside a worker thread nobody calls, and nothing happens.
  *
- * @param failure - how the message of an error without a code begins.
+ * @param failure - start of the message of an error without a code.
  */
 export function serve(methods: object, failure: string): void {
   const port = parentPort;

@@ -18,7 +18,7 @@ export interface TrainingArguments {
   readonly batchSize?: number;
   /** Micro-batches whose gradients make one step. An integer from 1 to 65,536. Default 1. */
   readonly gradientAccumulationSteps?: number;
-  /** The highest learning rate; a schedule of your own does without. A number from 0 to 100. Default 6e-4. */
+  /** The highest learning rate; not needed with a schedule of your own. A number from 0 to 100. Default 6e-4. */
   readonly learningRate?: number;
   /** The optimizer: AdamW; Adam with L2 decay; SGD; RAdam (see docs/optimizers.md). Default 'adamw'. */
   readonly optim?: OptimizerType;
@@ -45,22 +45,22 @@ export interface TrainingArguments {
   readonly radamFirstSteps?: RAdamFirstSteps;
   /** `radam`: decay the weights as AdamW does, not through the gradient. Default: false for `torch`, else true. */
   readonly decoupledWeightDecay?: boolean;
-  /** Parameters that train in their own way; the first group that matches a parameter decides. */
+  /** Groups of parameters with settings of their own; the first group that matches a parameter decides. */
   readonly parameterGroups?: readonly ParameterGroup[];
   /**
    * Keeps an exponential moving average of the parameters, ema = emaDecay · ema + (1 − emaDecay) · parameters after
-   * every applied step, beside them in checkpoints; 0: none. Evaluations look at the parameters themselves. A number
+   * every applied step, and saves it in checkpoints; 0: none. Evaluations use the parameters, not the average. A number
    * from 0 and below 1. Default 0.
    */
   readonly emaDecay?: number;
   /** Global norm that gradients are clipped to; 0: no clipping. A number from 0 to 1e9. Default 1. */
   readonly maxGradNorm?: number;
   /**
-   * How the rate falls after warmup: by name, or in TypeScript by a function from steps applied to the rate. Default
+   * How the rate falls after warmup: a name, or in TypeScript a function from steps applied to the rate. Default
    * 'cosine'.
    */
   readonly lrScheduler?: LrSchedulerType | LrScheduleFunction;
-  /** What only some schedules have, such as `numCycles`. */
+  /** Settings that only some schedules have, such as `numCycles`. */
   readonly lrSchedulerKwargs?: LrSchedulerKwargs;
   /**
    * The rate at the end of `cosine` and `cosineWithRestarts` (default learningRate ÷ 10), `linear`, `polynomial` and
@@ -68,54 +68,54 @@ export interface TrainingArguments {
    */
   readonly minLearningRate?: number;
   /**
-   * Steps in which the rate rises to learningRate. `oneCycle` rises for 30 % of maxSteps where it is 0. An integer from
-   * 0 to 10,000,000. Default 0.
+   * Steps in which the rate rises to learningRate. If 0, `oneCycle` rises for 30 % of maxSteps. An integer from 0 to
+   * 10,000,000. Default 0.
    */
   readonly warmupSteps?: number;
   /**
    * The first rate of warmup, at most learningRate. A number from 0 to 100. Default learningRate ÷ warmupSteps; Hugging
-   * Face has 0.
+   * Face uses 0.
    */
   readonly warmupInitLearningRate?: number;
-  /** Share ε of each target's probability that is given to others. A number from 0 and below 1. Default 0. */
+  /** Share ε of each target's probability that moves to other tokens. A number from 0 and below 1. Default 0. */
   readonly labelSmoothing?: number;
   /**
-   * Who gets it: `uniform`, each of the V tokens ε ÷ V, the target's among them (PyTorch, fairseq before 2021);
-   * `others`, each of the other tokens ε ÷ (V − 1) (fairseq since). Default 'uniform'.
+   * Which tokens receive it: with `uniform`, each of the V tokens, the target included, gets ε ÷ V (PyTorch, fairseq
+   * before 2021); with `others`, each other token gets ε ÷ (V − 1) (fairseq since 2021). Default 'uniform'.
    */
   readonly labelSmoothingType?: LabelSmoothingType;
-  /** Dynamic loss scaling; only for models in fp16, which always have it. */
+  /** Dynamic loss scaling. Only models in fp16 use it, and they always do. */
   readonly lossScaling?: LossScaling;
   /** Steps between evaluations; 0: at the end only. An integer from 0 to 10,000,000. Default 0. */
   readonly evalSteps?: number;
-  /** Ends the run when evaluations don't get better; needs evalSteps. Default: never. */
+  /** Ends the run when evaluations stop improving; needs evalSteps. Default: never. */
   readonly earlyStopping?: EarlyStoppingOptions;
-  /** Batches of one evaluation, at most. An integer from 1 to 1,000,000. Default 20. */
+  /** Largest number of batches in one evaluation. An integer from 1 to 1,000,000. Default 20. */
   readonly evalBatches?: number;
   /** Steps between checkpoints in outputDir; 0: at the end only. An integer from 0 to 10,000,000. Default 0. */
   readonly saveSteps?: number;
   /**
-   * Newest checkpoints that are kept in outputDir, beside the best and those with a file `pinned`; 0: all. An integer
+   * Newest checkpoints to keep in outputDir, in addition to the best and those with a file `pinned`; 0: all. An integer
    * from 0 to 1,000,000. Default 0.
    */
   readonly saveTotalLimit?: number;
   /**
-   * Checkpoints with the least evaluation loss that saveTotalLimit leaves besides. An integer from 0 to 1,000,000.
-   * Default 1.
+   * Checkpoints with the lowest evaluation loss to keep in addition to those of saveTotalLimit. An integer from 0 to
+   * 1,000,000. Default 1.
    */
   readonly saveBestLimit?: number;
   /**
-   * Steps between `step` events; a GPU goes from step to step without waiting for JavaScript between them. An integer
+   * Steps between `step` events. Between events a GPU goes from step to step without waiting for JavaScript. An integer
    * from 1 to 10,000,000. Default 10.
    */
   readonly loggingSteps?: number;
   /** Decides which rows each step draws. An integer of at least 0. Default 0. */
   readonly seed?: number;
   /**
-   * Folder of checkpoints, `checkpoint-<step>`. Default: a Trainer writes none; the command line takes `runs/<name of
+   * Folder of checkpoints, `checkpoint-<step>`. Default: a Trainer writes none; the command line uses `runs/<name of
    * the configuration>`.
    */
   readonly outputDir?: string;
-  /** Who else is told of steps and evaluations: TensorBoard by event files in outputDir. Default nobody. */
+  /** Where else to report steps and evaluations: `tensorboard` writes event files to outputDir. Default: nowhere. */
   readonly reportTo?: readonly 'tensorboard'[];
 }

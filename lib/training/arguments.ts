@@ -29,13 +29,13 @@ export type * from './arguments.generated';
 /** Training arguments with every default filled in. */
 export type ResolvedTrainingArguments = Required<Omit<TrainingArguments, OptionalArgument>> &
   Pick<TrainingArguments, Exclude<OptionalArgument, 'lossScaling' | 'earlyStopping'>> & {
-    /** Absent unless given: a model in fp16 then has the defaults. */
+    /** Absent unless given; without it a model in fp16 uses the defaults. */
     readonly lossScaling?: Required<LossScaling>;
-    /** Absent unless given: then no evaluation ends the run. */
+    /** Absent unless given; without it no evaluation ends the run. */
     readonly earlyStopping?: Required<EarlyStoppingOptions>;
   };
 
-/** What stays absent unless it is given. */
+/** The arguments that stay absent unless they are given. */
 type OptionalArgument =
   | 'earlyStopping'
   | 'lossScaling'
@@ -55,7 +55,7 @@ export const labelSmoothingTypeSchema = z
   .describe('How label smoothing spreads probability.')
   .register(settings, { name: 'LabelSmoothingType' });
 
-/** What other libraries call these arguments. */
+/** Names of these arguments in other libraries. */
 const synonyms = {
   lr: 'learningRate',
   optimizer: 'optim',
@@ -94,7 +94,7 @@ export const trainingArgumentsSchema = z
     maxSteps: count(10_000_000, 'Optimizer steps.'),
     batchSize: count(65_536, 'Rows of a micro-batch.').default(8),
     gradientAccumulationSteps: count(65_536, 'Micro-batches whose gradients make one step.').default(1),
-    learningRate: rate('The highest learning rate; a schedule of your own does without.').default(6e-4),
+    learningRate: rate('The highest learning rate; not needed with a schedule of your own.').default(6e-4),
     optim: optimizerSchema
       .default('adamw')
       .describe('The optimizer: AdamW; Adam with L2 decay; SGD; RAdam (see docs/optimizers.md).'),
@@ -106,12 +106,14 @@ export const trainingArgumentsSchema = z
     parameterGroups: z
       .array(parameterGroupSchema)
       .optional()
-      .describe('Parameters that train in their own way; the first group that matches a parameter decides.'),
+      .describe(
+        'Groups of parameters with settings of their own; the first group that matches a parameter decides.',
+      ),
     emaDecay: fp32(z.number().min(0).lt(1))
       .default(0)
       .describe(
         'Keeps an exponential moving average of the parameters, ema = emaDecay · ema + (1 − emaDecay) · parameters after every ' +
-          'applied step, beside them in checkpoints; 0: none. Evaluations look at the parameters themselves.',
+          'applied step, and saves it in checkpoints; 0: none. Evaluations use the parameters, not the average.',
       ),
     maxGradNorm: fp32(z.number().min(0).max(1e9))
       .default(1)
@@ -119,55 +121,57 @@ export const trainingArgumentsSchema = z
     lrScheduler: lrSchedulerSchema
       .default('cosine')
       .describe(
-        'How the rate falls after warmup: by name, or in TypeScript by a function from steps applied to the rate.',
+        'How the rate falls after warmup: a name, or in TypeScript a function from steps applied to the rate.',
       )
-      // JSON has no functions, and so the schema has none.
+      // The schema is for JSON, which has no functions.
       .register(settings, {
         type: 'LrSchedulerType | LrScheduleFunction',
         imports: { LrScheduleFunction: './schedule_settings' },
       }),
     lrSchedulerKwargs: lrSchedulerKwargsSchema
       .optional()
-      .describe('What only some schedules have, such as `numCycles`.'),
+      .describe('Settings that only some schedules have, such as `numCycles`.'),
     minLearningRate: rate(
       'The rate at the end of `cosine` and `cosineWithRestarts` (default learningRate ÷ 10), `linear`, `polynomial` and ' +
         '`warmupStableDecay` (default 0); other schedules have none.',
     ).optional(),
     warmupSteps: steps(
-      'Steps in which the rate rises to learningRate. `oneCycle` rises for 30 % of maxSteps where it is 0.',
+      'Steps in which the rate rises to learningRate. If 0, `oneCycle` rises for 30 % of maxSteps.',
     ),
     warmupInitLearningRate: rate(
-      'The first rate of warmup, at most learningRate. Default learningRate ÷ warmupSteps; Hugging Face has 0.',
+      'The first rate of warmup, at most learningRate. Default learningRate ÷ warmupSteps; Hugging Face uses 0.',
     ).optional(),
     labelSmoothing: fp32(z.number().min(0).lt(1))
       .default(0)
-      .describe("Share ε of each target's probability that is given to others."),
+      .describe("Share ε of each target's probability that moves to other tokens."),
     labelSmoothingType: labelSmoothingTypeSchema
       .default('uniform')
       .describe(
-        "Who gets it: `uniform`, each of the V tokens ε ÷ V, the target's among them (PyTorch, fairseq before 2021); `others`, " +
-          'each of the other tokens ε ÷ (V − 1) (fairseq since).',
+        'Which tokens receive it: with `uniform`, each of the V tokens, the target included, gets ε ÷ V (PyTorch, fairseq ' +
+          'before 2021); with `others`, each other token gets ε ÷ (V − 1) (fairseq since 2021).',
       ),
     lossScaling: lossScalingSchema
       .optional()
-      .describe('Dynamic loss scaling; only for models in fp16, which always have it.'),
+      .describe('Dynamic loss scaling. Only models in fp16 use it, and they always do.'),
     evalSteps: steps('Steps between evaluations; 0: at the end only.'),
     earlyStopping: earlyStoppingSchema
       .optional()
-      .describe("Ends the run when evaluations don't get better; needs evalSteps. Default: never."),
-    evalBatches: count(1_000_000, 'Batches of one evaluation, at most.').default(20),
+      .describe('Ends the run when evaluations stop improving; needs evalSteps. Default: never.'),
+    evalBatches: count(1_000_000, 'Largest number of batches in one evaluation.').default(20),
     saveSteps: steps('Steps between checkpoints in outputDir; 0: at the end only.'),
     saveTotalLimit: integer(0, 1_000_000)
       .default(0)
       .describe(
-        'Newest checkpoints that are kept in outputDir, beside the best and those with a file `pinned`; 0: all.',
+        'Newest checkpoints to keep in outputDir, in addition to the best and those with a file `pinned`; 0: all.',
       ),
     saveBestLimit: integer(0, 1_000_000)
       .default(1)
-      .describe('Checkpoints with the least evaluation loss that saveTotalLimit leaves besides.'),
+      .describe(
+        'Checkpoints with the lowest evaluation loss to keep in addition to those of saveTotalLimit.',
+      ),
     loggingSteps: count(
       10_000_000,
-      'Steps between `step` events; a GPU goes from step to step without waiting for JavaScript between them.',
+      'Steps between `step` events. Between events a GPU goes from step to step without waiting for JavaScript.',
     ).default(10),
     seed: integer(0, Number.MAX_SAFE_INTEGER).default(0).describe('Decides which rows each step draws.'),
     outputDir: z
@@ -175,14 +179,14 @@ export const trainingArgumentsSchema = z
       .min(1)
       .optional()
       .describe(
-        'Folder of checkpoints, `checkpoint-<step>`. Default: a Trainer writes none; the command line takes ' +
+        'Folder of checkpoints, `checkpoint-<step>`. Default: a Trainer writes none; the command line uses ' +
           '`runs/<name of the configuration>`.',
       ),
     reportTo: z
       .array(z.enum(['tensorboard']))
       .default([])
       .describe(
-        'Who else is told of steps and evaluations: TensorBoard by event files in outputDir. Default nobody.',
+        'Where else to report steps and evaluations: `tensorboard` writes event files to outputDir. Default: nowhere.',
       ),
   })
   .describe("How to train. Names are Hugging Face's in camelCase.")
@@ -191,7 +195,7 @@ export const trainingArgumentsSchema = z
 /**
  * Checks the arguments and fills in every default.
  *
- * @param at - where the arguments stand in a larger configuration, for messages.
+ * @param at - path of the arguments in a larger configuration, for messages.
  * @throws TesseraeError `ERR_CONFIG` with `details.path`.
  */
 export function resolveTrainingArguments(options: TrainingArguments, at = ''): ResolvedTrainingArguments {
@@ -206,7 +210,7 @@ export function resolveTrainingArguments(options: TrainingArguments, at = ''): R
     const path = at === '' ? 'earlyStopping' : `${at}.earlyStopping`;
     throw new TesseraeError(
       'ERR_CONFIG',
-      `${path} looks at evaluations, but evalSteps is 0: set the steps between evaluations, or leave it out`,
+      `${path} needs evaluations, but evalSteps is 0: set evalSteps, or leave earlyStopping out`,
       { details: { path } },
     );
   }
@@ -215,7 +219,7 @@ export function resolveTrainingArguments(options: TrainingArguments, at = ''): R
     const path = at === '' ? 'momentum' : `${at}.momentum`;
     throw new TesseraeError(
       'ERR_CONFIG',
-      `${path} is 0, but lrSchedulerKwargs.cycleMomentum moves it: set momentum, such as 0.9, or leave cycleMomentum out`,
+      `${path} is 0, but lrSchedulerKwargs.cycleMomentum changes it: set momentum, such as 0.9, or leave cycleMomentum out`,
       { details: { path } },
     );
   }
@@ -229,7 +233,7 @@ export function resolveTrainingArguments(options: TrainingArguments, at = ''): R
   };
 }
 
-/** The arguments as JSON can hold them: in the place of a schedule of the caller's own stands a hash of its rates. */
+/** The arguments as plain JSON; a schedule that is a function is replaced by a hash of its rates. */
 export function plainArguments(args: ResolvedTrainingArguments): Record<string, unknown> {
   if (typeof args.lrScheduler !== 'function') return { ...args };
   const hash = createHash('sha256')
@@ -243,23 +247,24 @@ export function ratesOf(args: ResolvedTrainingArguments): Float32Array {
   return learningRateSchedule(scheduleOptions(args));
 }
 
-/** The momentum (Adam's beta 1) of every step where the schedule moves it, by steps applied before it. */
+/** The momentum (Adam's beta 1) of every step by steps applied before it, if the schedule changes it. */
 export function momentaOf(args: ResolvedTrainingArguments): Float32Array | undefined {
   return momentumSchedule(scheduleOptions(args));
 }
 
-/** The learning rates of a run, and the phases that they come in. */
+/** The learning rates of a run and its phases. */
 export interface Schedule {
   /** The rate of every step, by steps applied before it. */
   readonly rates: Float32Array;
-  /** Without gaps from 0 to maxSteps, none of them empty. */
+  /** The phases cover 0 to maxSteps without gaps; none is empty. */
   readonly phases: readonly SchedulePhase[];
 }
 
 /**
  * The learning rates that training with these arguments would use.
  *
- * @throws TesseraeError `ERR_CONFIG` for a wrong argument, and for a rate that is negative or not finite, with its step.
+ * @throws TesseraeError `ERR_CONFIG` for a wrong argument, or for a rate that is negative or not finite; the message names
+ * its step.
  *
  * @example
  * const schedule = scheduleOf({ maxSteps: 1000, warmupSteps: 50, lrScheduler: 'warmupStableDecay' });

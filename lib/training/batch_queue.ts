@@ -6,11 +6,11 @@ export interface BatchQueueOptions {
   readonly seed: number;
   readonly rows: number;
   readonly microSteps: number;
-  /** Steps of the run: none is drawn beyond. */
+  /** Number of steps of the run; no batches are drawn after them. */
   readonly maxSteps: number;
 }
 
-/** Hands out the batches of each step and has those of the next one drawn meanwhile. */
+/** Hands out the batches of each step, and starts drawing those of the next step. */
 export class BatchQueue {
   private readonly drawn = new Map<number, Promise<DatasetBatch[]>>();
 
@@ -35,7 +35,7 @@ export class BatchQueue {
         this.dataset.batch({ seed, step, microStep, microSteps, rows }),
       ),
     ).then((drawn) => drawn.filter((batch) => !isEmpty(batch)));
-    // A run may end before it takes them; a failure is reported to who does.
+    // A run may end before it takes them; whoever takes them sees the failure.
     batches.catch(() => undefined);
     return batches;
   }

@@ -8,19 +8,19 @@ import type { TokenSettings } from '../models/family';
 import type { Model } from '../models/model';
 import type { Capacity } from '../native';
 
-/** Takes a dataset that is trained on. */
+/** Validates a dataset to train on. */
 export const aTrainingSet = aDataset('batch');
-/** Takes a dataset that is evaluated. */
+/** Validates a dataset to evaluate. */
 export const anEvaluationSet = aDataset('evaluationBatches');
 
 function aDataset(method: 'batch' | 'evaluationBatches'): z.ZodType<Dataset, Dataset> {
   return taken<Dataset>(
     (value) => hasFunctions(value, [method]) && Number.isInteger((value as Dataset).blockSize),
-    `a Dataset (with a blockSize and a function ${method}), such as openText gives`,
+    `a Dataset (with a blockSize and a function ${method}), such as openText returns`,
   );
 }
 
-/** @throws TesseraeError `ERR_CONFIG` for a dataset that the model can't learn from. */
+/** @throws TesseraeError `ERR_CONFIG` if the model can't learn from the dataset. */
 export function checkFits(
   {
     blockSize,
@@ -36,20 +36,20 @@ export function checkFits(
   if (predictsNext && !isCausal)
     throw new TesseraeError(
       'ERR_CONFIG',
-      "the dataset's targets are the next tokens, which this model sees (isCausal is false): train a causal model on " +
-        'text, or use a dataset with targets of its own',
+      "the dataset's targets are the next tokens, but this model already sees them (isCausal is false): train a causal " +
+        'model on text, or use a dataset with targets of its own',
       { details: { path: 'isCausal' } },
     );
   checkRows(blockSize, model);
   if (tokenizer) requireRowsFor(tokenizer, vocabSize);
 }
 
-/** What rows of a dataset are padded to that have no capacity: undefined where the rows themselves decide. */
+/** The length to which rows without a capacity are padded; undefined if the rows themselves decide. */
 export function capacityOfRows(model: Model, rows: number, blockSize: number): Capacity | undefined {
   return tokenSettings(model.config) && { rows, lengths: { time: blockSize } };
 }
 
-/** Rows go along the first length axis. */
+/** Rows extend along the first length axis. */
 function checkRows(blockSize: number, { config, graph }: Model): void {
   const [axis = ''] = graph.lengthAxes;
   const most = lengthLimits(config)[axis] ?? Infinity;
@@ -57,7 +57,7 @@ function checkRows(blockSize: number, { config, graph }: Model): void {
   const limit = tokenSettings(config) ? 'nPositions' : `positions along '${axis}'`;
   throw new TesseraeError(
     'ERR_CONFIG',
-    `the dataset's blockSize ${blockSize} is more than the model's ${limit} ${most}: use rows of at most ${most} tokens, or a ` +
+    `the dataset's blockSize ${blockSize} exceeds the model's ${limit} ${most}: use rows of at most ${most} tokens, or a ` +
       `model with a larger ${limit}`,
     { details: { path: 'blockSize' } },
   );
@@ -71,7 +71,7 @@ function checkIds(ids: IdRanges, config: Omit<TokenSettings, 'isCausal'>): void 
       { details: { path } },
     );
   };
-  const alike = 'open the sequences with that of the model';
+  const alike = "open the sequences with the model's value";
   if (ids.vocabSize > config.vocabSize) refuse('vocabSize', `create the model with ${ids.vocabSize}`);
   for (const path of ['nTypes', 'nStypes'] as const)
     if (ids[path] > config[path] || (ids[path] === 0 && config[path] > 0)) refuse(path, alike);

@@ -11,12 +11,12 @@ export const earlyStoppingSchema = z
   .strictObject({
     patience: integer(1, 1_000_000)
       .default(1)
-      .describe('Evaluations in a row without improvement that end the run.'),
+      .describe('Evaluations in a row without improvement after which the run ends.'),
     minDelta: number(0, 1e9)
       .default(0)
-      .describe('Nats by which a loss must be lower than the best so far to count as improvement.'),
+      .describe('How far a loss must be below the best so far to count as an improvement, in nats.'),
   })
-  .describe('When evaluations have stopped getting better.')
+  .describe('When to end a run whose evaluations have stopped improving.')
   .register(settings, {
     name: 'EarlyStoppingOptions',
     synonyms: {
@@ -28,15 +28,15 @@ export const earlyStoppingSchema = z
 
 /** The best evaluation so far. */
 export interface BestEvaluation {
-  /** Steps before it. */
+  /** Number of steps before it. */
   readonly step: number;
-  /** Mean loss of a target, in nats. */
+  /** Mean loss per target, in nats. */
   readonly loss: number;
 }
 
 /** A TrainerCallback that knows the best evaluation. */
 export interface EarlyStopping {
-  /** Takes in an event; after an evaluation it says whether the run should end. */
+  /** Handles an event; after an evaluation it says whether the run should end. */
   (event: TrainerEvent): {
     /** Whether the run ends as if this step were the last. */
     readonly stop: boolean;
@@ -45,15 +45,15 @@ export interface EarlyStopping {
   readonly best: BestEvaluation | undefined;
 }
 
-/** What it has counted; part of a checkpoint. */
+/** The state of an early stopping; part of a checkpoint. */
 export interface StoppingState {
   /** The best evaluation so far; absent before one with a finite loss. */
   readonly best?: BestEvaluation | undefined;
-  /** Evaluations since then. */
+  /** Number of evaluations since then. */
   readonly waited: number;
 }
 
-/** What a trainer does with the state of an EarlyStopping. */
+/** A trainer's access to the state of an EarlyStopping. */
 export interface StoppingAccess {
   state: StoppingState;
   readonly patience: number;
@@ -61,12 +61,12 @@ export interface StoppingAccess {
 
 const accesses = new WeakMap<object, StoppingAccess>();
 
-/** How the state of a callback is read and set; undefined for one that `earlyStopping` did not make. */
+/** Access to the state of a callback; undefined if `earlyStopping` did not make it. */
 export const accessTo = (callback: object): StoppingAccess | undefined => accesses.get(callback);
 
 /**
- * A callback that ends a run when `patience` evaluations in a row were not better than the best one before them. A loss
- * that is not finite is not better. A trainer saves what it has counted and resumes it; give each trainer its own.
+ * Makes a callback that ends a run when `patience` evaluations in a row do not improve on the best one. A loss that is not
+ * finite is no improvement. A trainer saves and resumes the state of the callback; give each trainer its own.
  *
  * @throws TesseraeError `ERR_CONFIG` for a wrong option.
  *

@@ -11,18 +11,18 @@ import type { EvaluationResult } from './events';
 
 /** How a dataset is evaluated. */
 export interface EvaluationOptions {
-  /** Rows of a batch. */
+  /** Rows per batch. */
   readonly rows: number;
-  /** Batches at most. */
+  /** Largest number of batches. */
   readonly batches: number;
-  /** Told of each batch once it is evaluated, with the number of targets of all of them so far. */
+  /** Called after each batch with the number of targets evaluated so far. */
   readonly onBatch?: (batch: PackedBatch, tokens: number) => void;
 }
 
 /**
- * The mean loss of a target over a fixed set of rows, without dropout and label smoothing.
+ * The mean loss per target over a fixed set of rows, without dropout and label smoothing.
  *
- * @throws TesseraeError `ERR_DATA` when the dataset has no rows or no targets, `ERR_NON_FINITE`.
+ * @throws TesseraeError `ERR_DATA` if the dataset has no rows or no targets, `ERR_NON_FINITE` if the loss is not finite.
  */
 export async function evaluateModel(
   model: Model,
@@ -53,7 +53,7 @@ export async function evaluateModel(
   if (tokens === 0)
     throw new TesseraeError(
       'ERR_DATA',
-      'the evaluation has no target: the dataset is empty or all are ignored',
+      'the evaluation has no targets: the dataset is empty, or all its targets are ignored',
     );
   const loss = lossSum / tokens;
   if (!Number.isFinite(loss))

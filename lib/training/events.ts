@@ -1,37 +1,37 @@
 import type { ErrorCode } from '../errors';
 import type { StepResult } from '../native';
 
-/** Progress of a training run; one event each `loggingSteps` steps, and one for the last step. */
+/** Progress of a training run: one event every `loggingSteps` steps, and one at the last step. */
 export interface StepEvent {
   /** Tells it from other events. */
   readonly type: 'step';
   /** Steps so far; the first is 1. */
   readonly step: number;
-  /** Mean loss of a target since the last step that was a multiple of loggingSteps, in nats. */
+  /** Mean loss per target since the last step that was a multiple of loggingSteps, in nats. */
   readonly loss: number;
   /** Norm of the step's mean gradient, before clipping. */
   readonly gradNorm: number;
   /** Of this step, by the schedule. */
   readonly learningRate: number;
-  /** Tokens a second over the last steps, without evaluations and checkpoints. */
+  /** Tokens per second over the last steps, without evaluations and checkpoints. */
   readonly tokensPerSecond: number;
-  /** Seconds that the steps still to come will take at this speed. */
+  /** Seconds that the remaining steps will take at this speed. */
   readonly etaSeconds: number;
   /** Tokens so far. */
   readonly tokens: number;
-  /** Steps so far that changed nothing, because a gradient was not finite in fp16. */
+  /** Number of steps skipped so far, because a gradient was not finite in fp16. */
   readonly skippedSteps: number;
   /** What the next step's loss will be multiplied by; only in fp16. */
   readonly lossScale?: number;
 }
 
-/** What an evaluation found. */
+/** The result of an evaluation. */
 export interface EvaluationResult {
   /** Mean loss of a target, in nats. */
   readonly loss: number;
   /** e to the power of the loss. */
   readonly perplexity: number;
-  /** Targets that were evaluated. */
+  /** Number of evaluated targets. */
   readonly tokens: number;
 }
 
@@ -43,23 +43,23 @@ export interface EvaluateEvent extends EvaluationResult {
   readonly step: number;
 }
 
-/** A checkpoint is on the disk. It is written while training goes on, so later steps may have been reported before. */
+/** A checkpoint is on the disk. It is written during training, so later steps may have been reported before it. */
 export interface SaveEvent {
   /** Tells it from other events. */
   readonly type: 'save';
-  /** The step that it was taken after. */
+  /** The step after which it was taken. */
   readonly step: number;
   /** Folder of the checkpoint. */
   readonly path: string;
 }
 
-/** Something that does not end the run, but should not go unnoticed: a checkpoint that failed, a disk that fills up. */
+/** A problem that does not end the run but needs attention: a checkpoint that failed, a disk that fills up. */
 export interface WarningEvent {
   /** Tells it from other events. */
   readonly type: 'warning';
   /** Steps so far. */
   readonly step: number;
-  /** Of the error that it would be, if it ended the run. */
+  /** Code of the error that it would be if it ended the run. */
   readonly code: ErrorCode;
   /** What is wrong and what to do. */
   readonly message: string;
@@ -69,27 +69,27 @@ export interface WarningEvent {
 export interface TrainResult {
   /** `maxSteps`: all steps were done; `stopped`: a callback or `Trainer.stop` ended it. */
   readonly reason: 'maxSteps' | 'stopped';
-  /** Steps of the trainer so far. */
+  /** Number of steps of the trainer so far. */
   readonly step: number;
-  /** Mean loss of the steps of the last `step` event, perhaps of the run before, in nats; NaN before the first step. */
+  /** Mean loss of the last `step` event, perhaps of an earlier run, in nats; NaN before the first step. */
   readonly loss: number;
-  /** The last evaluation, when there was one. */
+  /** The last evaluation, if there was one. */
   readonly evaluation?: EvaluationResult;
-  /** Folder of the last checkpoint, when one was written. */
+  /** Folder of the last checkpoint, if one was written. */
   readonly checkpoint?: string;
-  /** Tokens of the trainer so far. */
+  /** Number of tokens that the trainer has read so far. */
   readonly tokens: number;
-  /** Seconds of this run, evaluations and checkpoints included. */
+  /** Duration of this run in seconds, evaluations and checkpoints included. */
   readonly seconds: number;
 }
 
-/** The run has ended; the last event, unless the run fails or its loop is left. */
+/** The run has ended. This is the last event, unless the run fails or you leave its loop. */
 export interface EndEvent extends TrainResult {
   /** Tells it from other events. */
   readonly type: 'end';
 }
 
-/** What a run reports, in order: steps, each followed by the evaluation that is due, checkpoints once written, then `end`. */
+/** The events of a run in order: steps, each followed by the evaluation due, checkpoints once written, then `end`. */
 export type TrainerEvent = StepEvent | EvaluateEvent | SaveEvent | WarningEvent | EndEvent;
 
 /**
@@ -97,13 +97,13 @@ export type TrainerEvent = StepEvent | EvaluateEvent | SaveEvent | WarningEvent 
  */
 export type TrainerCallback = (event: TrainerEvent) => CallbackResult | Promise<CallbackResult>;
 
-/** What a callback returns: nothing, or whether the run should end. */
+/** What a callback may return, to end the run. */
 export type CallbackResult = void | {
-  /** Whether the run ends as if this step were the last. Default false. */
+  /** Whether to end the run as if this step were the last. Default false. */
   readonly stop?: boolean;
 };
 
-/** What one call of `Trainer.step` measured. */
+/** The measurements of one call of `Trainer.step`. */
 export interface StepMetrics {
   /** Steps so far. */
   readonly step: number;
@@ -115,15 +115,15 @@ export interface StepMetrics {
   readonly gradNorm: number;
   /** Of this step, by the schedule. */
   readonly learningRate: number;
-  /** Targets that had a loss. */
+  /** Number of targets with a loss. */
   readonly tokens: number;
-  /** False when the step changed nothing, because a gradient was not finite in fp16. */
+  /** False if the step was skipped, because a gradient was not finite in fp16. */
   readonly applied: boolean;
   /** What the next step's loss will be multiplied by; only in fp16. */
   readonly lossScale?: number;
 }
 
-/** What native code measured in a step, by the names that StepEvent and StepMetrics report it under. */
+/** The native measurements of a step, under their names in StepEvent and StepMetrics. */
 export function measurementsOf({
   gradNorm,
   learningRate,

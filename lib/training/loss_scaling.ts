@@ -15,7 +15,7 @@ export const lossScalingSchema = z
         .max(2 ** 127),
     )
       .default(65_536)
-      .describe('What the first loss is multiplied by, so that small gradients do not vanish in fp16.'),
+      .describe('Factor of the first loss, so that small gradients do not vanish in fp16.'),
     growthFactor: fp32(
       z
         .number()
@@ -23,11 +23,11 @@ export const lossScalingSchema = z
         .max(2 ** 64),
     )
       .default(2)
-      .describe('What the scale is multiplied by after growthInterval steps without an overflow.'),
+      .describe('Factor by which the scale grows after growthInterval steps without an overflow.'),
     backoffFactor: fp32(z.number().gt(0).lt(1))
       .default(0.5)
       .describe(
-        'What the scale is multiplied by after a step whose gradient was not finite, which is skipped.',
+        'Factor by which the scale shrinks after a step whose gradient was not finite; that step is skipped.',
       ),
     growthInterval: z
       .int()
@@ -38,15 +38,13 @@ export const lossScalingSchema = z
       .int()
       .min(1)
       .default(25)
-      .describe('Training stops with `ERR_NON_FINITE` after so many skipped steps in a row.'),
+      .describe('Skipped steps in a row after which training stops with `ERR_NON_FINITE`.'),
   })
-  .describe(
-    "Dynamic loss scaling of fp16, by the rule of PyTorch's GradScaler; it is decided and applied on the device.",
-  )
+  .describe("Dynamic loss scaling of fp16, by the rule of PyTorch's GradScaler. The device applies it.")
   .register(settings, {
     name: 'LossScaling',
     synonyms: { initialScale: 'initScale', lossScaleWindow: 'growthInterval' },
   });
 
-/** The loss scaling of a model in fp16 that was given none. */
+/** The default loss scaling of a model in fp16. */
 export const DEFAULT_LOSS_SCALING: Required<LossScaling> = lossScalingSchema.parse({});

@@ -14,14 +14,14 @@ type SnakeCase<Key> = Key extends `${infer First}${infer Rest}`
 /** Numbers that may be infinite or NaN, which JSON does not have. */
 type MaybeNotFinite = 'loss' | 'perplexity' | 'gradNorm' | 'tokensPerSecond' | 'etaSeconds';
 
-/** What a line can hold of an event. */
+/** The fields of an event that a line can hold. */
 type LineOf<Event> = {
   readonly [Key in keyof Event as Event[Key] extends object | undefined ? never : SnakeCase<Key>]:
     Event[Key] | (Key extends MaybeNotFinite ? null : never);
 };
 
 /**
- * A line of metrics.jsonl, told apart by `type`: an event of the run with its keys in snake_case (`grad_norm`,
+ * A line of metrics.jsonl, discriminated by `type`: an event of the run with its keys in snake_case (`grad_norm`,
  * `tokens_per_second`), null where a number is not finite. An `end` line has no `evaluation`: the line before it has.
  */
 export type MetricsLine = TrainerEvent extends infer Event
@@ -34,12 +34,12 @@ const count = (what: string) => z.int().min(0).describe(what);
 const amount = (what: string) => z.number().nullable().describe(`${what}; null: not finite`);
 const text = (what: string) => z.string().describe(what);
 const step = count('Optimizer steps so far');
-const loss = amount('Mean loss of a target, in nats');
+const loss = amount('Mean loss per target, in nats');
 
 const evaluation = {
   loss,
   perplexity: amount('e to the power of the loss'),
-  tokens: count('Targets that were evaluated'),
+  tokens: count('Number of evaluated targets'),
 };
 
 const events = {
@@ -47,26 +47,26 @@ const events = {
     .object({
       type: z.literal('step'),
       step,
-      loss: amount('Mean loss of a target since the last step that was a multiple of loggingSteps, in nats'),
+      loss: amount('Mean loss per target since the last step that was a multiple of loggingSteps, in nats'),
       gradNorm: amount("Norm of the step's mean gradient, before clipping"),
-      learningRate: z.number().describe('Of this step, by the schedule'),
-      tokensPerSecond: amount('Tokens a second over the last steps, without evaluations and checkpoints'),
-      etaSeconds: amount('Seconds that the steps still to come will take at this speed'),
+      learningRate: z.number().describe('The learning rate of this step'),
+      tokensPerSecond: amount('Tokens per second over the last steps, without evaluations and checkpoints'),
+      etaSeconds: amount('Seconds that the remaining steps will take at this speed'),
       tokens: count('Tokens so far'),
-      skippedSteps: count('Steps so far that changed nothing, because a gradient was not finite in fp16'),
+      skippedSteps: count('Steps skipped so far, because a gradient was not finite in fp16'),
       lossScale: z
         .number()
         .optional()
         .describe("What the next step's loss will be multiplied by; only in fp16"),
     })
-    .describe('Progress: each loggingSteps steps, and at the last step'),
+    .describe('Progress: every loggingSteps steps, and at the last step'),
   evaluate: z
     .object({ type: z.literal('evaluate'), step, ...evaluation })
     .describe('The model was evaluated'),
   save: z
     .object({
       type: z.literal('save'),
-      step: count('The step that it was taken after; later ones may have been reported before'),
+      step: count('The step after which it was taken; later steps may have been reported before it'),
       path: text('Folder of the checkpoint'),
     })
     .describe('A checkpoint is on the disk'),
@@ -74,20 +74,20 @@ const events = {
     .object({
       type: z.literal('warning'),
       step,
-      code: text('Of the error that it would be, if it ended the run: ERR_CHECKPOINT, …'),
+      code: text('Code of the error that it would be if it ended the run: ERR_CHECKPOINT, …'),
       message: text('What is wrong and what to do'),
     })
-    .describe('Something that does not end the run, but should not go unnoticed'),
+    .describe('A problem that does not end the run but needs attention'),
   end: z
     .object({
       type: z.literal('end'),
-      reason: z.enum(['maxSteps', 'stopped']).describe('All steps were done, or it was asked to stop'),
+      reason: z.enum(['maxSteps', 'stopped']).describe('All steps were done, or the run was stopped'),
       step,
       loss: amount('Loss of the last step event, in nats'),
-      evaluation: z.object(evaluation).optional().describe('The last evaluation, where there was one'),
-      checkpoint: z.string().optional().describe('Folder of the last checkpoint, where one was written'),
+      evaluation: z.object(evaluation).optional().describe('The last evaluation, if there was one'),
+      checkpoint: z.string().optional().describe('Folder of the last checkpoint, if one was written'),
       tokens: count('Tokens so far'),
-      seconds: z.number().describe('Of this run, evaluations and checkpoints included'),
+      seconds: z.number().describe('Duration of this run in seconds, evaluations and checkpoints included'),
     })
     .describe('The run has ended'),
 };
@@ -95,12 +95,12 @@ const events = {
 const resume = z
   .object({
     type: z.literal('resume'),
-    step: count('The step that the run goes on after'),
+    step: count('The last step before the run resumes'),
     path: text('Folder of the checkpoint'),
   })
-  .describe('The run goes on from a checkpoint; comes before all others');
+  .describe('The run resumes from a checkpoint; comes before all other lines');
 
-/** An event with the keys of metrics.jsonl, which has no objects in a line. */
+/** An event with the keys of metrics.jsonl; a line holds no nested objects. */
 function lineOf(event: z.ZodObject): z.ZodObject {
   const shape = Object.entries(event.shape).filter(([key]) => key !== 'evaluation');
   return z
@@ -108,7 +108,7 @@ function lineOf(event: z.ZodObject): z.ZodObject {
     .describe(event.description ?? '');
 }
 
-/** A line that `tesserae train --json` prints; `resume` is the command line's, all others are TrainerEvents. */
+/** A line that `tesserae train --json` prints. The command line adds `resume`; all others are TrainerEvents. */
 export const eventSchema = z.discriminatedUnion('type', [
   events.step,
   events.evaluate,
@@ -128,12 +128,12 @@ export const metricsSchema = z.union([
 ]);
 
 /**
- * Reads the metrics.jsonl of a run, also while the run writes it: a last line that is not whole yet is left out. A type of
- * line that this release does not know is left out too.
+ * Reads the metrics.jsonl of a run, even while the run writes it: an incomplete last line is left out. Lines of a type that
+ * this release does not know are left out too.
  *
- * @returns its lines in order; of a run that was resumed each step once.
- * @throws TesseraeError `ERR_DATA` for a file that can't be read, and for a line that is not one of a run, with
- * `details.path` and `details.line`.
+ * @returns its lines in order. If the run was resumed, each step still occurs once.
+ * @throws TesseraeError `ERR_DATA` for a file that can't be read, or for a line that no run writes, with `details.path` and
+ * `details.line`.
  *
  * @example
  * const lines = await readMetrics('runs/book/metrics.jsonl');
@@ -158,7 +158,7 @@ export async function readMetrics(file: string): Promise<MetricsLine[]> {
       if (!error && metricsSchema.safeParse(parsed).success) return [parsed as MetricsLine];
       throw new TesseraeError(
         'ERR_DATA',
-        `line ${index + 1} of '${file}' is ${show(line)}, not what a run writes: is it a metrics.jsonl?`,
+        `line ${index + 1} of '${file}' is ${show(line)}, which no run writes: is it a metrics.jsonl?`,
         { details: { path: file, line: index + 1 } },
       );
     });

@@ -16,21 +16,21 @@ import { DEFAULT_LOSS_SCALING, type LossScaling } from './loss_scaling';
 import { momentsOf, nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
 
-/** What one optimizer step did. */
+/** The result of one optimizer step. */
 export interface OptimizationStep extends StepResult {
-  /** Tokens that were read, padding left out. */
+  /** Tokens read, without padding. */
   readonly tokens: number;
   /**
-   * Why training can't go on: `ERR_NON_FINITE` for a loss or a gradient that is not finite, `ERR_DATA` when no target has
-   * a loss. The step was tried, and changed no weight.
+   * Why training can't continue: `ERR_NON_FINITE` if a loss or a gradient is not finite, `ERR_DATA` if no target has a loss.
+   * The step was attempted, but changed no weights.
    */
   readonly failure?: TesseraeError;
 }
 
-/** Which trainer's optimizer the moments of a model belong to. */
+/** The trainer's optimizer to which the moments of a model belong. */
 const owners = new WeakMap<Model, Optimization>();
 
-/** Applies optimizer steps to a model: sets the optimizer up at the first one and checks what comes back. */
+/** Applies optimizer steps to a model: sets up the optimizer at the first step and checks each result. */
 export class Optimization {
   private ready: Promise<void> | undefined;
   private configured = false;
@@ -52,18 +52,18 @@ export class Optimization {
     else if (args.lossScaling)
       throw new TesseraeError(
         'ERR_CONFIG',
-        `lossScaling is for models in fp16, but this one computes in ${model.precision}: leave it out`,
+        `lossScaling is only for models in fp16, but this one computes in ${model.precision}: leave it out`,
         { details: { path: 'lossScaling' } },
       );
   }
 
   /**
-   * One step over micro-batches. Two may be under way, the second of which starts without knowing how the first ended.
+   * Runs one step over micro-batches. Two may be in flight; the second starts before the result of the first is known.
    *
    * @param step - its number, from 1, for messages.
-   * @param capacity - the program's; default: one of at most eight, for which batches of other sizes are padded.
-   * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for batches that can't be packed, and what native code throws: such a
-   * step was not tried.
+   * @param capacity - the capacity of the Program. Default: one of at most eight; smaller batches are padded to it.
+   * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for batches that can't be packed, and the errors of native code: the
+   * step was then not attempted.
    */
   async step(
     batches: readonly StepBatch[],
@@ -86,15 +86,15 @@ export class Optimization {
     };
   }
 
-  /** What checkpoints hold of the optimizer beside `state()`. */
+  /** The tensors that checkpoints hold in addition to `state()`. */
   get tensors(): OptimizerTensors {
     return { moments: momentsOf(this.args), ema: this.args.emaDecay > 0 };
   }
 
   /**
-   * Counters and loss scaler for a checkpoint; undefined before the first step, when moments are not there yet.
+   * Counters and loss scaler for a checkpoint; undefined before the first step, when there are no moments yet.
    *
-   * @throws TesseraeError `ERR_BUSY` when another trainer has trained the model since.
+   * @throws TesseraeError `ERR_BUSY` if another trainer has trained the model since.
    */
   async state(): Promise<TrainerState['optimizer']> {
     if (!this.ready) return undefined;
@@ -104,11 +104,11 @@ export class Optimization {
   }
 
   /**
-   * Sets the optimizer up as it was when a checkpoint was written; nothing is left of what it did before.
+   * Restores the optimizer from a checkpoint, and discards everything it did before.
    *
-   * @param state - as `state()` gave it.
-   * @param with.loadTensors - writes moments and moving average, once there is memory for them.
-   * @param with.lossScaler - whether the loss scaler becomes what it was: it is of its precision.
+   * @param state - the state that `state()` returned.
+   * @param with.loadTensors - writes moments and moving average, once their memory is allocated.
+   * @param with.lossScaler - whether to restore the loss scaler, which belongs to a precision.
    */
   async restore(
     state: TrainerState['optimizer'],
@@ -127,7 +127,7 @@ export class Optimization {
     if (this.configured && owners.get(this.model) !== this)
       throw new TesseraeError(
         'ERR_BUSY',
-        'another trainer has trained this model since: its optimizer is no longer this one; create a new Trainer',
+        "another trainer has trained this model since, so this trainer's optimizer state is gone: create a new Trainer",
       );
     this.ready ??= this.configure().catch((error: unknown) => {
       this.ready = undefined;
@@ -153,7 +153,7 @@ export class Optimization {
     this.configured = true;
   }
 
-  /** Why training can't go on after a step; undefined if it can. */
+  /** Why training can't continue after a step; undefined if it can. */
   private failureOf(result: StepResult, step: number): TesseraeError | undefined {
     const { losses, gradNorm, learningRate, applied, lossScale, skippedInRow } = result;
     const counted = losses.filter(({ validTargets }) => validTargets > 0);
@@ -167,12 +167,12 @@ export class Optimization {
     const rate = Number(learningRate.toPrecision(4));
     const details = { step, loss, gradNorm, learningRate };
     if (this.scaling && !applied && Number.isFinite(loss)) {
-      // An overflow of fp16: the scale was halved, and the next step may fit.
+      // An overflow of fp16: the scale was reduced, and the next step may be finite.
       if (skippedInRow < this.scaling.maxSkippedSteps) return undefined;
       return new TesseraeError(
         'ERR_NON_FINITE',
         `${skippedInRow} steps in a row up to step ${step} were skipped, because their gradients were not finite in fp16 ` +
-          `though the loss scale fell to ${lossScale} (loss ${loss.toPrecision(4)}, learning rate ${rate}). Lower ` +
+          `although the loss scale fell to ${lossScale} (loss ${loss.toPrecision(4)}, learning rate ${rate}). Lower ` +
           `learningRate, lengthen warmupSteps, or train in bf16`,
         { details: { ...details, lossScale, skippedInRow } },
       );
@@ -188,7 +188,7 @@ export class Optimization {
   }
 }
 
-/** What the device needs of it: how many skipped steps are too many is decided here. */
+/** The part that the device needs: the limit on skipped steps is checked here. */
 function withoutLimit({
   maxSkippedSteps: _,
   ...scaling
@@ -203,8 +203,8 @@ const sumOf = (values: Int32Array | readonly number[]): number => {
 };
 
 /**
- * Packs micro-batches for one capacity: that given, that of those which are packed already, or one of those given that holds
- * each of them; with documents if one of them has some.
+ * Packs micro-batches for one capacity: the given one, the one of batches that are packed already, or one of the given
+ * capacities that holds each batch; with documents if a batch has some.
  */
 export function packAlike(
   model: Model,

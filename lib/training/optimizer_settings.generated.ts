@@ -1,6 +1,6 @@
 // Generated from the schemas of optimizer_settings.ts by 'npm run settings': change them instead.
 
-/** What only some optimizers have; a setting that the optimizer does not have is refused. */
+/** Settings that only some optimizers have; a setting of another optimizer is an error. */
 export interface OptimizerArguments {
   /** `adamw`, `adam`, `radam`: decay rate of the first moment. A number from 0 and below 1. Default 0.9. */
   readonly adamBeta1?: number;
@@ -28,5 +28,5 @@ export interface OptimizerArguments {
  */
 export type OptimizerType = 'adamw' | 'adam' | 'sgd' | 'radam';
 
-/** What RAdam does in the steps in which the variance of its adaptive rate is not known yet. */
+/** What RAdam does in the first steps, when the variance of its adaptive rate is not known yet. */
 export type RAdamFirstSteps = 'torch' | 'momentum' | 'decayOnly' | 'none';

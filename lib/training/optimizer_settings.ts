@@ -22,12 +22,12 @@ const OPTIMIZERS = optimizerSchema.options;
 /** Validates RAdamFirstSteps. */
 export const radamFirstStepsSchema = z
   .enum(['torch', 'momentum', 'decayOnly', 'none'])
-  .describe('What RAdam does in the steps in which the variance of its adaptive rate is not known yet.')
+  .describe('What RAdam does in the first steps, when the variance of its adaptive rate is not known yet.')
   .register(settings, { name: 'RAdamFirstSteps' });
 
 const ADAM = ['adamBeta1', 'adamBeta2', 'adamEpsilon'] as const;
 
-/** Which of the settings an optimizer has. */
+/** The settings of each optimizer. */
 const SETTINGS_OF: Readonly<Record<OptimizerType, readonly (keyof OptimizerArguments)[]>> = {
   adamw: ADAM,
   adam: ADAM,
@@ -35,7 +35,7 @@ const SETTINGS_OF: Readonly<Record<OptimizerType, readonly (keyof OptimizerArgum
   sgd: ['momentum', 'nesterov'],
 };
 
-/** No defaults of the schema: what an optimizer does not have must stay absent. */
+/** The schema has no defaults: settings that an optimizer does not have must stay absent. */
 const DEFAULTS = {
   adamBeta1: 0.9,
   adamBeta2: 0.95,
@@ -45,7 +45,7 @@ const DEFAULTS = {
   radamFirstSteps: 'torch',
 } as const satisfies OptimizerArguments;
 
-/** @param note - what is said of the default. */
+/** @param note - a remark on the default. */
 function text(name: keyof OptimizerArguments, what: string, note = ''): string {
   const defaults: OptimizerArguments = DEFAULTS;
   const owners = OPTIMIZERS.filter((type) => SETTINGS_OF[type].includes(name));
@@ -86,10 +86,10 @@ export const optimizerArgumentsSchema = z
         ),
       ),
   })
-  .describe('What only some optimizers have; a setting that the optimizer does not have is refused.')
+  .describe('Settings that only some optimizers have; a setting of another optimizer is an error.')
   .register(settings, { name: 'OptimizerArguments' });
 
-/** An optimizer's settings with every default filled in; those that it does not have are absent. */
+/** An optimizer's settings with every default filled in; settings of other optimizers are absent. */
 export type ResolvedOptimizer = {
   readonly optim: OptimizerType;
   readonly weightDecay: number;
@@ -98,8 +98,8 @@ export type ResolvedOptimizer = {
 /**
  * Fills in the settings that the optimizer has.
  *
- * @param at - where the arguments stand, for messages.
- * @throws TesseraeError `ERR_CONFIG` for a setting that it does not have, and for Nesterov's momentum without momentum.
+ * @param at - path of the arguments, for messages.
+ * @throws TesseraeError `ERR_CONFIG` for a setting that it does not have, or for Nesterov's momentum without momentum.
  */
 export function resolveOptimizer(
   given: OptimizerArguments & { readonly optim: OptimizerType; readonly weightDecay?: number },
@@ -124,7 +124,7 @@ export function resolveOptimizer(
     if (nesterov && momentum === 0)
       refuse(
         'nesterov',
-        'looks ahead by momentum, but momentum is 0: set momentum, such as 0.9, or leave it out',
+        'needs momentum, but momentum is 0: set momentum, such as 0.9, or leave nesterov out',
       );
     return { ...common, momentum, nesterov };
   }
@@ -136,7 +136,7 @@ export function resolveOptimizer(
   return { ...adam, radamFirstSteps, decoupledWeightDecay };
 }
 
-/** The optimizer as native code takes it. */
+/** The optimizer in the form that native code takes. */
 export function nativeOptimizer(resolved: ResolvedOptimizer): OptimizerSettings {
   const { optim, weightDecay, ...own } = { ...DEFAULTS, ...resolved };
   const adam = { beta1: own.adamBeta1, beta2: own.adamBeta2, epsilon: own.adamEpsilon, weightDecay };
@@ -155,7 +155,7 @@ export function nativeOptimizer(resolved: ResolvedOptimizer): OptimizerSettings 
   }
 }
 
-/** The moments that an optimizer keeps of each parameter, by the names that PyTorch's has for them. */
+/** The moments that an optimizer keeps per parameter, by their names in PyTorch. */
 export function momentsOf({ optim, momentum = 0 }: ResolvedOptimizer): Readonly<Record<string, StateKind>> {
   if (optim !== 'sgd') return { exp_avg: 'moment1', exp_avg_sq: 'moment2' };
   return momentum > 0 ? { momentum_buffer: 'moment1' } : {};

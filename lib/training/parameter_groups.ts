@@ -17,22 +17,22 @@ export const parameterGroupSchema = z
       .min(1)
       .max(1000)
       .describe(
-        'Which parameters, by the names that checkpoints have for them, such as `transformer.h.0.mlp.c_fc.weight`. A `*` ' +
-          'stands for any text, dots included, as in `transformer.h.*.mlp.*`; everything else stands for itself.',
+        'The parameters, by their names in checkpoints, such as `transformer.h.0.mlp.c_fc.weight`. A `*` matches any text, ' +
+          'dots included, as in `transformer.h.*.mlp.*`; everything else matches itself.',
       ),
     learningRateScale: fp32(z.number().gt(0).max(1000))
       .optional()
-      .describe('What the learning rate of these parameters is multiplied by. Default 1.'),
+      .describe('Factor of the learning rate of these parameters. Default 1.'),
     weightDecay: fp32(z.number().min(0).max(100))
       .optional()
       .describe(
-        'Their weight decay, biases and norms among them too. Default: weightDecay for matrices, 0 for biases and norms.',
+        'Their weight decay, also of biases and norms. Default: weightDecay for matrices, 0 for biases and norms.',
       ),
     trainable: z
       .boolean()
       .optional()
       .describe(
-        'Whether they are trained; false keeps every bit of them, and their gradients are not computed. Default true.',
+        'Whether they are trained; if false they never change, and their gradients are not computed. Default true.',
       ),
   })
   .refine(
@@ -43,23 +43,23 @@ export const parameterGroupSchema = z
   .refine(
     ({ learningRateScale, weightDecay, trainable }) =>
       trainable !== false || (learningRateScale === undefined && weightDecay === undefined),
-    'is not trainable: learningRateScale and weightDecay do nothing then, leave them out',
+    'is not trainable, so learningRateScale and weightDecay have no effect: leave them out',
   )
-  .describe('Parameters that train in their own way.')
+  .describe('Parameters with settings of their own.')
   .register(settings, {
     name: 'ParameterGroup',
     synonyms: { params: 'match', lrScale: 'learningRateScale', requiresGrad: 'trainable' },
   });
 
-/** Names of the parameters that training changes, but for what groups freeze. */
+/** Names of the parameters that training changes, unless groups freeze them. */
 export const trainedNames = ({ parameters }: Graph): string[] =>
   parameters.filter(({ trainable }) => trainable !== false).map(({ name }) => name);
 
 /**
- * What single parameters have of their own. The first group that matches a parameter decides.
+ * The settings of single parameters. The first group that matches a parameter decides.
  *
  * @param names - trainedNames of the Graph.
- * @throws TesseraeError `ERR_CONFIG` for a group that no parameter is left for, and when nothing is left to train.
+ * @throws TesseraeError `ERR_CONFIG` if a group gets no parameter, or if nothing is left to train.
  */
 export function parameterSettings(
   groups: readonly ParameterGroup[],
@@ -73,25 +73,25 @@ export function parameterSettings(
     return taken.map((name) => [name, own] as const);
   });
   if (left.size === 0 && settings.every(([, { trainable }]) => trainable === false))
-    refuse('parameterGroups', 'leave no parameter to train: let one of them match fewer');
+    refuse('parameterGroups', 'leave no parameter to train: make a group match fewer');
   return Object.fromEntries(settings);
 }
 
 function whyEmpty(match: string, matching: readonly string[], names: readonly string[]): string {
   if (matching.length > 0)
-    return `'${match}' matches only what earlier groups match: put this group before them, or leave it out`;
+    return `'${match}' matches only parameters of earlier groups: put this group before them, or leave it out`;
   const words = match
     .replaceAll('*', '')
     .split('.')
     .filter((word) => word !== '');
   const near = nearestName(words.join('.'), [...names, ...new Set(names.flatMap(partsOf))]);
   return (
-    `'${match}' matches no parameter that is trained: ` +
+    `'${match}' matches no trained parameter: ` +
     (near === undefined ? `names are such as '${names[0] ?? ''}'` : `did you mean '${near}'?`)
   );
 }
 
-/** What stands between dots of a name: patterns have some of it in the place of all. */
+/** The parts of a name between its dots, which patterns often give instead of the whole name. */
 function partsOf(name: string): string[] {
   const words = name.split('.');
   return words.flatMap((_, from) =>
@@ -99,7 +99,7 @@ function partsOf(name: string): string[] {
   );
 }
 
-/** Whether a name is a pattern's, in which `*` stands for any text; takes time proportional to the lengths. */
+/** Whether a name matches a pattern, in which `*` matches any text; takes time proportional to the lengths. */
 function matches(pattern: string, name: string): boolean {
   const parts = pattern.split('*');
   const first = parts[0] ?? '';

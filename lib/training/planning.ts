@@ -20,18 +20,18 @@ import {
 import { nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
 
-/** What a training step is planned for. */
+/** The setting in which to plan a training step. */
 export interface PlanOptions {
   /**
-   * The arguments of the training. What decides about a step counts: batchSize, gradientAccumulationSteps, the optimizer,
-   * parameterGroups, emaDecay. Default: their defaults, with rows of 8.
+   * The training arguments. Only those that affect a step count: batchSize, gradientAccumulationSteps, the optimizer,
+   * parameterGroups, emaDecay. Default: their defaults, with a batchSize of 8.
    */
   readonly arguments?: Partial<TrainingArguments>;
-  /** A chip of the table, such as 'h100', 'a100' or 'cpu'; it need not be there. Default 'cpu'. */
+  /** A chip of the table, such as 'h100', 'a100' or 'cpu'; this machine need not have it. Default 'cpu'. */
   readonly chip?: string;
   /** Default 'bf16' for a GPU, 'fp32' for the CPU. */
   readonly precision?: Precision;
-  /** Memory for which the largest batch is sought, in bytes. Default: the chip's. */
+  /** Memory that the largest batch has to fit, in bytes. Default: that of the chip. */
   readonly memory?: number;
 }
 
@@ -44,12 +44,12 @@ const schema = z.strictObject({
 
 /**
  * Plans a training step without running it: its operations with shapes, work and roofline time, its memory by owner, and
- * the largest batch that fits. Nothing is allocated. It computes for some milliseconds on the calling thread.
+ * the largest batch that fits. Nothing is allocated. It takes some milliseconds on the calling thread.
  *
  * @param model - the model; rows are nPositions tokens long.
- * @param options - what it is planned for.
- * @throws TesseraeError `ERR_CONFIG` for a wrong setting or a chip that the table does not have, `ERR_DEVICE` for a
- * precision that the chip does not have.
+ * @param options - the setting in which to plan it.
+ * @throws TesseraeError `ERR_CONFIG` for a wrong setting or a chip that is not in the table, `ERR_DEVICE` for a precision
+ * that the chip does not have.
  *
  * @example
  * const { largestBatch, stepSeconds } = planTraining(
@@ -62,13 +62,13 @@ export function planTraining(model: ModelConfig, options: PlanOptions = {}): Pla
   return planStep(resolveModelConfig(model), stepArguments(given, 'arguments'), withoutUndefined(request));
 }
 
-/** Training arguments for which a step is planned: how many steps there are does not matter. */
+/** The training arguments of a planned step; the number of steps does not matter. */
 export function stepArguments(given: Partial<TrainingArguments>, at: string): ResolvedTrainingArguments {
   const whole = reading({ name: at, path: at, code: 'ERR_CONFIG' }, () => ({ maxSteps: 1, ...given }));
   return resolveTrainingArguments(whole, at);
 }
 
-/** The plan of a step of a model, with arguments that are checked. */
+/** The plan of a step of a model, with checked arguments. */
 export function planStep(
   model: ResolvedModelConfig,
   args: ResolvedTrainingArguments,
@@ -87,7 +87,7 @@ export function planStep(
 }
 
 /**
- * What of the training arguments decides which operations a step has, and what it keeps in memory.
+ * The training arguments that decide which operations a step has and what it keeps in memory.
  *
  * @throws TesseraeError `ERR_CONFIG` for parameter groups that don't fit the Graph.
  */

@@ -15,19 +15,19 @@ import type { ResolvedTrainingArguments } from './arguments';
 import type { Optimization } from './optimization';
 import { scheduleChange } from './schedule_change';
 
-/** What a run was resumed from. */
+/** The checkpoint from which a run was resumed. */
 export interface ResumeResult {
   /** Folder of the checkpoint. */
   readonly path: string;
-  /** Steps that it was trained for. */
+  /** Number of steps of training before it. */
   readonly step: number;
-  /** Why later checkpoints of the run were passed over: they are damaged. */
+  /** The errors of later checkpoints of the run, which were skipped because they are damaged. */
   readonly damaged: readonly TesseraeError[];
-  /** Why what follows may not be bit-identical to a run that was never interrupted; empty when it will be. */
+  /** Why the run may not continue bit for bit as if it had never stopped; empty if it will. */
   readonly differences: readonly string[];
 }
 
-/** Arguments that change nothing of what a step learns: when the run ends, how often it reports and saves, and where. */
+/** Arguments that don't affect what a step learns: when the run ends, how often it reports and saves, and where. */
 const FREE: readonly string[] = [
   'maxSteps',
   'earlyStopping',
@@ -45,40 +45,41 @@ export const LIBRARY_VERSION = (
   JSON.parse(readFileSync(path.resolve(__dirname, '../../package.json'), 'utf8')) as { version: string }
 ).version;
 
-/** What the bits of a step depend on beside the checkpoint. */
+/** What the bits of a step depend on in addition to the checkpoint. */
 export function machineOf(model: Model): TrainerState['machine'] {
   const { isa, arithmetic, layoutHash } = model.native.info;
   return { device: model.device, isa, arithmetic, layoutHash };
 }
 
-/** A checkpoint that is whole, and fits the trainer. */
+/** A complete checkpoint that fits the trainer. */
 export interface FoundCheckpoint extends ResumeResult {
   readonly state: TrainerState;
 }
 
-/** What a trainer is, as far as a checkpoint has to fit it. */
+/** The properties of a trainer that a checkpoint has to fit. */
 export interface ResumingTrainer {
-  /** Who locks the folder of the run. */
+  /** The lock of the run's folder. */
   readonly owner: object;
   readonly model: Model;
   readonly args: ResolvedTrainingArguments;
-  /** Of the training dataset, when there is one. */
+  /** Fingerprint of the training dataset, if there is one. */
   readonly blockSize: number | undefined;
   readonly order: string | undefined;
 }
 
 /**
- * Finds what to resume from and compares it with the trainer; nothing is changed but what a crash left in the run's folder.
+ * Finds the checkpoint to resume from and compares it with the trainer. Changes nothing, but removes from the run's folder
+ * what a crash left there.
  *
  * @param directory - a checkpoint, or the folder of a run.
- * @throws TesseraeError `ERR_CHECKPOINT` when there is no whole checkpoint, or it is one of another model, other arguments
- * or other data; `details.differences` names them.
+ * @throws TesseraeError `ERR_CHECKPOINT` if there is no complete checkpoint, or if it has another model, other arguments or
+ * other data; `details.differences` names them.
  */
 export async function findResumable(directory: string, trainer: ResumingTrainer): Promise<FoundCheckpoint> {
   const { directory: found, damaged } = await locate(directory, trainer);
   const state = await readTrainerState(found);
   const { model } = await readConfig(path.join(found, CONFIG));
-  // Only fp16 has loss scaling: another precision is resumed without it, and fp16 begins with what it is given.
+  // Only fp16 has loss scaling: another precision resumes without it, and fp16 starts with the given settings.
   const scaling = state.precision === trainer.model.precision ? [] : ['lossScaling'];
   const free = [...FREE, ...scaling];
   const plan = scheduleChange(state, trainer.args);
@@ -97,8 +98,8 @@ export async function findResumable(directory: string, trainer: ResumingTrainer)
   if (different.length > 0)
     throw new TesseraeError(
       'ERR_CHECKPOINT',
-      `'${found}' cannot be resumed, because it is of another run: ${different.join('; ')}. Resume with what it was ` +
-        'trained with, or train into another folder',
+      `'${found}' can't be resumed, because it belongs to another run: ${different.join('; ')}. Resume with the settings it ` +
+        'was trained with, or train into another folder',
       { details: { directory: found, differences: different } },
     );
   return {
@@ -117,7 +118,7 @@ export async function findResumable(directory: string, trainer: ResumingTrainer)
   };
 }
 
-/** Sets model and optimizer to what a checkpoint holds. */
+/** Sets model and optimizer to the state in a checkpoint. */
 export async function restore(
   found: FoundCheckpoint,
   model: Model,
@@ -142,7 +143,7 @@ async function locate(
   }
   const { outputDir } = args;
   const isOwn = outputDir !== undefined && path.resolve(directory) === path.resolve(outputDir);
-  // The folder of another run may be read while that goes on, but not tidied up.
+  // You may read the folder of another run while that runs, but not clean it up.
   using lock = await lockRun(directory, owner).catch((error: unknown) => {
     if (isOwn) throw error;
     return undefined;
@@ -154,7 +155,7 @@ async function locate(
 const without = (object: object, names: readonly string[]): Record<string, unknown> =>
   Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name)));
 
-/** What two sets of plain values differ in, each in words; nested ones by the path of each value. */
+/** Describes each difference between two sets of plain values; nested values by their path. */
 function differences(at: string, saved: object, now: object): string[] {
   const [before, after] = [saved, now] as Record<string, unknown>[];
   const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
@@ -162,6 +163,6 @@ function differences(at: string, saved: object, now: object): string[] {
     const [was, is] = [before?.[name], after?.[name]];
     if (was === is) return [];
     if (isObject(was) && isObject(is)) return differences(`${at}${name}.`, was, is);
-    return [`${at}${name} was ${show(was)}, and is ${show(is)} now`];
+    return [`${at}${name} was ${show(was)}, but is ${show(is)} now`];
   });
 }

@@ -1,27 +1,27 @@
 import type { TrainerState } from '../checkpoint/trainer_state';
 import type { OptimizationStep } from './optimization';
 
-/** What a trainer counts over its steps; all of it is part of a checkpoint. */
+/** A trainer's counts over its steps; all of them are part of a checkpoint. */
 export class RunState {
   /** Optimizer steps so far. */
   steps = 0;
-  /** Tokens that were read. */
+  /** Number of tokens read. */
   tokens = 0;
-  /** Steps that changed nothing, because a gradient was not finite in fp16. */
+  /** Number of skipped steps, because a gradient was not finite in fp16. */
   skipped = 0;
-  /** The last evaluation, and after which step. */
+  /** The last evaluation and its step. */
   evaluated: { readonly step: number; readonly loss: number } | undefined;
-  /** Loss of the steps since the last that was a multiple of loggingSteps. */
+  /** Loss of the steps since the last multiple of loggingSteps. */
   private interval = { lossSum: 0, validTargets: 0 };
 
   constructor(private readonly loggingSteps: number) {}
 
-  /** Mean loss of a target since the last step that was a multiple of loggingSteps, in nats. */
+  /** Mean loss per target since the last step that was a multiple of loggingSteps, in nats. */
   get loss(): number {
     return this.interval.lossSum / this.interval.validTargets;
   }
 
-  /** Counts a step, one that failed too: its batch was used, its random numbers were drawn. */
+  /** Counts a step, even one that failed: its batch was used and its random numbers were drawn. */
   count({ tokens, applied, failure, lossSum, validTargets }: OptimizationStep): void {
     this.steps++;
     this.tokens += tokens;
@@ -47,7 +47,7 @@ export class RunState {
     };
   }
 
-  /** Becomes what it was when a checkpoint was written. */
+  /** Restores the counts of a checkpoint. */
   restore({ step, skipped, tokens, interval, evaluationLoss }: TrainerState): void {
     this.steps = step;
     this.skipped = skipped;

@@ -10,35 +10,35 @@ import type { Model } from '../models/model';
 import type { ResolvedTrainingArguments } from './arguments';
 import type { SaveEvent, WarningEvent } from './events';
 
-/** Saves that may fail one after another before the run ends. */
+/** Number of saves in a row that may fail before the run ends. */
 const FAILURES_IN_ROW = 2;
 
-/** Of failures that may pass: of a disk; of memory, files and threads that are used up. */
+/** Codes of failures that may be temporary: of a disk; of memory, open files and threads that are used up. */
 const PASSING: readonly ErrorCode[] = ['ERR_CHECKPOINT', 'ERR_OUT_OF_MEMORY', 'ERR_DEVICE'];
 
 /** A checkpoint of a run that is being written. */
 interface UnderWay {
-  /** What to tell of it; rejects with why it failed. */
+  /** The event to report; rejects with the error if the save failed. */
   readonly told: Promise<SaveEvent>;
   readonly step: number;
   settled: boolean;
 }
 
-/** Whose checkpoints are written. */
+/** The trainer whose checkpoints are written. */
 export interface SavingTrainer {
   readonly model: Model;
   readonly args: ResolvedTrainingArguments;
   readonly tokenizer: Tokenizer | undefined;
-  /** What its optimizer keeps of each parameter. */
+  /** The moments that its optimizer keeps per parameter. */
   readonly tensors: OptimizerTensors;
   readonly trainingStarts: SequenceStarts | undefined;
 }
 
-/** Writes a trainer's checkpoints while it goes on, one at a time, and counts those that fail. */
+/** Writes a trainer's checkpoints one at a time while training continues, and counts failures. */
 export class Saving {
   /** The last checkpoint of the run that is on the disk. */
   saved: string | undefined;
-  /** Whether the trainer was set to a checkpoint, which may be one of step 0: a run from there is no new one. */
+  /** Whether the trainer was restored from a checkpoint (perhaps of step 0): a run from there is not a new one. */
   resumed = false;
   private underWay: UnderWay | undefined;
   private failuresInRow = 0;
@@ -51,17 +51,17 @@ export class Saving {
     if (run !== undefined && limit > 0) this.rotation = { run, limit, bestLimit };
   }
 
-  /** Where the checkpoint of a step of the run belongs; undefined without outputDir. */
+  /** Path of the checkpoint of a step of the run; undefined without outputDir. */
   folder(step: number): string | undefined {
     const { outputDir } = this.trainer.args;
     return outputDir === undefined ? undefined : checkpointFolder(outputDir, step);
   }
 
   /**
-   * Makes the folder of a run ready, before its first step.
+   * Prepares the folder of a run before its first step.
    *
-   * @returns what to warn of.
-   * @throws TesseraeError `ERR_CHECKPOINT` when no checkpoint can be written there.
+   * @returns warnings.
+   * @throws TesseraeError `ERR_CHECKPOINT` if no checkpoint can be written there.
    */
   async prepare(step: number): Promise<WarningEvent[]> {
     const { outputDir, saveSteps, maxSteps } = this.trainer.args;
@@ -84,10 +84,10 @@ export class Saving {
   }
 
   /**
-   * Copies the model, once the checkpoint before is written, and begins to write this one. Where memory does not suffice
-   * for the copy, waits until it is written. The model must be at rest meanwhile, and may be trained on after that.
+   * Waits for the previous checkpoint, copies the model and starts writing this checkpoint. If there is not enough memory for
+   * the copy, waits until the checkpoint is written. Don't train the model until this resolves.
    *
-   * @param directory - default: that of the run, where older ones are removed afterwards.
+   * @param directory - default: a folder of the run; older checkpoints of the run are then removed.
    */
   async begin(
     state: TrainerState,
@@ -119,7 +119,7 @@ export class Saving {
     return { path, written };
   }
 
-  /** As begin, for the run: `outcome()` has to be asked what becomes of it, before the next. */
+  /** Like `begin`, for the run: call `outcome()` for its result before the next save. */
   async beginOfRun(state: TrainerState): Promise<void> {
     const { step } = state;
     const { path, written } = await this.begin(state);
@@ -130,15 +130,15 @@ export class Saving {
     this.underWay = underWay;
   }
 
-  /** Whether `outcome()` has something to tell at once. */
+  /** Whether `outcome()` has a result without waiting. */
   get settled(): boolean {
     return this.underWay?.settled ?? false;
   }
 
   /**
-   * Waits for the checkpoint of the run that is being written, and tells of it once; undefined when there is none.
+   * Waits for the checkpoint that the run is writing, and reports it once; undefined if there is none.
    *
-   * @throws TesseraeError why it failed, when the one before had failed too.
+   * @throws TesseraeError if it failed, and the previous one failed too.
    */
   async outcome(): Promise<SaveEvent | WarningEvent | undefined> {
     const { underWay } = this;
@@ -154,16 +154,16 @@ export class Saving {
       if (++this.failuresInRow === FAILURES_IN_ROW) {
         throw new TesseraeError(
           error.code,
-          `${error.message}. The save before failed too: training ends here, at what was saved before`,
+          `${error.message}. The previous save failed too: training ends here, and earlier checkpoints are intact`,
           { details: { ...error.details }, cause: error.cause },
         );
       }
-      const message = `${error.message}. Training goes on, and the next save is tried`;
+      const message = `${error.message}. Training continues, and the next save will be tried`;
       return { type: 'warning', step: underWay.step, code: error.code, message };
     }
   }
 
-  /** Waits until nothing is being written. A failure that nobody was told of becomes a warning of the process. */
+  /** Waits until nothing is being written. A failure that was not reported becomes a warning of the process. */
   async end(): Promise<void> {
     const { underWay } = this;
     this.underWay = undefined;

@@ -2,17 +2,17 @@ import type { TrainerState } from '../checkpoint/trainer_state';
 import { TesseraeError } from '../errors';
 import { momentaOf, plainArguments, ratesOf, type ResolvedTrainingArguments } from './arguments';
 
-/** What becomes of the learning rates of a run that goes on with another maxSteps. */
+/** How the learning rates of a run change that resumes with another maxSteps. */
 export interface ScheduleChange {
-  /** The arguments as they would have been saved with the maxSteps of then: a function is known by the rates of that many steps. */
+  /** The arguments as saved with the old maxSteps: a function is identified by its rates over that many steps. */
   readonly plain: Record<string, unknown>;
-  /** Says that the steps so far had other rates than they have in the schedule of now; empty where they had the same. */
+  /** Says that the steps so far had other rates than in the new schedule; empty if they had the same. */
   readonly notice: readonly string[];
 }
 
 /**
- * Compares the schedule of a checkpoint's run with that of now. The device indexes rates by steps applied, and so the steps
- * to come have the rates of the new schedule from where the run is.
+ * Compares the schedule of a checkpoint's run with the new one. The device indexes rates by steps applied, so the remaining
+ * steps have the rates of the new schedule.
  */
 export function scheduleChange(
   { arguments: { maxSteps }, optimizer, step }: TrainerState,
@@ -30,7 +30,7 @@ export function scheduleChange(
     const same = nothingToCome || (isSame(was, is) && isSame(momentaOf(before), momentaOf(args)));
     return { plain: plainArguments(before), notice: same ? [] : [notice(was, is, applied)] };
   } catch (error) {
-    // A schedule that can't have that many steps is another one.
+    // A schedule that can't have that many steps is a different one.
     if (!(error instanceof TesseraeError)) throw error;
     return { plain: plainArguments(args), notice: [] };
   }
@@ -38,9 +38,10 @@ export function scheduleChange(
 
 function notice(was: Float32Array, is: Float32Array, applied: number): string {
   const text = (rate = NaN): string => String(Number(rate.toPrecision(4)));
-  const planned = applied < was.length ? `would be ${text(was[applied])}` : `was ${text(was.at(-1))} at last`;
+  const planned =
+    applied < was.length ? `would be ${text(was[applied])}` : `was ${text(was.at(-1))} at the end`;
   return (
-    `maxSteps was ${was.length}, and is ${is.length} now: the learning rates of the steps so far were those of ${was.length} ` +
-    `steps, and from here on they are those of ${is.length}; the rate ${planned}, and becomes ${text(is[applied])}`
+    `maxSteps was ${was.length}, but is ${is.length} now: the steps so far used the learning rates for ${was.length} steps, ` +
+    `and the remaining steps use those for ${is.length}; the rate ${planned}, and becomes ${text(is[applied])}`
   );
 }

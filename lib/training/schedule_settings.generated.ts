@@ -1,13 +1,13 @@
 // Generated from the schemas of schedule_settings.ts by 'npm run settings': change them instead.
 
-/** What only some schedules have; a setting that the schedule does not have is refused. */
+/** Settings that only some schedules have; a setting of another schedule is an error. */
 export interface LrSchedulerKwargs {
   /**
-   * `cosineWithRestarts`: times that the rate falls from its highest. An integer from 1 to 10,000. Default 1, which is
-   * `cosine`.
+   * `cosineWithRestarts`: number of times that the rate falls from its maximum. An integer from 1 to 10,000. Default 1,
+   * which is `cosine`.
    */
   readonly numCycles?: number;
-  /** `polynomial`: the power of the share of steps left. A number above 0 to 100. Default 1, which is `linear`. */
+  /** `polynomial`: exponent of the share of remaining steps. A number above 0 to 100. Default 1, which is `linear`. */
   readonly power?: number;
   /**
    * `inverseSqrt`: steps after which the rate has fallen by √2. A number from 1 to 1e9. Default warmupSteps, or 10,000
@@ -15,8 +15,8 @@ export interface LrSchedulerKwargs {
    */
   readonly timescale?: number;
   /**
-   * `oneCycle`: share of the run in which the rate rises; at most 0.5 with threePhase. A number from 0 to 1. Default
-   * 0.3.
+   * `oneCycle`: share of the run during which the rate rises; at most 0.5 with threePhase. A number from 0 to 1.
+   * Default 0.3.
    */
   readonly pctStart?: number;
   /** `oneCycle`: the first rate is learningRate ÷ divFactor. A number from 1 to 1e9. Default 25. */
@@ -24,15 +24,15 @@ export interface LrSchedulerKwargs {
   /** `oneCycle`: the last rate is the first ÷ finalDivFactor. A number from 1 to 1e9. Default 10,000. */
   readonly finalDivFactor?: number;
   /**
-   * `oneCycle`: fall to the first rate as fast as it rose, and then to the last. Default false: fall to the last at
+   * `oneCycle`: fall to the first rate as fast as the rate rose, then to the last. Default false: fall to the last at
    * once.
    */
   readonly threePhase?: boolean;
   /** `oneCycle`: along a half cosine or a line. Default 'cos'. */
   readonly annealStrategy?: 'cos' | 'linear';
   /**
-   * `oneCycle`: move momentum, or Adam's beta 1, against the rate: from maxMomentum down to baseMomentum and back. It
-   * takes the place of `momentum` or `adamBeta1`. Default false; PyTorch's OneCycleLR does it by default.
+   * `oneCycle`: change momentum, or Adam's beta 1, opposite to the rate: from maxMomentum down to baseMomentum and
+   * back. It replaces `momentum` or `adamBeta1`. Default false; PyTorch's OneCycleLR does it by default.
    */
   readonly cycleMomentum?: boolean;
   /**
@@ -46,16 +46,16 @@ export interface LrSchedulerKwargs {
   readonly maxMomentum?: number;
   /**
    * `warmupStableDecay`: steps of the decay at the end. An integer from 1 to 10,000,000. Default: a fifth of maxSteps,
-   * at most all after warmup.
+   * but no more than the steps after warmup.
    */
   readonly numDecaySteps?: number;
-  /** `warmupStableDecay`: the form of the decay. Default 'cosine'. */
+  /** `warmupStableDecay`: the shape of the decay. Default 'cosine'. */
   readonly decayType?: 'cosine' | 'linear' | '1-sqrt';
 }
 
 /**
- * How the learning rate moves over a run, by name: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's
- * OneCycleLR. docs/schedules.md has their formulas.
+ * How the learning rate changes over a run: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR.
+ * docs/schedules.md has the formulas.
  */
 export type LrSchedulerType =
   | 'cosine'

@@ -19,20 +19,20 @@ export const lrSchedulerSchema = z
     'warmupStableDecay',
   ])
   .describe(
-    "How the learning rate moves over a run, by name: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR. " +
-      'docs/schedules.md has their formulas.',
+    "How the learning rate changes over a run: Hugging Face's lr_scheduler_type in camelCase, and PyTorch's OneCycleLR. " +
+      'docs/schedules.md has the formulas.',
   )
   .register(settings, { name: 'LrSchedulerType' });
 
 export const LR_SCHEDULERS: readonly LrSchedulerType[] = lrSchedulerSchema.options;
 
 /**
- * A schedule of your own: the learning rate of the step before which `step` steps were applied, from 0. It is called once
- * for each of maxSteps steps, before the first.
+ * A schedule of your own: returns the learning rate of a step, given the number of steps applied before it (from 0). It is
+ * called once for each of the maxSteps steps, before training starts.
  */
 export type LrScheduleFunction = (step: number) => number;
 
-/** Which of the kwargs a schedule has. */
+/** The kwargs of each schedule. */
 export const KWARGS_OF: Readonly<Record<LrSchedulerType, readonly (keyof LrSchedulerKwargs)[]>> = {
   cosine: [],
   linear: [],
@@ -53,7 +53,7 @@ export const KWARGS_OF: Readonly<Record<LrSchedulerType, readonly (keyof LrSched
   warmupStableDecay: ['numDecaySteps', 'decayType'],
 };
 
-/** Schedules that end at minLearningRate; the others have no lowest rate, or one of their own. */
+/** Schedules that end at minLearningRate; the others have no lowest rate, or define it differently. */
 export const ENDS_AT_MINIMUM: readonly LrSchedulerType[] = [
   'cosine',
   'linear',
@@ -62,7 +62,7 @@ export const ENDS_AT_MINIMUM: readonly LrSchedulerType[] = [
   'warmupStableDecay',
 ];
 
-/** No defaults of the schema: what a schedule does not have must stay absent. */
+/** The schema has no defaults: settings that a schedule does not have must stay absent. */
 export const KWARGS_DEFAULTS = {
   numCycles: 1,
   power: 1,
@@ -77,25 +77,27 @@ export const KWARGS_DEFAULTS = {
   decayType: 'cosine',
 } as const satisfies LrSchedulerKwargs;
 
-/** @param note - what is said of the default. */
+/** @param note - a remark on the default. */
 function text(name: keyof LrSchedulerKwargs, what: string, note = ''): string {
   const defaults: LrSchedulerKwargs = KWARGS_DEFAULTS;
   const owners = LR_SCHEDULERS.filter((type) => KWARGS_OF[type].includes(name));
   return ownedText(owners, what, defaults[name], note);
 }
 
-/** Validates LrSchedulerKwargs by themselves; `learningRateSchedule` knows which go with what. */
+/** Validates LrSchedulerKwargs alone; `learningRateSchedule` checks which settings go together. */
 export const lrSchedulerKwargsSchema = z
   .strictObject({
     numCycles: integer(1, 10_000)
       .optional()
-      .describe(text('numCycles', 'times that the rate falls from its highest.', ', which is `cosine`')),
+      .describe(
+        text('numCycles', 'number of times that the rate falls from its maximum.', ', which is `cosine`'),
+      ),
     power: z
       .number()
       .gt(0)
       .max(100)
       .optional()
-      .describe(text('power', 'the power of the share of steps left.', ', which is `linear`')),
+      .describe(text('power', 'exponent of the share of remaining steps.', ', which is `linear`')),
     timescale: number(1, 1e9)
       .optional()
       .describe(
@@ -106,7 +108,9 @@ export const lrSchedulerKwargsSchema = z
       ),
     pctStart: number(0, 1)
       .optional()
-      .describe(text('pctStart', 'share of the run in which the rate rises; at most 0.5 with threePhase.')),
+      .describe(
+        text('pctStart', 'share of the run during which the rate rises; at most 0.5 with threePhase.'),
+      ),
     divFactor: number(1, 1e9)
       .optional()
       .describe(text('divFactor', 'the first rate is learningRate ÷ divFactor.')),
@@ -119,7 +123,7 @@ export const lrSchedulerKwargsSchema = z
       .describe(
         text(
           'threePhase',
-          'fall to the first rate as fast as it rose, and then to the last.',
+          'fall to the first rate as fast as the rate rose, then to the last.',
           ': fall to the last at once',
         ),
       ),
@@ -133,8 +137,8 @@ export const lrSchedulerKwargsSchema = z
       .describe(
         text(
           'cycleMomentum',
-          "move momentum, or Adam's beta 1, against the rate: from maxMomentum down to " +
-            'baseMomentum and back. It takes the place of `momentum` or `adamBeta1`.',
+          "change momentum, or Adam's beta 1, opposite to the rate: from maxMomentum down to " +
+            'baseMomentum and back. It replaces `momentum` or `adamBeta1`.',
           "; PyTorch's OneCycleLR does it by default",
         ),
       ),
@@ -149,15 +153,15 @@ export const lrSchedulerKwargsSchema = z
       .describe(
         text(
           'numDecaySteps',
-          'steps of the decay at the end. Default: a fifth of maxSteps, at most all after warmup.',
+          'steps of the decay at the end. Default: a fifth of maxSteps, but no more than the steps after warmup.',
         ),
       ),
     decayType: z
       .enum(['cosine', 'linear', '1-sqrt'])
       .optional()
-      .describe(text('decayType', 'the form of the decay.')),
+      .describe(text('decayType', 'the shape of the decay.')),
   })
-  .describe('What only some schedules have; a setting that the schedule does not have is refused.')
+  .describe('Settings that only some schedules have; a setting of another schedule is an error.')
   .register(settings, {
     name: 'LrSchedulerKwargs',
     synonyms: { cycles: 'numCycles', decaySteps: 'numDecaySteps' },

@@ -11,9 +11,9 @@ import {
 
 export interface ScheduleOptions {
   readonly type: LrSchedulerType | LrScheduleFunction;
-  /** The highest rate; a function of one's own has none. */
+  /** The highest rate; absent for a schedule that is a function. */
   readonly learningRate: number;
-  /** The rate that the run ends at, for schedules of ENDS_AT_MINIMUM; 0 for others. */
+  /** The final rate of schedules of ENDS_AT_MINIMUM; 0 for others. */
   readonly minLearningRate: number;
   /** Steps of warmup, in [0, maxSteps]. */
   readonly warmupSteps: number;
@@ -23,31 +23,31 @@ export interface ScheduleOptions {
   readonly kwargs?: LrSchedulerKwargs;
 }
 
-/** A stretch of a schedule. */
+/** A phase of a schedule. */
 export interface SchedulePhase {
-  /** What it is called, such as `warmup`. */
+  /** Its name, such as `warmup`. */
   readonly name: string;
-  /** Steps applied before its first step. */
+  /** Number of steps applied before its first step. */
   readonly start: number;
-  /** Steps applied after its last step. */
+  /** Number of steps applied after its last step. */
   readonly end: number;
 }
 
 interface Phase extends SchedulePhase {
   readonly rate: LrScheduleFunction;
-  /** Where the schedule moves it. */
+  /** Set if the schedule changes the momentum. */
   readonly momentum?: LrScheduleFunction;
 }
 
 /**
- * The rate of every step s = 0 … maxSteps − 1, where s counts the steps that were applied before.
+ * The rate of every step s = 0 … maxSteps − 1, where s counts the steps applied before it.
  *
- * With W = warmupSteps, N = maxSteps, lr = learningRate and min = minLearningRate, every schedule but `oneCycle` starts
+ * With W = warmupSteps, N = maxSteps, lr = learningRate and min = minLearningRate, every schedule except `oneCycle` starts
  * with warmup, s < W:
- * - lr · (s + 1) ÷ W, so that the first step already learns and step W − 1 has the full rate; or,
- * - if there is a warmupInitLearningRate, from there: init + (lr − init) · s ÷ W (fairseq; with init = 0 Hugging Face).
+ * - lr · (s + 1) ÷ W, so that the first step already learns and step W − 1 has the full rate;
+ * - with warmupInitLearningRate init, init + (lr − init) · s ÷ W (fairseq; Hugging Face with init = 0).
  *
- * Afterwards, with p = (s − W) ÷ (N − W), which is 0 at step W and would be 1 at step N, the first that is not run:
+ * Afterwards, with p = (s − W) ÷ (N − W), which is 0 at step W and would be 1 at step N, which is not run:
  * - `constant`: lr;
  * - `linear`: lr + (min − lr) · p;
  * - `cosine`: min + (lr − min) · (1 + cos(π p)) ÷ 2 (Loshchilov & Hutter 2017, equation 5, one period);
@@ -56,12 +56,12 @@ interface Phase extends SchedulePhase {
  * - `inverseSqrt`: lr ÷ √((s − W + timescale) ÷ timescale); with timescale = W it is lr · √(W ÷ s) (Vaswani et al. 2017);
  * - `warmupStableDecay`: lr, and in the last D = numDecaySteps steps min + (lr − min) · f(q) with q = (s − N + D) ÷ D and
  *   f(q) = (1 + cos(π q)) ÷ 2, 1 − q, or 1 − √q (Hägele et al. 2024);
- * - `oneCycle` (Smith & Topin 2017, as PyTorch's OneCycleLR has it): from first = lr ÷ divFactor up to lr at s = r N − 1
+ * - `oneCycle` (Smith & Topin 2017, as in PyTorch's OneCycleLR): from first = lr ÷ divFactor up to lr at s = r N − 1
  *   and down to first ÷ finalDivFactor at s = N − 1; with threePhase down to first at s = 2 r N − 2 in between. r is
  *   pctStart, or W ÷ N if there are warmupSteps. With cycleMomentum see momentumSchedule.
  *
- * @throws TesseraeError `ERR_CONFIG` for settings that don't go together, and for a rate that is negative or not finite,
- * with its step.
+ * @throws TesseraeError `ERR_CONFIG` for settings that don't go together, or for a rate that is negative or not finite; the
+ * message names its step.
  */
 export function learningRateSchedule(options: ScheduleOptions): Float32Array {
   const rates = new Float32Array(options.maxSteps);
@@ -76,9 +76,9 @@ export function learningRateSchedule(options: ScheduleOptions): Float32Array {
 }
 
 /**
- * The momentum (Adam's beta 1) of every step s = 0 … maxSteps − 1 of a `oneCycle` with cycleMomentum: along the same curve
- * as the rate from maxMomentum down to baseMomentum while the rate rises, back while it falls, and maxMomentum from then on
- * (PyTorch's OneCycleLR). Undefined for a schedule that leaves it alone.
+ * The momentum (Adam's beta 1) of every step s = 0 … maxSteps − 1 of a `oneCycle` with cycleMomentum. It follows the curve
+ * of the rate: from maxMomentum down to baseMomentum while the rate rises, back while it falls, and maxMomentum from then on
+ * (PyTorch's OneCycleLR). Undefined for a schedule that does not change the momentum.
  *
  * @throws TesseraeError `ERR_CONFIG` for settings that don't go together.
  */
@@ -91,7 +91,7 @@ export function momentumSchedule(options: ScheduleOptions): Float32Array | undef
 }
 
 /**
- * The phases of a schedule: without gaps from 0 to maxSteps, none of them empty.
+ * The phases of a schedule. They cover 0 to maxSteps without gaps; none is empty.
  *
  * @throws TesseraeError `ERR_CONFIG` for settings that don't go together.
  */
@@ -115,10 +115,10 @@ function warmup(learningRate: number, steps: number, init?: number): Phase {
   return { name: 'warmup', start: 0, end: steps, rate };
 }
 
-/** What schedules have of their own, with defaults. */
+/** The settings of single schedules, with defaults. */
 type Kwargs = LrSchedulerKwargs & Required<Pick<LrSchedulerKwargs, keyof typeof KWARGS_DEFAULTS>>;
 
-/** What comes after warmup, by schedule. */
+/** The phases after warmup, by schedule. */
 const AFTER_WARMUP: Readonly<Record<LrSchedulerType, (options: ScheduleOptions, kwargs: Kwargs) => Phase[]>> =
   {
     constant: ({ learningRate, warmupSteps, maxSteps }) => [
@@ -130,7 +130,7 @@ const AFTER_WARMUP: Readonly<Record<LrSchedulerType, (options: ScheduleOptions, 
     cosineWithRestarts: (options, { numCycles }) => {
       const { warmupSteps, maxSteps } = options;
       const length = maxSteps - warmupSteps;
-      // Integers are divided last, so that a cycle that starts at a step starts there exactly.
+      // Divides integers last, so that a cycle that starts at a whole step starts there exactly.
       const rate = fallingRate(options, (step) =>
         halfCosine(((numCycles * (step - warmupSteps)) / length) % 1),
       );
@@ -173,7 +173,7 @@ function fallingRate(
   return (step) => minLearningRate + (learningRate - minLearningRate) * height(step);
 }
 
-/** One fall from warmup to the end; `height` is a function of the share of its steps that were applied. */
+/** One fall from warmup to the end; `height` is a function of the share of its steps applied so far. */
 function fall(options: ScheduleOptions, name: string, height: (part: number) => number): Phase {
   const { warmupSteps: start, maxSteps: end } = options;
   return { name, start, end, rate: fallingRate(options, (step) => height((step - start) / (end - start))) };
@@ -187,7 +187,7 @@ function oneCycle(options: ScheduleOptions, kwargs: Kwargs): Phase[] {
   const first = highest / divFactor;
   const least = first / finalDivFactor;
   const { baseMomentum: low, maxMomentum: high } = kwargs;
-  // The step at which a phase arrives need not be an integer; the next one leaves from there.
+  // A phase need not end at a whole step; the next one starts where it ends.
   const turns = threePhase
     ? [
         { name: 'rise', arrival: riseSteps - 1, from: first, to: highest, momenta: [high, low] },
@@ -228,17 +228,17 @@ function checkOptions(options: ScheduleOptions): void {
   if (warmupSteps > maxSteps)
     refuse(
       'warmupSteps',
-      `${warmupSteps} is more than maxSteps ${maxSteps}: warm up for a part of the run, such as ` +
+      `${warmupSteps} is more than maxSteps ${maxSteps}: warm up for part of the run, such as ` +
         `${Math.floor(maxSteps / 10)}`,
     );
   if (typeof type === 'function' && warmupSteps > 0)
     refuse(
       'warmupSteps',
-      `${warmupSteps} does nothing with ${name}: leave it out, and let the function rise`,
+      `${warmupSteps} has no effect with ${name}: leave it out, and write the warmup into the function`,
     );
   if (typeof type === 'function' || !ENDS_AT_MINIMUM.includes(type)) {
     if (minLearningRate > 0)
-      refuse('minLearningRate', `${minLearningRate} does nothing with ${name}: leave it out`);
+      refuse('minLearningRate', `${minLearningRate} has no effect with ${name}: leave it out`);
   } else if (minLearningRate > learningRate)
     refuse(
       'minLearningRate',
@@ -246,11 +246,11 @@ function checkOptions(options: ScheduleOptions): void {
     );
   if (init !== undefined) {
     if (type === 'oneCycle')
-      refuse('warmupInitLearningRate', `${init} does nothing with ${name}: set lrSchedulerKwargs.divFactor`);
+      refuse('warmupInitLearningRate', `${init} has no effect with ${name}: set lrSchedulerKwargs.divFactor`);
     if (warmupSteps === 0)
       refuse(
         'warmupInitLearningRate',
-        `${init} does nothing without warmup: set warmupSteps, or leave it out`,
+        `${init} has no effect without warmup: set warmupSteps, or leave it out`,
       );
     if (init > learningRate)
       refuse('warmupInitLearningRate', `${init} is above learningRate ${learningRate}: warmup can only rise`);
@@ -264,7 +264,7 @@ function checkKwargs({ warmupSteps, maxSteps }: ScheduleOptions, kwargs: LrSched
     if (value !== undefined && !cycleMomentum)
       refuse(
         `lrSchedulerKwargs.${key}`,
-        `${value} does nothing without cycleMomentum: set it, or leave this out`,
+        `${value} has no effect without cycleMomentum: set cycleMomentum, or leave this out`,
       );
   const { baseMomentum: low, maxMomentum: high } = { ...KWARGS_DEFAULTS, ...kwargs };
   if (low > high)
@@ -275,7 +275,7 @@ function checkKwargs({ warmupSteps, maxSteps }: ScheduleOptions, kwargs: LrSched
   if (pctStart !== undefined && warmupSteps > 0)
     refuse(
       'lrSchedulerKwargs.pctStart',
-      `${pctStart} and warmupSteps ${warmupSteps} both say how long the rate rises: leave one of them out`,
+      `${pctStart} and warmupSteps ${warmupSteps} both set how long the rate rises: leave one of them out`,
     );
   if (threePhase && 2 * warmupSteps > maxSteps)
     refuse(

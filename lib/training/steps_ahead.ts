@@ -1,22 +1,22 @@
-/** Steps that may be under way at a time: as many as native code takes (TrainingRun::kStepsAhead). */
+/** Number of steps that may be in flight: the limit of native code (TrainingRun::kStepsAhead). */
 const STEPS_AHEAD = 2;
 
-/** Steps up to the next that something is reported after. */
+/** A series of steps that ends at the next step with a report. */
 export interface Stretch<Step> {
-  /** Draws what a step needs, and enqueues it. */
+  /** Draws the batches of a step and enqueues it. */
   start(): Promise<{ readonly step: Promise<Step> }>;
-  /** Called with each step in turn, once it has ended. */
+  /** Called with each step in order, once it has ended. */
   finish(step: Step): void;
-  /** Whether the step that was started last ends the stretch. */
+  /** Whether the step started last ends the series. */
   isLast(): boolean;
 }
 
 /**
- * Makes the steps of a stretch. One is enqueued while the one before is under way, so that a GPU need not wait; the last
- * one has ended when this resolves, so that whoever looks at a report finds the model as it was at that step.
+ * Runs a series of steps. Each is enqueued while the previous one runs, so that a GPU need not wait. When this resolves, the
+ * last step has ended, so that a report shows the model of its step.
  *
  * @returns the last step.
- * @throws what a step or its start throws, once no step is under way.
+ * @throws the error of a step or of its start, once no step is in flight.
  */
 export async function stepsAhead<Step>(stretch: Stretch<Step>): Promise<Step> {
   const underWay: Promise<Step>[] = [];
@@ -29,7 +29,7 @@ export async function stepsAhead<Step>(stretch: Stretch<Step>): Promise<Step> {
   try {
     do {
       const { step } = await stretch.start();
-      void step.catch(() => undefined); // reported when its turn comes
+      void step.catch(() => undefined); // the await in order reports it
       underWay.push(step);
       if (underWay.length === STEPS_AHEAD && !stretch.isLast()) await finishFirst();
     } while (!stretch.isLast());

@@ -6,16 +6,16 @@ import type { TrainerCallback } from './events';
 const NOTHING: StoppingState = { waited: 0 };
 
 /**
- * The early stopping of a trainer: that of its arguments, and those among its callbacks. What counts are the evaluations
- * that evalSteps asks for. The one at the end of a run counts only if it is one of those: when the run goes on, it must not
- * stop sooner than one that never ended.
+ * The early stopping of a trainer: the one of its arguments, and those among its callbacks. Only the evaluations due by
+ * evalSteps count. The one at the end of a run counts only if it is due anyway: a resumed run must not stop sooner than one
+ * that never ended.
  */
 export class Stoppings {
   private readonly accesses: ReadonlyMap<string, StoppingAccess>;
-  /** As of the last evaluation that counts. */
+  /** States after the last evaluation that counts. */
   private counted: ReadonlyMap<string, StoppingState>;
 
-  /** @param argument - that of the arguments, where they have one. */
+  /** @param argument - the early stopping of the arguments, if they have one. */
   constructor(callbacks: readonly TrainerCallback[], argument: TrainerCallback | undefined) {
     const named = [
       ...callbacks.map((callback, i) => [`callback ${i}`, accessTo(callback)] as const),
@@ -25,31 +25,31 @@ export class Stoppings {
     this.counted = this.states();
   }
 
-  /** Whether one of them has waited for as long as it does: the run is at its end. */
+  /** Whether the patience of one of them has run out, so that the run ends. */
   get reached(): boolean {
     return [...this.accesses].some(
       ([name, { patience }]) => (this.counted.get(name) ?? NOTHING).waited >= patience,
     );
   }
 
-  /** The evaluation that was just told counts. */
+  /** Counts the evaluation just reported. */
   count(): void {
     this.counted = this.states();
   }
 
-  /** Before a run: the last evaluation of the one before may not count. */
+  /** Before a run: discards the last evaluation of the previous run if it does not count. */
   begin(): void {
     for (const [name, access] of this.accesses) access.state = this.counted.get(name) ?? NOTHING;
   }
 
-  /** Their part of a checkpoint. */
+  /** Their states for a checkpoint. */
   saved(): Pick<TrainerState, 'earlyStopping'> {
     if (this.counted.size === 0) return {};
     const states = [...this.counted].map(([name, state]) => [name, withoutUndefined(state)] as const);
     return { earlyStopping: Object.fromEntries(states) };
   }
 
-  /** They become what they were when a checkpoint was written; those that it does not have begin anew. */
+  /** Restores their states from a checkpoint; those that it does not have start anew. */
   restore({ earlyStopping = {} }: TrainerState): void {
     this.counted = new Map(Object.entries(earlyStopping));
     this.begin();

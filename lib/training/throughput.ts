@@ -2,7 +2,7 @@
 export class Throughput {
   private readonly steps: { tokens: number; seconds: number }[] = [];
 
-  /** @param window - steps that count. */
+  /** @param window - number of steps to average over. */
   constructor(private readonly window = 20) {}
 
   add(tokens: number, seconds: number): void {

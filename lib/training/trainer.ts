@@ -31,7 +31,7 @@ import { listOf, missing } from './trainer_calls';
 import { trainerOptionsSchema, trainSchema, type TrainerOptions } from './trainer_options';
 import { Usage } from './usage';
 
-/** What a stretch of steps is made with. */
+/** What a series of steps needs. */
 interface Segment {
   readonly queue: BatchQueue;
   readonly capacity: Capacity | undefined;
@@ -40,9 +40,9 @@ interface Segment {
 }
 
 /**
- * Trains a model. Use it in one of three ways: `train()`, which resolves at the end; `for await`, which yields
- * what happens and stops cleanly at `break`; or `step()`, for loops of your own. A run that was stopped goes on where it
- * was when it is started again.
+ * Trains a model. Use it in one of three ways: `train()`, which resolves at the end; `for await`, which yields events and
+ * stops cleanly at `break`; or `step()`, for loops of your own. If you start a stopped run again, it continues where it
+ * stopped.
  *
  * @example
  * const data = await openText('book.txt', { blockSize: 128 });
@@ -65,19 +65,19 @@ export class Trainer {
   private readonly stoppings: Stoppings;
   private stopRequested = false;
   private readonly saving: Saving;
-  /** Of the run that is under way, when it reports to TensorBoard. */
+  /** The TensorBoard file of the current run, if it reports there. */
   private board: Board | undefined;
   private readonly usage = new Usage();
 
   /**
-   * Makes a trainer; nothing is computed and no memory taken before its first step.
+   * Makes a trainer. It computes nothing and takes no memory before its first step.
    *
    * @param options - how to train and on what.
-   * @throws TesseraeError `ERR_CONFIG` for a wrong argument, or a dataset that the model can't learn from: rows longer
-   * than nPositions, a larger vocabulary, next tokens for a model that sees them.
+   * @throws TesseraeError `ERR_CONFIG` for a wrong argument, or for a dataset that the model can't learn from: rows longer
+   * than nPositions, a larger vocabulary, next tokens as targets for a model that already sees them.
    */
   constructor(
-    /** What is trained. */
+    /** The model to train. */
     readonly model: Model,
     options: TrainerOptions,
   ) {
@@ -92,7 +92,7 @@ export class Trainer {
     if (stopping && !options.evaluation)
       throw missing(
         'earlyStopping',
-        'earlyStopping looks at evaluations: give the Trainer an evaluation dataset, or leave it out',
+        'earlyStopping needs evaluations: give the Trainer an evaluation dataset, or leave earlyStopping out',
       );
     const { callbacks = [] } = options;
     const own = stopping && earlyStopping(stopping);
@@ -100,10 +100,7 @@ export class Trainer {
     this.stoppings = new Stoppings(callbacks, own);
     this.counts = new RunState(this.arguments.loggingSteps);
     if (this.arguments.reportTo.length > 0 && this.arguments.outputDir === undefined)
-      throw missing(
-        'reportTo',
-        'reportTo tensorboard writes to outputDir, which is missing: set outputDir, or leave reportTo out',
-      );
+      throw missing('reportTo', 'reportTo tensorboard needs outputDir: set outputDir, or leave reportTo out');
     for (const dataset of [options.train, options.evaluation]) if (dataset) checkFits(dataset, model);
   }
 
@@ -115,12 +112,12 @@ export class Trainer {
   /**
    * Trains until maxSteps, or until a callback stops it.
    *
-   * @param options - `signal` is checked between steps: when it is aborted the promise rejects with its reason, after the
-   * step in flight; nothing is saved then, and `save()` may be called.
-   * @throws TesseraeError `ERR_NON_FINITE` when a loss or gradient is not finite (in fp16 a gradient: when too many steps in
-   * a row were skipped), `ERR_OUT_OF_MEMORY` when a step does not fit, `ERR_BUSY` when a run is under way, `ERR_CONFIG` when
-   * another trainer or process trains into outputDir, whatever a dataset or a callback throws. A step that failed counts, as
-   * does the one after it that may have been under way.
+   * @param options - `signal` is checked between steps: if it is aborted, the promise rejects with its reason after the step
+   * in flight. Nothing is saved then; you may call `save()`.
+   * @throws TesseraeError `ERR_NON_FINITE` if a loss or gradient is not finite (for a gradient in fp16: if too many steps in a
+   * row were skipped), `ERR_OUT_OF_MEMORY` if a step does not fit, `ERR_BUSY` during another run, `ERR_CONFIG` if another
+   * trainer or process trains into outputDir, and whatever a dataset or a callback throws. A failed step counts, and so does a
+   * step that was in flight after it.
    */
   async train(options: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
     const { signal } = parseConfig(trainSchema, options);
@@ -132,24 +129,24 @@ export class Trainer {
     }
   }
 
-  /** Yields the events of a run; each is awaited before the run goes on. `break` stops it after the current step. */
+  /** Yields the events of a run, which waits while you handle each. `break` stops it after the current step. */
   [Symbol.asyncIterator](): AsyncGenerator<TrainerEvent, TrainResult, void> {
     return this.run();
   }
 
-  /** Ends the run that is under way, after the current step, as if it were the last; without a run nothing happens. */
+  /** Ends the current run after the current step, as if that step were the last; does nothing without a run. */
   stop(): void {
     this.stopRequested = true;
   }
 
   /**
-   * One optimizer step over one batch, or over micro-batches whose gradients are summed, for loops of your own. A GPU
-   * stays busy if the next step is called before this one is awaited: two may be under way. Batches of rows are copied before
-   * the call returns; you may fill their arrays again at once. Those of packed batches you may fill when the step has ended.
+   * Runs one optimizer step over one batch, or over micro-batches whose gradients are summed, for loops of your own. To keep a
+   * GPU busy, call the next step before you await this one: two may be in flight. Batches of rows are copied before the call
+   * returns, so you may reuse their arrays at once. You may reuse the arrays of packed batches when the step has ended.
    *
    * @param batches - one micro-batch, or several; the loss is the mean over all their targets.
    * @throws TesseraeError `ERR_DATA` or `ERR_SHAPE` for a batch that the model can't read, `ERR_CONFIG` for a field that
-   * batches don't have, `ERR_NON_FINITE` for a loss or gradient that is not finite (nothing is applied then),
+   * batches don't have, `ERR_NON_FINITE` if a loss or gradient is not finite (the step is then not applied),
    * `ERR_OUT_OF_MEMORY`, `ERR_BUSY`.
    *
    * @example
@@ -173,14 +170,14 @@ export class Trainer {
   }
 
   /**
-   * The loss over a fixed set of rows of the evaluation dataset, at most evalBatches batches of batchSize rows.
+   * Computes the loss over a fixed set of rows of the evaluation dataset: at most evalBatches batches of batchSize rows.
    *
    * @throws TesseraeError `ERR_CONFIG` without an evaluation dataset, `ERR_BUSY` during a step.
    */
   async evaluate(): Promise<EvaluationResult> {
     const { evaluation } = this.options;
     if (!evaluation)
-      throw missing('evaluation', 'there is nothing to evaluate on: give the Trainer an evaluation dataset');
+      throw missing('evaluation', 'evaluate() needs data: give the Trainer an evaluation dataset');
     const { batchSize, evalBatches } = this.arguments;
     return this.usage.exclusive('evaluate', async () => {
       const result = await evaluateModel(this.model, evaluation, { rows: batchSize, batches: evalBatches });
@@ -190,15 +187,15 @@ export class Trainer {
   }
 
   /**
-   * Writes a checkpoint to go on from, by default to `outputDir/checkpoint-<step>`; there, older ones are removed as
-   * saveTotalLimit and saveBestLimit say. The model is copied first: once `step()` no longer rejects with `ERR_BUSY` it may
-   * be trained on, while the files are written.
+   * Writes a checkpoint to resume from, by default to `outputDir/checkpoint-<step>`. In outputDir, older checkpoints are then
+   * removed as saveTotalLimit and saveBestLimit say. The model is copied first: once `step()` no longer rejects with
+   * `ERR_BUSY`, you may continue training while the files are written.
    *
    * @param directory - the folder to write. Default: `outputDir/checkpoint-<step>`.
    * @returns its folder, once it is on the disk.
-   * @throws TesseraeError `ERR_CONFIG` without a folder, `ERR_CHECKPOINT` when it can't be written (nothing that was saved
-   * before is lost then), `ERR_BUSY` during a step, or when another trainer has trained the model since; as `train` does when
-   * another trains into outputDir.
+   * @throws TesseraeError `ERR_CONFIG` without a folder, or if another trainer or process trains into outputDir;
+   * `ERR_CHECKPOINT` if it can't be written (earlier checkpoints are then intact); `ERR_BUSY` during a step, or if another
+   * trainer has trained the model since.
    */
   async save(directory?: string): Promise<string> {
     parseConfig(filePath.optional(), directory, { at: 'directory' });
@@ -216,18 +213,18 @@ export class Trainer {
   }
 
   /**
-   * Goes back to a checkpoint: weights, moments, counters and the place in the data become what they were. Training then
-   * continues bit for bit as if it had never stopped, on the same machine with the same version; where it may not, because
-   * the device, the precision or the version is another, `differences` says why. Damaged checkpoints of a run are passed over for
-   * the one before, and listed in `damaged`.
+   * Goes back to a checkpoint: restores weights, moments, counters and the place in the data. On the same machine and version,
+   * training then continues bit for bit as if it had never stopped. If it may not, because the device, the precision or the
+   * version differs, `differences` says why. Damaged checkpoints of a run are skipped, the previous one is used, and `damaged`
+   * lists them.
    *
-   * A run may be made longer: maxSteps may differ, as may earlyStopping. Where the learning rates of the steps so far depend
-   * on maxSteps (docs/schedules.md), those to come are of the new schedule, and `differences` says so.
+   * You may make a run longer: maxSteps may differ, and so may earlyStopping. If the learning rates of the steps so far depend
+   * on maxSteps (docs/schedules.md), the remaining steps use the new schedule, and `differences` says so.
    *
-   * @param directory - a checkpoint, or the folder of a run, whose latest whole checkpoint is taken. Default: outputDir.
-   * @throws TesseraeError `ERR_CHECKPOINT` when there is none, or it is of another model, other arguments (those that only
-   * say when to end, and how often to report and save, may differ) or other data: `details.differences` names them;
-   * `ERR_CONFIG` without a folder, or when another trains into outputDir; `ERR_BUSY` during a run or a step.
+   * @param directory - a checkpoint, or the folder of a run, whose latest complete checkpoint is used. Default: outputDir.
+   * @throws TesseraeError `ERR_CHECKPOINT` if there is none, or if it has another model, other arguments (those that only
+   * decide when to end, and how often to report and save, may differ) or other data: `details.differences` names them;
+   * `ERR_CONFIG` without a folder, or if another trainer trains into outputDir; `ERR_BUSY` during a run or a step.
    *
    * @example
    * const { step, damaged } = await trainer.resume('runs/book');
@@ -235,7 +232,7 @@ export class Trainer {
    */
   async resume(directory = this.arguments.outputDir): Promise<ResumeResult> {
     if (directory === undefined)
-      throw missing('outputDir', 'there is no folder to resume from: set outputDir, or give resume() one');
+      throw missing('outputDir', 'resume() needs a folder: set outputDir, or give resume() a folder');
     parseConfig(filePath, directory, { at: 'directory' });
     this.usage.refuseWithinRun('resume');
     return this.usage.exclusive('resume', async () => {
@@ -287,7 +284,7 @@ export class Trainer {
     } finally {
       await this.saving.end();
       await this.board?.close();
-      // After an error, which is not to be masked.
+      // After an error, which must not be masked.
       for (const { message, code } of this.board?.warnings(this.globalStep) ?? [])
         process.emitWarning(message, { code });
       this.board = undefined;
@@ -299,15 +296,15 @@ export class Trainer {
     for (const warning of this.board?.warnings(this.globalStep) ?? []) yield* this.emit(warning);
   }
 
-  /** Keeps others out of outputDir while this one writes there. */
+  /** Keeps other trainers out of outputDir while this one writes there. */
   private async lockFolder(): Promise<Disposable | undefined> {
     const { outputDir } = this.arguments;
     if (outputDir === undefined) return undefined;
-    await makeFolder(outputDir).catch(() => undefined); // why it can't be made is told when it is prepared
+    await makeFolder(outputDir).catch(() => undefined); // preparing it reports why it can't be made
     return lockRun(outputDir, this);
   }
 
-  /** Begins to write a checkpoint of the run, once what became of the one before was told. */
+  /** Starts writing a checkpoint of the run, once the result of the previous one is reported. */
   private async *beginSave(): AsyncGenerator<TrainerEvent, void, void> {
     if (this.arguments.outputDir === undefined) return;
     yield* this.tellOfSave();
@@ -322,7 +319,7 @@ export class Trainer {
 
   private async *runSteps(signal?: AbortSignal): AsyncGenerator<TrainerEvent, TrainResult, void> {
     const { train } = this.options;
-    if (!train) throw missing('train', 'there is nothing to train on: give the Trainer a train dataset');
+    if (!train) throw missing('train', 'train() needs data: give the Trainer a train dataset');
     const { maxSteps, batchSize, gradientAccumulationSteps, loggingSteps, evalSteps, saveSteps, seed } =
       this.arguments;
     const { evaluation: evaluationSet } = this.options;
@@ -335,7 +332,7 @@ export class Trainer {
       maxSteps,
     });
     const speed = new Throughput();
-    // That of the last report, for a run that has nothing left to do.
+    // The loss of the last report, for a run that has nothing left to do.
     let { loss } = this.counts;
     let evaluation: EvaluationResult | undefined;
     const { outputDir, reportTo } = this.arguments;
@@ -347,7 +344,7 @@ export class Trainer {
     const reports = (step: number): boolean =>
       step >= maxSteps || [loggingSteps, evalSteps, saveSteps].some((count) => every(count, step));
 
-    // The run before was left between a step and the evaluation that was due after it.
+    // The previous run was left between a step and the evaluation due after it.
     const isDue = every(evalSteps, this.globalStep) && this.counts.evaluated?.step !== this.globalStep;
     if (evaluationSet && isDue && this.globalStep > 0 && !this.isLast())
       yield* this.emit({ type: 'evaluate', step: this.globalStep, ...(await this.evaluate()) });
@@ -382,7 +379,7 @@ export class Trainer {
       signal?.throwIfAborted();
       if (due(saveSteps) || this.isLast()) yield* this.beginSave();
     }
-    // Of the last checkpoint there is no later one: it is tried again.
+    // No later save follows the last one, so try it again.
     while ((yield* this.tellOfSave()) === 'warning') yield* this.beginSave();
     const checkpoint = this.saving.saved;
     return {
@@ -396,7 +393,7 @@ export class Trainer {
     };
   }
 
-  /** Steps up to the next that something is reported after; gives the last one. */
+  /** Runs the steps up to the next report; returns the last one. */
   private async stepsUntil(reports: (step: number) => boolean, segment: Segment): Promise<OptimizationStep> {
     const { queue, capacity, speed, signal } = segment;
     let step = this.globalStep;
@@ -420,7 +417,7 @@ export class Trainer {
     return this.stopRequested || this.stoppings.reached || this.globalStep >= this.arguments.maxSteps;
   }
 
-  /** Callbacks first, so that a `stop` is known before the event is handed out. */
+  /** Calls the callbacks first, so that a `stop` is known before the event is yielded. */
   private async *emit(event: TrainerEvent): AsyncGenerator<TrainerEvent, void, void> {
     this.board?.write(event);
     for (const callback of this.callbacks) {

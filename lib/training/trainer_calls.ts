@@ -1,9 +1,9 @@
-/** What a trainer says to calls that it can't serve. */
+/** Checks the arguments of a trainer's calls. */
 import { TesseraeError } from '../errors';
 import { MOST_ENTRIES, reading, readList } from '../models/array_likes';
 import type { StepBatch } from '../models/inputs';
 
-/** What `step()` was given: JavaScript may give anything. */
+/** The batches given to `step()`; JavaScript may pass anything. */
 export function listOf(batches: unknown): readonly StepBatch[] {
   const rules = { name: 'the list of batches', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
   const list = reading(rules, (): readonly unknown[] => (Array.isArray(batches) ? batches : [batches]));
@@ -16,7 +16,7 @@ export function listOf(batches: unknown): readonly StepBatch[] {
   });
 }
 
-/** For a call that needs what the trainer was not given. @param path - the option that it would be in. */
+/** An error for a call that needs a missing option. @param path - the option. */
 export function missing(path: string, why: string): TesseraeError {
   return new TesseraeError('ERR_CONFIG', why, { details: { path } });
 }

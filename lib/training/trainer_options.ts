@@ -5,13 +5,13 @@ import type { TrainingArguments } from './arguments';
 import { anEvaluationSet, aTrainingSet } from './dataset_fit';
 import type { TrainerCallback } from './events';
 
-/** What a trainer works with. */
+/** The options of a trainer. */
 export interface TrainerOptions {
   /** How to train. */
   readonly arguments: TrainingArguments;
-  /** Where batches come from; loops of your own over `step()` don't need it. */
+  /** The dataset to train on; loops of your own over `step()` don't need it. */
   readonly train?: Dataset | undefined;
-  /** What `evaluate()` measures; with it, a run evaluates every evalSteps steps and at its end. */
+  /** The dataset of `evaluate()`; with it, a run evaluates every evalSteps steps and at its end. */
   readonly evaluation?: Dataset | undefined;
   /** Called with every event, in this order. Default none. */
   readonly callbacks?: readonly TrainerCallback[];

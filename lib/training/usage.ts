@@ -1,18 +1,18 @@
 import { TesseraeError } from '../errors';
 
-/** A step that has begun, until it is disposed. */
+/** A step in flight, until it is disposed. */
 export interface StepUnderWay extends Disposable {
-  /** Its place among the steps under way, from 1. */
+  /** Its place among the steps in flight, from 1. */
   readonly place: number;
 }
 
 /**
- * Decides which calls of a trainer may be under way together: one at a time, but for steps, of which native code takes
- * two. Within a run, others may come between its steps, but for a step, a run and a resume.
+ * Decides which calls of a trainer may run together: one at a time, except that two steps may be in flight. During a run,
+ * other calls may come between its steps, except a step, a run and a resume.
  */
 export class Usage {
   private isRunning = false;
-  /** The call that is at work on the model now. */
+  /** The call that is using the model now. */
   private working: string | undefined;
   private steps = 0;
 
@@ -23,7 +23,7 @@ export class Usage {
     return { [Symbol.dispose]: () => void (this.isRunning = false) };
   }
 
-  /** @throws TesseraeError `ERR_BUSY` within a run, and while a call that is no step is at work. */
+  /** @throws TesseraeError `ERR_BUSY` during a run, and during any call but a step. */
   beginStep(): StepUnderWay {
     this.refuseWithinRun('step');
     if (this.steps === 0) this.begin('step');
@@ -37,9 +37,9 @@ export class Usage {
   }
 
   /**
-   * Does something that nothing else of the trainer goes with.
+   * Runs a call that excludes all others.
    *
-   * @throws TesseraeError `ERR_BUSY` while a call is at work.
+   * @throws TesseraeError `ERR_BUSY` during another call.
    */
   async exclusive<T>(call: string, work: () => Promise<T>): Promise<T> {
     this.begin(call);

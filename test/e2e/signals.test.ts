@@ -149,7 +149,7 @@ it('a disk that stays full ends the run, and the last checkpoint is there', () =
   const { code, out, err } = train('full', 'checkpoint-100,checkpoint-150');
   expect(code).toBe(1);
   expect(err).toMatch(
-    /"code":"ERR_CHECKPOINT","message":".*checkpoint-150.*ENOSPC.*free space.*The save before failed too/,
+    /"code":"ERR_CHECKPOINT","message":".*checkpoint-150.*ENOSPC.*free space.*The previous save failed too/,
   );
   expect(out.at(-1)).not.toMatchObject({ type: 'end' });
   expect(readdirSync(path.join(folder, 'full')).filter((name) => name.startsWith('checkpoint'))).toEqual([

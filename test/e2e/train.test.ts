@@ -150,7 +150,7 @@ describe('train, once more', () => {
     const { code, err, out } = again('--output-dir', 'runs/longer', '--max-steps', '6', '--json');
     expect(code).toBe(0);
     expect(err).toMatch(
-      /^not bit for bit .* because maxSteps was 4, and is 6 now: .* the rate was .*, and becomes .*\n$/,
+      /^not bit for bit .* because maxSteps was 4, but is 6 now: .* the rate was .*, and becomes .*\n$/,
     );
     expect(records(out).map(({ type, step }) => `${String(type)} ${String(step)}`)).toEqual(
       expect.arrayContaining(['resume 4', 'save 6', 'end 6']),
@@ -210,7 +210,7 @@ describe('train, once more', () => {
   it('refuses other arguments, and names them', () => {
     const { code, err } = again('--batch-size', '9');
     expect(code).toBe(1);
-    expect(err).toMatch(/^error ERR_CHECKPOINT: .* training\.batchSize was \d+, and is 9 now/);
+    expect(err).toMatch(/^error ERR_CHECKPOINT: .* training\.batchSize was \d+, but is 9 now/);
   });
 });
 

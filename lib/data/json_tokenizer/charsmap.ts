@@ -5,7 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 
 const MOST_BYTES = 2 ** 24;
-/** A character becomes at most so many bytes: the longest of NFKC has 33. */
+/** Most bytes that a character may become: the longest of NFKC has 33. */
 const MOST_REPLACEMENT = 256;
 
 /** What is wrong with it; undefined for a map that can be used. */
@@ -14,7 +14,7 @@ export function charsmapRefusal(base64: string): string | undefined {
   const bytes = Buffer.from(base64, 'base64');
   if (bytes.toString('base64').replace(/=+$/, '') !== base64.replace(/=+$/, '')) return 'is not base64';
   const size = bytes.length < 4 ? -1 : bytes.readUInt32LE(0);
-  if (size < 4 || size % 4 !== 0 || 4 + size > bytes.length) return 'has a table that it does not hold';
+  if (size < 4 || size % 4 !== 0 || 4 + size > bytes.length) return 'has an incomplete table';
   const texts = bytes.subarray(4 + size);
   if (!isUtf8(texts)) return 'has texts that are not UTF-8';
   for (let start = 0; start < texts.length;) {

@@ -1,16 +1,16 @@
 /**
- * The parts of a tokenizer.json around its model: what the library is given of them. A mistake in them, or a text that
- * they were not made for, ends the process, so each field is checked here and only what is known goes on.
+ * The parts of a tokenizer.json around its model, as the library receives them. A mistake in them, or a text that they
+ * can't handle, ends the process, so each field is checked here and only known fields are passed on.
  */
 import { z } from 'zod';
 import { charsmapRefusal } from './charsmap';
 import { isLinear, leastLength, refusalOf } from './pattern';
 
-/** Sequences in sequences; real files have two. */
+/** Deepest nesting of sequences; real files have two levels. */
 const MOST_DEPTH = 8;
-/** Parts of one kind; real files have ten. */
+/** Most parts of one kind; real files have ten. */
 const MOST_PARTS = 64;
-/** Times that replacements may make a text longer, all together. */
+/** Largest factor by which all replacements together may lengthen a text. */
 const MOST_GROWTH = 64;
 const MOST_TEXT = 1000;
 
@@ -50,7 +50,7 @@ const metaspace = {
   add_prefix_space: z.boolean().optional(),
   split: flag(true),
 };
-/** The library loses count of a text that grows where nothing is replaced. */
+/** The library loses its place in a text that grows where nothing is replaced. */
 const replace = {
   pattern: pattern.refine(
     (value) => 'String' in value || refusalOf(value.Regex) !== undefined || leastLength(value.Regex) > 0,
@@ -130,7 +130,7 @@ export interface Components {
 /**
  * Checks the parts around a model.
  *
- * @param refuse - told what is wrong with which part.
+ * @param refuse - throws an error about a part.
  */
 export function componentsOf(
   file: { readonly normalizer?: unknown; readonly pre_tokenizer?: unknown; readonly decoder?: unknown },

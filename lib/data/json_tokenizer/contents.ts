@@ -1,16 +1,16 @@
-/** Reads a tokenizer.json: its tokens, and the text that Hugging Face's library is given of it. */
+/** Reads a tokenizer.json: its tokens, and the text to pass to Hugging Face's library. */
 import { z } from 'zod';
 import { messageOf, TesseraeError } from '../../errors';
 import { componentsOf, shown, type Components } from './components';
 
 /** More tokens than any tokenizer in use has, so that a lying id does not become memory. */
 const MOST_TOKENS = 2 ** 24;
-/** The library takes longer with each one. */
+/** Each one makes the library slower. */
 const MOST_ADDED = 2 ** 16;
 /** A word of WordPiece is tried at every length: real files have 100. */
 const MOST_WORD = 1000;
 
-/** Stands for what the vocabulary has no token for, where the file names no unknown token. No text has it. */
+/** The unknown token for files that name none. No text contains it. */
 const NO_TOKEN = '\u{10FFFE}no token\u{10FFFF}';
 
 const id = z
@@ -57,25 +57,25 @@ const isId = (value: unknown): boolean =>
 
 type File = z.output<typeof schema>;
 
-/** What a tokenizer.json says. */
+/** The contents of a tokenizer.json. */
 export interface Contents extends Components {
-  /** Every token by its id; an id in between that has none is undefined. */
+  /** Every token by its id; undefined for unused ids. */
   readonly tokens: readonly (string | undefined)[];
   readonly vocabulary: ReadonlyMap<string, number>;
   /** Contents of all added tokens. */
   readonly added: ReadonlySet<string>;
-  /** Those that are looked for in a text after it is normalized. */
+  /** Those that are matched in the normalized text. */
   readonly normalizedAdded: readonly string[];
   readonly specialTokens: ReadonlyMap<string, number>;
-  /** What the library is given: no truncation, padding, post-processor or dropout, and a token where there is none. */
+  /** The text for the library: no truncation, padding, post-processor or dropout, and always an unknown token. */
   readonly libraryJson: string;
-  /** Id that the library gives what has no token; undefined where the file has an unknown token. */
+  /** The library's id for text without a token; undefined if the file has an unknown token. */
   readonly noTokenId: number | undefined;
   /** Ids that the library gives otherwise, since `noTokenId` takes one, and what they stand for. */
   readonly shifted: ReadonlyMap<number, number>;
 }
 
-/** @throws TesseraeError `ERR_DATA` for a text that is no tokenizer.json, or that could hang or end the process. */
+/** @throws TesseraeError `ERR_DATA` if the text is not a tokenizer.json, or could hang or end the process. */
 export function contentsOf(json: string, file: string): Contents {
   const refuse = (why: string, cause?: unknown): never => {
     throw unusable(file, why, cause);
@@ -92,7 +92,7 @@ export function contentsOf(json: string, file: string): Contents {
   for (const [token, number] of vocabulary) {
     const other = tokens[number];
     if (other !== undefined)
-      refuse(`the id ${number} is that of two tokens, ${shown(other)} and ${shown(token)}`);
+      refuse(`the id ${number} belongs to two tokens, ${shown(other)} and ${shown(token)}`);
     tokens[number] = token;
   }
   const { libraryModel, noTokenId } = modelFor(parsed, model);
@@ -137,11 +137,11 @@ export function contentsOf(json: string, file: string): Contents {
   };
 }
 
-/** How the file is called, and why it can't be used. */
+/** An error that names the file and why it can't be used. */
 export function unusable(file: string, why: string, cause?: unknown): TesseraeError {
   return new TesseraeError(
     'ERR_DATA',
-    `'${file}' is not a tokenizer that can be used: ${why}. Give the tokenizer.json of a BPE, WordPiece, Unigram or ` +
+    `'${file}' can't be used as a tokenizer: ${why}. Give the tokenizer.json of a BPE, WordPiece, Unigram or ` +
       'WordLevel tokenizer',
     { details: { path: file }, cause },
   );
@@ -163,7 +163,7 @@ function parse(json: string, refuse: Refuse): File {
   return { ...file, model: { ...model, type: model.type ?? type } };
 }
 
-/** The first of what is wrong. */
+/** The first problem. */
 const issueOf = ({ issues: [first] }: z.ZodError): string =>
   first === undefined ? 'it is not valid' : `${first.path.join('.') || 'it'}: ${first.message}`;
 
@@ -178,7 +178,7 @@ function* modelVocabulary({ model }: File, refuse: Refuse): Generator<[string, n
       );
     const owner = owners.get(number as number);
     if (owner !== undefined)
-      refuse(`the id ${shown(number)} is that of two tokens, ${shown(owner)} and ${shown(token)}`);
+      refuse(`the id ${shown(number)} belongs to two tokens, ${shown(owner)} and ${shown(token)}`);
     owners.set(number as number, token);
     return [token, number as number];
   };
@@ -201,7 +201,7 @@ function* modelVocabulary({ model }: File, refuse: Refuse): Generator<[string, n
   } else refuse('model.vocab is neither an object nor an array');
 }
 
-/** A merge that the vocabulary has no token for ends the process. */
+/** A merge whose token is missing from the vocabulary ends the process. */
 function checkMerges({ model }: File, vocabulary: ReadonlyMap<string, number>, refuse: Refuse): void {
   const { merges, type } = model;
   if (type !== 'BPE') return;

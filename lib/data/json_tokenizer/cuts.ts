@@ -1,6 +1,6 @@
-/** Where a long text can be cut, so that its parts have the tokens that it has as a whole. */
+/** Finds where a long text can be cut without changing its tokens. */
 
-/** Gives the token ids of texts. */
+/** Returns the token ids of texts. */
 export type EncodeAll = (texts: readonly string[]) => Promise<number[][]>;
 
 /** A place to cut. */

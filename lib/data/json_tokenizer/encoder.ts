@@ -1,11 +1,11 @@
-/** Encodes texts of any length: cuts long ones, and gives the library bounded batches. */
+/** Encodes texts of any length: cuts long ones, and passes bounded batches to the library. */
 import { messageOf, TesseraeError } from '../../errors';
 import { findCut, startsWith, type Cut } from './cuts';
 import { encodeInTurn, libraryTokenizer, type Encoding, type LibraryTokenizer } from './library';
 
-/** Characters of a batch. A batch of a megabyte takes the library a third of a second on two threads. */
+/** Most characters in a batch. A batch of a megabyte takes the library a third of a second on two threads. */
 const BATCH = 2 ** 20;
-/** Texts of a batch. */
+/** Most texts in a batch. */
 const MOST_TEXTS = 2 ** 12;
 
 /** Characters of the parts that a long text is cut into, and of one that can't be cut. */
@@ -14,7 +14,7 @@ interface Sizes {
   readonly most: number;
 }
 const LINEAR: Sizes = { part: 2 ** 16, most: 2 ** 21 };
-/** A pattern may take a time that is the square of the length. */
+/** A pattern may take time proportional to the square of the length. */
 const SQUARE: Sizes = { part: 2 ** 15, most: 2 ** 16 };
 
 /** A text to encode. */
@@ -125,8 +125,8 @@ export class Encoder {
     if (text.length - start > most + size)
       throw new TesseraeError(
         'ERR_DATA',
-        `the text can't be cut in the ${most} characters from offset ${start} on without changing its tokens, and more can't be ` +
-          'encoded at once: give it line ends or spaces',
+        `the ${most} characters from offset ${start} have no place where the text can be cut without changing its tokens, and more ` +
+          "can't be encoded at once: add line ends or spaces",
         { details: { index, offset: start } },
       );
     if (text.length > start) parts.push({ text: text.slice(start), after: cut, index, start });
@@ -147,7 +147,7 @@ export class Encoder {
     if (!startsWith(ids, contextIds))
       throw new TesseraeError(
         'ERR_INTERNAL',
-        'a long text has other tokens where it was cut than when that was tried',
+        'a long text got different tokens at a cut than in the test of that cut',
       );
     const { noTokenId, shifted } = this.source;
     const own = new Int32Array(ids.length - contextIds.length);
@@ -176,8 +176,8 @@ export class Encoder {
     const line = before.split('\n').length;
     const column = Array.from(before.slice(before.lastIndexOf('\n') + 1)).length + 1;
     return new NoTokenError(
-      `has ${JSON.stringify(unknown.slice(0, 40))}, which the vocabulary of ${this.source.vocabSize} tokens has no token ` +
-        'for, and there is no unknown token: use a tokenizer that was trained on such text, or a byte-level one',
+      `has ${JSON.stringify(unknown.slice(0, 40))}, but the vocabulary of ${this.source.vocabSize} tokens has no token for it ` +
+        'and no unknown token: use a tokenizer that was trained on such text, or a byte-level one',
       { index: part.index, offset, line, column },
     );
   }

@@ -1,4 +1,4 @@
-/** Hugging Face's tokenizers library (Rust), as far as it is used. The only file that loads it. */
+/** The used part of Hugging Face's tokenizers library (Rust). Only this file loads it. */
 import { messageOf, TesseraeError } from '../../errors';
 
 /** The result of encoding one text. */
@@ -15,7 +15,7 @@ export interface LibraryTokenizer {
   tokenToId(token: string): number | null;
 }
 
-/** @throws TesseraeError `ERR_NATIVE_LOAD` where the library has no build for this machine. */
+/** @throws TesseraeError `ERR_NATIVE_LOAD` if the library has no build for this machine. */
 export function libraryTokenizer(json: string): LibraryTokenizer {
   return library().fromString(json);
 }

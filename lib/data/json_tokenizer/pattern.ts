@@ -1,7 +1,7 @@
 /**
- * Which regular expressions of a tokenizer.json may run. The library matches them with Oniguruma, which backtracks, and ends
- * the process after ten million steps back in one match. A pattern is taken if the steps back of one match are at most
- * proportional to the length of the text; what the check does not know is refused.
+ * Decides which regular expressions of a tokenizer.json may run. The library matches them with Oniguruma, which backtracks,
+ * and ends the process after ten million steps back in one match. A pattern is accepted if the steps back of one match are at
+ * most proportional to the length of the text; unknown syntax is refused.
  */
 
 /** Longest pattern in use: 400 characters. */
@@ -43,7 +43,7 @@ const refuse = (why: string): never => {
 export function refusalOf(pattern: string): string | undefined {
   try {
     const { degree, choices } = new Parser(pattern).parse();
-    if (degree > 1) return 'several repetitions of any length can step back together';
+    if (degree > 1) return 'several unbounded repetitions can backtrack together';
     if (choices > MOST_CHOICES) return `a text can be matched in more than ${MOST_CHOICES} ways`;
     return undefined;
   } catch (error) {
@@ -93,7 +93,7 @@ class Parser {
 
   parse(): Part {
     const part = this.alternation();
-    return this.at < this.pattern.length ? refuse('a parenthesis is closed that was not opened') : part;
+    return this.at < this.pattern.length ? refuse('it has an unmatched closing parenthesis') : part;
   }
 
   private peek(text: string): boolean {
@@ -169,7 +169,7 @@ class Parser {
     if (this.take('^') || this.take('$')) return ANCHOR;
     const point = this.pattern.codePointAt(this.at) ?? 0;
     const text = String.fromCodePoint(point);
-    if ('*+?{'.includes(text)) refuse('a repetition repeats nothing');
+    if ('*+?{'.includes(text)) refuse('a repetition has nothing to repeat');
     this.at += text.length;
     return character(text === '.' || this.ignoresCase ? undefined : text);
   }
@@ -193,7 +193,7 @@ class Parser {
       this.ignoresCase = true;
       return close(this.alternation());
     }
-    return refuse(`it has a group that is not supported: (?${this.pattern.slice(this.at, this.at + 3)}`);
+    return refuse(`it has an unsupported group: (?${this.pattern.slice(this.at, this.at + 3)}`);
   }
 
   /** After `[`: a set of characters, which may hold others. */
@@ -220,7 +220,7 @@ class Parser {
       /^(?:[pP]\{\^?\w+\}|x\{[0-9A-Fa-f]{1,8}\}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[dDwWsShHnrtfvae]|[bBAzZ]|[^\w\s]| )/.exec(
         rest,
       );
-    if (!found) return refuse(`it has an escape that is not supported: \\${rest.slice(0, 1)}`);
+    if (!found) return refuse(`it has an unsupported escape: \\${rest.slice(0, 1)}`);
     this.at += found[0].length;
     if (/^[bBAzZ]$/.test(found[0])) return ANCHOR;
     return character(CONTROLS[found[0]] ?? (/^\W$/.test(found[0]) ? found[0] : undefined));
@@ -240,8 +240,8 @@ const follow = (a: Part, b: Part): Part => ({
 
 function repeat(part: Part, least: number, most: number, isPossessive: boolean): Part {
   const isOnce = most === 1;
-  if (!isOnce && !part.isFixed) refuse('something that can be matched in several ways is repeated');
-  if (!isOnce && part.least === 0) refuse('something that may be empty is repeated');
+  if (!isOnce && !part.isFixed) refuse('it repeats a part that can match in several ways');
+  if (!isOnce && part.least === 0) refuse('it repeats a part that may match nothing');
   if (least * part.least > MOST_UNROLLED)
     refuse(`its repetitions take more than ${MOST_UNROLLED} characters`);
   const isRun = most - least > FEW;

@@ -3,15 +3,15 @@ import { TesseraeError } from '../../errors';
 import type { Cut } from '../json_tokenizer/cuts';
 import type { Cutter } from './segment_reader';
 
-/** Bytes that are searched at a time; a segment has a whole number of them, so that all segments search the same. */
+/** Bytes to search at a time; a segment has a whole number of them, so that all segments search the same windows. */
 const WINDOW_BYTES = 2 ** 16;
-/** Context around a window: a cut is tried with 1,200 characters at most on either side. */
+/** Context around a window: a cut is tested with at most 1,200 characters on either side. */
 const CONTEXT_BYTES = 2 ** 13;
 
 /** A place to cut a file. */
 export interface FileCut {
   readonly offset: number;
-  /** The tokenizer's word that it can be cut there; absent where a document begins or ends. */
+  /** The tokenizer's confirmation of the cut; absent where a document begins or ends. */
   readonly cut?: Cut | undefined;
 }
 
@@ -19,7 +19,7 @@ export interface FileCut {
  * The first place from `at` on where the document can be cut without changing its tokens, or its end.
  *
  * @param document - `begins` and `ends` in its file.
- * @throws TesseraeError `ERR_DATA` where there is no such place within what can be tokenised at once.
+ * @throws TesseraeError `ERR_DATA` if there is no such place in the largest text that can be tokenized at once.
  */
 export async function cutFile(
   read: (from: number, to: number) => Buffer,
@@ -32,8 +32,8 @@ export async function cutFile(
     if (from - at > 4 * cutter.most)
       throw new TesseraeError(
         'ERR_DATA',
-        `the input '${path}' can't be cut from offset ${at} to ${from} without changing its tokens, and more can't be ` +
-          'tokenised at once: give it line ends or spaces',
+        `the input '${path}' has no place between offsets ${at} and ${from} where it can be cut without changing its tokens, and ` +
+          "more can't be tokenized at once: add line ends or spaces",
         { details: { path, offset: at } },
       );
     const to = Math.min(from + WINDOW_BYTES, ends);

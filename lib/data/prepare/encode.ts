@@ -8,24 +8,24 @@ import { badText, type Segment } from './segments';
 
 /** How segments are encoded. */
 export interface EncodingOptions {
-  /** Where JSON lines have their text. */
+  /** The key of the text in JSON lines. */
   readonly textKey: string;
   readonly dtype: TokenDtype;
-  /** Follows each document, where there is one. */
+  /** Id after each document; undefined for none. */
   readonly endOfTextToken: number | undefined;
 }
 
 export interface EncodedSegment {
-  /** Ids as the file has them. */
+  /** Ids in the type of the file. */
   readonly tokens: Uint16Array | Uint32Array;
   /** Documents that end in the segment. */
   readonly documents: number;
 }
 
 /**
- * The tokens of a segment, with the end-of-text token, where there is one, after each document.
+ * The tokens of a segment, with the end-of-text token, if there is one, after each document.
  *
- * @param encoder - of a tokenizer.json; default: a token a byte.
+ * @param encoder - of a tokenizer.json. Default: one token per byte.
  *
  * @throws TesseraeError as readSegment and the tokenizer do.
  */
@@ -57,7 +57,7 @@ export async function encodeSegment(
   return { tokens, documents };
 }
 
-/** Tells errors about a text with the place in the file that it is from. */
+/** Adds the place in the file to errors about a text. */
 async function inPlace<T>(
   segment: Segment,
   texts: readonly DocumentPart[],

@@ -5,11 +5,11 @@ import { exhaustedError, TesseraeError } from '../../errors';
 import { retried } from '../../files/retried';
 import { jsonInput } from './json_input';
 
-/** What files of a folder are read, by how their names end; a file that is named itself may have any name. */
+/** Endings of the files that are read from a folder; a file that is given by name may have any name. */
 export const TEXT_EXTENSIONS = ['.txt', '.text', '.md'] as const;
 export const JSON_LINES_EXTENSIONS = ['.jsonl', '.ndjson'] as const;
 
-/** A text file is one document; a file of JSON lines has one a line, a JSON array one an element. */
+/** A text file is one document; JSON lines have one document per line, a JSON array one per element. */
 export type InputKind = 'text' | 'jsonl' | 'array';
 
 export interface InputFile {
@@ -26,10 +26,10 @@ const endsWith = (name: string, endings: readonly string[]): boolean =>
 const kindOf = (name: string): InputKind => (endsWith(name, JSON_LINES_EXTENSIONS) ? 'jsonl' : 'text');
 
 /**
- * The files that inputs stand for, in the order given; those of a folder, and of folders in it, by name in the order of
- * code units, so that any machine gives the same. Links in folders are not followed.
+ * The files of the inputs in the given order. Files of a folder, and of folders in it, are sorted by name in the order of
+ * code units, so that the result is the same on any machine. Links in folders are not followed.
  *
- * @throws TesseraeError `ERR_DATA` for an input that is missing or no file or folder, and for a folder without texts.
+ * @throws TesseraeError `ERR_DATA` for an input that is missing or neither file nor folder, or for a folder without texts.
  */
 export async function listInputs(inputs: readonly string[]): Promise<InputFile[]> {
   const files: InputFile[] = [];
@@ -57,7 +57,7 @@ async function filesOf(folder: string): Promise<InputFile[]> {
   if (paths.length === 0)
     throw unusable(
       folder,
-      `is a folder without texts, whose names end in ${known.join(', ')}: give files one by one`,
+      `is a folder without files that end in ${known.join(', ')}: give the files one by one`,
     );
   return Promise.all(
     paths.map(async (file) => ({ path: file, kind: kindOf(file), bytes: (await stat(file)).size })),
@@ -67,8 +67,8 @@ async function filesOf(folder: string): Promise<InputFile[]> {
 function unreadable(input: string, cause: unknown): never {
   const { code } = cause as NodeJS.ErrnoException;
   throw (
-    exhaustedError(`the input '${input}' cannot be read`, cause) ??
-    unusable(input, code === 'ENOENT' ? 'does not exist' : `cannot be read (${code ?? String(cause)})`)
+    exhaustedError(`the input '${input}' can't be read`, cause) ??
+    unusable(input, code === 'ENOENT' ? 'does not exist' : `can't be read (${code ?? String(cause)})`)
   );
 }
 

@@ -1,6 +1,6 @@
 /** Finds the elements of a JSON array in bytes, without parsing them: such a file may be larger than memory. */
 
-/** An element that is whole. */
+/** A complete element. */
 export interface ArrayElement {
   readonly from: number;
   readonly to: number;
@@ -11,7 +11,7 @@ const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 
 
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-/** Walks over an array, part by part. Offsets are those of the file. */
+/** Scans an array part by part. Offsets are offsets in the file. */
 export class ArrayScanner {
   /** Whether the array has ended; only spaces may follow. */
   closed = false;
@@ -24,7 +24,7 @@ export class ArrayScanner {
   private opened: boolean;
 
   /**
-   * @param refuse - told what is wrong, and at which offset.
+   * @param refuse - throws an error about an offset.
    * @param atElement - whether what comes first is an element, not the bracket that opens the array.
    */
   constructor(
@@ -40,7 +40,7 @@ export class ArrayScanner {
     return this.start;
   }
 
-  /** The elements that end in a part of the file, which begins where the one before ended. */
+  /** The elements that end in a part of the file, which begins where the previous part ended. */
   *scan(bytes: Uint8Array, base: number): Generator<ArrayElement> {
     for (let i = 0; i < bytes.length; i++) {
       const byte = bytes[i] as number;
@@ -69,7 +69,7 @@ export class ArrayScanner {
 
   /** @throws what `refuse` does, for an array that has not ended. */
   end(offset: number): void {
-    if (!this.closed) this.refuse('ends within its array: it was cut off', offset);
+    if (!this.closed) this.refuse('ends inside its array: the file was cut off', offset);
   }
 
   private between(byte: number, offset: number): void {

@@ -7,7 +7,7 @@ import { openFile, unopened } from '../../files/regular_file';
 import { ArrayScanner } from './json_array';
 import { badText, SEGMENT_BYTES } from './segments';
 
-/** What a file called .json holds. */
+/** The contents of a .json file. */
 export type JsonInput =
   | { readonly kind: 'jsonl' }
   /** Offsets of elements of the array, in order, each at least a segment after the one before. */
@@ -17,7 +17,7 @@ export type JsonInput =
 const LOOK_BYTES = 2 ** 20;
 
 /**
- * Tells what a file called .json holds; an array is walked through once, to know where it may be cut.
+ * Finds what a .json file contains. An array is scanned once, to know where it may be cut.
  *
  * @throws TesseraeError `ERR_DATA` for anything but an array and JSON lines.
  */
@@ -37,9 +37,9 @@ export async function jsonInput(file: string, bytes: number): Promise<JsonInput>
     const what = await recogniseFile(file, 'JSON');
     throw new TesseraeError(
       'ERR_DATA',
-      `the input '${file}' is neither a JSON array of objects nor JSON lines, an object a line` +
+      `the input '${file}' is neither a JSON array of objects nor JSON lines (one object per line)` +
         (what === undefined
-          ? ": write it as one of them, such as with jq -c '.data[]', or call it .txt where it is prose"
+          ? ": convert it, such as with jq -c '.data[]', or rename it to .txt if it is prose"
           : `: it is ${what}`),
       { details: { path: file } },
     );
@@ -48,7 +48,7 @@ export async function jsonInput(file: string, bytes: number): Promise<JsonInput>
   }
 }
 
-/** Whether the first line is an object of its own; of a line that is too long for a look, nothing is known. */
+/** Whether the first line is a complete object; a line that is too long to check counts as one. */
 function isLine(text: string, hasMore: boolean): boolean {
   const end = text.indexOf('\n');
   if (end < 0 && hasMore) return true;

@@ -25,7 +25,7 @@ import type { EncodedSegment, EncodingOptions } from './encode';
 import { listInputs } from './inputs';
 import { segmentsOf, type Segment } from './segments';
 
-/** All that prepareTokens may write. */
+/** All files that prepareTokens may write. */
 export const PREPARED_FILES: readonly string[] = [
   ...[TRAIN_FILE, VALIDATION_FILE].flatMap((name) => [name, descriptionPath(name)]),
   TOKENIZER_JSON,
@@ -33,43 +33,43 @@ export const PREPARED_FILES: readonly string[] = [
 ];
 
 /**
- * Threads that read for a tokenizer.json: its library has a thread a processor of its own, and one reader feeds several.
- * More would leave none of the four threads of Node's pool to write the files.
+ * Most reader threads with a tokenizer.json: its library has one thread per processor, and one reader feeds several. More
+ * would leave none of the four threads of Node's pool to write the files.
  */
 const MOST_READERS = 2;
 
-/** Segments that a worker is given before the first of them is written, so that it need not wait. */
+/** Segments to queue per worker before the first is written, so that it need not wait. */
 const AHEAD = 2;
 
 export interface PrepareOptions {
   /** Text files, files of JSON lines, and folders of them. */
   readonly inputs: readonly string[];
-  /** How the description names the inputs. */
+  /** Names of the inputs in the description. */
   readonly inputNames: readonly string[];
   /** `byte`, or the path of a tokenizer.json, of a vocab.json with its merges.txt, or of a folder with either. */
   readonly tokenizer: string;
-  /** The token that follows each document, by its text or its id. Default: the one that the tokenizer's files name. */
+  /** The token after each document: its text or its id. Default: the one that the tokenizer's files name. */
   readonly endOfTextToken?: string | number | undefined;
-  /** The token that a text begins with when it is sampled, by its text or its id. Default: as for the end. */
+  /** The token that starts a sampled text: its text or its id. Default: the one that the tokenizer's files name. */
   readonly startToken?: string | number | undefined;
   readonly format: TokenFormat;
-  /** Default: uint16 where the vocabulary fits, else uint32. */
+  /** Default: uint16 if the vocabulary fits, else uint32. */
   readonly dtype?: TokenDtype | undefined;
-  /** Share of the inputs' bytes, from their end, in [0, 0.9]. */
+  /** Share of the inputs' bytes to keep for validation, from their end, in [0, 0.9]. */
   readonly validationFraction: number;
-  /** Where JSON lines have their text. */
+  /** The key of the text in JSON lines. */
   readonly textKey: string;
   /**
-   * Threads that read and tokenise, for a tokenizer.json at most two. The result does not depend on it. Default: one a
-   * processor.
+   * Number of threads that read and tokenize, at most two with a tokenizer.json. The result does not depend on it. Default:
+   * one per processor.
    */
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal;
-  /** Told how many bytes of the inputs are done. */
+  /** Called with the number of bytes done. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** What was made. */
+/** The result of prepareTokens. */
 export interface PreparedTokens {
   readonly train: TokenDescription;
   readonly validation?: TokenDescription;
@@ -83,12 +83,11 @@ interface Part {
 }
 
 /**
- * Tokenises inputs into the token files of a folder that is there and empty, in worker threads, in input order. What it
- * writes is on the disk when it resolves, but for the folder itself.
+ * Tokenizes inputs into token files in an existing empty folder, in worker threads, in input order. When it resolves, its
+ * files are on the disk, but perhaps not the folder's own entry.
  *
- * @throws TesseraeError `ERR_DATA` for inputs and tokenizers that can't be read, with path, line and offset; `ERR_CONFIG`
- * for a dtype that the vocabulary does not fit; what `signal` was aborted with; and errors of the system when it can't
- * write.
+ * @throws TesseraeError `ERR_DATA` for inputs and tokenizers that can't be read, with path, line and offset; `ERR_CONFIG` for
+ * a dtype too small for the vocabulary. Also throws the reason of `signal`, and system errors if it can't write.
  */
 export async function prepareTokens(folder: string, options: PrepareOptions): Promise<PreparedTokens> {
   const { format, validationFraction, signal } = options;
@@ -149,7 +148,7 @@ export async function prepareTokens(folder: string, options: PrepareOptions): Pr
     };
   } catch (error) {
     signal?.throwIfAborted();
-    throw exhaustedError('the inputs could not be prepared', error) ?? error;
+    throw exhaustedError("the inputs can't be prepared", error) ?? error;
   } finally {
     signal?.removeEventListener('abort', stop);
     await Promise.all(workers.map((worker) => worker.close()));
@@ -200,7 +199,7 @@ function dtypeFor({ vocabSize }: Tokenizer, given: TokenDtype | undefined): Toke
 function empty(part: Segment['part'], { inputs, validationFraction }: PrepareOptions): TesseraeError {
   const remedy =
     validationFraction > 0
-      ? `give more text, or another validationFraction than ${validationFraction} (0: none is kept)`
+      ? `give more text, or change validationFraction ${validationFraction} (0 keeps none)`
       : 'give inputs with text in them';
   return new TesseraeError(
     'ERR_DATA',

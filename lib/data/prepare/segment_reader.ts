@@ -12,35 +12,35 @@ import { cutFile, type FileCut } from './cut_file';
 import { ArrayScanner } from './json_array';
 import { badText, boundary, SEGMENT_BYTES, type Segment } from './segments';
 
-/** A line of JSON that is longer is no document. */
+/** Longer lines of JSON are refused. */
 const MOST_LINE_BYTES = 2 ** 26;
 
-/** A line of JSON with more values is no document: 64 MiB of brackets would take 3 GB when they are parsed. */
+/** Lines of JSON with more values are refused: parsing 64 MiB of brackets would take 3 GB. */
 const MOST_LINE_VALUES = 2 ** 22;
 
 const LINE_FEED = 10;
 
-/** Part of a document; documents end where `ends` says so, the next one begins there. */
+/** Part of a document. If `ends` is true, the document ends with this part. */
 export interface DocumentPart {
   readonly text: string;
   readonly ends: boolean;
-  /** The cut that it begins at, inside its document. */
+  /** The cut inside its document at which it begins. */
   readonly after?: Cut | undefined;
   /** Offset in the file of its first byte, or of the line that has it. */
   readonly offset: number;
 }
 
-/** What finds cuts that change no tokens. */
+/** Finds cuts that change no tokens. */
 export interface Cutter {
-  /** A text without a cut in so many characters can't be read. */
+  /** A text without a cut in this many characters can't be read. */
   readonly most: number;
   cut(text: string, from: number, to: number): Promise<Cut | undefined>;
 }
 
 /**
- * The documents, or the part of one, that a segment has.
+ * The documents of a segment, or the part of a document.
  *
- * @param textKey - where JSON lines have their text.
+ * @param textKey - the key of the text in JSON lines.
  * @param cutter - of a tokenizer whose tokens depend on what is around them; others are cut at any character.
  * @throws TesseraeError `ERR_DATA` with path, line and offset for bytes that are not UTF-8 text, and for lines that are
  * not JSON or have no text.
@@ -65,7 +65,7 @@ export async function* readSegment(
 function requireMeant(descriptor: number, segment: Segment): void {
   const { path } = segment;
   const what = recogniseUnmeant(read(descriptor, segment, 0, RECOGNISED_BYTES), 'text');
-  if (what !== undefined) throw badText({ path, offset: 0, line: 1 }, `is no text: the file is ${what}`);
+  if (what !== undefined) throw badText({ path, offset: 0, line: 1 }, `is not text: the file is ${what}`);
 }
 
 async function textPart(descriptor: number, segment: Segment, cutter?: Cutter): Promise<DocumentPart> {
@@ -149,7 +149,7 @@ function* arrayElements(descriptor: number, segment: Segment, textKey: string): 
   }
 }
 
-const TOO_LONG = `is longer than ${MOST_LINE_BYTES} bytes: give one JSON object a document`;
+const TOO_LONG = `is longer than ${MOST_LINE_BYTES} bytes: write one JSON object per document`;
 
 /** The text of a JSON object, where it has one. */
 function* documentOf(
@@ -175,7 +175,7 @@ function withLastLine(descriptor: number, segment: Segment, given: Buffer, base:
       const offset = base + given.lastIndexOf(LINE_FEED) + 1;
       throw badText(
         { path: segment.path, offset, line: lineAt(descriptor, segment, offset) },
-        `is longer than ${MOST_LINE_BYTES} bytes: give one JSON object a line`,
+        `is longer than ${MOST_LINE_BYTES} bytes: write one JSON object per line`,
       );
     }
     last = read(descriptor, segment, base + size, base + size + SEGMENT_BYTES);
@@ -188,7 +188,7 @@ function withLastLine(descriptor: number, segment: Segment, given: Buffer, base:
 function textOf(line: string, key: string, refuse: (why: string) => never): string {
   if (line.trim() === '') return '';
   if (hasMoreValues(line, MOST_LINE_VALUES))
-    return refuse(`has more than ${MOST_LINE_VALUES} values: give one JSON object with a text a line`);
+    return refuse(`has more than ${MOST_LINE_VALUES} values: write one JSON object with a text per line`);
   let record: unknown;
   try {
     record = parseJson(line, { rounds: true });
@@ -204,12 +204,12 @@ function textOf(line: string, key: string, refuse: (why: string) => never): stri
     .slice(0, 10)
     .map((name) => JSON.stringify(name.slice(0, 50)));
   return refuse(
-    `has ${text === undefined ? 'no' : 'something that is no text as'} ${JSON.stringify(key)}: its keys are ` +
-      `${names.join(', ') || 'none'}. Name the one that has the text with --text-key`,
+    `has ${text === undefined ? 'no key' : 'no text in'} ${JSON.stringify(key)}; its keys are ` +
+      `${names.join(', ') || 'none'}. Name the key of the text with --text-key`,
   );
 }
 
-/** Whether JSON that nothing has been built of yet has more than so many arrays, objects and values in them. */
+/** Whether unparsed JSON has more arrays, objects and values than the limit. */
 function hasMoreValues(json: string, most: number): boolean {
   if (json.length <= most) return false;
   let count = 0;
@@ -221,7 +221,7 @@ function hasMoreValues(json: string, most: number): boolean {
   return count > most;
 }
 
-/** Where text in JSON ends that begins at `start`. */
+/** The end of the JSON string that begins at `start`. */
 function endOfText(json: string, start: number): number {
   for (let end = json.indexOf('"', start + 1); end >= 0; end = json.indexOf('"', end + 1)) {
     let escapes = 0;
@@ -241,7 +241,7 @@ function read(descriptor: number, segment: Segment, from: number, to: number): B
     if (got === 0)
       throw new TesseraeError(
         'ERR_DATA',
-        `the input '${path}' was cut off while it was read: it ends before offset ${from + done}, but had ${length} bytes. ` +
+        `the input '${path}' was truncated while it was read: it had ${length} bytes, but ends before offset ${from + done}. ` +
           'Start again when nothing writes to it',
         { details: { path, offset: from + done } },
       );
@@ -250,12 +250,12 @@ function read(descriptor: number, segment: Segment, from: number, to: number): B
   return bytes;
 }
 
-/** What the system refuses is told with the input that it is about. */
+/** Adds the input to errors of the system. */
 function system<T>({ path }: Segment, offset: number, call: () => T): T {
   try {
     return call();
   } catch (cause) {
-    const failed = `the input '${path}' could not be read at offset ${offset}`;
+    const failed = `the input '${path}' can't be read at offset ${offset}`;
     throw (
       exhaustedError(failed, cause) ??
       new TesseraeError('ERR_DATA', `${failed}: ${messageOf(cause)}`, { details: { path, offset }, cause })
@@ -284,7 +284,7 @@ function checkText(descriptor: number, segment: Segment, bytes: Buffer, offset: 
   );
 }
 
-/** The line, from 1, that an offset of a segment's file is in. */
+/** The line of an offset in a segment's file, from 1. */
 export function lineOf(segment: Segment, offset: number): number {
   const descriptor = system(segment, 0, () => openFileSync(segment.path));
   try {
@@ -294,7 +294,7 @@ export function lineOf(segment: Segment, offset: number): number {
   }
 }
 
-/** The line, from 1, that an offset is in: counted only when something is wrong. */
+/** The line of an offset, from 1; counted only for errors. */
 function lineAt(descriptor: number, segment: Segment, offset: number): number {
   let line = 1;
   for (let from = 0; from < offset; from += SEGMENT_BYTES)

@@ -1,7 +1,7 @@
 /**
- * Where inputs are cut, so that they are tokenised in parallel, in bounded memory, and the same way by any number of
- * threads: by what the bytes near a nominal offset are, never by who reads them. `cut_file.ts` moves the nominal offsets
- * inside a document to where the tokenizer allows a cut.
+ * Decides where inputs are cut, so that they are tokenized in parallel and in bounded memory. Cuts depend only on the bytes
+ * near a nominal offset, so any number of threads gives the same result. `cut_file.ts` moves nominal offsets inside a
+ * document to where the tokenizer allows a cut.
  */
 import { TesseraeError } from '../../errors';
 import type { InputFile, InputKind } from './inputs';
@@ -9,7 +9,7 @@ import type { InputFile, InputKind } from './inputs';
 /** Nominal bytes of a segment. */
 export const SEGMENT_BYTES = 2 ** 20;
 
-/** Bytes from `from` to `to` of a file, both moved to where it may be cut. */
+/** Bytes `from` to `to` of a file; both are moved to where it may be cut. */
 export interface Segment {
   readonly path: string;
   readonly kind: InputKind;
@@ -17,9 +17,9 @@ export interface Segment {
   readonly to: number;
   /** Of the whole file. */
   readonly bytes: number;
-  /** Nominal offset that its document begins at: 0, or that of the cut between training and validation. */
+  /** Nominal offset where its document begins: 0, or the cut between training and validation. */
   readonly documentFrom: number;
-  /** Nominal offset that its document ends at. */
+  /** Nominal offset where its document ends. */
   readonly documentTo: number;
   /** Whether its document ends with it. */
   readonly endsDocument: boolean;
@@ -29,7 +29,7 @@ export interface Segment {
 }
 
 /**
- * All segments of the inputs in order. The last `validationFraction` of all bytes is for validation, from the next line on.
+ * All segments of the inputs in order. The last `validationFraction` of all bytes, from the next line on, is for validation.
  */
 export function* segmentsOf(
   files: readonly InputFile[],
@@ -99,7 +99,7 @@ export function boundary(
   return p;
 }
 
-/** What is wrong with a text, and where. */
+/** An error about a place in a text. */
 export function badText(
   where: { readonly path: string; readonly offset: number; readonly line?: number },
   why: string,

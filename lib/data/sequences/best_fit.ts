@@ -1,6 +1,6 @@
-/** Which documents share a row. */
+/** The documents of each row. */
 export interface PackedRows {
-  /** Where the documents of each row begin in `documents`; one entry more than there are rows. */
+  /** Index in `documents` where each row begins; one entry more than there are rows. */
   readonly first: Int32Array;
   /** Numbers of documents, row by row. */
   readonly documents: Int32Array;

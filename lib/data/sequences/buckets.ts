@@ -1,12 +1,12 @@
-/** Lengths that share a program: those above the bucket before, up to `time`. */
+/** Lengths that share a program: above the previous bucket, up to `time`. */
 export interface Bucket {
-  /** Positions that each of its rows has, at most maxTokens. */
+  /** Positions per row, at most maxTokens. */
   readonly time: number;
-  /** How many sequences it has; at least one. */
+  /** Number of sequences, at least one. */
   readonly count: number;
 }
 
-/** A program is compiled for each bucket; a model keeps at most so many. */
+/** Most buckets: a program is compiled for each, and a model keeps at most eight. */
 const MOST_BUCKETS = 8;
 
 /** Times are multiples of this, and of more where the longest has more than CANDIDATES · 32 positions. */

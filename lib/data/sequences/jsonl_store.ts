@@ -7,18 +7,18 @@ import { checkSequence, KEYS, type CheckedSequence, type SequenceRules } from '.
 import { Census, refusal, type SequenceStore } from './store';
 import type { StartCounts } from './starts';
 
-/** A line of more bytes is not read. Five arrays of 2^20 numbers of five digits are shorter. */
+/** Longer lines, in bytes, are refused. Five arrays of 2^20 numbers of five digits are shorter. */
 const LONGEST_LINE = 2 ** 25;
 
-/** Bytes that are read at once; twice as many, and so on, only for a line that is longer. */
+/** Bytes to read at once; doubled as needed for longer lines. */
 const READ_BYTES = 2 ** 20;
 
 const NEWLINE = 0x0a;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
 /**
- * JSONL files, one sequence a line. Each file is read and checked once; after that, lines are read where they are when they
- * are needed. Takes 16 bytes of memory a sequence, however long the lines. Reads wait: it lives in a worker thread.
+ * Reads JSONL files with one sequence per line. Each file is read and checked once; later, lines are read from the file when
+ * needed. Takes 16 bytes of memory per sequence, however long the lines. Reads block, so it runs in a worker thread.
  */
 export class JsonlStore implements SequenceStore {
   readonly lengths: Int32Array;
@@ -35,7 +35,7 @@ export class JsonlStore implements SequenceStore {
     this.hasTargets = census.hasTargets;
   }
 
-  /** @throws TesseraeError `ERR_DATA` with `details.path` and, for what is wrong in a line, `details.line` from 1. */
+  /** @throws TesseraeError `ERR_DATA` with `details.path` and, for an error in a line, `details.line` from 1. */
   static open(paths: readonly string[], rules: SequenceRules): JsonlStore {
     const files: OpenFile[] = [];
     const census = new Census(rules);
@@ -63,7 +63,7 @@ export class JsonlStore implements SequenceStore {
     const check = (value: unknown): CheckedSequence => checkSequence(value, this.rules, changed);
     const { length, values } = parseLine(text, changed, check);
     if (length !== this.lengths[sequence])
-      changed(`has ${length} tokens now: the file was changed since it was opened`);
+      changed(`has ${length} tokens now: the file changed since it was opened`);
     return values;
   }
 
@@ -77,7 +77,7 @@ class OpenFile {
   private readonly offsets = new Numbers(Float64Array);
   private readonly bytes = new Numbers(Uint32Array);
 
-  /** @param firstSequence - the number of its first sequence among those of all files. */
+  /** @param firstSequence - the number of its first sequence among all files. */
   constructor(
     readonly path: string,
     readonly firstSequence: number,
@@ -89,7 +89,7 @@ class OpenFile {
     }
   }
 
-  /** Hands over every line that is not blank, and notes where it is. `torn`: no newline ends it. */
+  /** Calls `use` with every line that is not blank, and records its offset. `torn`: no newline ends it. */
   scan(use: (text: string, refuse: (why: string) => never, torn: boolean) => void): void {
     const { path } = this;
     let buffer = Buffer.allocUnsafe(READ_BYTES);
@@ -125,7 +125,7 @@ class OpenFile {
       if (filled === buffer.length) {
         if (filled >= LONGEST_LINE)
           refusal(`${path}:${line + 1}`, { path, line: line + 1 })(
-            `has more than ${LONGEST_LINE} bytes: give one sequence a line`,
+            `has more than ${LONGEST_LINE} bytes: write one sequence per line`,
           );
         buffer = Buffer.concat([buffer], 2 * filled);
       }
@@ -141,7 +141,7 @@ class OpenFile {
       const read = this.read(buffer, filled, offset + filled);
       if (read === 0)
         refusal(`the file of sequences '${this.path}'`, { path: this.path, offset })(
-          `ends within the line at byte ${offset}: it was cut since it was opened`,
+          `ends inside the line at byte ${offset}: it was truncated since it was opened`,
         );
       filled += read;
     }
@@ -160,7 +160,7 @@ class OpenFile {
       const { path } = this;
       throw new TesseraeError(
         'ERR_DATA',
-        `'${path}' cannot be read at byte ${position} (${code ?? String(cause)})`,
+        `'${path}' can't be read at byte ${position} (${code ?? String(cause)})`,
         {
           details: { path, offset: position },
           cause,
@@ -170,7 +170,7 @@ class OpenFile {
   }
 }
 
-/** Says what a file is whose first line is no sequence, where that is known. */
+/** Adds the type of the file, if known, to an error about its first line. */
 const withKind =
   (path: string, refuse: (why: string) => never) =>
   (why: string): never => {
@@ -178,14 +178,14 @@ const withKind =
     return refuse(what === undefined ? why : `${why}. The file is ${what}`);
   };
 
-/** What `check` makes of a line's value. What it passes has no strings but its keys, and one array a key. */
+/** Parses a line and passes its value to `check`. A valid value has no strings but its keys, and one array per key. */
 function parseLine(
   text: string,
   refuse: (why: string) => never,
   check: (value: unknown) => CheckedSequence,
   torn = false,
 ): CheckedSequence {
-  // Before anything is built of it: a line of brackets alone would take a hundred times its size.
+  // Checked before parsing: a line of brackets alone would take a hundred times its size.
   if (countOf('[', text) > KEYS.length || countOf('{', text) > 1)
     refuse('is nested: a sequence is one object, and its values are arrays of integers');
   let value: unknown;
@@ -193,7 +193,7 @@ function parseLine(
     value = JSON.parse(text);
   } catch (cause) {
     if (torn)
-      refuse('is the last line, and incomplete: the file was cut off; write it again, or remove the line');
+      refuse('is the last line, and incomplete: the file was cut off. Write it again, or remove the line');
     return refuse(`is not JSON: ${(cause as Error).message}`);
   }
   const checked = check(value);

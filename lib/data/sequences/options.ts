@@ -1,19 +1,19 @@
 import { z } from 'zod';
 import type { IdRanges } from '../dataset';
 
-/** What sequences have to be; take the first four from the model's configuration. */
+/** The rules for sequences. Take the first four from the model's configuration. */
 export interface SequenceOptions extends Partial<IdRanges> {
-  /** Token ids lie in [0, vocabSize). */
+  /** Token ids are in [0, vocabSize). */
   readonly vocabSize: number;
-  /** Types lie in [0, nTypes). Default 0: sequences have none. */
+  /** Types are in [0, nTypes). Default 0: sequences have no types. */
   readonly nTypes?: number;
-  /** Subtypes lie in [0, nStypes). Default 0: sequences have none. */
+  /** Subtypes are in [0, nStypes). Default 0: sequences have no subtypes. */
   readonly nStypes?: number;
-  /** What stands in targets for no loss; negative. Default -100. */
+  /** The target value without a loss; negative. Default -100. */
   readonly ignoreIndex?: number;
-  /** Tokens of a row: at most the nPositions of the model that is trained. */
+  /** Tokens per row: at most the nPositions of the model. */
   readonly blockSize: number;
-  /** Whether a sequence of more than blockSize tokens is cut to its first ones. Default false: it is an error. */
+  /** Whether to truncate sequences of more than blockSize tokens. Default false: they are errors. */
   readonly truncation?: boolean;
 }
 
@@ -23,10 +23,10 @@ const size = (least: number) =>
     .min(least)
     .max(2 ** 31 - 1);
 
-/** What other libraries call these options. */
+/** Names of these options in other libraries. */
 export const sequenceSynonyms = { mode: 'batching', truncate: 'truncation' };
 
-/** Shape of SequenceOptions, to which each way of opening adds its own. */
+/** Shape of SequenceOptions, which each function extends with options of its own. */
 export const sequenceOptionsSchema = z.strictObject({
   vocabSize: size(1),
   nTypes: size(0).default(0),

@@ -33,7 +33,7 @@ export class Permutation {
     this.halfBits = Math.max(LEAST_HALF, Math.ceil((32 - Math.clz32(size - 1)) / 2));
   }
 
-  /** Where `index` in [0, size) goes. */
+  /** The image of `index` in [0, size). */
   at(index: number): number {
     let value = index;
     do value = this.network(value);

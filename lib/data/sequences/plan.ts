@@ -1,6 +1,6 @@
 /**
- * Which sequences make which batch. Every plan is computed from lengths alone; an epoch only permutes it. So the batch of
- * a step is found without those before it, and a run resumes anywhere at no cost.
+ * Decides which sequences form which batch. Every plan is computed from lengths alone; an epoch only permutes it. So the
+ * batch of any step is found directly, and a run resumes anywhere at no cost.
  */
 import type { Capacity } from '../../models/capacities';
 import type { BatchRequest } from '../dataset';
@@ -11,7 +11,7 @@ import { Permutation } from './permutation';
 /** One micro-batch: for each row the numbers of its sequences. */
 export interface PlannedBatch {
   readonly rows: readonly (readonly number[])[];
-  /** What it is padded to, when that is not the rows asked for. */
+  /** Size to which it is padded, if not the requested rows. */
   readonly capacity?: Capacity;
 }
 
@@ -63,7 +63,7 @@ abstract class RowPlan implements Plan {
   }
 }
 
-/** One sequence a row. */
+/** One sequence per row. */
 export class PadPlan extends RowPlan {
   constructor(readonly units: number) {
     super();

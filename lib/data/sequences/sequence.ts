@@ -3,31 +3,31 @@ import { nearestName, show } from '../../models/validation';
 import type { TokenValues } from '../../models/inputs';
 import type { IdRanges } from '../dataset';
 
-/** A sequence to learn from: a line of a JSONL file, or an object in memory. */
+/** A sequence to train on: a line of a JSONL file, or an object in memory. */
 export interface Sequence {
   /** Token ids in [0, vocabSize), at least one. */
   readonly tokens: TokenValues;
-  /** Type of each token, in [0, nTypes): given if, and only if, there are types. */
+  /** Type of each token, in [0, nTypes). Required if nTypes is above 0, else not allowed. */
   readonly types?: TokenValues;
-  /** Subtype of each token, in [0, nStypes): given if, and only if, there are subtypes. */
+  /** Subtype of each token, in [0, nStypes). Required if nStypes is above 0, else not allowed. */
   readonly subtypes?: TokenValues;
   /**
-   * 1 for a token that the model is to learn to predict, 0 for one that it is only given, such as a condition. Default:
-   * 1 everywhere; the first token is given in any case.
+   * 1 for a token that the model learns to predict, 0 for a given token, such as a condition. Default: 1 everywhere. The
+   * first token is never predicted.
    */
   readonly lossMask?: TokenValues;
   /**
-   * What each position should predict instead of the next token, in [0, vocabSize), or ignoreIndex for no loss; without
-   * lossMask. All sequences have them or none.
+   * The target of each position, if it is not the next token: in [0, vocabSize), or ignoreIndex for no loss. Not together with
+   * lossMask. Either all sequences have targets or none.
    */
   readonly targets?: TokenValues;
 }
 
-/** What sequences have to fit. */
+/** The rules that sequences have to fit. */
 export interface SequenceRules extends IdRanges {
-  /** Tokens of a row. */
+  /** Tokens per row. */
   readonly blockSize: number;
-  /** Whether longer sequences are cut to it; otherwise they are errors. */
+  /** Whether to truncate longer sequences; otherwise they are errors. */
   readonly truncation: boolean;
 }
 
@@ -65,9 +65,9 @@ const SYNONYMS = {
 };
 
 /**
- * Checks what someone calls a sequence, computes its targets and cuts it to blockSize.
+ * Checks a sequence, computes its targets and truncates it to blockSize.
  *
- * @param refuse - throws what is wrong, as the rest of a sentence that begins with where the sequence is.
+ * @param refuse - throws an error; the message continues a sentence that starts with the place of the sequence.
  */
 export function checkSequence(
   value: unknown,
@@ -83,7 +83,7 @@ export function checkSequence(
     ['subtypes', 'nStypes'],
   ] as const) {
     if (given[name] && rules[setting] === 0)
-      refuse(`has ${name}, but ${setting} is 0: leave them out, or say how many there are with ${setting}`);
+      refuse(`has ${name}, but ${setting} is 0: leave them out, or set ${setting} to their number`);
     if (!given[name] && rules[setting] > 0)
       refuse(`has no ${name}, but ${setting} is ${rules[setting]}: give one for each token`);
   }
@@ -96,8 +96,8 @@ export function checkSequence(
   }
   if (tokens.length > rules.blockSize && !rules.truncation)
     refuse(
-      `has ${tokens.length} tokens, more than blockSize ${rules.blockSize}: cut it, train with a larger blockSize (and ` +
-        'nPositions), or set truncation to use only the first of them',
+      `has ${tokens.length} tokens, more than blockSize ${rules.blockSize}: shorten it, use a larger blockSize (and ` +
+        'nPositions), or set truncation to use only its first tokens',
     );
   const length = Math.min(tokens.length, rules.blockSize);
   const below = {
@@ -120,7 +120,7 @@ export function checkSequence(
   if (targets.every((target) => target === rules.ignoreIndex))
     refuse(
       tokens.length === 1 && !given.targets
-        ? 'has one token, so there is none to predict: leave it out'
+        ? 'has one token, so there is nothing to predict: leave it out'
         : `has no ${length < tokens.length ? `loss in its first ${length} tokens` : 'position with a loss'}: leave it out`,
     );
   return { length, values, hasTargets: given.targets !== undefined };
@@ -163,7 +163,7 @@ function checkRange(
   }
 }
 
-/** A cut sequence still predicts the first token that was cut off. */
+/** A truncated sequence still predicts the first token that was cut off. */
 function nextTokens(
   into: Int32Array,
   tokens: TokenValues,

@@ -16,27 +16,27 @@ import type { SequenceWorker } from './worker';
 /** How sequences become batches. */
 export interface OpenSequencesOptions extends SequenceOptions {
   /**
-   * `pad`: one sequence a row. `pack`: as many as fit a row, none of which sees another. `bucket`: rows of similar lengths,
+   * `pad`: one sequence per row. `pack`: as many sequences as fit a row; none sees another. `bucket`: rows of similar lengths,
    * as many as maxTokens allows, whatever batchSize says. Default 'pad'.
    */
   readonly batching?: Batching;
-  /** For `bucket`, and needed there: positions of a micro-batch at most, padding included. */
+  /** Largest number of positions in a micro-batch, padding included. Required for `bucket`, else not allowed. */
   readonly maxTokens?: number;
-  /** Share of the sequences, the last of them, that is kept for validation, in [0, 0.9]. Default 0.1. */
+  /** Share of the sequences to keep for validation, from their end, in [0, 0.9]. Default 0.1. */
   readonly validationFraction?: number;
 }
 
-/** Sequences that are ready to train on. */
+/** Sequences ready to train on. */
 export interface SequenceData {
-  /** What to learn from. */
+  /** The dataset to train on. */
   readonly train: Dataset;
-  /** Absent when validationFraction is 0. */
+  /** The dataset to evaluate on; absent if validationFraction is 0. */
   readonly validation?: Dataset;
-  /** Sequences, tokens and rows of each part. */
+  /** Numbers of sequences, tokens and rows of each part. */
   readonly sizes: SequenceSizes;
   /** How the sequences begin. */
   readonly starts: SequenceStarts;
-  /** Ends the worker thread. A process that is otherwise done ends without this. */
+  /** Ends the worker thread. A process that has finished exits without this call. */
   close(): Promise<void>;
   /** Calls `close()`, at the end of an `await using` declaration. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -56,18 +56,18 @@ const schema = sequenceOptionsSchema
   })
   .register(settings, { synonyms: sequenceSynonyms });
 
-/** Sequences that are handed to the worker at once: a copy of so many is made on this thread. */
+/** Sequences per message to the worker: the messages are copied on this thread. */
 const SEQUENCES_A_MESSAGE = 1024;
 
 /**
- * Opens sequences of tokens for training: JSONL files, one `Sequence` a line, or an array of them. A worker thread checks
- * all of them, and makes the batches. Each epoch has every sequence once, in an order that depends on the seed and the
- * epoch; the batch of a step is found without those before it, so a resumed run goes on where it stopped at once.
+ * Opens sequences of tokens for training: JSONL files with one `Sequence` per line, or an array of sequences. A worker thread
+ * checks all of them and makes the batches. Each epoch has every sequence once, in an order that depends on the seed and the
+ * epoch. The batch of any step is found directly, so a resumed run continues at once.
  *
  * @param source - the path of a JSONL file, several paths, or the sequences themselves, which are copied.
- * @param options - what the sequences have to be, and how they become batches.
- * @throws TesseraeError `ERR_DATA` for a file that is missing, or a sequence that is wrong, with its file and line in
- * the message and in `details`; `ERR_CONFIG` for a wrong option, `ERR_DEVICE` where no thread can be started.
+ * @param options - the rules for sequences, and how they become batches.
+ * @throws TesseraeError `ERR_DATA` for a missing file, or a wrong sequence, with its file and line in the message and in
+ * `details`; `ERR_CONFIG` for a wrong option, `ERR_DEVICE` if no thread can be started.
  *
  * @example
  * // layouts.jsonl: {"tokens": [1, 17, 4, 2], "lossMask": [0, 0, 1, 1]} …
@@ -106,7 +106,7 @@ function checkMaxTokens({ batching, maxTokens }: BatchingRules): void {
   throw new TesseraeError(
     'ERR_CONFIG',
     maxTokens === undefined
-      ? "batching 'bucket' needs maxTokens, the positions of a micro-batch, such as 16384"
+      ? "batching 'bucket' needs maxTokens, the largest number of positions in a micro-batch, such as 16384"
       : `maxTokens is for batching 'bucket', not '${batching}': leave it out`,
     { details: { path: 'maxTokens' } },
   );
@@ -121,7 +121,7 @@ async function handOver(
     const sequences = given.slice(first, first + SEQUENCES_A_MESSAGE);
     await client.remote.add(sequences, rules).catch((cause: unknown) => {
       if (cause instanceof TesseraeError) throw cause;
-      // Functions, proxies and what throws when it is read can't go to another thread.
+      // Functions, proxies and getters that throw can't be sent to another thread.
       const where = `one of the sequences ${first} to ${first + sequences.length - 1}`;
       throw new TesseraeError('ERR_DATA', `${where} is not plain data: ${messageOf(cause)}`, { cause });
     });

@@ -1,4 +1,4 @@
-/** Sequences that are open for training, in a worker thread: which make a batch, and the batch's arrays. */
+/** Makes batches of the opened sequences in a worker thread. */
 import { TesseraeError } from '../../errors';
 import type { Capacity } from '../../models/capacities';
 import { startsOf } from '../../models/document_starts';
@@ -10,7 +10,7 @@ import { BucketPlan, PackPlan, PadPlan, type Plan, type PlannedBatch } from './p
 import { fieldsOf, type SequenceRules } from './sequence';
 import type { SequenceStore } from './store';
 
-/** How sequences become rows: one a row, as many as fit a row, or rows of similar lengths. */
+/** How sequences become rows: one per row, as many as fit a row, or rows of similar lengths. */
 export type Batching = 'pad' | 'pack' | 'bucket';
 
 /** How a source makes batches. */
@@ -21,28 +21,28 @@ export interface BatchingRules extends SequenceRules {
   readonly validationFraction: number;
 }
 
-/** What is known of sequences once they are open. */
+/** The properties of opened sequences. */
 export interface SequenceFacts {
   readonly sizes: SequenceSizes;
   readonly starts: SequenceStarts;
   readonly predictsNext: boolean;
 }
 
-/** How much there is. */
+/** Sizes of the parts. */
 export interface SequenceSizes {
-  /** What is learnt from. */
+  /** The training part. */
   readonly train: PartSize;
-  /** What is kept for validation; zeros where nothing is. */
+  /** The validation part; zeros if there is none. */
   readonly validation: PartSize;
 }
 
-/** How much a part has. */
+/** The size of a part. */
 export interface PartSize {
-  /** Sequences. */
+  /** Number of sequences. */
   readonly sequences: number;
-  /** Their tokens, without padding and what was cut off. */
+  /** Number of tokens, without padding and truncated tokens. */
   readonly tokens: number;
-  /** Rows of an epoch: batches, for buckets. */
+  /** Rows per epoch; for buckets, batches per epoch. */
   readonly rows: number;
 }
 
@@ -64,12 +64,12 @@ export class SequenceSource implements BatchSource {
     const { lengths } = store;
     const { validationFraction } = rules;
     if (lengths.length === 0)
-      throw new TesseraeError('ERR_DATA', 'there are no sequences: give at least one');
+      throw new TesseraeError('ERR_DATA', 'the data has no sequences: give at least one');
     const validation = Math.floor(lengths.length * validationFraction);
     if (validationFraction > 0 && validation === 0)
       throw new TesseraeError(
         'ERR_DATA',
-        `validationFraction ${validationFraction} of ${lengths.length} sequences is none: give at least ` +
+        `validationFraction ${validationFraction} keeps none of the ${lengths.length} sequences: give at least ` +
           `${Math.ceil(1 / validationFraction)}, or validationFraction 0`,
         { details: { sequences: lengths.length } },
       );
@@ -165,7 +165,7 @@ function partOf(lengths: Int32Array, first: number, rules: BatchingRules): Part 
     if (maxTokens === undefined || maxTokens < longest)
       throw new TesseraeError(
         'ERR_CONFIG',
-        `maxTokens ${maxTokens} does not hold the longest sequence, which has ${longest} tokens: use at least that`,
+        `maxTokens ${maxTokens} is less than the longest sequence, which has ${longest} tokens: use at least ${longest}`,
         { details: { path: 'maxTokens', longest } },
       );
     plan = new BucketPlan(lengths, blockSize, maxTokens);

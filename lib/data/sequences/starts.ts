@@ -2,13 +2,13 @@ import { z } from 'zod';
 import type { SequenceStarts } from '../dataset';
 import type { CheckedSequence } from './sequence';
 
-/** With more first tokens than these, a sequence may as well begin with any. */
+/** With more different first tokens, sequences count as beginning with any token. */
 const MOST_FIRST_TOKENS = 16;
 
 const token = z.strictObject({ token: z.int().min(0), count: z.int().min(1) });
 const given = z.int().min(1);
 
-/** Checks what a file says of how sequences begin. */
+/** Validates the part of a file that says how sequences begin. */
 export const startsSchema = z.strictObject({
   firstTokens: z.union([z.array(token).min(1).max(MOST_FIRST_TOKENS), z.literal('any')]),
   promptTokens: z.strictObject({ least: given, most: given }),

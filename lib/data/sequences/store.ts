@@ -3,7 +3,7 @@ import { Numbers } from './numbers';
 import { checkSequence, type CheckedSequence, type SequenceRules } from './sequence';
 import { StartCounts } from './starts';
 
-/** Sequences that are checked, and their lengths; what is in them is fetched when it is needed. */
+/** Checked sequences and their lengths; their contents are read when needed. */
 export interface SequenceStore {
   /** Tokens of each sequence. */
   readonly lengths: Int32Array;
@@ -22,7 +22,7 @@ export const refusal =
     throw new TesseraeError('ERR_DATA', `${where} ${why}`, { details });
   };
 
-/** What all sequences of a source are seen to have in common, as they are checked. */
+/** Checks sequences one by one, and that they all have targets or none. */
 export class Census {
   readonly starts = new StartCounts();
   private readonly tokens = new Numbers(Int32Array);
@@ -36,7 +36,7 @@ export class Census {
     const { hasTargets } = checked;
     if (hasTargets !== (this.targets ??= hasTargets))
       refuse(
-        `has ${hasTargets ? '' : 'no '}targets, but those before it ${hasTargets ? 'have none' : 'have'}: give them to all or to none`,
+        `has ${hasTargets ? '' : 'no '}targets, but earlier sequences have ${hasTargets ? 'none' : 'some'}: give them to all or to none`,
       );
     this.tokens.push(checked.length);
     this.starts.add(checked, this.rules.ignoreIndex);
@@ -56,7 +56,7 @@ export class Census {
   }
 }
 
-/** Sequences in memory, as they were handed over in parts. */
+/** Sequences in memory, which arrive in parts. */
 export class MemoryStore implements SequenceStore {
   private readonly census: Census;
   private readonly stored: Int32Array[] = [];

@@ -10,18 +10,18 @@ import type { Sequence } from './sequence';
 import { idsOf } from './sequences';
 import type { SequenceWorker } from './worker';
 
-/** What the sequences of a stream are. */
+/** The rules for the sequences of a stream. */
 export interface StreamSequencesOptions extends SequenceOptions {
-  /** Whether sequences have targets of their own; an encoder needs them. Default false: next tokens are predicted. */
+  /** Whether sequences have targets of their own, which an encoder needs. Default false: targets are the next tokens. */
   readonly targets?: boolean;
 }
 
-/** A stream of sequences, or a function that begins one at sequence number `first`, from 0. */
+/** A stream of sequences, or a function that starts one at sequence number `first`, from 0. */
 export type SequenceStream = AsyncIterable<Sequence> | ((first: number) => AsyncIterable<Sequence>);
 
-/** A stream that is ready to train on. */
+/** A stream ready to train on. */
 export interface StreamData {
-  /** What to learn from. */
+  /** The dataset to train on. */
   readonly train: Dataset;
   /** Ends the stream and the worker thread. */
   close(): Promise<void>;
@@ -33,20 +33,19 @@ const schema = sequenceOptionsSchema
   .extend({ targets: z.boolean().default(false) })
   .register(settings, { synonyms: sequenceSynonyms });
 
-/** Steps whose batches are kept: a run that stops and goes on asks again for the one that it had drawn ahead. */
+/** Steps whose batches are kept: a run that stops and continues asks again for the batch it had drawn ahead. */
 const STEPS_KEPT = 3;
 
 /**
- * Trains on sequences as they come: one a row, in the order of the stream, nothing but the next two steps in memory. Sequences
- * are checked when their turn comes.
+ * Trains on sequences as they arrive: one per row, in the order of the stream, with only the next two steps in memory. Each
+ * sequence is checked when it is drawn.
  *
- * A function is called with the number of the first sequence that is wanted, which a resumed run knows: such a run goes on
- * exactly where it stopped. A stream that is not a function can't be replayed: a run that is resumed with it fails with
- * `ERR_DATA`.
+ * A function is called with the number of the first sequence that the run needs, so a resumed run continues exactly where it
+ * stopped. A stream that is not a function can't be replayed: resuming a run with it fails with `ERR_DATA`.
  *
- * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DEVICE` where no thread can be started. Batches reject with
- * `ERR_DATA` for a sequence that is wrong, with its number in the stream, and when the stream ends before the run; what the
- * stream throws is handed on.
+ * @throws TesseraeError `ERR_CONFIG` for a wrong option, `ERR_DEVICE` if no thread can be started. Batches reject with
+ * `ERR_DATA` for a wrong sequence, with its number in the stream, or if the stream ends before the run; they also reject with
+ * the errors of the stream.
  *
  * @example
  * const data = streamSequences((first) => eventsFrom(first), { vocabSize: 512, blockSize: 256 });
@@ -105,13 +104,13 @@ class StreamDataset implements Dataset {
   async *evaluationBatches(): AsyncGenerator<DatasetBatch> {
     throw new TesseraeError(
       'ERR_CONFIG',
-      'a stream gives no rows twice, so nothing can be evaluated on it: open sequences for evaluation with openSequences',
+      'a stream has no rows to evaluate on, because it gives each row once: open an evaluation dataset with openSequences',
       { details: { path: 'evaluation' } },
     );
   }
 }
 
-/** Takes sequences by their number from something that only goes forward. */
+/** Reads sequences by number from a stream that only goes forward. */
 class StreamReader {
   private iterator: AsyncIterator<Sequence> | undefined;
   private next = 0;
@@ -132,7 +131,7 @@ class StreamReader {
     this.end();
   }
 
-  /** Does not wait: a stream that is about to yield ends after that, and it may never yield. */
+  /** Does not wait, because the stream may never yield again. */
   private end(): void {
     void this.iterator?.return?.().catch(() => undefined);
   }
@@ -146,8 +145,8 @@ class StreamReader {
       if (result.done)
         throw new TesseraeError(
           'ERR_DATA',
-          `the stream ended after ${this.next} sequences, but the run needs ${first + count} by now: lower maxSteps, or ` +
-            'give a stream that goes on',
+          `the stream ended after ${this.next} sequences, but the run needs ${first + count} now: lower maxSteps, or ` +
+            'give a longer stream',
           { details: { sequences: this.next } },
         );
       this.next++;
@@ -165,7 +164,7 @@ class StreamReader {
         throw new TesseraeError(
           'ERR_DATA',
           `the stream is at sequence ${this.next}, but the run needs sequence ${first}, and a stream can't be replayed: ` +
-            'give a function (first) => AsyncIterable, which begins at the sequence it is asked for',
+            'give a function (first) => AsyncIterable that starts at sequence `first`',
           { details: { sequence: first } },
         );
       this.iterator = this.stream[Symbol.asyncIterator]();

@@ -1,4 +1,4 @@
-/** The worker thread that reads sequences and makes batches of them; `sequences.ts` and `stream.ts` call it. */
+/** The worker thread that makes batches of sequences, for `sequences.ts` and `stream.ts`. */
 import { TesseraeError } from '../../errors';
 import type { PackedBatch } from '../../models/packed_batch';
 import { serve } from '../../threads/server';
@@ -18,7 +18,7 @@ const methods = {
     memory.add(sequences);
   },
 
-  /** Opens files; without paths, the sequences that were added. */
+  /** Opens files; without paths, the added sequences. */
   open(rules: BatchingRules, paths?: readonly string[]): SequenceFacts {
     const store = paths ? JsonlStore.open(paths, rules) : (memory ?? new MemoryStore(rules));
     source = new SequenceSource(store, rules);
@@ -55,7 +55,7 @@ interface StreamRules extends SequenceRules {
   readonly targets: boolean;
 }
 
-/** What the thread serves. */
+/** The methods of the thread. */
 export type SequenceWorker = typeof methods;
 
 serve(methods, 'the data worker failed');

@@ -1,4 +1,4 @@
-/** The layouts of token files, and the JSON file beside one that says what is in it. */
+/** The layouts of token files, and of the JSON file that describes one. */
 import path from 'node:path';
 import { z } from 'zod';
 import { exhaustedError, TesseraeError } from '../../errors';
@@ -6,7 +6,7 @@ import { parseJson } from '../../files/json';
 import { whyNotJson } from '../../files/recognise_file';
 import { readTextFile } from '../../files/regular_file';
 
-/** nanoGPT: token ids and nothing else. llm.c: the same after a header of 256 int32. */
+/** nanoGPT: only token ids. llm.c: a header of 256 int32, then token ids. */
 export const TOKEN_FORMATS = ['nanogpt', 'llmc'] as const;
 export type TokenFormat = (typeof TOKEN_FORMATS)[number];
 
@@ -16,7 +16,7 @@ export const TOKEN_DTYPES = ['uint16', 'uint32'] as const satisfies TokenDtype[]
 
 export const BYTES_OF_DTYPE: Readonly<Record<TokenDtype, number>> = { uint16: 2, uint32: 4 };
 
-/** Ids are given to models as int32. */
+/** Models read ids as int32. */
 export const MOST_VOCABULARY = 2 ** 31 - 1;
 
 /** Bytes of llm.c's header. */
@@ -41,7 +41,7 @@ export function llmcHeader(dtype: TokenDtype, tokens: number): Uint8Array {
  * What llm.c's header says, or undefined for a file that does not begin with its magic number.
  *
  * @param start - the first 12 bytes of a file, or all of a shorter one.
- * @param refuse - throws; told why a header can't be read.
+ * @param refuse - throws an error about the header.
  */
 export function readLlmcHeader(
   start: Buffer,
@@ -53,10 +53,10 @@ export function readLlmcHeader(
   if (!dtype) return undefined;
   if (version !== LLMC_HEADERS[dtype][1])
     refuse(
-      `has version ${version} of llm.c's layout at offset 4, where magic ${magic} goes with version ` +
-        `${LLMC_HEADERS[dtype][1]}: make the file anew`,
+      `has version ${version} of llm.c's layout at offset 4, but magic ${magic} needs version ` +
+        `${LLMC_HEADERS[dtype][1]}: make the file again`,
     );
-  if (tokens < 0) refuse(`has a count of ${tokens} tokens at offset 8: make the file anew`);
+  if (tokens < 0) refuse(`has a count of ${tokens} tokens at offset 8: make the file again`);
   return { dtype, tokens };
 }
 
@@ -92,9 +92,9 @@ export function descriptionPath(file: string): string {
 const MOST_BYTES = 2 ** 26;
 
 /**
- * Reads the description beside a token file; undefined when there is none.
+ * Reads the description next to a token file; undefined if there is none.
  *
- * @throws TesseraeError `ERR_DATA` when it can't be read or is none.
+ * @throws TesseraeError `ERR_DATA` if it can't be read or is not a description.
  */
 export async function readDescription(file: string): Promise<TokenDescription | undefined> {
   const beside = descriptionPath(file);
@@ -103,12 +103,12 @@ export async function readDescription(file: string): Promise<TokenDescription | 
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     const why = cause instanceof z.ZodError ? z.prettifyError(cause) : await whyNotJson(beside, cause);
-    const exhausted = exhaustedError(`'${beside}' cannot be read`, cause);
+    const exhausted = exhaustedError(`'${beside}' can't be read`, cause);
     if (exhausted) throw exhausted;
     throw new TesseraeError(
       'ERR_DATA',
-      `'${beside}' does not describe the token file beside it: ${why}. Make both anew with tesserae prepare, or move the ` +
-        'JSON file away and say dtype and vocabSize',
+      `'${beside}' does not describe the token file next to it: ${why}. Make both again with tesserae prepare, or move the ` +
+        'JSON file away and give dtype and vocabSize',
       { details: { path: beside }, cause },
     );
   }

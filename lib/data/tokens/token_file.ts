@@ -20,7 +20,7 @@ import {
   type TokenFormat,
 } from './format';
 
-/** What is known of files that no JSON file describes. */
+/** What the caller knows about files without a JSON file. */
 export interface TokenFileOptions {
   readonly dtype?: TokenDtype | undefined;
   readonly vocabSize?: number | undefined;
@@ -28,7 +28,7 @@ export interface TokenFileOptions {
   readonly verify: boolean;
 }
 
-/** Bytes of one read when a whole file is looked at. */
+/** Bytes per read of a whole file. */
 const SCAN_BYTES = 2 ** 22;
 
 interface Layout {
@@ -56,11 +56,11 @@ export class TokenFile {
   }
 
   /**
-   * Opens a file and checks all that can be known before the first row: magic, version, size against counts. Where no
-   * description vouches for its ids, or `verify` asks for it, the whole file is read once.
+   * Opens a file and checks everything that can be checked before the first row: magic, version, size against counts. If the
+   * file has no description, or with `verify`, the whole file is read once.
    *
-   * @throws TesseraeError `ERR_DATA`, which names the file and, where there is one, the offset; `ERR_CONFIG` for a file
-   * without description whose vocabulary was not told.
+   * @throws TesseraeError `ERR_DATA`, which names the file and, if there is one, the offset; `ERR_CONFIG` for a file without
+   * description and without a given vocabulary size.
    */
   static async open(path: string, options: TokenFileOptions, progress: Progress): Promise<TokenFile> {
     const description = await readDescription(path);
@@ -81,7 +81,7 @@ export class TokenFile {
     return this.layout.tokens;
   }
 
-  /** Bytes that a look at the whole file reads. */
+  /** Bytes to read when the whole file is checked. */
   get bytes(): number {
     return this.start + this.tokens * this.width;
   }
@@ -90,7 +90,7 @@ export class TokenFile {
    * Reads `count` tokens from token `at` on.
    *
    * @param into - gets them, from index `first` on.
-   * @throws TesseraeError `ERR_DATA` for an id that is not in the vocabulary, and when the file was truncated meanwhile.
+   * @throws TesseraeError `ERR_DATA` for an id that is not in the vocabulary, or if the file was truncated after it was opened.
    */
   read(at: number, count: number, into: Int32Array, first: number): void {
     const bytes = count * this.width;
@@ -107,7 +107,7 @@ export class TokenFile {
     closeSync(this.descriptor);
   }
 
-  /** Reads everything once: the ids, and the hash where a description has one. */
+  /** Reads the whole file once to check the ids, and the hash if there is a description. */
   private scan(progress: Progress): void {
     const total = this.bytes;
     const hash = createHash('sha256');
@@ -129,7 +129,7 @@ export class TokenFile {
     if (this.description && hash.digest('hex') !== this.description.sha256)
       refuse(
         this.path,
-        'is damaged: its SHA-256 is not that of what was written. Make it anew with tesserae prepare',
+        'is damaged: its SHA-256 differs from the one in its JSON file. Make it again with tesserae prepare',
       );
   }
 
@@ -143,8 +143,8 @@ export class TokenFile {
     const [at, id] = [offset + index * this.width, ids[index]];
     refuse(
       this.path,
-      `has the id ${id} at offset ${at}, but its vocabulary has ${vocabSize} tokens: make the file anew, or give the ` +
-        `dtype and vocabSize that it was made with (it is read as ${this.layout.dtype})`,
+      `has the id ${id} at offset ${at}, but its vocabulary has ${vocabSize} tokens: make the file again, or give the ` +
+        `dtype and vocabSize it was made with (it is read as ${this.layout.dtype})`,
       { offset: at, id, vocabSize },
     );
   }
@@ -155,15 +155,15 @@ export class TokenFile {
       try {
         read = readSync(this.descriptor, bytes, done, bytes.length - done, offset + done);
       } catch (cause) {
-        refuse(this.path, `could not be read at offset ${offset + done}: ${(cause as Error).message}`, {
+        refuse(this.path, `can't be read at offset ${offset + done}: ${(cause as Error).message}`, {
           offset,
         });
       }
       if (read === 0)
         refuse(
           this.path,
-          `was truncated while it was open: it ends at or before offset ${offset + done}, but had ${this.bytes} bytes. ` +
-            'Make it anew, and start again',
+          `was truncated while it was open: it had ${this.bytes} bytes, but ends at or before offset ${offset + done}. ` +
+            'Make it again and start again',
           { offset: offset + done },
         );
       done += read;
@@ -197,12 +197,9 @@ function layoutOf(
   if (given !== undefined && given !== dtype)
     refuse(path, `has tokens of ${dtype}, not ${given} as dtype says: leave dtype out`);
   if (description && (description.format === 'llmc') !== (header !== undefined))
-    refuse(
-      path,
-      `is not of the ${description.format} layout that the JSON file beside it says: make both anew`,
-    );
+    refuse(path, `is not in the ${description.format} layout that its JSON file names: make both again`);
   if (header && header.dtype !== dtype)
-    refuse(path, `has a header of ${header.dtype}, but ${dtype} in the JSON file`);
+    refuse(path, `has ${header.dtype} tokens by its header, but ${dtype} by its JSON file: make both again`);
   const bytes = stat.size - (header ? HEADER_BYTES : 0);
   const counts = [header?.tokens, description?.tokens].filter((count) => count !== undefined);
   for (const count of counts)
@@ -210,13 +207,13 @@ function layoutOf(
       refuse(
         path,
         `has ${stat.size} bytes, not the ${(header ? HEADER_BYTES : 0) + count * width} of its ${count} tokens of ${dtype}: ` +
-          'it was cut off or changed; make it anew',
+          'it was cut off or changed. Make it again',
         { bytes: stat.size, tokens: count },
       );
   if (bytes % width !== 0)
     refuse(
       path,
-      `has ${stat.size} bytes, which is no whole number of ${dtype} tokens: it was cut off, or is no token file`,
+      `has ${stat.size} bytes, which is not a whole number of ${dtype} tokens: it was cut off, or is not a token file`,
     );
   if (bytes === 0) refuse(path, 'has no tokens');
   return { format: header ? 'llmc' : 'nanogpt', dtype, tokens: bytes / width };
@@ -243,7 +240,7 @@ function vocabularyOf(
   return known;
 }
 
-/** Tells what a file may be that was found wrong: token ids may begin like anything, so that is a guess. */
+/** Adds a guess of the file's type to an error; only a guess, because token ids may look like anything. */
 function withKind(path: string, error: unknown): unknown {
   if (!(error instanceof TesseraeError) || error.code !== 'ERR_DATA') return error;
   const what = recogniseFileSync(path, 'tokens');

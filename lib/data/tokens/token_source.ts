@@ -1,4 +1,4 @@
-/** Token files joined into streams, and the rows that are drawn from them. Runs in a worker thread. */
+/** Joins token files into streams and draws rows from them. Runs in a worker thread. */
 import { TesseraeError } from '../../errors';
 import type { Progress } from '../../threads/progress';
 import type { PackedBatch } from '../../models/packed_batch';
@@ -10,22 +10,22 @@ import { TokenFile, type TokenFileOptions } from './token_file';
 
 export interface TokenOptions extends TokenFileOptions {
   readonly train: readonly string[];
-  /** Files of their own; otherwise validationFraction says what share of `train` is taken from its end. */
+  /** Separate validation files; without them, validationFraction of `train` is taken from its end. */
   readonly validation?: readonly string[] | undefined;
   readonly validationFraction: number;
   readonly blockSize: number;
-  /** What made the files that no JSON file describes. */
+  /** The tokenizer of files without a JSON file. */
   readonly tokenizer?: TokenizerIdentity | undefined;
 }
 
-/** What is known of token files once they are open. */
+/** The properties of opened token files. */
 export interface OpenedTokens {
   readonly sizes: TextSizes;
   readonly vocabSize: number;
   readonly tokenizer?: TokenizerIdentity | undefined;
 }
 
-/** Tokens of files that follow one another. */
+/** The joined tokens of several files. */
 class TokenStream {
   readonly length: number;
 
@@ -33,7 +33,7 @@ class TokenStream {
     this.length = files.reduce((sum, { tokens }) => sum + tokens, 0);
   }
 
-  /** Reads `count` tokens from token `at` on, over the ends of files. */
+  /** Reads `count` tokens from token `at` on, across the ends of files. */
   read(at: number, into: Int32Array): void {
     let [from, done] = [at, 0];
     for (const file of this.files) {
@@ -52,7 +52,7 @@ class TokenStream {
 
 interface Part {
   readonly stream: TokenStream;
-  /** Token of the stream that the part begins with. */
+  /** Index in the stream of the part's first token. */
   readonly start: number;
   readonly length: number;
 }
@@ -116,7 +116,7 @@ export class TokenSource implements BatchSource {
   }
 }
 
-/** Ids mean the same in all files, or training on them together would be nonsense. */
+/** Ids must mean the same in all files. */
 function commonVocabulary(
   files: readonly TokenFile[],
   given: TokenizerIdentity | undefined,
@@ -137,7 +137,7 @@ function commonVocabulary(
       continue;
     throw new TesseraeError(
       'ERR_DATA',
-      `the token files '${first.path}' and '${other.path}' were not made with one tokenizer: give files of one tokenizer`,
+      `the token files '${first.path}' and '${other.path}' were made with different tokenizers: give files of one tokenizer`,
       { details: { path: other.path } },
     );
   }

@@ -17,7 +17,7 @@ export class TokenWriter {
     private readonly dtype: TokenDtype,
   ) {}
 
-  /** Makes a new file, which must not be there yet. */
+  /** Makes a new file, which must not exist yet. */
   static async create(path: string, format: TokenFormat, dtype: TokenDtype): Promise<TokenWriter> {
     const handle = await retried(() => open(path, 'wx'));
     const writer = new TokenWriter(path, handle, format, dtype);
@@ -25,19 +25,19 @@ export class TokenWriter {
     return writer;
   }
 
-  /** @throws TesseraeError `ERR_DATA` when llm.c's header can't count so many. */
+  /** @throws TesseraeError `ERR_DATA` if there are more tokens than llm.c's header can count. */
   async append(ids: Uint16Array | Uint32Array): Promise<void> {
     this.tokens += ids.length;
     if (this.format === 'llmc' && this.tokens > MOST_LLMC_TOKENS)
       throw new TesseraeError(
         'ERR_DATA',
-        `llm.c's layout counts at most ${MOST_LLMC_TOKENS} tokens a file, and these are more: prepare the inputs in several ` +
+        `llm.c's layout holds at most ${MOST_LLMC_TOKENS} tokens per file, and these are more: prepare the inputs in several ` +
           "parts, or in nanoGPT's layout (--format nanogpt)",
       );
     await this.write(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
   }
 
-  /** Waits until the file is on the disk; says what it holds. */
+  /** Waits until the file is on the disk; returns its description. */
   async finish(): Promise<{ readonly tokens: number; readonly sha256: string }> {
     if (this.format === 'llmc')
       await this.handle.write(llmcHeader(this.dtype, this.tokens), 0, HEADER_BYTES, 0);

@@ -184,7 +184,7 @@ describe('a checkpoint made with a tokenizer.json', () => {
     expect(again.tokenizer).toMatchObject({ sha256: (loaded.tokenizer as JsonTokenizer).sha256 });
     await rm(path.join(at, 'merges.txt'));
     const { message } = await failureOf('ERR_CHECKPOINT', () => loadModel(at, { device: 'cpu' }));
-    expect(message).toMatch(/vocab.json' has the vocabulary.*needs 'merges.txt' beside it/);
+    expect(message).toMatch(/vocab.json' has the vocabulary.*needs 'merges.txt'/);
   });
 
   it('may have more rows than tokens, and not fewer', async () => {
@@ -207,9 +207,9 @@ describe('a checkpoint made with a tokenizer.json', () => {
     await saveModel(model, at, { tokenizer });
     await writeFile(path.join(at, 'tokenizer.json'), json.slice(0, -5));
     const damaged = await failureOf('ERR_CHECKPOINT', () => loadModel(at, { device: 'cpu' }));
-    expect(damaged.message).toContain('is not a tokenizer that can be used');
+    expect(damaged.message).toContain("can't be used as a tokenizer");
     await rm(path.join(at, 'tokenizer.json'));
     const gone = await failureOf('ERR_CHECKPOINT', () => loadModel(at, { device: 'cpu' }));
-    expect(gone.message).toContain('there is no such file');
+    expect(gone.message).toContain('the file does not exist');
   });
 });

@@ -181,7 +181,7 @@ describe('mistakes', () => {
     ['a text that is too large', 'bytes', ['huge.txt'], /ERR_DATA: .*268435457 bytes.*tesserae prepare/],
     ['no text', 'bytes', ['binary.txt'], /ERR_DATA: .*NUL byte/],
     ['two kinds', 'bytes', ['text.txt', 'some.jsonl'], /ERR_DATA: the data has both texts and sequences/],
-    ['an encoder', 'encoder', ['text.txt'], /ERR_CONFIG: .*which this model sees/],
+    ['an encoder', 'encoder', ['text.txt'], /ERR_CONFIG: .*but this model already sees them/],
     ['no tokenizer', 'silent', ['text.txt'], /ERR_CHECKPOINT: .*has no tokenizer.*\.jsonl/],
   ])('%s', async (_what, model, files, message) => {
     const { code, out, err } = await evaluate(model, ...files.map((name) => at(name)));

@@ -64,7 +64,7 @@ describe('tesserae prepare', () => {
     expect(output.err).toMatch(/no token separates the documents: bytes have no such token/);
     output.err = '';
     await run('wrong', '--tokenizer', file, '--end-of-text', '<x>');
-    expect(output.err).toMatch(/ERR_CONFIG.*endOfTextToken.*is no token of the tokenizer/);
+    expect(output.err).toMatch(/ERR_CONFIG.*endOfTextToken.*is not a token of the tokenizer/);
   });
 
   it('says it as JSON', async () => {

@@ -138,8 +138,8 @@ describe('sample', () => {
       /ERR_DATA: the prompt begins with token 4, .*training began with 3: begin with it/,
     );
     expect(await sample('ids', '--prompt', '4', '--allow-any-start')).toMatchObject({ code: 0 });
-    expect((await sample('ids', '--prompt', 'the cat')).err).toMatch(/ERR_DATA: 'the' is no token id/);
-    expect((await sample('ids', '--prompt', '32')).err).toMatch(/'32' is no token id: .* 0 to 31/);
+    expect((await sample('ids', '--prompt', 'the cat')).err).toMatch(/ERR_DATA: 'the' is not a token id/);
+    expect((await sample('ids', '--prompt', '32')).err).toMatch(/'32' is not a token id: .* 0 to 31/);
   });
 
   it('says how a model with types is sampled', async () => {

@@ -18,7 +18,7 @@ it('reads ids between spaces and commas, and writes them with spaces', () => {
 
 it.each(['32', '-1', '1.5', '1e1', 'the', '1;2', '9'.repeat(60)])('refuses %j', async (text) => {
   const { message } = await failureOf('ERR_DATA', () => tokenizer.encode(`3 ${text}`));
-  expect(message).toContain(`'${text.slice(0, 40)}' is no token id: ids are integers from 0 to 31`);
+  expect(message).toContain(`'${text.slice(0, 40)}' is not a token id: ids are integers from 0 to 31`);
 });
 
 it('refuses ids beyond the vocabulary', async () => {

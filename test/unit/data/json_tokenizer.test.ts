@@ -136,7 +136,7 @@ describe('JsonTokenizer refuses', () => {
     [
       'two tokens of one id',
       (json) => void (json.model.vocab['zz'] = 5),
-      /the id 5 is that of two tokens, "&" and "zz"/,
+      /the id 5 belongs to two tokens, "&" and "zz"/,
     ],
     [
       'an added token of two ids',
@@ -162,7 +162,7 @@ describe('JsonTokenizer refuses', () => {
       'a pattern that is none',
       (json) =>
         void (json['pre_tokenizer'] = { type: 'Split', pattern: { Regex: '(' }, behavior: 'Isolated' }),
-      /not a tokenizer/,
+      /can't be used as a tokenizer/,
     ],
     [
       'pieces of length 0',
@@ -233,7 +233,7 @@ describe('tokenizers by name', () => {
     expect((await openTokenizer(file)).name).toBe('tokenizer.json');
     const none = path.join(folder, 'none.json');
     expect((await failureOf('ERR_DATA', () => openTokenizer(none))).message).toContain(
-      'there is no such file',
+      'the file does not exist',
     );
     expect((await openTokenizer(folder)).vocabSize).toBe(END + 1);
   });

@@ -148,7 +148,7 @@ describe('roles of tokens', () => {
       const { message, details } = await failureOf('ERR_CONFIG', () =>
         openTokenizer(file, { endOfTextToken }),
       );
-      expect(message).toMatch(/is no token of the tokenizer.*"<a>", "<\/s>"/);
+      expect(message).toMatch(/is not a token of the tokenizer.*"<a>", "<\/s>"/);
       expect(details['path']).toBe('endOfTextToken');
     }
     await failureOf('ERR_CONFIG', () => openTokenizer('byte', { startToken: 10 }));
@@ -177,10 +177,10 @@ describe('roles of tokens', () => {
   it.each([
     [
       '{"eos_token": "</s>",}',
-      /tokenizer_config.json' cannot be read: it is not valid JSON: line 1, column 22/,
+      /tokenizer_config.json' can't be read: it is not valid JSON: line 1, column 22/,
     ],
     ['{"eos_token": "a", "eos_token": "b"}', /"eos_token" is there twice/],
-    ['[]', /it is no JSON object/],
+    ['[]', /it is not a JSON object/],
     ['version https://git-lfs.github.com/spec/v1\n', /it is a Git LFS pointer/],
   ])('are refused where the file is %s', async (contents, message) => {
     const file = await put({ 'tokenizer.json': json(['</s>']), 'tokenizer_config.json': contents });
@@ -239,9 +239,9 @@ describe('vocab.json and merges.txt', () => {
   });
 
   it.each<[string, Record<string, unknown>, string, RegExp]>([
-    ['no merges', { 'vocab.json': vocab }, 'vocab.json', /needs 'merges.txt' beside it.*save_pretrained/],
-    ['no merges in a folder', { 'vocab.json': vocab }, '.', /needs 'merges.txt' beside it/],
-    ['no vocabulary', { 'merges.txt': merges }, '.', /the merges of.*needs 'vocab.json' beside it/],
+    ['no merges', { 'vocab.json': vocab }, 'vocab.json', /needs 'merges.txt'.*save_pretrained/],
+    ['no merges in a folder', { 'vocab.json': vocab }, '.', /needs 'merges.txt'/],
+    ['no vocabulary', { 'merges.txt': merges }, '.', /the merges of.*needs 'vocab.json'/],
     ['neither', { 'spiece.model': 'x' }, '.', /neither a tokenizer.json nor.*but 'spiece.model'/],
     ['a vocabulary of words', { 'vocab.json': { 'a</w>': 0 }, 'merges.txt': '' }, '.', /not byte-level/],
     [
@@ -258,7 +258,7 @@ describe('vocab.json and merges.txt', () => {
       'a vocabulary that is a list',
       { 'vocab.json': ['a'], 'merges.txt': merges },
       '.',
-      /no JSON object of tokens/,
+      /not a JSON object of tokens/,
     ],
     [
       'merges of three',

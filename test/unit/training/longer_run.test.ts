@@ -56,8 +56,8 @@ describe('a finished run with a larger maxSteps', () => {
   it('goes on by the new schedule where that depends on maxSteps, and says what becomes of the rate', async () => {
     const { differences, one } = await fourThenEight({ lrScheduler: 'linear' });
     expect(differences).toEqual([
-      'maxSteps was 4, and is 8 now: the learning rates of the steps so far were those of 4 steps, and from here on they ' +
-        'are those of 8; the rate was 0.0025 at last, and becomes 0.005',
+      'maxSteps was 4, but is 8 now: the steps so far used the learning rates for 4 steps, and the remaining steps use ' +
+        'those for 8; the rate was 0.0025 at the end, and becomes 0.005',
     ]);
     expect(await one.model.native.counters()).toEqual({ attempted: 8, applied: 8 });
   });
@@ -65,7 +65,7 @@ describe('a finished run with a larger maxSteps', () => {
   it('tells of momentum that depends on it too', async () => {
     const lrSchedulerKwargs = { cycleMomentum: true };
     const { differences } = await fourThenEight({ lrScheduler: 'oneCycle', lrSchedulerKwargs });
-    expect(differences).toEqual([expect.stringMatching(/^maxSteps was 4, and is 8 now/)]);
+    expect(differences).toEqual([expect.stringMatching(/^maxSteps was 4, but is 8 now/)]);
   });
 
   it('is one run with a stable phase where it goes on from before the decay', async () => {

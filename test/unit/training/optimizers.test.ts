@@ -94,7 +94,7 @@ describe('checkpoints', () => {
     await trainer.save();
     const other = await smallTrainer({ optim: 'adam', weightDecay: 0.1, outputDir: folder });
     const failure = await failureOf('ERR_CHECKPOINT', () => other.resume());
-    expect(failure.details['differences']).toEqual(["training.optim was 'adamw', and is 'adam' now"]);
+    expect(failure.details['differences']).toEqual(["training.optim was 'adamw', but is 'adam' now"]);
   });
 });
 

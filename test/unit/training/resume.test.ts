@@ -124,7 +124,7 @@ describe('resume', () => {
   it.each<[string, RegExp, () => Promise<Trainer>]>([
     [
       'other arguments',
-      /training\.learningRate was 0\.01, and is 0\.001 now/,
+      /training\.learningRate was 0\.01, but is 0\.001 now/,
       () => trainer({ learningRate: 1e-3, minLearningRate: 1e-3 }),
     ],
     [
@@ -132,11 +132,11 @@ describe('resume', () => {
       /training\.maxSteps is 4 now, but 5 steps were done/,
       () => trainer({ maxSteps: 4 }),
     ],
-    ['another model', /model\.nEmbd was 16, and is 32 now/, () => trainer({}, { nEmbd: 32 })],
-    ['another seed of the model', /seedOfModel was 1, and is 2 now/, () => trainer({}, {}, { seed: 2 })],
+    ['another model', /model\.nEmbd was 16, but is 32 now/, () => trainer({}, { nEmbd: 32 })],
+    ['another seed of the model', /seedOfModel was 1, but is 2 now/, () => trainer({}, {}, { seed: 2 })],
     [
       'shorter rows',
-      /blockSize was 8, and is 4 now/,
+      /blockSize was 8, but is 4 now/,
       async () =>
         new Trainer(await tinyModel(DROPOUT), {
           arguments: { ...ARGUMENTS, outputDir: folder },
@@ -164,7 +164,7 @@ describe('resume', () => {
     await failureOf('ERR_CHECKPOINT', () => one.resume(at('saved')));
     await remanifest(at('saved'));
     expect((await one.resume(at('saved'))).differences).toEqual([
-      expect.stringMatching(/^library was '0\.0\.1', and is '/),
+      expect.stringMatching(/^library was '0\.0\.1', but is '/),
     ]);
   });
 
@@ -188,7 +188,7 @@ describe('resume', () => {
     await rm(at('saved', 'manifest.json'));
     await remanifest(at('saved'));
     const { differences } = await one.resume(at('saved'));
-    expect(differences).toEqual(["precision was 'fp16', and is 'fp32' now"]);
+    expect(differences).toEqual(["precision was 'fp16', but is 'fp32' now"]);
     expect((await one.model.native.scaler()).scale).toBe(1);
     const { loss } = await one.step({ tokens: [[4, 5, 6]] });
     expect(loss).toBe(wanted.loss);

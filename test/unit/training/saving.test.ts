@@ -72,7 +72,7 @@ describe('a save that fails during a run', () => {
     expect(all.find(({ type }) => type === 'warning')).toMatchObject({
       code: 'ERR_CHECKPOINT',
       message: expect.stringMatching(
-        /checkpoint-2' cannot be written: ENOSPC.*the next save is tried$/,
+        /checkpoint-2' cannot be written: ENOSPC.*the next save will be tried$/,
       ) as string,
     });
     expect(all.at(-1)).toMatchObject({ type: 'end', checkpoint: path.join(folder, 'checkpoint-6') });
@@ -87,7 +87,7 @@ describe('a save that fails during a run', () => {
     const one = await trainer();
     fullFor(full);
     const { message } = await failureOf('ERR_CHECKPOINT', () => events(one));
-    expect(message).toMatch(/checkpoint-6' cannot be written: ENOSPC.*The save before failed too/);
+    expect(message).toMatch(/checkpoint-6' cannot be written: ENOSPC.*The previous save failed too/);
     jest.restoreAllMocks();
     const again = await trainer();
     expect((await again.resume()).path).toBe(path.join(folder, left));

@@ -100,7 +100,7 @@ describe.each(BATCHINGS)('training on sequences with %s', (name, options) => {
     const failure = await failureOf('ERR_CHECKPOINT', () =>
       trainerOf(model, other.train, { outputDir }).resume(),
     );
-    expect(failure.message).toMatch(/orderOfData was '.* 48 sequences of \d+ tokens', and is '/);
+    expect(failure.message).toMatch(/orderOfData was '.* 48 sequences of \d+ tokens', but is '/);
   });
 });
 

@@ -173,7 +173,7 @@ describe('prepareTokens', () => {
     it.each([
       [
         '[{"instruction":"a","output":"b"}]',
-        /line 1 \(offset 1\), has no "text": its keys are "instruction", "output"/,
+        /line 1 \(offset 1\), has no key "text"; its keys are "instruction", "output"/,
       ],
       [
         '[{"text":"a"},\n {"text":"b","text":"c"}]',
@@ -183,7 +183,7 @@ describe('prepareTokens', () => {
       ['[{"text":"a"},]', /has a ',' after the last element/],
       ['[,{"text":"a"}]', /has a ',' without an element before it/],
       ['[{"text":"a"} {"text":"b"}]', /offset 1\), is not JSON: expected nothing more/],
-      ['[{"text":"a"}', /ends within its array: it was cut off/],
+      ['[{"text":"a"}', /ends inside its array: the file was cut off/],
       ['[{"text":"a"}] x', /has something after the '\]' of its array/],
       ['{\n  "data": [{"text":"a"}]\n}', /neither a JSON array of objects nor JSON lines.*jq -c/],
       ['Call me Ishmael.', /neither a JSON array/],
@@ -263,7 +263,7 @@ describe('prepareTokens', () => {
 
   it.each<[string, () => Promise<string> | string, RegExp, Partial<PrepareOptions>?]>([
     ['a missing input', () => path.join(folder, 'none'), /input '.*none' does not exist/],
-    ['a folder without texts', () => path.join(folder, 'out0'), /without texts, whose names end in \.txt/],
+    ['a folder without texts', () => path.join(folder, 'out0'), /without files that end in \.txt/],
     ['nothing but empty files', () => input('empty.txt', ''), /no text for training/],
     [
       'too little for validation',
@@ -286,30 +286,40 @@ describe('prepareTokens', () => {
     [
       'a line without text',
       () => input('k.jsonl', '{"content": "a"}'),
-      /has no "text": its keys are "content"\. Name.*--text-key/,
+      /has no key "text"; its keys are "content"\. Name.*--text-key/,
     ],
-    ['a text that is none', () => input('l.jsonl', '{"text": 5}'), /something that is no text as "text"/],
+    ['a text that is none', () => input('l.jsonl', '{"text": 5}'), /no text in "text"/],
     [
       'a key of all objects',
       () => input('m.jsonl', '{"a": "b"}'),
-      /has no "toString"/,
+      /has no key "toString"/,
       { textKey: 'toString' },
     ],
     ['a line in another encoding', () => input('n.jsonl', latin1), /line 1 \(offset 0\), is not JSON/],
-    ['a tokenizer that is none', () => input('o.txt', 'a'), /is not a tokenizer/, { tokenizer: __filename }],
+    [
+      'a tokenizer that is none',
+      () => input('o.txt', 'a'),
+      /can't be used as a tokenizer/,
+      { tokenizer: __filename },
+    ],
     [
       'a character without a token',
       () => input('q.txt', `${'aé\n'.repeat(300_000)}ab?`),
-      /line 300001 \(offset 1200002\), has "\?", which/,
+      /line 300001 \(offset 1200002\), has "\?", but the vocabulary/,
       { tokenizer: LETTERS },
     ],
     [
       'a character without a token in a line of JSON',
       () => input('q.jsonl', '{"text": "a"}\n{"text": "aé?"}'),
-      /line 2 \(offset 14\), has "\?", which/,
+      /line 2 \(offset 14\), has "\?", but the vocabulary/,
       { tokenizer: LETTERS },
     ],
-    ['a typo', () => input('o.txt', 'a'), /'bytes': did you mean byte/, { tokenizer: 'bytes' }],
+    [
+      'a typo',
+      () => input('o.txt', 'a'),
+      /'bytes' does not exist: did you mean byte/,
+      { tokenizer: 'bytes' },
+    ],
   ])('refuses %s', async (_what, make, message, options = {}) => {
     const name = await make();
     const { message: told } = await failureOf('ERR_DATA', () => prepared([name], options));

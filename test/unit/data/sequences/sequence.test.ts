@@ -72,7 +72,7 @@ describe('checkSequence', () => {
       { tokens: [1, 2, 3, 4, 5, 6, 7] },
       /^has 7 tokens, more than blockSize 6: .*set truncation/,
     ],
-    ['one token', { tokens: [1] }, /^has one token, so there is none to predict/],
+    ['one token', { tokens: [1] }, /^has one token, so there is nothing to predict/],
     ['no loss', { tokens: [1, 2], lossMask: [1, 0] }, /^has no position with a loss: leave it out/],
     [
       'no loss after cutting',

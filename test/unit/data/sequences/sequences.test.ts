@@ -206,13 +206,13 @@ describe('openSequences', () => {
     [
       'targets in some',
       '{"tokens":[1,2]}\n{"tokens":[1],"targets":[2]}\n',
-      /has targets, but those before/,
+      /has targets, but earlier sequences have none/,
       2,
     ],
     ['UTF-16', Buffer.from('\uFEFF{"tokens":[1,2]}\n', 'utf16le'), /is not JSON/, 1],
     ['NUL bytes', Buffer.alloc(5000), /is not JSON|incomplete/, 1],
-    ['an empty file', '', /there are no sequences/],
-    ['blank lines alone', '\n \r\n', /there are no sequences/],
+    ['an empty file', '', /the data has no sequences/],
+    ['blank lines alone', '\n \r\n', /the data has no sequences/],
   ])('refuses %s, with its line', async (_, contents, message, line = 0) => {
     const name = await file(contents);
     const failure = await failureOf('ERR_DATA', () => openSequences(name, OPTIONS));
@@ -248,7 +248,7 @@ describe('openSequences', () => {
     expect(changed.message).toMatch(/the line at byte \d+ of '.*' /);
     await truncate(name, 5);
     const cut = await failureOf('ERR_DATA', () => read(data));
-    expect(cut.message).toMatch(/it was cut since it was opened/);
+    expect(cut.message).toMatch(/it was truncated since it was opened/);
   });
 
   it.each<[string, unknown, RegExp]>([
@@ -270,7 +270,7 @@ describe('openSequences', () => {
     [
       'a small maxTokens',
       { batching: 'bucket', maxTokens: 10 },
-      /maxTokens 10 does not hold the longest .* 11 tokens/,
+      /maxTokens 10 is less than the longest .* 11 tokens/,
     ],
     ['an unknown option', { shuffle: true }, /shuffle is unknown/],
   ])('refuses %s', async (_, options, message) => {
@@ -282,7 +282,7 @@ describe('openSequences', () => {
     const few = await failureOf('ERR_DATA', () =>
       openSequences(SEQUENCES.slice(0, 5), { ...OPTIONS, validationFraction: 0.1 }),
     );
-    expect(few.message).toMatch(/validationFraction 0.1 of 5 sequences is none: give at least 10/);
+    expect(few.message).toMatch(/validationFraction 0.1 keeps none of the 5 sequences: give at least 10/);
     await failureOf('ERR_CONFIG', () => openSequences([], OPTIONS));
     await failureOf('ERR_CONFIG', () => openSequences('', OPTIONS));
   });

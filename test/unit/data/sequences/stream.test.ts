@@ -61,7 +61,7 @@ describe('streamSequences', () => {
     await firsts(data.train, 0);
     await firsts(data.train, 0, 1);
     const failure = await failureOf('ERR_DATA', () => firsts(data.train, 1));
-    expect(failure.message).toMatch(/ended after 7 sequences, but the run needs 9 by now: lower maxSteps/);
+    expect(failure.message).toMatch(/ended after 7 sequences, but the run needs 9 now: lower maxSteps/);
   });
 
   it('names the sequence that is wrong', async () => {

@@ -182,12 +182,12 @@ describe('openTokens', () => {
       [
         'half a token',
         () => file('odd.bin', good.subarray(1)),
-        /799 bytes, which is no whole number of uint16/,
+        /799 bytes, which is not a whole number of uint16/,
       ],
       [
         'half a token of four bytes',
         () => file('odd32.bin', good.subarray(2)),
-        /798 bytes.*no whole number of uint32/,
+        /798 bytes.*not a whole number of uint32/,
         { dtype: 'uint32' },
       ],
       ['another version', () => file('v2.bin', header(1, 2)), /version 2 of llm\.c's layout at offset 4/],
@@ -238,19 +238,23 @@ describe('openTokens', () => {
       ['one that is not JSON', '{', /about\d\.json' does not describe the token file/],
       ['one of something else', '{"model": 1}', /does not describe the token file.*Unrecognized key/s],
       ['another count', { tokens: 399 }, /has 800 bytes, not the 798 of its 399 tokens/],
-      ['another layout', { format: 'llmc' }, /is not of the llmc layout/],
+      ['another layout', { format: 'llmc' }, /is not in the llmc layout/],
       ['another dtype', { dtype: 'uint32' }, /not the 1600 of its 400 tokens of uint32/],
       ['another hash', { sha256: '0'.repeat(64) }, /is damaged: its SHA-256/, { verify: true }],
-      ['an unknown tokenizer', { tokenizer: { name: 'bpe' } }, /tokenizer 'bpe'; this release has byte/],
+      [
+        'an unknown tokenizer',
+        { tokenizer: { name: 'bpe' } },
+        /tokenizer 'bpe', but this release has only byte/,
+      ],
       [
         'a tokenizer that is not there',
         { tokenizer: { name: 'tokenizer.json' } },
-        /tokenizer\.json.*no such file/,
+        /tokenizer\.json.*the file does not exist/,
       ],
       [
         'a tokenizer of another vocabulary',
         { tokenizer: { name: 'byte' } },
-        /vocabulary of 1000, its tokenizer one of 256/,
+        /vocabulary of 1000 tokens, but the tokenizer has 256/,
       ],
     ])('a description: %s', async (_what, about, message, options = {}) => {
       const name = await file(`about${index++}.bin`, good, typeof about === 'string' ? {} : about);
@@ -287,7 +291,7 @@ describe('openTokens', () => {
         await file('two.bin', good, { vocabSize: 2000 }),
       ];
       const { message } = await failureOf('ERR_DATA', () => openTokens(names, { blockSize: 16 }));
-      expect(message).toContain('were not made with one tokenizer');
+      expect(message).toContain('were made with different tokenizers');
     });
 
     it('a file that nothing describes beside one of a tokenizer, unless that tokenizer is given', async () => {
@@ -298,7 +302,7 @@ describe('openTokens', () => {
       ];
       const options = { blockSize: 16, vocabSize: 256 };
       const { message } = await failureOf('ERR_DATA', () => openTokens(names, options));
-      expect(message).toContain('were not made with one tokenizer');
+      expect(message).toContain('were made with different tokenizers');
       await using data = await openTokens(names, { ...options, tokenizer: new ByteTokenizer() });
       expect(data.tokenizer?.name).toBe('byte');
     });
