@@ -143,3 +143,14 @@ test.each([
   const failure = await failureOf('ERR_CONFIG', () => withModel(graph, {}, () => Promise.resolve()));
   expect(failure.message).toBe(`graph.nodes[0].inputs.${slot} must name an input of the kind '${slot}'`);
 });
+
+test.each(['attention_backward', 'linear_weight_gradient', 'loss_gradient'])(
+  'a graph cannot name %s, which contracts emit',
+  async (op) => {
+    const good = twoStreams('uint8');
+    const nodes = [...good.nodes, { name: 'own', op, inputs: {} }];
+    const create = () => withModel({ ...good, nodes }, {}, () => Promise.resolve());
+    const { message } = await failureOf('ERR_CONFIG', create);
+    expect(message).toBe(`graph.nodes[2].op '${op}' is unknown`);
+  },
+);
