@@ -30,7 +30,7 @@ export interface Graph {
 export interface LossSpec {
   /** The role of its value in `outputs`, which a `cross_entropy` computes; the first is reported as the loss of a step. */
   readonly output: string;
-  /** Weight of its mean in the sum, above 0 and at most 1e6. */
+  /** Weight of its mean in the sum, above 0 and at most 1e6; 1 for the only loss. */
   readonly weight: number;
 }
 

@@ -13,6 +13,10 @@ const MOST_CAPACITIES = 8;
 const positions = ({ rows, lengths }: Capacity): number =>
   rows * Object.values(lengths).reduce((sum, length) => sum + length, 0);
 
+/** `8 rows × 64 source × 48 target`. */
+export const capacityText = ({ rows, lengths }: Capacity): string =>
+  [`${rows} rows`, ...Object.entries(lengths).map(([axis, length]) => `${length} ${axis}`)].join(' × ');
+
 /** Whether batches of one capacity fit another. */
 const holds = (capacity: Capacity, batch: Capacity): boolean =>
   capacity.rows >= batch.rows &&

@@ -6,9 +6,9 @@ import type { Graph, IdsInput, InputSpec, ValuesInput } from '../graph/graph';
 import { lossesOf, targetsOf } from '../graph/losses';
 import type { Capacity, InputArray } from '../native';
 import { isDetached, MOST_ENTRIES, readList } from './array_likes';
-import { Capacities } from './capacities';
+import { Capacities, capacityText } from './capacities';
 import { largestOf } from './extremes';
-import type { ReadyBatch } from './packed_batch';
+import { lengthsInputs, type ReadyBatch } from './packed_batch';
 import { parseConfig, show } from './validation';
 
 /**
@@ -70,22 +70,18 @@ export function packExamples(
   const capacity = wanted instanceof Capacities ? wanted.holding(exact) : wanted;
   const fits = ([axis, length]: [string, number]): boolean => length <= (capacity.lengths[axis] ?? 0);
   if (rows > capacity.rows || !Object.entries(exact.lengths).every(fits))
-    throw new TesseraeError('ERR_SHAPE', `a batch of ${describe(exact)} does not fit ${describe(capacity)}`);
-  const measured = graph.inputs.flatMap((input) => {
-    if (input.kind !== 'lengths') return [];
-    // Rows that no one uses still attend to something: their first position.
-    const values = new Int32Array(capacity.rows).fill(1);
-    values.set(lengths.get(input.measures) ?? []);
-    return [[input.name, values] as const];
-  });
+    throw new TesseraeError(
+      'ERR_SHAPE',
+      `a batch of ${capacityText(exact)} does not fit ${capacityText(capacity)}`,
+    );
   return {
     capacity,
     rows: capacity.rows,
     lengths: lengths.get(graph.lengthAxes[0] ?? '') ?? new Array<number>(rows).fill(1),
-    inputs: Object.fromEntries([
-      ...read.map((one) => [one.input.name, fill(one, capacity)] as const),
-      ...measured,
-    ]),
+    inputs: {
+      ...Object.fromEntries(read.map((one) => [one.input.name, fill(one, capacity)])),
+      ...lengthsInputs(graph, lengths, capacity),
+    },
   };
 }
 
@@ -200,9 +196,6 @@ function copyNumbers(input: InputSpec, row: ArrayLike<unknown>, into: InputArray
       );
   }
 }
-
-const describe = ({ rows, lengths }: Capacity): string =>
-  [`${rows} rows`, ...Object.entries(lengths).map(([axis, length]) => `${length} ${axis}`)].join(' × ');
 
 const dataError = (name: string, problem: string): TesseraeError =>
   new TesseraeError('ERR_DATA', `${name} ${problem}`, { details: { input: name } });

@@ -31,7 +31,7 @@ const FAMILIES: {
 /** The families by the `type` of their configurations. */
 const families = new Map<string, Family<object, object>>(Object.entries(FAMILIES));
 
-/** Adds a family from outside the library. Code can use it, but configuration files can't. */
+/** For tests: adds a family that is not part of the library, which configuration files can't name. */
 export function addFamily<Options extends object, Config extends object>(
   type: string,
   added: Family<Options, Config>,

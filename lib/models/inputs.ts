@@ -12,7 +12,7 @@ import { isExamples, packExamples, type ExampleBatch } from './example_rows';
 import { lengthLimits, requireTokens, type ResolvedModelConfig } from './families';
 import type { TokenSettings } from './family';
 import { startsOf } from './document_starts';
-import { completePacked, isPacked, lengthsInput, type PackedBatch, type ReadyBatch } from './packed_batch';
+import { completePacked, isPacked, lengthsInputs, type PackedBatch, type ReadyBatch } from './packed_batch';
 import { settings } from './settings';
 import { parseConfig, show } from './validation';
 
@@ -148,7 +148,7 @@ function pack(
     if (wanted !== (given !== undefined)) throw extraInputError(name, wanted);
     if (given) inputs[name] = fill(given, alike(given, batch, lengths, name), capacity, 0, name);
   }
-  Object.assign(inputs, lengthsInput(graph, lengths, capacity));
+  Object.assign(inputs, lengthsInputs(graph, new Map([['time', lengths]]), capacity));
   if (capacity.documents) inputs['starts'] = startsOf(documents, lengths, capacity);
   if (options.targets)
     inputs['targets'] = targetsOf({ graph, isEncoder }, batch, tokens, documents, capacity);

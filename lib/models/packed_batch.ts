@@ -5,6 +5,7 @@ import { TesseraeError } from '../errors';
 import type { Graph } from '../graph/graph';
 import type { Batch, Capacity, InputArray } from '../native';
 import { boundedLength, isDetached, MOST_ENTRIES, readList } from './array_likes';
+import { capacityText } from './capacities';
 import { parseConfig, show } from './validation';
 
 export type { InputArray };
@@ -81,24 +82,28 @@ export function completePacked(graph: Graph, given: PackedBatch, capacity: Capac
     capacity,
     rows: capacity.rows,
     lengths: known,
-    inputs: { ...inputs, ...lengthsInput(graph, known, capacity) },
+    inputs: { ...lengthsInputs(graph, new Map([[graph.lengthAxes[0] ?? '', known]]), capacity), ...inputs },
   };
 }
 
 /**
- * The input of a Graph that has the lengths of rows along its first length axis. Rows that no one uses still attend to
- * something: their first token.
+ * The inputs of a Graph that have the lengths of rows. Rows that no one uses still attend to something: their first position.
+ *
+ * @param lengths - by length axis; of each row that is used.
  */
-export function lengthsInput(
-  graph: Graph,
-  lengths: Int32Array | readonly number[],
+export function lengthsInputs(
+  { inputs }: Graph,
+  lengths: ReadonlyMap<string, Int32Array | readonly number[]>,
   { rows }: Capacity,
 ): Batch {
-  const input = graph.inputs.find((one) => one.kind === 'lengths' && one.measures === graph.lengthAxes[0]);
-  if (!input) return {};
-  const values = new Int32Array(rows).fill(1);
-  values.set(lengths);
-  return { [input.name]: values };
+  const arrays = inputs.flatMap((input): [string, Int32Array][] => {
+    const given = input.kind === 'lengths' ? lengths.get(input.measures) : undefined;
+    if (!given) return [];
+    const values = new Int32Array(rows).fill(1);
+    values.set(given);
+    return [[input.name, values]];
+  });
+  return Object.fromEntries(arrays);
 }
 
 /** Positions of a row along the first length axis, which `lengths` counts. */
@@ -112,9 +117,8 @@ function requireCapacity(given: Capacity, wanted: Capacity): void {
     documents,
   });
   if (isDeepStrictEqual(plain(given), plain(wanted))) return;
-  const told = ({ rows, lengths, documents }: Capacity): string =>
-    [`${rows} rows`, ...Object.entries(lengths).map(([axis, length]) => `${length} ${axis}`)].join(' × ') +
-    (documents ? ' with documents' : '');
+  const told = (capacity: Capacity): string =>
+    `${capacityText(capacity)}${capacity.documents ? ' with documents' : ''}`;
   throw new TesseraeError(
     'ERR_SHAPE',
     `the batch is packed for ${told(given)}, but the step has ${told(wanted)}: pack all batches of a step for one capacity`,

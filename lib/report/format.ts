@@ -1,4 +1,5 @@
 /** Numbers for people: few digits, with their units. */
+import { capacityText, type Capacity } from '../models/capacities';
 
 const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 const DECIMAL = ['', 'k', 'M', 'G', 'T', 'P'] as const;
@@ -41,17 +42,11 @@ export function formatSeconds(seconds: number): string {
 }
 
 /** The rows and positions of a batch: `32 × 1024 positions`, or `32 rows × 64 source × 48 target`. */
-export function formatCapacity({
-  rows,
-  lengths,
-}: {
-  readonly rows: number;
-  readonly lengths: Readonly<Record<string, number>>;
-}): string {
-  const axes = Object.entries(lengths);
-  const [only] = axes;
-  if (axes.length === 1 && only) return `${rows} × ${only[1]} positions`;
-  return [`${rows} rows`, ...axes.map(([axis, length]) => `${length} ${axis}`)].join(' × ');
+export function formatCapacity({ rows, lengths }: Pick<Capacity, 'rows' | 'lengths'>): string {
+  const [only, ...others] = Object.values(lengths);
+  return only !== undefined && others.length === 0
+    ? `${rows} × ${only} positions`
+    : capacityText({ rows, lengths });
 }
 
 /** Seconds of waiting: `45s`, `3m 05s`, `2h 07m`, `-` when unknown. */

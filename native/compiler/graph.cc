@@ -256,11 +256,17 @@ class Parser {
     }
   }
 
+  // The node of cross_entropy behind an output; null when another value is there.
+  const GraphNode* lossNode(const std::string& output) const {
+    const auto role = graph_.outputs.find(output);
+    const GraphNode* node = role == graph_.outputs.end() ? nullptr : graph_.findNode(role->second);
+    return node && node->op == "cross_entropy" ? node : nullptr;
+  }
+
   // Without a list, the output 'loss' is the only one.
   void parseLosses() {
     if (!json_.contains("losses")) {
-      if (const auto loss = graph_.outputs.find("loss"); loss != graph_.outputs.end())
-        graph_.losses.push_back({"loss", loss->second, 1});
+      if (const GraphNode* node = lossNode("loss")) graph_.losses.push_back({"loss", node->name, 1});
       return;
     }
     std::set<std::string> seen;
@@ -270,9 +276,8 @@ class Parser {
       onlyKeys(list[i], where, {"output", "weight"});
       const std::string output = textField(list[i], "output", where);
       const double weight = numberField(list[i], "weight", where);
-      const auto role = graph_.outputs.find(output);
-      const GraphNode* node = role == graph_.outputs.end() ? nullptr : graph_.findNode(role->second);
-      if (!node || node->op != "cross_entropy" || !seen.insert(node->name).second) {
+      const GraphNode* node = lossNode(output);
+      if (!node || !seen.insert(node->name).second) {
         fail(ErrorCode::Config, "%s.output must name an output of cross_entropy of its own, not '%s'",
              where.c_str(), output.c_str());
       }
@@ -282,6 +287,10 @@ class Parser {
       }
       graph_.losses.push_back({output, node->name, weight});
     }
+    // The gradient of a loss that is alone is divided by what the device counts, which knows no weight.
+    if (graph_.losses.size() == 1 && graph_.losses[0].weight != 1)
+      fail(ErrorCode::Config, "graph.losses[0].weight is %g; a loss that is alone has the weight 1",
+           graph_.losses[0].weight);
   }
 
   // Operations on State other than the loss and its random numbers are the compiler's own.

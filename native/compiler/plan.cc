@@ -109,10 +109,8 @@ class Planner {
  private:
   // Of the loss that is reported: a token of a step is one that it predicts.
   double targetsOf(const Program& micro) const {
-    const GraphNode* loss = graph_.findNode(graph_.losses.at(0).value);
-    const auto found = loss->inputs.find("targets");
-    if (found == loss->inputs.end()) return static_cast<double>(capacity_.rows);
-    return static_cast<double>(micro.values[micro.inputs.at(found->second)].spec.logicalElements());
+    const std::string& targets = graph_.findNode(graph_.losses.at(0).value)->inputs.at("targets");
+    return static_cast<double>(micro.values[micro.inputs.at(targets)].spec.logicalElements());
   }
 
   Program compileMicro() {

@@ -36,9 +36,7 @@ LossDivisors lossDivisors(const Graph& graph, const std::vector<HostBatch>& micr
   const bool several = graph.losses.size() > 1;
   for (size_t i = 0; i < graph.losses.size(); ++i) {
     const GraphLoss& loss = graph.losses[i];
-    const GraphNode* node = graph.findNode(loss.value);
-    if (!node || node->op != "cross_entropy") continue;
-    const Targets targets = countTargets(*node, microBatches, several);
+    const Targets targets = countTargets(*graph.findNode(loss.value), microBatches, several);
     if (several) {
       divisors[i] = targets.valid > 0 ? targets.valid / loss.weight : std::numeric_limits<double>::infinity();
     } else if (targets.all > 0) {

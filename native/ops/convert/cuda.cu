@@ -9,14 +9,13 @@ constexpr int kThreads = 256;
 
 template <class From, class To>
 __global__ void __launch_bounds__(kThreads) convertKernel(const From* x, To* y, int64_t elements) {
-  const int64_t first = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kVector;
-  const int64_t end = first + kVector < elements ? first + kVector : elements;
-  for (int64_t i = first; i < end; ++i) y[i] = fromFloat<To>(static_cast<float>(x[i]));
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i < elements) y[i] = fromFloat<To>(static_cast<float>(x[i]));
 }
 
 void convert(const KernelContext& c) {
   const TensorView &x = c.inputs[0], &y = c.outputs[0];
-  const unsigned blocks = static_cast<unsigned>(divideUp(y.elements, kThreads * kVector));
+  const unsigned blocks = static_cast<unsigned>(divideUp(y.elements, kThreads));
   dispatchActivationType(y.dtype, "convert", [&](auto tag) {
     using To = typename decltype(tag)::Type;
     To* to = static_cast<To*>(y.data);

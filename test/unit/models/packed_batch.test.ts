@@ -83,6 +83,12 @@ describe('a packed batch', () => {
     expect([...(inputs['lengths'] ?? [])]).toEqual([3, 1, 1]);
   });
 
+  it('keeps lengths that are among its inputs', () => {
+    const given = { ...batch.inputs, lengths: Int32Array.of(2, 3) };
+    const { inputs } = complete({ ...batch, inputs: given }, encoder);
+    expect(inputs['lengths']).toBe(given.lengths);
+  });
+
   const { tokens, targets } = batch.inputs as { tokens: Int32Array; targets: Int32Array };
   const detached = new Int32Array(8);
   structuredClone(detached.buffer, { transfer: [detached.buffer] });

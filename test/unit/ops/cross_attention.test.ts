@@ -164,7 +164,15 @@ function attentionOf(change: {
     ofKeys: g.input('ofKeys', [BATCH, keys], { kind: 'positions', measures: keys }),
   };
   const { q, kv } = inputs;
-  return g.build({ loss: g.node('attention', NODE, change.slots?.(inputs) ?? { q, kv }) });
+  const mixed = g.node('attention', NODE, change.slots?.(inputs) ?? { q, kv });
+  // A plan is of a loss.
+  const classes = g.axis('classes', vocabulary(3));
+  const logits = g.node('linear', 'head', {
+    x: mixed,
+    weight: g.parameter('head.weight', [classes, lastOfQ], normal(1)),
+  });
+  const targets = g.input('targets', [BATCH, time], { kind: 'ids', below: 3 });
+  return g.build({ loss: g.node('cross_entropy', 'loss', { logits, targets }) });
 }
 
 const planOf = (graph: Graph, chip = 'cpu') =>

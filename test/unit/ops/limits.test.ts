@@ -1,6 +1,7 @@
 import { gpt2 } from '../../../lib/models/gpt2';
 import { plan } from '../../../lib/native';
-import { embeddingCase } from '../support/cases';
+import { crossEntropyCase } from '../support/cases';
+import { failureOf } from '../support/errors';
 import { withModel } from '../support/native';
 
 const graph = gpt2({ vocabSize: 5, nPositions: 8, nEmbd: 8, nLayer: 1, nHead: 1 });
@@ -17,11 +18,10 @@ test.each([
   });
 });
 
-test('a batch whose sizes would overflow is out of memory, not a small number', () => {
-  const { graph: operation } = embeddingCase({ rows: 1, time: 1, vocabSize: 5, nEmbd: 65536 });
-  expect(() =>
-    plan({ ...operation, outputs: { loss: 'node' } }, { rows: 2 ** 24, lengths: { time: 2 ** 24 } }),
-  ).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' }) as Error);
+test('a batch whose sizes would overflow is out of memory, not a small number', async () => {
+  const { graph: operation } = crossEntropyCase({ rows: 1, time: 1, vocabSize: 65536, ignored: false });
+  const call = () => plan(operation, { rows: 2 ** 24, lengths: { time: 2 ** 24 } });
+  await failureOf('ERR_OUT_OF_MEMORY', call);
 });
 
 test('programs differ by any difference of label smoothing', async () => {
@@ -36,3 +36,11 @@ test('programs differ by any difference of label smoothing', async () => {
     expect(await loss(0.5)).not.toBe(await loss(0.5000004));
   });
 });
+
+test.each(['tokens', 'transformer.wte.weight', 'log_probs'])(
+  "'%s', which no cross_entropy computes, is no loss to plan",
+  async (value) => {
+    const call = () => plan({ ...graph, outputs: { loss: value } }, { rows: 2, lengths: { time: 4 } });
+    expect((await failureOf('ERR_CONFIG', call)).message).toMatch(/has no loss/);
+  },
+);

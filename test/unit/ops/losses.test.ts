@@ -163,6 +163,11 @@ test.each<[string, (losses: readonly LossSpec[]) => readonly LossSpec[], RegExp]
   ],
   ['one loss twice', ([a]) => [a!, a!], /losses\[1\].output .*'loss'/],
   ['a weight of zero', ([a]) => [{ ...a!, weight: 0 }], /losses\[0\].weight is 0; it must be greater than 0/],
+  [
+    'a weight of the only one',
+    ([a]) => [{ ...a!, weight: 2 }],
+    /losses\[0\].weight is 2; a loss that is alone has/,
+  ],
   ['too many', ([a, b, c]) => [a!, b!, c!, a!, b!], /graph.losses/],
 ])('refuses a list of losses with %s', async (_, change, message) => {
   const changed = { ...graph, losses: change(graph.losses!) };
