@@ -2,6 +2,7 @@
 // `search` stands exactly once in the file; `gate` is a test file, `only` the name of one of its tests where one is enough.
 
 const curve = { gate: 'test/unit/models/curve.test.ts', only: '50 steps follow PyTorch: 1 micro-batches' };
+const reference = (only) => ({ gate: 'test/unit/models/references.test.ts', only });
 const optimizers = (only) => ({ gate: 'test/unit/ops/optimizers.test.ts', only });
 const gpt2 = 'lib/models/gpt2.ts';
 const blocks = 'lib/models/blocks.ts';
@@ -121,6 +122,48 @@ export const mutants = [
     search: 'position -= starts.i32()[row];',
     replace: 'position -= 0;',
     gate: 'test/unit/models/documents.test.ts',
+  },
+  {
+    name: 'the norms after are taken for norms before',
+    file: blocks,
+    search: "const post = norm.place === 'post';",
+    replace: 'const post = false;',
+    ...reference('a GPT-2 with the norms after'),
+  },
+  {
+    name: 'subtypes are read from the input of types',
+    file: gpt2,
+    search: 'ids: ids(input, size), weight',
+    replace: "ids: name === 'wste' ? 'types' : ids(input, size), weight",
+    ...reference('a GPT-2 with types and subtypes'),
+  },
+  {
+    name: 'sine and cosine are swapped',
+    file: 'native/engine/initialize.cc',
+    search: 'column % 2 == 0 ?',
+    replace: 'column % 2 == 1 ?',
+    ...reference('a GPT-2 with types and subtypes'),
+  },
+  {
+    name: 'an encoder sees padding',
+    file: blocks,
+    search: '{ qkv: packed, lengths, starts }',
+    replace: '{ qkv: packed, starts }',
+    ...reference('an encoder with padding'),
+  },
+  {
+    name: 'a query sees the keys before its range',
+    file: 'native/ops/attention/cpu.cc',
+    search: 'p.keyBegin = inputs[kKeyBegin].i32();',
+    replace: 'p.keyBegin = nullptr;',
+    ...reference('an encoder and a decoder, two losses'),
+  },
+  {
+    name: 'the gradient of the last position goes to the position before',
+    file: 'native/ops/last_position/cpu.cc',
+    search: 'row % time == lengths[b] - 1;',
+    replace: 'row % time == lengths[b] - 2;',
+    ...reference('an encoder and a decoder, two losses'),
   },
   {
     name: 'padded logits count in the softmax',
