@@ -44,7 +44,7 @@ export const gpuMutants = [
     name: 'the scale of the loss stays in the gradient',
     file: 'native/ops/gradient_norm/rule.h',
     search: '1 / (lossGradient * total.valid)',
-    replace: '1 / total.valid',
+    replace: '1 / (__builtin_isfinite(lossGradient) ? total.valid : lossGradient)',
     ...overflow,
   },
   {
