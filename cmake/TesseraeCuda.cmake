@@ -49,7 +49,9 @@ macro(tesserae_add_cuda_libraries)
   list(APPEND sm80_sources ${cuda_runtime_sources})
   if(sm90_sources)
     list(REMOVE_ITEM sm80_sources ${sm90_sources})
-    tesserae_add_cuda_library(tesserae_cuda_sm90a "${sm90_sources}" -gencode=arch=compute_90a,code=sm_90a)
+    # ptxas warns where it gives up what makes these kernels fast: wgmma in flight, registers moved between warpgroups.
+    tesserae_add_cuda_library(tesserae_cuda_sm90a "${sm90_sources}" -gencode=arch=compute_90a,code=sm_90a
+                              -Xptxas=--warning-as-error)
   endif()
   if(sm80_sources)
     tesserae_add_cuda_library(tesserae_cuda_sm80 "${sm80_sources}" -gencode=arch=compute_80,code=sm_80

@@ -16,14 +16,23 @@ __device__ __forceinline__ float cudaSigmoid(float x, float* slope) {
   return s;
 }
 
-// 2u with 0.5 (1 + tanh(u)) = sigmoid(2u) in gelu_new, and its derivative. Beyond |x| = 10 the sigmoid is 0
-// or 1; NaN stays NaN.
-__device__ __forceinline__ float cudaGeluNewArgument(float x, float* slope) {
-  const float k = 2.0f * 0.797884561f;  // 2 √(2/π)
-  const float b = clampKeepingNaN(x, -10.0f, 10.0f), square = b * b;
-  *slope = k * (1.0f + 3.0f * 0.044715f * square);
-  return k * b * (1.0f + 0.044715f * square);
-}
+// gelu_new is x s with s = 0.5 (1 + tanh(u)) = 1 / (1 + e), e = e^-2u. Beyond |x| = 10 s is 0 or 1, and e is
+// kept finite; NaN stays NaN.
+struct CudaGeluNew {
+  float b, square, e, s;
+  __device__ __forceinline__ explicit CudaGeluNew(float x) {
+    const float k = -2.0f * 0.797884561f * 1.44269504f;  // -2 √(2/π) log2(e)
+    b = clampKeepingNaN(x, -10.0f, 10.0f);
+    square = b * b;
+    e = exponential2(b * fmaf(k * 0.044715f, square, k));
+    s = reciprocal(1.0f + e);
+  }
+  // x ds/dx
+  __device__ __forceinline__ float xSlope(float x) const {
+    const float k = 2.0f * 0.797884561f;
+    return x * fmaf(k * 3.0f * 0.044715f, square, k) * ((e * s) * s);
+  }
+};
 
 // Φ(x), the normal distribution function, and its derivative. Φ(-|x|) = e^(-x²/2) g(t) / (|x| + c) with
 // t = 1 - 2c / (|x| + c) and c = 3 √2: the polynomial g was fitted to √½ erfcx(|x| / √2) (|x| / √2 + 3) for
@@ -49,8 +58,7 @@ template <ActivationFunction F>
 __device__ __forceinline__ float cudaActivate(float x) {
   float unused;
   if constexpr (F == ActivationFunction::Gelu) return x * cudaNormalCdf(x, &unused);
-  if constexpr (F == ActivationFunction::GeluNew)
-    return x * cudaSigmoid(cudaGeluNewArgument(x, &unused), &unused);
+  if constexpr (F == ActivationFunction::GeluNew) return x * CudaGeluNew(x).s;
   if constexpr (F == ActivationFunction::Relu) return x < 0.0f ? 0.0f : x;  // NaN stays NaN
   if constexpr (F == ActivationFunction::Silu) return x * cudaSigmoid(x, &unused);
   if constexpr (F == ActivationFunction::Tanh) return tanhf(x);
@@ -66,9 +74,8 @@ __device__ __forceinline__ float cudaActivationSlope(float x) {
     return below + x * density;
   }
   if constexpr (F == ActivationFunction::GeluNew) {
-    float inner, outer;
-    const float s = cudaSigmoid(cudaGeluNewArgument(x, &inner), &outer);
-    return s + x * outer * inner;
+    const CudaGeluNew gelu(x);
+    return gelu.s + gelu.xSlope(x);
   }
   if constexpr (F == ActivationFunction::Relu) return x > 0.0f ? 1.0f : 0.0f;
   if constexpr (F == ActivationFunction::Silu) {

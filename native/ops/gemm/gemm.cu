@@ -1,6 +1,7 @@
 #include "ops/gemm/gemm.h"
 
 #include "ops/gemm/cublaslt.h"
+#include "ops/gemm/sm90.h"
 #include "ops/gemm/tiles.cuh"
 
 namespace tesserae {
@@ -13,6 +14,8 @@ void gemm(const KernelContext& c, const GemmChoice& choice, const GemmOperands& 
   switch (choice.kernel) {
     case GemmKernel::CublasLt:
       return runLibraryProduct(cudaStream(c), *choice.library, p, operands, c.workspace);
+    case GemmKernel::Sm90:
+      return launchSm90Gemm(cudaStream(c), p, operands);
     case GemmKernel::Sm80:
       return launchSm80Gemm(cudaStream(c), p.type, p.result, p.transA, p.transB, own);
     case GemmKernel::Plain:

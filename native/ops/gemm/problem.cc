@@ -25,6 +25,20 @@ bool ownKernelsTake(const GemmProblem& problem) {
                      [](const GemmPiece& piece) { return piece.kind == GemmPiece::Kind::Bias; });
 }
 
+// 16-bit results of 16-bit operands, in the layouts of the forward pass and of the gradient of the input. TMA
+// wants rows of a multiple of 16 bytes.
+bool sm90Takes(const GemmProblem& problem) {
+  using Kind = GemmPiece::Kind;
+  const auto takes = [&](const GemmPiece& piece) {
+    if (piece.function == ActivationFunction::Tanh)
+      return false;  // its branches need more registers than there are
+    return problem.transB ? piece.kind != Kind::Slope : piece.kind == Kind::Slope;
+  };
+  return !problem.transA && dtypeSize(problem.type) == 2 && problem.result == problem.type &&
+         problem.strideA() % 8 == 0 && problem.strideB() % 8 == 0 && problem.strideC() % 8 == 0 &&
+         std::all_of(problem.epilogue.begin(), problem.epilogue.end(), takes);
+}
+
 }  // namespace
 
 bool GemmProblem::has(GemmPiece::Kind kind) const {
@@ -32,14 +46,26 @@ bool GemmProblem::has(GemmPiece::Kind kind) const {
                      [&](const GemmPiece& piece) { return piece.kind == kind; });
 }
 
+ActivationFunction GemmProblem::function(GemmPiece::Kind kind) const {
+  const auto piece =
+      std::find_if(epilogue.begin(), epilogue.end(), [&](const GemmPiece& one) { return one.kind == kind; });
+  return piece == epilogue.end() ? ActivationFunction::None : piece->function;
+}
+
 const char* gemmKernelName(GemmKernel kernel) {
-  static const char* const names[] = {"cuBLASLt", "sm80 128 × 128", "plain"};
+  static const char* const names[] = {"cuBLASLt", "sm90 128 × 192", "sm80 128 × 128", "plain"};
   return names[static_cast<int>(kernel)];
 }
 
 std::vector<GemmKernel> gemmKernels(const GemmProblem& problem, const Target& target) {
   std::vector<GemmKernel> kernels;
+  const bool sm90 = target.arch == 90 && sm90Takes(problem);
+  // cuBLASLt's epilogues with an activation or a slope take a third longer than its plain products.
+  const bool isSlowInLibrary =
+      problem.has(GemmPiece::Kind::Activation) || problem.has(GemmPiece::Kind::Slope);
+  if (sm90 && isSlowInLibrary) kernels.push_back(GemmKernel::Sm90);
   if (target.cublasLt && libraryTakes(problem)) kernels.push_back(GemmKernel::CublasLt);
+  if (sm90 && !isSlowInLibrary) kernels.push_back(GemmKernel::Sm90);
   if (ownKernelsTake(problem)) {
     const bool vectors = problem.strideA() % 8 == 0 && problem.strideB() % 8 == 0;
     kernels.push_back(dtypeSize(problem.type) == 2 && vectors ? GemmKernel::Sm80 : GemmKernel::Plain);

@@ -39,11 +39,14 @@ struct GemmProblem {
   int64_t strideB() const { return transB ? k : n; }
   int64_t strideC() const { return n; }
   bool has(GemmPiece::Kind kind) const;
+  // The function of that piece; None without the piece.
+  ActivationFunction function(GemmPiece::Kind kind) const;
   bool operator==(const GemmProblem&) const = default;
 };
 
 enum class GemmKernel : uint8_t {
   CublasLt,  // the vendor's library; it picks one of its kernels on the device
+  Sm90,      // wgmma on 16-bit operands, 128 × 192 tiles
   Sm80,      // mma.sync on 16-bit operands, 128 × 128 tiles
   Plain,     // fp32 multiply-adds of any type and stride
 };

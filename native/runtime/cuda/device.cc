@@ -91,15 +91,16 @@ class CudaDevice : public Device {
   CudaDevice(int index, cudaStream_t stream) : index_(index), stream_(stream), completions_(index, stream) {}
   // Streams and the context go with the process: a static destructor may run after the driver's.
   DeviceKind kind() const override { return DeviceKind::CUDA; }
-  // TESSERAE_GEMM=own leaves cuBLASLt out.
+  // For tests: TESSERAE_GEMM=own leaves cuBLASLt out, and sm80 Hopper's kernels too.
   Target target(Precision precision, int threads) const override {
     cudaDeviceProp properties;
     cudaCheck(cudaGetDeviceProperties(&properties, index_), "asking what a GPU is");
     const char* const wanted = std::getenv("TESSERAE_GEMM");
-    const bool own = wanted && std::strcmp(wanted, "own") == 0;
+    const bool sm80 = wanted && std::strcmp(wanted, "sm80") == 0;
+    const bool own = sm80 || (wanted && std::strcmp(wanted, "own") == 0);
     return {.kind = DeviceKind::CUDA,
             .precision = precision,
-            .arch = properties.major * 10 + properties.minor,
+            .arch = sm80 ? 80 : properties.major * 10 + properties.minor,
             .multiprocessors = properties.multiProcessorCount,
             .cublasLt = !own && cublasLt() != nullptr,
             .threads = threads};

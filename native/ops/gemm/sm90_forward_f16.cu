@@ -1,0 +1,9 @@
+#include "ops/gemm/sm90.cuh"
+
+namespace tesserae {
+
+void launchSm90ForwardF16(CUstream_st* stream, const GemmProblem& problem, const GemmOperands& operands) {
+  launchSm90Forward<__half>(stream, problem, operands);
+}
+
+}  // namespace tesserae
