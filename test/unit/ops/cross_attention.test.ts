@@ -1,6 +1,7 @@
 import { count, GraphBuilder, head, normal, vocabulary, width } from '../../../lib/graph/builder';
 import { BATCH, type FactorSpec, type Graph, type NodeSpec } from '../../../lib/graph/graph';
-import { plan } from '../../../lib/native';
+import { plan, type Precision } from '../../../lib/native';
+import type { Plan } from '../../../lib/report/plan_table';
 import {
   attentionCase,
   crossAttentionCase,
@@ -175,8 +176,8 @@ function attentionOf(change: {
   return g.build({ loss: g.node('cross_entropy', 'loss', { logits, targets }) });
 }
 
-const planOf = (graph: Graph, chip = 'cpu') =>
-  plan(graph, { chip, precision: chip === 'cpu' ? 'fp32' : 'bf16', rows: 2, lengths: { time: 6, keys: 4 } });
+const planOf = (graph: Graph, chip = 'cpu', precision: Precision = 'fp32') =>
+  plan(graph, { chip, precision, rows: 2, lengths: { time: 6, keys: 4 } }) as Plan;
 
 test.each<[string, Parameters<typeof attentionOf>[0], RegExp]>([
   ['no operand', { slots: () => ({}) }, /reads either qkv alone, or q and kv/],
@@ -224,10 +225,30 @@ test.each<[string, Parameters<typeof attentionOf>[0], RegExp]>([
   expect(failure.message).toMatch(message);
 });
 
-test('a GPU has no kernel for q and kv, and the error says so', async () => {
-  expect(planOf(attentionOf({}))).toBeDefined();
-  const failure = await failureOf('ERR_DEVICE', () => planOf(attentionOf({}), 'h100'));
-  expect(failure.message).toMatch(/node: no kernel for CUDA computes 'attention' with these inputs/);
+test.each<[Precision, string, Parameters<typeof attentionOf>[0], string]>([
+  ['bf16', 'q and kv', {}, 'sm80_strided'],
+  ['fp16', 'q and kv', {}, 'sm80_strided'],
+  ['fp32', 'q and kv', {}, 'plain'],
+  ['tf32', 'q and kv', {}, 'plain'],
+  [
+    'bf16',
+    'ranges of keys',
+    { slots: ({ q, kv, keyBegin }) => ({ q: q!, kv: kv!, keyBegin: keyBegin! }) },
+    'plain',
+  ],
+  ['bf16', 'qkv', { slots: ({ qkv }) => ({ qkv: qkv! }) }, 'sm80'],
+  [
+    'bf16',
+    'qkv with documents',
+    { slots: ({ qkv, starts }) => ({ qkv: qkv!, starts: starts! }) },
+    'sm80_documents',
+  ],
+  ['fp32', 'qkv with documents', { slots: ({ qkv, starts }) => ({ qkv: qkv!, starts: starts! }) }, 'plain'],
+])('on a GPU in %s, the kernel for %s', (precision, _, change, kernel) => {
+  const { calls } = planOf(attentionOf(change), 'h100', precision);
+  expect(calls.filter(({ operation }) => operation === 'attention').map((call) => call.kernel)).toEqual([
+    kernel,
+  ]);
 });
 
 test('sampling needs qkv, and the error says so', async () => {
