@@ -16,10 +16,12 @@ constexpr int kPlainThreads = 256, kPlainRows = 32, kWarpRows = 4;
 template <int kHead, class T>
 __device__ __forceinline__ void loadPlain(float* tile, const T* from, int64_t stride, int first, int limit,
                                           int head) {
-  for (int index = threadIdx.x; index < kPlainRows * kHead; index += kPlainThreads) {
-    const int row = index / kHead, d = index % kHead;
-    tile[row * (kHead + 1) + d] =
-        first + row < limit && d < head ? toFloat(from[(first + row) * stride + d]) : 0.0f;
+  constexpr int kStep = kPlainThreads / kHead;  // rows that the block's threads load at once
+  const int d = threadIdx.x % kHead;
+  int row = threadIdx.x / kHead;
+  const T* at = from + (first + row) * stride + d;
+  for (; row < kPlainRows; row += kStep, at += kStep * stride) {
+    tile[row * (kHead + 1) + d] = first + row < limit && d < head ? toFloat(*at) : 0.0f;
   }
 }
 
@@ -54,6 +56,11 @@ __device__ __forceinline__ bool isSeen(const Span& seen, int key, int startOfKey
   return key >= seen.first && key < seen.end && startOfKey <= seen.first;
 }
 
+// Each lane keeps what one of the block's rows sees, which costs fewer registers than a warp's rows in each.
+__device__ __forceinline__ Span spanOfLane(const Span& mine, int lane) {
+  return {__shfl_sync(0xffffffffu, mine.first, lane), __shfl_sync(0xffffffffu, mine.end, lane)};
+}
+
 // What a block of queries meets: `span` bounds it already, ofLane is what the query of each lane sees. All
 // lanes of a warp.
 __device__ __forceinline__ Span withinRanges(const StridedAttentionArguments& a, Span span,
@@ -83,11 +90,8 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(StridedAttentionAr
   const DropoutStream stream = dropoutStream(a, b, h);
   loadPlain<kHead>(queryTile, rows.q, a.queryStride, first, extent.queries, a.head);
   float sums[kWarpRows][kParts] = {}, maximum[kWarpRows], total[kWarpRows];
-  Span seen[kWarpRows];
 #pragma unroll
   for (int i = 0; i < kWarpRows; ++i) {
-    seen[i].first = __shfl_sync(0xffffffffu, ofLane.first, mine + i);
-    seen[i].end = __shfl_sync(0xffffffffu, ofLane.end, mine + i);
     maximum[i] = -FLT_MAX;  // a number: a query may see none of the first keys
     total[i] = 0;
   }
@@ -104,7 +108,7 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(StridedAttentionAr
     const int key = at + lane, startOfKey = startOf(a, extent, b, key);
 #pragma unroll
     for (int i = 0; i < kWarpRows; ++i) {
-      const bool isKey = isSeen(seen[i], key, startOfKey);
+      const bool isKey = isSeen(spanOfLane(ofLane, mine + i), key, startOfKey);
       const float score = isKey ? p[i] * a.scale : -INFINITY;
       const float highest = warpMax(fmaxf(maximum[i], score)), correction = expf(maximum[i] - highest);
       const float e = isKey ? expf(score - highest) : 0.0f;
@@ -165,17 +169,14 @@ __global__ void __launch_bounds__(kPlainThreads) plainBackward(StridedAttentionA
   const HeadRows<const T> rows = operandsOf<T>(a, b, h);
   const T* dy = static_cast<const T*>(a.dy) + headOffset(a, b, h);
   const T *own[kWarpRows], *ownSecond[kWarpRows];  // rows beyond the end are read as the last one
-  Span seen[kWarpRows];                            // of queries
-  int startOfRow[kWarpRows];                       // of keys
+  // Of the block's row `lane`: what a query sees, where the document of a key starts.
   const Span ofLane = kKeysOwn ? Span{0, 0} : keysOf(a, extent, b, first + lane);
+  const int startOfLane = kKeysOwn ? startOf(a, extent, b, first + lane) : 0;
 #pragma unroll
   for (int i = 0; i < kWarpRows; ++i) {
     const int64_t row = mine + i < time ? mine + i : time - 1;
     own[i] = kKeysOwn ? rows.k + row * a.keyStride : rows.q + row * a.queryStride;
     ownSecond[i] = kKeysOwn ? rows.v + row * a.keyStride : dy + row * width;
-    seen[i].first = __shfl_sync(0xffffffffu, ofLane.first, warp * kWarpRows + i);
-    seen[i].end = __shfl_sync(0xffffffffu, ofLane.end, warp * kWarpRows + i);
-    startOfRow[i] = startOf(a, extent, b, mine + i);
   }
   Span others = othersOf(a, starts, extent, first, kPlainRows, kKeysOwn);
   if constexpr (!kKeysOwn) others = withinRanges(a, others, ofLane);
@@ -213,8 +214,10 @@ __global__ void __launch_bounds__(kPlainThreads) plainBackward(StridedAttentionA
 #pragma unroll
       for (int i = 0; i < kWarpRows; ++i) {
         const int row = mine + i, key = kKeysOwn ? row : other, query = kKeysOwn ? other : row;
-        const bool isPair =
-            kKeysOwn ? isSeen(seenByLane, key, startOfRow[i]) : isSeen(seen[i], key, startOfOther);
+        const int laneOfRow = warp * kWarpRows + i;
+        const bool isPair = kKeysOwn
+                                ? isSeen(seenByLane, key, __shfl_sync(0xffffffffu, startOfLane, laneOfRow))
+                                : isSeen(spanOfLane(ofLane, laneOfRow), key, startOfOther);
         const float probability = isPair ? expf(p[i] * a.scale - lse[query]) : 0.0f;
         const float factor = isPair ? plainFactor(a, stream, query, key) : 0.0f;
         p[i] = probability * factor;
