@@ -30,17 +30,9 @@ struct AttentionArguments {
   bool causal;
 };
 
-// Of a call whose keys are those of a cache: query t of row b has the position known[b] + t, and position p
-// of keys and values stands at p / kPagePositions pageStride + (b kPagePositions + p % kPagePositions) width
-// + h Dp. A type of its own: four more parameters cost kernels that have no register to spare a spill.
-struct CachedAttentionArguments : AttentionArguments {
-  const void *keys, *values;
-  const int32_t* known;  // (B)
-  int64_t pageStride;    // elements
-};
-
-// Of a call whose queries, keys and values stand wherever the strides say, packed or in tensors apart; a type
-// of its own for the same reason. Element (b, t, h, d) of q and dq stands at (b T + t) queryStride + h Dp +
+// Of a call whose queries, keys and values stand wherever the strides say, packed or in tensors apart. A type
+// of its own: parameters that no kernel of packed rows reads cost those that have no register to spare a
+// spill. Element (b, t, h, d) of q and dq stands at (b T + t) queryStride + h Dp +
 // d, that of k, v, dk and dv which head h of queries reads at (b keyTime + t) keyStride + h / group Dp + d.
 struct StridedAttentionArguments : AttentionArguments {
   const void *q, *k, *v;
@@ -49,6 +41,14 @@ struct StridedAttentionArguments : AttentionArguments {
   int32_t keyTime, group;            // keys of a row; heads of queries that share one of keys
   int32_t queryStride, keyStride;    // elements
   bool isPacked;                     // lengths are of queries too
+};
+
+// Of a call whose keys are those of a cache: query t of row b has the position known[b] + t, and position p
+// of k and v stands at p / kPagePositions pageStride + (b kPagePositions + p % kPagePositions) keyStride + h
+// / group Dp + d.
+struct CachedAttentionArguments : StridedAttentionArguments {
+  const int32_t* known;  // (B)
+  int64_t pageStride;    // elements
 };
 
 // Positions of row b that hold tokens, of `time`.

@@ -45,13 +45,13 @@ __global__ void __launch_bounds__(kAttentionThreads,
     T* stage = keyTiles + block % 2 * 2 * kKeyTile;
     if constexpr (kCached) {
       static_assert(kPagePositions % kKeys == 0);  // a block of keys is within a page
-      const int key = block * kKeys, width = a.heads * a.head;
+      const int key = block * kKeys;
       const int64_t from = key / kPagePositions * a.pageStride +
-                           (static_cast<int64_t>(b) * kPagePositions + key % kPagePositions) * width +
-                           h * a.head;
-      loadRows<kKeys, kHead>(stage, static_cast<const T*>(a.keys) + from, width, 0, keyEnd - key, a.head);
-      loadRows<kKeys, kHead>(stage + kKeyTile, static_cast<const T*>(a.values) + from, width, 0, keyEnd - key,
-                             a.head);
+                           (static_cast<int64_t>(b) * kPagePositions + key % kPagePositions) * a.keyStride +
+                           h / a.group * a.head;
+      loadRows<kKeys, kHead>(stage, static_cast<const T*>(a.k) + from, a.keyStride, 0, keyEnd - key, a.head);
+      loadRows<kKeys, kHead>(stage + kKeyTile, static_cast<const T*>(a.v) + from, a.keyStride, 0,
+                             keyEnd - key, a.head);
       return;
     }
     loadRows<kKeys, kHead>(stage, rows.k, keyStrideOf(a), block * kKeys, keyEnd, a.head);

@@ -11,8 +11,7 @@ import {
 } from '../support/cases';
 import { expectClose } from '../support/compare';
 import { failureOf } from '../support/errors';
-import { checkCase, runNative, withModel } from '../support/native';
-import { padded, sessionOf } from '../support/sampling';
+import { checkCase, runNative } from '../support/native';
 
 describe.each([true, false])('q and kv, causal %s', (causal) => {
   test.each([
@@ -249,27 +248,4 @@ test.each<[Precision, string, Parameters<typeof attentionOf>[0], string]>([
   expect(calls.filter(({ operation }) => operation === 'attention').map((call) => call.kernel)).toEqual([
     kernel,
   ]);
-});
-
-test('sampling needs qkv, and the error says so', async () => {
-  const g = new GraphBuilder('sampled');
-  const time = g.lengthAxis('time');
-  const [vocab, embd] = [g.axis('vocab', vocabulary(11)), g.axis('embd', width(16))];
-  const [ofQ, ofKv] = [g.axis('q', count(2), head(8)), g.axis('kv', count(2), count(1), head(8))];
-  const weight = (name: string, to: string, from: string) => g.parameter(name, [to, from], normal(1));
-  const tokens = g.input('tokens', [BATCH, time], { kind: 'ids', below: 11 });
-  const x = g.node('embedding', 'x', { ids: tokens, weight: weight('wte', vocab, embd) });
-  const q = g.node('linear', 'q_proj', { x, weight: weight('q', ofQ, embd) });
-  const kv = g.node('linear', 'kv_proj', { x, weight: weight('kv', ofKv, embd) });
-  const y = g.node('attention', NODE, { q, kv }, { causal: true });
-  const logits = g.node('linear', 'head', { x: y, weight: weight('out', vocab, ofQ) });
-  await withModel(g.build({ logits }), {}, async (model) => {
-    const failure = await failureOf('ERR_CONFIG', async () => {
-      const session = await sessionOf(model, [0], { cache: 8 });
-      await session.prefill(...padded([[1, 2]]));
-    });
-    expect(failure.message).toMatch(
-      /node: only attention of qkv can be sampled token by token, not of q and kv/,
-    );
-  });
 });
