@@ -22,21 +22,20 @@ export function groupedModel(sizes: {
   const wte = weight('wte', vocab, embd);
   let x = g.node('embedding', 'embedded', { ids: tokens, weight: wte });
   x = g.node('position_embedding', 'placed', { x, weight: weight('wpe', positions, embd) });
+  const norm = (name: string): string =>
+    g.node('layer_norm', name, { x, weight: g.parameter(`${name}.weight`, [embd], ones) }, { epsilon: 1e-5 });
   for (const layer of ['first', 'second']) {
-    const name = (part: string): string => `${layer}.${part}`;
-    const normed = g.node(
-      'layer_norm',
-      name('norm'),
-      { x, weight: g.parameter(name('norm.weight'), [embd], ones) },
-      { epsilon: 1e-5 },
-    );
     const project = (part: string, input: string, to: string, from: string): string =>
-      g.node('linear', name(part), { x: input, weight: weight(name(`${part}.weight`), to, from) });
+      g.node('linear', `${layer}.${part}`, {
+        x: input,
+        weight: weight(`${layer}.${part}.weight`, to, from),
+      });
+    const normed = norm(`${layer}.norm`);
     const q = project('query', normed, ofQ, embd);
     const kv = project('key_value', normed, ofKv, embd);
-    const mixed = g.node('attention', name('attention'), { q, kv }, { causal: true });
-    x = g.node('add', name('sum'), { a: x, b: project('output', mixed, embd, ofQ) });
+    const mixed = g.node('attention', `${layer}.attention`, { q, kv }, { causal: true });
+    x = g.node('add', `${layer}.sum`, { a: x, b: project('output', mixed, embd, ofQ) });
   }
-  const logits = g.node('linear', 'head', { x, weight: wte });
+  const logits = g.node('linear', 'head', { x: norm('norm'), weight: wte });
   return g.build({ logits, logProbs: g.node('log_softmax', 'log_probs', { x: logits }) });
 }
