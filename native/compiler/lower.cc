@@ -266,19 +266,23 @@ class Lowering {
     if (!attributes.flag("causal")) {
       fail(ErrorCode::Config, "%s: only causal attention can be sampled token by token", node.name.c_str());
     }
-    if (!node.inputs.count("qkv")) {
-      fail(ErrorCode::Config, "%s: only attention of qkv can be sampled token by token, not of q and kv",
+    const auto operandOr = [&](const char* slot) {
+      const auto it = node.inputs.find(slot);
+      return it == node.inputs.end() ? kAbsent : value(it->second);
+    };
+    const ValueId qkv = operandOr("qkv"), q = operandOr("q"), kv = operandOr("kv");
+    const ValueId keys = qkv == kAbsent ? kv : qkv;
+    if (keys == kAbsent) fail(ErrorCode::Shape, "%s: attention reads qkv, or q and kv", node.name.c_str());
+    const TensorSpec& spec = ir_.values[keys].spec;
+    const std::vector<Factor>& packed = spec.axes.back().factors;
+    if (packed.size() != 3) {
+      fail(ErrorCode::Shape, "%s: keys must have the axis (3, heads, headDim) or (2, heads, headDim)",
            node.name.c_str());
     }
-    const ValueId qkv = value(node.inputs.at("qkv"));
-    const TensorSpec& spec = ir_.values[qkv].spec;
-    const std::vector<Factor>& packed = spec.axes.back().factors;
-    if (packed.size() != 3)
-      fail(ErrorCode::Shape, "%s: qkv must be packed as (3, heads, headDim)", node.name.c_str());
     const ValueId cache = cacheOf({"heads", {packed[1], packed[2]}}, spec.dtype);
     const Attributes layer = attributes.with("layer", layer_++);
     return ir_.emit("cached_attention", node.name, node.name,
-                    {qkv, cache, ir_.stateValue("start"), ir_.stateValue("lengths")}, layer,
+                    {qkv, cache, ir_.stateValue("start"), ir_.stateValue("lengths"), q, kv}, layer,
                     {kNew, cache})[0];
   }
 

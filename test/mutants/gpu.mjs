@@ -78,15 +78,15 @@ export const gpuMutants = [
   {
     name: 'the values of two heads are swapped',
     file: 'native/ops/attention/plain.cuh',
-    search: 'const float *k = qkv + headOffset(a, b, h, 1), *v = qkv + headOffset(a, b, h, 2);',
-    replace: 'const float *k = qkv + headOffset(a, b, h, 1), *v = qkv + headOffset(a, b, h ^ 1, 2);',
+    search: 'loadPlain<kHead>(keyTile, rows.v, ',
+    replace: 'loadPlain<kHead>(keyTile, rows.v + ((h ^ 1) - h) * a.head, ',
     ...operation('fp32 attention rows=1 time=200 heads=2 headDim=68 causal=true'),
   },
   {
     name: 'attention divides by √D of the padded head',
     file: 'native/ops/attention/cuda.cu',
-    search: 'std::sqrt(static_cast<double>(qkv.factors[4].logical))',
-    replace: 'std::sqrt(static_cast<double>(qkv.factors[4].physical))',
+    search: 'std::sqrt(static_cast<double>(head.logical))',
+    replace: 'std::sqrt(static_cast<double>(head.physical))',
     ...operation('bf16 attention rows=2 time=67 heads=2 headDim=20 causal=false'),
   },
   {
@@ -95,6 +95,29 @@ export const gpuMutants = [
     search: 's.keptOfFour(key / 4, query)',
     replace: 's.keptOfFour(key / 4, query + 1)',
     ...operation('fp32 attention rows=2 time=33 heads=2 headDim=32 causal=true dropout=0.2'),
+  },
+  {
+    name: 'in 16 bits causal queries apart from keys are aligned with the first key',
+    file: 'native/ops/attention/problem.cuh',
+    search: 'return {a.isPacked ? length : a.time, length, a.keyTime - a.time};',
+    replace: 'return {a.isPacked ? length : a.time, length, 0};',
+    ...operation('bf16 attention rows=2 time=35 keys=67 heads=2 kvHeads=1 headDim=64 causal=true'),
+  },
+  {
+    name: 'the gradient of keys leaves out the last head of its group',
+    file: 'native/ops/attention/sm80_backward.cuh',
+    search: 'start + groupOf(a) * max(blocks - start, 0)',
+    replace: 'start + max(groupOf(a) - 1, 1) * max(blocks - start, 0)',
+    ...operation('bf16 attention rows=2 time=67 keys=67 heads=6 kvHeads=2 headDim=64 causal=true'),
+  },
+  {
+    name: 'a range of keys has one key more',
+    file: 'native/ops/attention/plain.cuh',
+    search: 'seen.end = min(seen.end, a.keyEnd[at]);',
+    replace: 'seen.end = min(seen.end, a.keyEnd[at] + 1);',
+    ...operation(
+      'bf16 attention rows=2 time=67 keys=90 heads=2 kvHeads=1 headDim=20 causal=false ranges=true',
+    ),
   },
   {
     name: 'padded logits count in the softmax',

@@ -85,29 +85,23 @@ const operations: Readonly<Record<string, (call: Call) => Outcome>> = {
       scale: c.number('scale', 1 / Math.sqrt(headDim)),
       dropout: c.options.train && p > 0 ? { p, site: c.name, random: c.options.random } : undefined,
     };
-    const mask = {
-      causal: c.flag('causal'),
-      lengths: c.optional('lengths'),
-      starts: c.optional('starts'),
-    };
-    const { round } = c.options;
-    if (round) {
-      const run = (dy: Tensor) => attention16(c.input('qkv'), dy, round, { ...settings, ...mask });
-      return { value: run(zerosOf(q.shape)).y, backward: (dy) => ({ qkv: run(dy).dqkv }) };
-    }
     const sees = seenBy({
-      ...mask,
       queries: q.shape[1]!,
       keys: kv.shape[1]!,
+      causal: c.flag('causal'),
+      lengths: c.optional('lengths'),
       lengthsOfQueries: qkv !== undefined,
+      starts: c.optional('starts'),
       keyBegin: c.optional('keyBegin'),
       keyEnd: c.optional('keyEnd'),
     });
     const options = { ...settings, kvHeads, sees };
+    const { round } = c.options;
+    const plain = round && ((dy: Tensor) => attention16(q, kv, dy, round, options));
     return {
-      value: attention(q, kv, options),
+      value: plain ? plain(zerosOf(q.shape)).y : attention(q, kv, options),
       backward: (dy) => {
-        const { dq, dkv } = attentionBackward(dy, q, kv, options);
+        const { dq, dkv } = plain ? plain(dy) : attentionBackward(dy, q, kv, options);
         return qkv ? { qkv: beside(dq, dkv) } : { q: dq, kv: dkv };
       },
     };

@@ -138,23 +138,27 @@ Cost backwardCost(const CallShape& c) {
   return {.matrixFlops = 10.0 * pairs * e.physicalHead, .vectorFlops = 18.0 * pairs};
 }
 
-// "<operation>/<kernel>[_documents]"; kernels of CUDA read qkv alone.
-std::optional<KernelChoice> kernelFor(const char* operation, const TensorSpec* qkv, bool documents) {
-  if (!qkv) return std::nullopt;
-  return KernelChoice{std::string(operation) + (qkv->dtype == DType::F32 ? "/plain" : "/sm80") +
-                      (documents ? "_documents" : "")};
+// The tensor-core kernels take 16-bit types, and ranges of keys as starts of documents alone; the plain one
+// takes every call.
+KernelChoice cudaKernelFor(const std::string& operation, DType type, bool isPacked, bool hasStarts,
+                           bool hasRanges) {
+  if (type == DType::F32 || hasRanges) return {operation + "/plain"};
+  if (!isPacked) return {operation + "/sm80_strided"};
+  return {operation + (hasStarts ? "/sm80_documents" : "/sm80")};
 }
 
 std::optional<KernelChoice> chooseForward(const CallShape& c, const Target& target) {
   using namespace forward;
   if (!target.isCuda()) return KernelChoice{"attention"};
-  return kernelFor("attention", c.inputs[kQkv], c.inputs[kStarts]);
+  return cudaKernelFor("attention", c.outputs[0]->dtype, c.inputs[kQkv], c.inputs[kStarts],
+                       c.inputs[kKeyBegin] || c.inputs[kKeyEnd]);
 }
 
 std::optional<KernelChoice> chooseBackward(const CallShape& c, const Target& target) {
   using namespace backward;
   if (!target.isCuda()) return KernelChoice{"attention_backward"};
-  return kernelFor("attention_backward", c.inputs[kQkv], c.inputs[kStarts]);
+  return cudaKernelFor("attention_backward", c.inputs[kDy]->dtype, c.inputs[kQkv], c.inputs[kStarts],
+                       c.inputs[kKeyBegin] || c.inputs[kKeyEnd]);
 }
 
 int64_t forwardWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {

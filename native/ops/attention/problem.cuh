@@ -12,8 +12,8 @@ namespace tesserae {
 
 inline constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 
-// Element (b, t, which, h, d) of qkv stands at ((b T + t) 3 + which) width + h Dp + d, width = H Dp; the
-// same in dqkv. y and dy: (b T + t) width + h Dp + d. lse and delta (B, H, T).
+// Of a call with packed rows. Element (b, t, which, h, d) of qkv stands at ((b T + t) 3 + which) width + h Dp
+// + d, width = H Dp; the same in dqkv. y and dy: (b T + t) width + h Dp + d. lse and delta (B, H, T).
 struct AttentionArguments {
   const void* qkv;
   void* y;
@@ -25,26 +25,108 @@ struct AttentionArguments {
   const int32_t* starts;  // (B, T), null where each row is one document
   const Counters* counters;
   uint64_t site;
-  int32_t batch, time, heads, head;  // head: Dp
+  int32_t batch, time, heads, head;  // time, heads: of queries; head: Dp
   float scale, dropout;
   bool causal;
 };
 
+// Of a call whose queries, keys and values stand wherever the strides say, packed or in tensors apart. A type
+// of its own: parameters that no kernel of packed rows reads cost those that have no register to spare a
+// spill. Element (b, t, h, d) of q and dq stands at (b T + t) queryStride + h Dp +
+// d, that of k, v, dk and dv which head h of queries reads at (b keyTime + t) keyStride + h / group Dp + d.
+struct StridedAttentionArguments : AttentionArguments {
+  const void *q, *k, *v;
+  void *dq, *dk, *dv;
+  const int32_t *keyBegin, *keyEnd;  // (B, T), null where they bound no query's keys
+  int32_t keyTime, group;            // keys of a row; heads of queries that share one of keys
+  int32_t queryStride, keyStride;    // elements
+  bool isPacked;                     // lengths are of queries too
+};
+
 // Of a call whose keys are those of a cache: query t of row b has the position known[b] + t, and position p
-// of keys and values stands at p / kPagePositions pageStride + (b kPagePositions + p % kPagePositions) width
-// + h Dp. A type of its own: four more parameters cost kernels that have no register to spare a spill.
-struct CachedAttentionArguments : AttentionArguments {
-  const void *keys, *values;
+// of k and v stands at p / kPagePositions pageStride + (b kPagePositions + p % kPagePositions) keyStride + h
+// / group Dp + d.
+struct CachedAttentionArguments : StridedAttentionArguments {
   const int32_t* known;  // (B)
   int64_t pageStride;    // elements
 };
 
-// Positions of row b that hold tokens.
-__device__ __forceinline__ int lengthOf(const AttentionArguments& a, int b) {
-  if (!a.lengths) return a.time;
+// Positions of row b that hold tokens, of `time`.
+__device__ __forceinline__ int lengthOf(const AttentionArguments& a, int b, int time) {
+  if (!a.lengths) return time;
   const int length = a.lengths[b];
-  return length < 0 ? 0 : (length < a.time ? length : a.time);
+  return length < 0 ? 0 : (length < time ? length : time);
 }
+
+// What takes part of a row: its first `queries` queries and `keys` keys. Query 0 has the position `known`
+// among the keys, which is below zero where there are more queries: a causal query i sees keys up to known +
+// i.
+struct RowExtent {
+  int queries, keys, known;
+};
+
+__device__ __forceinline__ RowExtent extentOf(const AttentionArguments& a, int b) {
+  const int length = lengthOf(a, b, a.time);
+  return {length, length, 0};
+}
+__device__ __forceinline__ RowExtent extentOf(const CachedAttentionArguments& a, int b) {
+  const int length = lengthOf(a, b, a.time), known = a.known[b];
+  return {length, known + length, known};
+}
+__device__ __forceinline__ RowExtent extentOf(const StridedAttentionArguments& a, int b) {
+  const int length = lengthOf(a, b, a.keyTime);
+  return {a.isPacked ? length : a.time, length, a.keyTime - a.time};
+}
+
+// Row 0 of what a head of queries of row b reads, or of its gradients.
+template <class T>
+struct HeadRows {
+  T *q, *k, *v;
+};
+
+template <class T>
+__device__ __forceinline__ HeadRows<T> headRows(const AttentionArguments& a, T* qkv, int b, int h) {
+  const int64_t width = static_cast<int64_t>(a.heads) * a.head;
+  T* q = qkv + static_cast<int64_t>(b) * a.time * 3 * width + static_cast<int64_t>(h) * a.head;
+  return {q, q + width, q + 2 * width};
+}
+template <class T>
+__device__ __forceinline__ HeadRows<T> headRows(const StridedAttentionArguments& a, T* q, T* k, T* v, int b,
+                                                int h) {
+  const int64_t key = static_cast<int64_t>(b) * a.keyTime * a.keyStride + h / a.group * a.head;
+  return {q + static_cast<int64_t>(b) * a.time * a.queryStride + static_cast<int64_t>(h) * a.head, k + key,
+          v + key};
+}
+
+template <class T>
+__device__ __forceinline__ HeadRows<const T> operandsOf(const AttentionArguments& a, int b, int h) {
+  return headRows(a, static_cast<const T*>(a.qkv), b, h);
+}
+template <class T>
+__device__ __forceinline__ HeadRows<const T> operandsOf(const StridedAttentionArguments& a, int b, int h) {
+  return headRows(a, static_cast<const T*>(a.q), static_cast<const T*>(a.k), static_cast<const T*>(a.v), b,
+                  h);
+}
+template <class T>
+__device__ __forceinline__ HeadRows<T> gradientsOf(const AttentionArguments& a, int b, int h) {
+  return headRows(a, static_cast<T*>(a.dqkv), b, h);
+}
+template <class T>
+__device__ __forceinline__ HeadRows<T> gradientsOf(const StridedAttentionArguments& a, int b, int h) {
+  return headRows(a, static_cast<T*>(a.dq), static_cast<T*>(a.dk), static_cast<T*>(a.dv), b, h);
+}
+
+// Elements from one row of queries to the next, and of keys and values.
+__device__ __forceinline__ int queryStrideOf(const AttentionArguments& a) { return 3 * a.heads * a.head; }
+__device__ __forceinline__ int queryStrideOf(const StridedAttentionArguments& a) { return a.queryStride; }
+__device__ __forceinline__ int keyStrideOf(const AttentionArguments& a) { return 3 * a.heads * a.head; }
+__device__ __forceinline__ int keyStrideOf(const StridedAttentionArguments& a) { return a.keyStride; }
+
+// Keys of a row, and heads of queries that share a head of keys.
+__host__ __device__ inline int keyTimeOf(const AttentionArguments& a) { return a.time; }
+__host__ __device__ inline int keyTimeOf(const StridedAttentionArguments& a) { return a.keyTime; }
+__host__ __device__ inline int groupOf(const AttentionArguments&) { return 1; }
+__host__ __device__ inline int groupOf(const StridedAttentionArguments& a) { return a.group; }
 
 // For each position of row b that of its document's first token. Kernels for rows with documents (kDocuments)
 // are others than those for rows of one, which would run slower for the registers that this takes.
@@ -71,12 +153,14 @@ struct Span {
   int first, end;
 };
 
-// What rows first..first + rows - 1, of which the first is below `length`, meet between them: queries the
-// keys that they see, keys (keysOwn) the queries that see them. All lanes of a warp.
-__device__ __forceinline__ Span othersOf(const AttentionArguments& a, const int32_t* starts, int first,
-                                         int rows, int length, bool keysOwn) {
-  Span span{keysOwn && a.causal ? first : 0, length};
-  if (!keysOwn && a.causal && first + rows < length) span.end = first + rows;
+// What rows first..first + rows - 1, of which the first takes part, meet between them: queries the keys that
+// they see, keys (keysOwn) the queries that see them. All lanes of a warp.
+__device__ __forceinline__ Span othersOf(const AttentionArguments& a, const int32_t* starts,
+                                         const RowExtent& extent, int first, int rows, bool keysOwn) {
+  Span span{0, keysOwn ? extent.queries : extent.keys};
+  if (keysOwn && a.causal) span.first = max(first - extent.known, 0);
+  if (!keysOwn && a.causal) span.end = min(extent.known + first + rows, extent.keys);
+  const int length = extent.queries;  // and of keys: rows with documents are packed
   if (starts && first < length) {
     if (!keysOwn || !a.causal) span.first = starts[first];
     if (keysOwn || !a.causal) span.end = documentEnd(starts, min(first + rows, length) - 1, length);
@@ -113,13 +197,9 @@ __device__ __forceinline__ WarpDocuments documentsOf(const AttentionArguments& a
   return documents;
 }
 
-// Where head h of row b begins in y, and `which` of it in qkv.
+// Where head h of row b begins in y.
 __device__ __forceinline__ int64_t headOffset(const AttentionArguments& a, int b, int h) {
   return static_cast<int64_t>(b) * a.time * a.heads * a.head + static_cast<int64_t>(h) * a.head;
-}
-__device__ __forceinline__ int64_t headOffset(const AttentionArguments& a, int b, int h, int which) {
-  const int64_t width = static_cast<int64_t>(a.heads) * a.head;
-  return static_cast<int64_t>(b) * a.time * 3 * width + which * width + static_cast<int64_t>(h) * a.head;
 }
 
 // The random numbers of a head of a row. Key and counters as on the CPU: one Philox block is for four keys of

@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "ops/attention/problem.cuh"
+#include "ops/attention/launch.cuh"
 #include "ops/cuda_mma.cuh"
 
 namespace tesserae {
@@ -76,14 +76,5 @@ void dispatchHead(int head, F&& f) {
   if (head <= 128) return f(std::integral_constant<int, 128>{});
   f(std::integral_constant<int, 256>{});
 }
-
-// Instantiated in forward_<type>.cu, backward_<type>.cu and, for rows with documents, in documents_….cu;
-// those that read a cache in ops/cached_attention.
-template <class T, bool kDocuments>
-void launchForward16(const AttentionArguments& a, cudaStream_t stream);
-template <class T>
-void launchCachedForward16(const CachedAttentionArguments& a, cudaStream_t stream);
-template <class T, bool kDocuments>
-void launchBackward16(const AttentionArguments& a, cudaStream_t stream);
 
 }  // namespace tesserae

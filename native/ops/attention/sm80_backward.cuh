@@ -30,12 +30,14 @@ __device__ __forceinline__ void multiplyTiles(float (&c)[kColumns / 8][4], const
 // A block owns 64 rows, a warp 16 of them, and walks over the others, kOthers at a time.
 //   kKeysOwn: rows are keys; S^T = K Q^T, dP^T = V dO^T, dK += dS^T Q, dV += P^T dO
 //   else:     rows are queries; S = Q K^T, dP = dO V^T, dQ += dS K
-// Of the head's columns a block sums kColumns, those of part blockIdx.y.
+// Keys walk over the queries of each head of their group, in order. Of the head's columns a block sums
+// kColumns, those of part blockIdx.y.
 template <class T, int kHead, int kColumns, int kOthers, int kStages, bool kKeysOwn, bool kDropout,
-          bool kDocuments>
+          bool kDocuments, class Arguments>
 __global__ void __launch_bounds__(kAttentionThreads,
                                   kHead == 64 && (kKeysOwn || kDocuments) && !kDropout ? 3 : 1)
-    attentionBackward(AttentionArguments a, int tiles) {
+    attentionBackward(Arguments a, int tiles) {
+  constexpr bool kGrouped = kKeysOwn && std::is_same_v<Arguments, StridedAttentionArguments>;
   constexpr int kStride = kHead + 8, kWarpRows = 16, kRows = kWarpRows * kWarps;
   constexpr int kOtherTile = kOthers * kStride;
   constexpr int kSteps = kHead > 96 ? (kDropout ? 1 : 2) : kHead / 16;  // unrolled as far as registers allow
@@ -45,47 +47,58 @@ __global__ void __launch_bounds__(kAttentionThreads,
   T* otherTiles = ownSecond + kRows * kStride;  // kStages × {Q, dO} or {K, V} (kOthers, kStride)
   float* statistics = reinterpret_cast<float*>(otherTiles + kStages * 2 * kOtherTile);  // {lse, delta}
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  const int bh = blockIdx.x / tiles, b = bh / a.heads, h = bh % a.heads;
+  // The head of queries, or the first of those that share the head of keys.
+  const int bh = blockIdx.x / tiles * (kGrouped ? groupOf(a) : 1), b = bh / a.heads, h = bh % a.heads;
   // Under a causal mask most queries see the first keys, and the last queries most keys: long blocks first.
   const int tile = static_cast<int>(blockIdx.x % tiles);
   const int first = (kKeysOwn ? tile : tiles - 1 - tile) * kRows, warpRow = warp * kWarpRows;
   const int warpFirst = first + warpRow;
   const int column = kColumns < kHead ? static_cast<int>(blockIdx.y) * kColumns : 0;
-  const int length = lengthOf(a, b);
+  const RowExtent extent = extentOf(a, b);
+  const int length = kKeysOwn ? extent.keys : extent.queries;  // of the block's own rows
+  const int otherLength = kKeysOwn ? extent.queries : extent.keys, known = extent.known;
   const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
-  const int width = a.heads * a.head, packed = 3 * width;
-  const T* qkv = static_cast<const T*>(a.qkv);
+  const int width = a.heads * a.head, queryStride = queryStrideOf(a), keyStride = keyStrideOf(a);
   const T* dy = static_cast<const T*>(a.dy) + headOffset(a, b, h);
-  const T *q = qkv + headOffset(a, b, h, 0), *k = qkv + headOffset(a, b, h, 1),
-          *v = qkv + headOffset(a, b, h, 2);
+  const HeadRows<const T> rows = operandsOf<T>(a, b, h);
   const int64_t statisticsAt = static_cast<int64_t>(bh) * a.time;  // of the head's queries in lse and delta
   __shared__ WarpDocuments documents[kDocuments ? kWarps : 1];     // visible after the first barrier
   if constexpr (kDocuments) documents[warp] = documentsOf(a, starts, warpFirst, kWarpRows, length, kKeysOwn);
   const DropoutStream stream = dropoutStream(a, b, h);
   const float toLog2 = a.scale * kLog2E, keep = kDropout ? 1.0f / (1.0f - a.dropout) : 1.0f;
 
-  const Span others = othersOf(a, starts, first, kRows, length, kKeysOwn);
+  const Span others = othersOf(a, starts, extent, first, kRows, kKeysOwn);
   const int start = others.first / kOthers,
             blocks = first >= length ? start : (others.end + kOthers - 1) / kOthers;
+  // A group's heads one after the other: step start + i (blocks - start) is block `start` of its head i.
+  const int steps = kGrouped ? start + groupOf(a) * max(blocks - start, 0) : blocks;
+  const auto memberAt = [&](int step) { return kGrouped ? (step - start) / (blocks - start) : 0; };
+  const auto blockAt = [&](int step) { return kGrouped ? start + (step - start) % (blocks - start) : step; };
 
-  const auto load = [&](int block) {
-    const int stage = block % kStages, at = block * kOthers;
+  const auto load = [&](int step) {
+    const int stage = step % kStages, at = blockAt(step) * kOthers, member = memberAt(step);
     T* tileX = otherTiles + stage * 2 * kOtherTile;
-    loadRows<kOthers, kHead>(tileX, kKeysOwn ? q : k, packed, at, length, a.head);
-    loadRows<kOthers, kHead>(tileX + kOtherTile, kKeysOwn ? dy : v, kKeysOwn ? width : packed, at, length,
-                             a.head);
+    loadRows<kOthers, kHead>(tileX, kKeysOwn ? rows.q + member * a.head : rows.k,
+                             kKeysOwn ? queryStride : keyStride, at, otherLength, a.head);
+    loadRows<kOthers, kHead>(tileX + kOtherTile, kKeysOwn ? dy + member * a.head : rows.v,
+                             kKeysOwn ? width : keyStride, at, otherLength, a.head);
     if constexpr (kKeysOwn) {
       float* to = statistics + stage * 2 * kOthers;
       for (int i = threadIdx.x; i < 2 * kOthers; i += kAttentionThreads) {
         const int query = at + i % kOthers;
         const float* from = i < kOthers ? a.lse : a.delta;
-        copyAsync4(to + i, query < length ? from + statisticsAt + query : from, query < length);
+        const bool inside = query < otherLength;
+        copyAsync4(to + i,
+                   inside ? from + statisticsAt + static_cast<int64_t>(member) * a.time + query : from,
+                   inside);
       }
     }
   };
   if (start < blocks) {
-    loadRows<kRows, kHead>(ownFirst, kKeysOwn ? k : q, packed, first, length, a.head);
-    loadRows<kRows, kHead>(ownSecond, kKeysOwn ? v : dy, kKeysOwn ? packed : width, first, length, a.head);
+    loadRows<kRows, kHead>(ownFirst, kKeysOwn ? rows.k : rows.q, kKeysOwn ? keyStride : queryStride, first,
+                           length, a.head);
+    loadRows<kRows, kHead>(ownSecond, kKeysOwn ? rows.v : dy, kKeysOwn ? keyStride : width, first, length,
+                           a.head);
     load(start);
     commitCopies();
   }
@@ -102,30 +115,30 @@ __global__ void __launch_bounds__(kAttentionThreads,
   float sumsS[kColumns / 8][4] = {};                 // dK or dQ
   float sumsP[kKeysOwn ? kColumns / 8 : 1][4] = {};  // dV
 
-  for (int block = start; block < blocks; ++block) {
+  for (int step = start; step < steps; ++step) {
     waitCopies<0>();
     __syncthreads();  // the stage is there for all, and all are done with the one before
     if constexpr (kStages > 1) {
-      if (block + 1 < blocks) load(block + 1);
+      if (step + 1 < steps) load(step + 1);
       commitCopies();
     }
-    const int at = block * kOthers;
-    const T *tileX = otherTiles + block % kStages * 2 * kOtherTile, *tileY = tileX + kOtherTile;
-    const float* columnLse = statistics + block % kStages * 2 * kOthers;
+    const int at = blockAt(step) * kOthers;
+    const T *tileX = otherTiles + step % kStages * 2 * kOtherTile, *tileY = tileX + kOtherTile;
+    const float* columnLse = statistics + step % kStages * 2 * kOthers;
     const float* columnDelta = columnLse + kOthers;
-    const bool unseen =
-        warpFirst >= length ||
-        (a.causal && (kKeysOwn ? at + kOthers - 1 < warpFirst : at > warpFirst + kWarpRows - 1)) ||
-        (kDocuments && documents[warp].isUnmet(at, at + kOthers));
+    const bool unseen = warpFirst >= length ||
+                        (a.causal && (kKeysOwn ? known + at + kOthers - 1 < warpFirst
+                                               : at > known + warpFirst + kWarpRows - 1)) ||
+                        (kDocuments && documents[warp].isUnmet(at, at + kOthers));
     if (!unseen) {
       float p[kOthers / 8][4] = {}, ds[kOthers / 8][4] = {};
       // One product after the other: fewer fragments are alive beside the sums.
       multiplyTiles<kOthers, kHead, kSteps>(p, ownFirst, tileX, warpRow);
       multiplyTiles<kOthers, kHead, kSteps>(ds, ownSecond, tileY, warpRow);
-      const bool diagonal =
-          a.causal && (kKeysOwn ? at < warpFirst + kWarpRows - 1 : at + kOthers - 1 > warpFirst);
+      const bool diagonal = a.causal && (kKeysOwn ? known + at < warpFirst + kWarpRows - 1
+                                                  : at + kOthers - 1 > known + warpFirst);
       const bool mixed = kDocuments && documents[warp].isMixed(at, at + kOthers);
-      const bool masked = at + kOthers > length || warpFirst + kWarpRows > length || diagonal || mixed;
+      const bool masked = at + kOthers > otherLength || warpFirst + kWarpRows > length || diagonal || mixed;
 #pragma unroll
       for (int n = 0; n < kOthers / 8; ++n) {
         float logSum[2], mean[2];  // of the queries at columns 2t and 2t + 1
@@ -139,7 +152,8 @@ __global__ void __launch_bounds__(kAttentionThreads,
         }
         uint32_t kept = 15;
         if constexpr (kDropout) {
-          kept = kKeysOwn ? keptOfColumns(stream, warpFirst, at + n * 8)
+          // In the stream the queries of a row's next head follow.
+          kept = kKeysOwn ? keptOfColumns(stream, warpFirst, memberAt(step) * a.time + at + n * 8)
                           : keptOfRows(stream, warpFirst, at + n * 8);
         }
 #pragma unroll
@@ -152,7 +166,7 @@ __global__ void __launch_bounds__(kAttentionThreads,
           if (masked) {
             const int row = warpFirst + g + e / 2 * 8, other = at + n * 8 + 2 * t + e % 2;
             const int key = kKeysOwn ? row : other, query = kKeysOwn ? other : row;
-            if (key >= length || query >= length || (a.causal && key > query) ||
+            if (key >= extent.keys || query >= extent.queries || (a.causal && key > known + query) ||
                 (mixed && starts[key] != starts[query]))
               probability = 0;
           }
@@ -186,7 +200,7 @@ __global__ void __launch_bounds__(kAttentionThreads,
     }
     if constexpr (kStages == 1) {
       __syncthreads();
-      if (block + 1 < blocks) load(block + 1);
+      if (step + 1 < steps) load(step + 1);
       commitCopies();
     }
   }
@@ -207,18 +221,18 @@ __global__ void __launch_bounds__(kAttentionThreads,
     }
   }
   __syncwarp();
-  T* dqkv = static_cast<T*>(a.dqkv);
-  storeRows<kWarpRows, kHead, kColumns>(ownFirst + warpRow * kStride,
-                                        dqkv + headOffset(a, b, h, kKeysOwn ? 1 : 0), packed, warpFirst,
-                                        a.time, a.head, column);
+  const HeadRows<T> gradients = gradientsOf<T>(a, b, h);
+  const int time = kKeysOwn ? keyTimeOf(a) : a.time;
+  storeRows<kWarpRows, kHead, kColumns>(ownFirst + warpRow * kStride, kKeysOwn ? gradients.k : gradients.q,
+                                        kKeysOwn ? keyStride : queryStride, warpFirst, time, a.head, column);
   if constexpr (kKeysOwn) {
-    storeRows<kWarpRows, kHead, kColumns>(ownSecond + warpRow * kStride, dqkv + headOffset(a, b, h, 2),
-                                          packed, warpFirst, a.time, a.head, column);
+    storeRows<kWarpRows, kHead, kColumns>(ownSecond + warpRow * kStride, gradients.v, keyStride, warpFirst,
+                                          time, a.head, column);
   }
 }
 
-template <class T, int kHead, bool kKeysOwn, bool kDropout, bool kDocuments>
-void launchBackwardKernel(const AttentionArguments& a, cudaStream_t stream) {
+template <class T, int kHead, bool kKeysOwn, bool kDropout, bool kDocuments, class Arguments>
+void launchBackwardKernel(const Arguments& a, cudaStream_t stream) {
   // dK and dV of 256 columns do not fit into the registers: two blocks share them, each with all of S.
   constexpr int kColumns = kKeysOwn && kHead > 128 ? kHead / 2 : kHead;
   // Few enough registers for three blocks or more on a multiprocessor are worth more than larger tiles.
@@ -228,18 +242,18 @@ void launchBackwardKernel(const AttentionArguments& a, cudaStream_t stream) {
   constexpr int kRows = 16 * kWarps;
   constexpr int kBytes = (2 * kRows + kStages * 2 * kOthers) * (kHead + 8) * static_cast<int>(sizeof(T)) +
                          (kKeysOwn ? kStages * 2 * kOthers * static_cast<int>(sizeof(float)) : 0);
-  const auto kernel = attentionBackward<T, kHead, kColumns, kOthers, kStages, kKeysOwn, kDropout, kDocuments>;
+  const auto kernel =
+      attentionBackward<T, kHead, kColumns, kOthers, kStages, kKeysOwn, kDropout, kDocuments, Arguments>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  const int tiles = (a.time + kRows - 1) / kRows;
-  const dim3 blocks(static_cast<unsigned>(static_cast<int64_t>(a.batch) * a.heads * tiles), kHead / kColumns);
+  const int tiles = ((kKeysOwn ? keyTimeOf(a) : a.time) + kRows - 1) / kRows;
+  const int heads = kKeysOwn ? a.heads / groupOf(a) : a.heads;
+  const dim3 blocks(static_cast<unsigned>(static_cast<int64_t>(a.batch) * heads * tiles), kHead / kColumns);
   kernel<<<blocks, kAttentionThreads, kBytes, stream>>>(a, tiles);
   cudaCheckLaunch("attention_backward");
 }
 
-}  // namespace
-
-template <class T, bool kDocuments>
-void launchBackward16(const AttentionArguments& a, cudaStream_t stream) {
+template <class T, bool kDocuments, class Arguments>
+void launchBackwardKernels(const Arguments& a, cudaStream_t stream) {
   dispatchHead(a.head, [&](auto constant) {
     constexpr int kHead = decltype(constant)::value;
     if (a.dropout > 0) {
@@ -249,6 +263,18 @@ void launchBackward16(const AttentionArguments& a, cudaStream_t stream) {
     launchBackwardKernel<T, kHead, true, false, kDocuments>(a, stream);
     launchBackwardKernel<T, kHead, false, false, kDocuments>(a, stream);
   });
+}
+
+}  // namespace
+
+template <class T, bool kDocuments>
+void launchBackward16(const AttentionArguments& a, cudaStream_t stream) {
+  launchBackwardKernels<T, kDocuments>(a, stream);
+}
+
+template <class T>
+void launchStridedBackward16(const StridedAttentionArguments& a, cudaStream_t stream) {
+  launchBackwardKernels<T, false>(a, stream);
 }
 
 }  // namespace tesserae

@@ -10,12 +10,15 @@ namespace tesserae {
 namespace {
 
 // A block has 64 kRowTiles queries, a warp 16 kRowTiles of them; kKeys keys at a time, the next ones being
-// loaded meanwhile. qkv (B, T, 3, H, D→Dp) -> y (B, T, H, D→Dp), lse (B, H, T). kCached: keys and values are
-// those of a cache, into which the new ones have been put; the mask is causal.
-template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout, bool kDocuments, bool kCached>
+// loaded meanwhile. qkv (B, T, 3, H, D→Dp), or q (B, Tq, H, D→Dp) and kv (B, Tk, 2, G, D→Dp) -> y (B, Tq, H,
+// D→Dp), lse (B, H, Tq). CachedAttentionArguments: keys and values are those of a cache, into which the new
+// ones have been put; the mask is causal.
+template <class T, int kHead, int kRowTiles, int kKeys, bool kDropout, bool kDocuments, class Arguments>
 __global__ void __launch_bounds__(kAttentionThreads,
                                   kDocuments && !kDropout && kHead >= 64 && kHead <= 96 ? 3 : 0)
-    attentionForward(std::conditional_t<kCached, CachedAttentionArguments, AttentionArguments> a, int tiles) {
+    attentionForward(Arguments a, int tiles) {
+  constexpr bool kCached = std::is_same_v<Arguments, CachedAttentionArguments>;
+  constexpr bool kStrided = std::is_same_v<Arguments, StridedAttentionArguments>;
   constexpr int kStride = kHead + 8, kQueries = 16 * kRowTiles * kWarps, kKeyTile = kKeys * kStride;
   constexpr int kSteps = kHead > 96 ? 2 : kHead / 16;  // unrolled as far as registers allow
   extern __shared__ __align__(16) char shared[];
@@ -26,17 +29,11 @@ __global__ void __launch_bounds__(kAttentionThreads,
   // The last queries see most keys under a causal mask: the long blocks of a head first.
   const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kQueries;
   const int warpRow = warp * 16 * kRowTiles, warpFirst = first + warpRow;
-  const int length = lengthOf(a, b);
-  // The position of query 0, and one past that of the last key.
-  int known = 0;
-  if constexpr (kCached) known = a.known[b];
-  const int keyEnd = known + length;
+  const RowExtent extent = extentOf(a, b);
+  const int length = extent.queries, keyEnd = extent.keys, known = extent.known;
   const int32_t* starts = kDocuments ? startsOf(a, b) : nullptr;
-  const int stride = 3 * a.heads * a.head;
-  const T* qkv = static_cast<const T*>(a.qkv);
-  const T *keyRows = qkv + headOffset(a, b, h, 1), *valueRows = qkv + headOffset(a, b, h, 2);
-  const Span seen = kCached ? Span{0, min(known + first + kQueries, keyEnd)}
-                            : othersOf(a, starts, first, kQueries, length, false);
+  const HeadRows<const T> rows = operandsOf<T>(a, b, h);
+  const Span seen = othersOf(a, starts, extent, first, kQueries, false);
   const int start = seen.first / kKeys, blocks = first >= length ? start : (seen.end + kKeys - 1) / kKeys;
   __shared__ WarpDocuments documents[kDocuments ? kWarps : 1];  // visible after the first barrier
   if constexpr (kDocuments)
@@ -48,20 +45,20 @@ __global__ void __launch_bounds__(kAttentionThreads,
     T* stage = keyTiles + block % 2 * 2 * kKeyTile;
     if constexpr (kCached) {
       static_assert(kPagePositions % kKeys == 0);  // a block of keys is within a page
-      const int key = block * kKeys, width = a.heads * a.head;
+      const int key = block * kKeys;
       const int64_t from = key / kPagePositions * a.pageStride +
-                           (static_cast<int64_t>(b) * kPagePositions + key % kPagePositions) * width +
-                           h * a.head;
-      loadRows<kKeys, kHead>(stage, static_cast<const T*>(a.keys) + from, width, 0, keyEnd - key, a.head);
-      loadRows<kKeys, kHead>(stage + kKeyTile, static_cast<const T*>(a.values) + from, width, 0, keyEnd - key,
-                             a.head);
+                           (static_cast<int64_t>(b) * kPagePositions + key % kPagePositions) * a.keyStride +
+                           h / a.group * a.head;
+      loadRows<kKeys, kHead>(stage, static_cast<const T*>(a.k) + from, a.keyStride, 0, keyEnd - key, a.head);
+      loadRows<kKeys, kHead>(stage + kKeyTile, static_cast<const T*>(a.v) + from, a.keyStride, 0,
+                             keyEnd - key, a.head);
       return;
     }
-    loadRows<kKeys, kHead>(stage, keyRows, stride, block * kKeys, length, a.head);
-    loadRows<kKeys, kHead>(stage + kKeyTile, valueRows, stride, block * kKeys, length, a.head);
+    loadRows<kKeys, kHead>(stage, rows.k, keyStrideOf(a), block * kKeys, keyEnd, a.head);
+    loadRows<kKeys, kHead>(stage + kKeyTile, rows.v, keyStrideOf(a), block * kKeys, keyEnd, a.head);
   };
   if (start < blocks) {
-    loadRows<kQueries, kHead>(queryTile, qkv + headOffset(a, b, h, 0), stride, first, length, a.head);
+    loadRows<kQueries, kHead>(queryTile, rows.q, queryStrideOf(a), first, length, a.head);
     load(start);
     commitCopies();
   }
@@ -196,7 +193,8 @@ __global__ void __launch_bounds__(kAttentionThreads,
       float sum = total[i][r];
       sum += __shfl_xor_sync(0xffffffffu, sum, 1);
       sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-      const bool inside = query < length;
+      // Only queries apart from keys may see none: those that are before the first key, or of a row of none.
+      const bool inside = query < length && !(kStrided && sum == 0.0f);
       const float factor = keep / sum;
 #pragma unroll
       for (int n = 0; n < kHead / 8; ++n) {
@@ -215,14 +213,14 @@ __global__ void __launch_bounds__(kAttentionThreads,
                                           warpFirst, a.time, a.head, 0);
 }
 
-template <class T, int kHead, bool kDropout, bool kDocuments, bool kCached = false, class Arguments>
+template <class T, int kHead, bool kDropout, bool kDocuments, class Arguments>
 void launchForwardKernel(const Arguments& a, cudaStream_t stream) {
   // Two row tiles a warp use each fragment of K and V twice; larger heads need the registers.
   constexpr int kRowTiles = kHead <= 64 ? 2 : 1;
   constexpr int kKeys = kHead > 128 ? 16 : 32;
   constexpr int kQueries = 16 * kRowTiles * kWarps;
   constexpr int kBytes = (kQueries + 4 * kKeys) * (kHead + 8) * static_cast<int>(sizeof(T));
-  const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout, kDocuments, kCached>;
+  const auto kernel = attentionForward<T, kHead, kRowTiles, kKeys, kDropout, kDocuments, Arguments>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const int tiles = (a.time + kQueries - 1) / kQueries;
   const unsigned blocks = static_cast<unsigned>(static_cast<int64_t>(a.batch) * a.heads * tiles);
@@ -244,7 +242,16 @@ void launchForward16(const AttentionArguments& a, cudaStream_t stream) {
 template <class T>
 void launchCachedForward16(const CachedAttentionArguments& a, cudaStream_t stream) {
   dispatchHead(a.head, [&](auto constant) {
-    launchForwardKernel<T, decltype(constant)::value, false, false, true>(a, stream);
+    launchForwardKernel<T, decltype(constant)::value, false, false>(a, stream);
+  });
+}
+
+template <class T>
+void launchStridedForward16(const StridedAttentionArguments& a, cudaStream_t stream) {
+  dispatchHead(a.head, [&](auto constant) {
+    constexpr int kHead = decltype(constant)::value;
+    if (a.dropout > 0) return launchForwardKernel<T, kHead, true, false>(a, stream);
+    launchForwardKernel<T, kHead, false, false>(a, stream);
   });
 }
 

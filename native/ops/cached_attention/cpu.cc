@@ -31,13 +31,18 @@ inline void softmax(float* scores, int64_t visible, int64_t span) {
 }
 
 void cachedAttention(const KernelContext& c) {
-  const TensorView& qkv = c.inputs[0];     // (B, T, 3, H, D→Dp)
-  const TensorView& cache = c.outputs[1];  // (pages, layers, 2, B, positions of a page, H, D→Dp)
+  const bool isPacked = c.inputs[0].data != nullptr;
+  const TensorView& q = c.inputs[isPacked ? 0 : 4];   // (B, T, 3, H, D→Dp) or (B, T, H, D→Dp)
+  const TensorView& kv = c.inputs[isPacked ? 0 : 5];  // the same or (B, T, 2, G, D→Dp)
+  const TensorView& cache = c.outputs[1];             // (pages, layers, 2, B, positions of a page, G, D→Dp)
   const int32_t* start = c.inputs[2].i32();
   const int32_t* lengths = c.inputs[3].i32();
   float* y = c.outputs[0].f32();  // (B, T, H, D→Dp)
-  const int64_t batch = qkv.factors[0].physical, time = qkv.factors[1].physical;
-  const int64_t heads = qkv.factors[3].physical, width = qkv.factors[4].physical, row = heads * width;
+  const int64_t batch = q.factors[0].physical, time = q.factors[1].physical;
+  const int64_t heads = q.factors[isPacked ? 3 : 2].physical, width = kv.factors[4].physical;
+  const int64_t group = heads / kv.factors[3].physical;     // heads of queries that share one of keys
+  const int64_t row = heads * width, keyRow = row / group;  // of y; of the cache
+  const float* newKeys = kv.f32() + (isPacked ? row : 0);   // their values stand keyRow behind them
   const int64_t positions = cache.factors[0].physical * kPagePositions, layers = cache.factors[1].physical;
   const int64_t layer = c.attributes->integer("layer", 0);
   // Keys (0) or values (1) of a row's position.
@@ -45,10 +50,10 @@ void cachedAttention(const KernelContext& c) {
     const int64_t page = position / kPagePositions;
     return cache.f32() +
            ((((page * layers + layer) * 2 + kind) * batch + b) * kPagePositions + position % kPagePositions) *
-               row;
+               keyRow;
   };
-  const float scale = static_cast<float>(
-      c.attributes->number("scale", 1 / sqrt(static_cast<double>(qkv.factors[4].logical))));
+  const float scale =
+      static_cast<float>(c.attributes->number("scale", 1 / sqrt(static_cast<double>(kv.factors[4].logical))));
   const int64_t block = time < kQueryBlock ? time : kQueryBlock, blocks = (time + block - 1) / block;
   float* workspace = static_cast<float*>(c.workspace);  // (threads, block, positions)
 #pragma omp parallel num_threads(c.threads)
@@ -57,12 +62,12 @@ void cachedAttention(const KernelContext& c) {
     for (int64_t i = 0; i < batch * time; ++i) {
       const int64_t b = i / time, t = i % time;
       if (t >= lengths[b]) continue;
-      const float* from = qkv.f32() + i * 3 * row;
+      const float* from = newKeys + i * kv.columns;
       float *key = place(0, b, start[b] + t), *value = place(1, b, start[b] + t);
 #pragma omp simd
-      for (int64_t d = 0; d < row; ++d) {
-        key[d] = from[row + d];
-        value[d] = from[2 * row + d];
+      for (int64_t d = 0; d < keyRow; ++d) {
+        key[d] = from[d];
+        value[d] = from[keyRow + d];
       }
     }
     float* scores = workspace + omp_get_thread_num() * block * positions;
@@ -72,18 +77,19 @@ void cachedAttention(const KernelContext& c) {
       const int64_t end = first + block < time ? first + block : time;
       const int64_t fresh = lengths[b];
       const int64_t queries = fresh <= first ? 0 : (fresh < end ? fresh : end) - first;
-      const float* query = qkv.f32() + (b * time + first) * 3 * row + head * width;  // rows 3 * row apart
+      const int64_t inKeys = head / group * width;
+      const float* query = q.f32() + (b * time + first) * q.columns + head * width;  // rows q.columns apart
       float* out = y + (b * time + first) * row + head * width;                      // rows `row` apart
       const int64_t span = start[b] + first + queries;
       for (int64_t at = 0; queries > 0 && at < span; at += kPagePositions) {
         const int64_t keys = at + kPagePositions < span ? kPagePositions : span - at;
-        gemm('N', 'T', queries, keys, width, scale, query, 3 * row, place(0, b, at) + head * width, row, 0,
+        gemm('N', 'T', queries, keys, width, scale, query, q.columns, place(0, b, at) + inKeys, keyRow, 0,
              scores + at, span);
       }
       for (int64_t t = 0; t < queries; ++t) softmax(scores + t * span, start[b] + first + t + 1, span);
       for (int64_t at = 0; queries > 0 && at < span; at += kPagePositions) {
         const int64_t keys = at + kPagePositions < span ? kPagePositions : span - at;
-        gemm('N', 'N', queries, width, keys, 1, scores + at, span, place(1, b, at) + head * width, row,
+        gemm('N', 'N', queries, width, keys, 1, scores + at, span, place(1, b, at) + inKeys, keyRow,
              at > 0 ? 1.0f : 0.0f, out, row);
       }
       for (int64_t t = queries; t < end - first; ++t) {

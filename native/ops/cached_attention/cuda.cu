@@ -17,8 +17,17 @@ constexpr int kAhead = 4;                     // keys of a group in flight
 static_assert(kPagePositions % kAhead == 0);  // none of its runs crosses a page
 
 struct Shape {
-  int32_t time, heads, width;     // width: of a head, physical
+  int32_t time, heads, group,
+      width;  // group: heads of queries that share one of keys; width: of a head, physical
   int64_t pageStride, rowStride;  // elements of the cache from one page, one row to the next
+};
+
+// The new positions: element (b, t, h, d) of q stands at (b T + t) queryStride + h width + d, that of k and v
+// at (b T + t) keyStride + h / group width + d.
+template <class T>
+struct NewPositions {
+  const T *q, *k, *v;
+  int32_t queryStride, keyStride;
 };
 
 // Elements 2 i and 2 i + 1. Taken apart by hand where it is bf16: nvcc 13 spends a register on each element.
@@ -36,19 +45,20 @@ __device__ __forceinline__ float2 pairOf(const Packed<T>& packed, int i) {
 // (groups)-th run of kAhead keys with an online softmax (Milakov & Gimelshein 2018); each holds eight
 // elements of the query and of its group's output. At the end the groups' outputs are weighed in their order.
 // kOne: one query a row, whose key and value the block puts into the cache before it reads that; else the
-// block of a position's own query puts them there, whenever it runs, and new positions are read from qkv.
+// block of a position's own query puts them there, whenever it runs, and new positions are read as they came.
+// The blocks of heads that share one of keys all put the same numbers there.
 template <class T, int kLanes, bool kOne>
 __global__ void __launch_bounds__(kThreads, sizeof(T) == 2 ? 3 : 2)
-    attentionKernel(const T* qkv, T* keys, T* values, const int32_t* start, const int32_t* lengths, T* y,
-                    Shape s, float scale) {
+    attentionKernel(NewPositions<T> fresh, T* keys, T* values, const int32_t* start, const int32_t* lengths,
+                    T* y, Shape s, float scale) {
   constexpr int kGroups = kThreads / kLanes;
   __shared__ float outputs[kGroups][kLanes * kVector];
   __shared__ float maxima[kGroups], totals[kGroups], weights[kGroups];
   const int time = kOne ? 1 : s.time;
   const int t = static_cast<int>(blockIdx.x) % time, head = static_cast<int>(blockIdx.x) / time % s.heads,
             b = static_cast<int>(blockIdx.x) / time / s.heads;
-  const int row = s.heads * s.width, inRow = head * s.width;  // elements
-  T* out = y + (static_cast<int64_t>(b) * time + t) * row + inRow;
+  const int row = s.heads / s.group * s.width, inRow = head / s.group * s.width;  // elements of the cache
+  T* out = y + ((static_cast<int64_t>(b) * time + t) * s.heads + head) * s.width;
   releaseSuccessor();
   awaitPredecessor();
   if (t >= lengths[b]) {
@@ -59,20 +69,21 @@ __global__ void __launch_bounds__(kThreads, sizeof(T) == 2 ? 3 : 2)
   const int group = threadIdx.x / kLanes, lane = threadIdx.x % kLanes;
   const int column = lane * kVector;
   const bool holds = column < s.width;  // lanes beyond the width of a head only take part in exchanges
-  // This lane's part of position 0 in the cache, and in qkv of the query's own position.
+  // This lane's part of position 0 in the cache, and of the key and the value at the query's own position.
   const int64_t cache = b * s.rowStride + inRow + column;
-  const T* packed = qkv + (static_cast<int64_t>(b) * time + t) * 3 * row + inRow + column;
+  const int64_t own = (static_cast<int64_t>(b) * time + t) * fresh.keyStride + inRow + column;
   if (group == 0 && holds) {
     const int position = visible - 1;
     const int64_t to = position / kPagePositions * s.pageStride + position % kPagePositions * row + cache;
-    storePacked(keys + to, loadPacked(packed + row));
-    storePacked(values + to, loadPacked(packed + 2 * row));
+    storePacked(keys + to, loadPacked(fresh.k + own));
+    storePacked(values + to, loadPacked(fresh.v + own));
   }
   if constexpr (kOne) __syncthreads();
 
   float query[kVector] = {}, sum[kVector] = {};
   if (holds) {
-    loadVector(packed, query);
+    loadVector(fresh.q + (static_cast<int64_t>(b) * time + t) * fresh.queryStride + head * s.width + column,
+               query);
 #pragma unroll
     for (int i = 0; i < kVector; ++i) query[i] *= scale;
   }
@@ -87,8 +98,9 @@ __global__ void __launch_bounds__(kThreads, sizeof(T) == 2 ? 3 : 2)
       if (!holds || first + j >= visible) continue;
       const T *fromKey = keys + run + j * row, *fromValue = values + run + j * row;
       if (!kOne && first + j >= known) {
-        fromKey = packed + static_cast<int64_t>(3 * (first + j - visible + 1) + 1) * row;
-        fromValue = fromKey + row;
+        const int64_t at = own + static_cast<int64_t>(first + j - visible + 1) * fresh.keyStride;
+        fromKey = fresh.k + at;
+        fromValue = fresh.v + at;
       }
       key[j] = loadPacked(fromKey);
       value[j] = loadPacked(fromValue);
@@ -159,16 +171,16 @@ __global__ void __launch_bounds__(kThreads, sizeof(T) == 2 ? 3 : 2)
   out[d] = fromFloat<T>(numerator / denominator);
 }
 
-// Keys and values of new positions into the cache: a thread for each vector of either, (B, T, 2, H, D→Dp).
+// Keys and values of new positions into the cache: a thread for each vector of either, (B, T, 2, G, D→Dp).
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    appendKernel(const T* qkv, T* keys, T* values, const int32_t* start, const int32_t* lengths, Shape s,
-                 int64_t vectors) {
+    appendKernel(NewPositions<T> fresh, T* keys, T* values, const int32_t* start, const int32_t* lengths,
+                 Shape s, int64_t vectors) {
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   releaseSuccessor();
   awaitPredecessor();
   if (index >= vectors) return;
-  const int row = s.heads * s.width;
+  const int row = s.heads / s.group * s.width;
   const int64_t column = index % (row / kVector) * kVector;
   const int64_t which = index / (row / kVector) % 2, position = index / (row / kVector) / 2;
   const int64_t t = position % s.time, b = position / s.time;
@@ -176,21 +188,29 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t at = start[b] + t;
   const int64_t to =
       at / kPagePositions * s.pageStride + b * s.rowStride + at % kPagePositions * row + column;
-  storePacked((which == 0 ? keys : values) + to, loadPacked(qkv + (position * 3 + 1 + which) * row + column));
+  storePacked((which == 0 ? keys : values) + to,
+              loadPacked((which == 0 ? fresh.k : fresh.v) + position * fresh.keyStride + column));
 }
 
 // Many new positions: tiles of queries and keys on the tensor cores, after the new keys are in the cache. A
 // position's result depends neither on how many come with it nor on how many were there before.
 template <class T>
-void readPrompt(const KernelContext& c, const Shape& s, T* keys, T* values, float scale) {
-  const TensorView &qkv = c.inputs[0], &start = c.inputs[2], &lengths = c.inputs[3];
-  const int64_t batch = qkv.factors[0].physical, vectors = batch * s.time * 2 * (s.heads * s.width / kVector);
+void readPrompt(const KernelContext& c, const Shape& s, const NewPositions<T>& fresh, T* keys, T* values,
+                float scale) {
+  const TensorView &start = c.inputs[2], &lengths = c.inputs[3], &y = c.outputs[0];
+  const int64_t batch = y.factors[0].physical;
+  const int64_t vectors = batch * s.time * 2 * (s.heads / s.group * s.width / kVector);
   launchDependent("cached_attention", appendKernel<T>,
-                  dim3(static_cast<unsigned>(divideUp(vectors, kThreads))), kThreads, cudaStream(c),
-                  static_cast<const T*>(qkv.data), keys, values, start.i32(), lengths.i32(), s, vectors);
+                  dim3(static_cast<unsigned>(divideUp(vectors, kThreads))), kThreads, cudaStream(c), fresh,
+                  keys, values, start.i32(), lengths.i32(), s, vectors);
   CachedAttentionArguments a{};
-  a.qkv = qkv.data;
-  a.y = c.outputs[0].data;
+  a.q = fresh.q;
+  a.k = keys;
+  a.v = values;
+  a.queryStride = fresh.queryStride;
+  a.keyStride = s.heads / s.group * s.width;
+  a.group = s.group;
+  a.y = y.data;
   a.lengths = lengths.i32();
   a.batch = static_cast<int32_t>(batch);
   a.time = static_cast<int32_t>(s.time);
@@ -198,8 +218,6 @@ void readPrompt(const KernelContext& c, const Shape& s, T* keys, T* values, floa
   a.head = static_cast<int32_t>(s.width);
   a.scale = scale;
   a.causal = true;
-  a.keys = keys;
-  a.values = values;
   a.known = start.i32();
   a.pageStride = s.pageStride;
   launchCachedForward16<T>(a, cudaStream(c));
@@ -224,28 +242,39 @@ enum class Use { Step, TiledPrompt, Prompt };
 template <Use kUse>
 void cachedAttention(const KernelContext& c) {
   const char* const name = "cached_attention";
-  const TensorView &qkv = c.inputs[0], &start = c.inputs[2], &lengths = c.inputs[3];  // (B, T, 3, H, D→Dp)
-  const TensorView &y = c.outputs[0], &cache = c.outputs[1];  // (pages, layers, 2, B, positions, H, D→Dp)
-  requireTypes(name, qkv.dtype, {&y, &cache});
-  const int64_t batch = qkv.factors[0].physical, time = qkv.factors[1].physical;
-  const int64_t heads = qkv.factors[3].physical, width = qkv.factors[4].physical;
-  const int64_t rowStride = kPagePositions * heads * width, kindStride = batch * rowStride;
-  const Shape s{static_cast<int32_t>(time), static_cast<int32_t>(heads), static_cast<int32_t>(width),
-                cache.factors[1].physical * 2 * kindStride, rowStride};
+  const bool isPacked = c.inputs[0].data != nullptr;
+  const TensorView& q = c.inputs[isPacked ? 0 : 4];   // (B, T, 3, H, D→Dp) or (B, T, H, D→Dp)
+  const TensorView& kv = c.inputs[isPacked ? 0 : 5];  // the same or (B, T, 2, G, D→Dp)
+  const TensorView &start = c.inputs[2], &lengths = c.inputs[3];
+  const TensorView &y = c.outputs[0], &cache = c.outputs[1];  // (pages, layers, 2, B, positions, G, D→Dp)
+  requireTypes(name, y.dtype, {&q, &kv, &cache});
+  const int64_t batch = y.factors[0].physical, time = y.factors[1].physical;
+  const int64_t heads = y.factors[2].physical, width = y.factors[3].physical;
+  const int64_t keyHeads = kv.factors[3].physical, keyRow = keyHeads * width;
+  const int64_t rowStride = kPagePositions * keyRow, kindStride = batch * rowStride;
+  const Shape s{static_cast<int32_t>(time),
+                static_cast<int32_t>(heads),
+                static_cast<int32_t>(heads / keyHeads),
+                static_cast<int32_t>(width),
+                cache.factors[1].physical * 2 * kindStride,
+                rowStride};
   const int64_t layer = c.attributes->integer("layer", 0) * 2 * kindStride;
   const float scale = static_cast<float>(
-      c.attributes->number("scale", 1 / std::sqrt(static_cast<double>(qkv.factors[4].logical))));
-  dispatchActivationType(qkv.dtype, name, [&](auto tag) {
+      c.attributes->number("scale", 1 / std::sqrt(static_cast<double>(kv.factors[4].logical))));
+  dispatchActivationType(y.dtype, name, [&](auto tag) {
     using T = typename decltype(tag)::Type;
     T* keys = static_cast<T*>(cache.data) + layer;
+    const T* newKeys = static_cast<const T*>(kv.data) + (isPacked ? keyRow : 0);
+    const NewPositions<T> fresh{static_cast<const T*>(q.data), newKeys, newKeys + keyRow,
+                                static_cast<int32_t>(q.columns), static_cast<int32_t>(kv.columns)};
     if constexpr (kUse == Use::TiledPrompt) {
-      if constexpr (!std::is_same_v<T, float>) readPrompt(c, s, keys, keys + kindStride, scale);
+      if constexpr (!std::is_same_v<T, float>) readPrompt(c, s, fresh, keys, keys + kindStride, scale);
     } else if constexpr (kUse == Use::Step || std::is_same_v<T, float>) {
       dispatchLanes(width, [&](auto lanes) {
         launchDependent(name, attentionKernel<T, decltype(lanes)::value, kUse == Use::Step>,
-                        dim3(static_cast<unsigned>(batch * heads * time)), kThreads, cudaStream(c),
-                        static_cast<const T*>(qkv.data), keys, keys + kindStride, start.i32(), lengths.i32(),
-                        static_cast<T*>(y.data), s, scale);
+                        dim3(static_cast<unsigned>(batch * heads * time)), kThreads, cudaStream(c), fresh,
+                        keys, keys + kindStride, start.i32(), lengths.i32(), static_cast<T*>(y.data), s,
+                        scale);
       });
     }
   });

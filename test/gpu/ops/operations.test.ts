@@ -4,6 +4,7 @@ import {
   activationCase,
   addCase,
   attentionCase,
+  crossAttentionCase,
   crossEntropyCase,
   dropoutCase,
   embeddingCase,
@@ -34,6 +35,86 @@ const withLengths = (one: OperationCase, lengths: readonly number[]): OperationC
     given: new Map(one.given).set('lengths', value),
   };
 };
+
+/** Tensor cores take all but ranges, which are the plain kernel's in every type. */
+const crossAttention: OperationCase[] = [
+  crossAttentionCase({ rows: 1, time: 1, keys: 1, heads: 1, kvHeads: 1, headDim: 8, causal: true }),
+  ...[8, 20, 64, 68, 72, 96, 128, 256].flatMap((headDim) => [
+    crossAttentionCase({ rows: 2, time: 35, keys: 67, heads: 2, kvHeads: 1, headDim, causal: true }),
+    // The first 64 queries come before the first key.
+    crossAttentionCase({ rows: 1, time: 131, keys: 67, heads: 2, kvHeads: 2, headDim, causal: true }),
+    crossAttentionCase({ rows: 2, time: 67, keys: 35, heads: 3, kvHeads: 1, headDim, causal: false }),
+    crossAttentionCase({
+      rows: 1,
+      time: 70,
+      keys: 75,
+      heads: 2,
+      kvHeads: 1,
+      headDim,
+      causal: true,
+      dropout: 0.2,
+    }),
+  ]),
+  ...[true, false].flatMap((causal) => [
+    ...[6, 2, 1].map((kvHeads) =>
+      crossAttentionCase({ rows: 2, time: 67, keys: 67, heads: 6, kvHeads, headDim: 64, causal }),
+    ),
+    crossAttentionCase({ rows: 1, time: 70, keys: 3, heads: 1, kvHeads: 1, headDim: 32, causal }),
+    crossAttentionCase({ rows: 1, time: 3, keys: 259, heads: 4, kvHeads: 2, headDim: 64, causal }),
+    ...[20, 68, 128].map((headDim) =>
+      withLengths(
+        crossAttentionCase({
+          rows: 5,
+          time: 67,
+          keys: 90,
+          heads: 2,
+          kvHeads: 1,
+          headDim,
+          causal,
+          lengths: true,
+        }),
+        [0, 1, 90, 64, 33],
+      ),
+    ),
+    crossAttentionCase({
+      rows: 1,
+      time: 67,
+      keys: 40,
+      heads: 3,
+      kvHeads: 1,
+      headDim: 64,
+      causal,
+      dropout: 0.5,
+    }),
+    ...[20, 68, 128, 256].map((headDim, i) =>
+      crossAttentionCase({
+        rows: 2,
+        time: i % 2 ? 90 : 67,
+        keys: i % 2 ? 67 : 90,
+        heads: 2,
+        kvHeads: 1,
+        headDim,
+        causal,
+        ranges: true,
+      }),
+    ),
+    withLengths(
+      crossAttentionCase({
+        rows: 3,
+        time: 67,
+        keys: 150,
+        heads: 3,
+        kvHeads: 1,
+        headDim: 64,
+        causal,
+        lengths: true,
+        ranges: true,
+        dropout: 0.2,
+      }),
+      [0, 70, 150],
+    ),
+  ]),
+];
 
 const cases: OperationCase[] = [
   linearCase({ rows: 1, time: 1, nIn: 8, nOut: 16, bias: false }),
@@ -82,6 +163,7 @@ const cases: OperationCase[] = [
   ),
   attentionCase({ rows: 2, time: 70, heads: 2, headDim: 32, causal: true, dropout: 0.2, documents }),
   attentionCase({ rows: 1, time: 70, heads: 1, headDim: 128, causal: false, dropout: 0.2, documents }),
+  ...crossAttention,
   embeddingCase({ rows: 3, time: 31, vocabSize: 12, nEmbd: 9, addend: true }),
   embeddingCase({ rows: 2, time: 199, vocabSize: 1000, nEmbd: 48 }),
   embeddingCase({ rows: 1, time: 1025, vocabSize: 2, nEmbd: 264 }),

@@ -4,6 +4,7 @@ import {
   activationCase,
   addCase,
   attentionCase,
+  crossAttentionCase,
   crossEntropyCase,
   dropoutCase,
   embeddingCase,
@@ -55,6 +56,20 @@ const operations: Readonly<Record<string, fc.Arbitrary<OperationCase>>> = {
       documents,
     })
     .map(attentionCase),
+  'attention of q and kv': fc
+    .record({
+      rows: upTo(2),
+      time: upTo(100),
+      keys: upTo(100),
+      kvHeads: upTo(2),
+      group: upTo(3),
+      headDim: upTo(128).map((half) => 2 * half),
+      causal: fc.boolean(),
+      lengths: fc.boolean(),
+      ranges: fc.boolean(),
+      dropout: fc.constantFrom(0, 0.2),
+    })
+    .map(({ group, ...s }) => crossAttentionCase({ ...s, heads: group * s.kvHeads })),
   embedding: fc
     .record({ ...sizes, vocabSize: upTo(700), nEmbd: upTo(300), addend: fc.boolean() })
     .map(embeddingCase),

@@ -4,6 +4,7 @@ import { Model } from '../../../lib/models/model';
 import { deviceStatistics, type NativeModel, type Precision, type Visit } from '../../../lib/native';
 import { Sampler } from '../../../lib/sampling/sampler';
 import { randomWeights } from '../../unit/support/gpt2_cases';
+import { groupedModel } from '../../unit/support/grouped_model';
 import { withModel, writeParameters } from '../../unit/support/native';
 import { padded, sessionOf } from '../../unit/support/sampling';
 import {
@@ -152,8 +153,26 @@ test.each([
 });
 
 // Heads: every size of tile, the odd ones padded. Lengths: on, below and above pages of 128 and tiles of 32 and 128.
-describe.each([8, 40, 72, 90, 128, 160] as const)('prompts of several pages, heads of %d', (headDim) => {
-  const graph = gpt2({ vocabSize: 61, nPositions: 400, nEmbd: 48, nHead: 2, headDim, nLayer: 2 });
+const several = { vocabSize: 61, nPositions: 400, nEmbd: 48 };
+describe.each([
+  ...[8, 40, 72, 90, 128, 160].map(
+    (headDim) => [`heads of ${headDim}`, gpt2({ ...several, nHead: 2, headDim, nLayer: 2 })] as const,
+  ),
+  ...(
+    [
+      [4, 2, 40],
+      [6, 1, 72],
+      [6, 2, 128],
+      [2, 2, 20],
+    ] as const
+  ).map(
+    ([heads, kvHeads, headDim]) =>
+      [
+        `${heads} heads of ${headDim} over ${kvHeads}`,
+        groupedModel({ ...several, heads, kvHeads, headDim }),
+      ] as const,
+  ),
+])('prompts of several pages, %s', (_name, graph) => {
   const weights = randomWeights(graph);
   const lengths = [300, 257, 20, 128, 33];
   const prompts = lengths.map((length, row) => Array.from({ length }, (_, i) => (row * 31 + i * i * 7) % 61));

@@ -1,4 +1,5 @@
 import type { Precision, RunResult } from '../../../lib/native';
+import { beside, columns, seenBy } from '../../oracles/attention';
 import { attention16 } from '../../oracles/attention16';
 import type { GraphRun } from '../../oracles/graph';
 import { linearBackward } from '../../oracles/linear';
@@ -114,18 +115,35 @@ function linearCrossEntropyTolerance(one: OperationCase, name: string, precision
   return (precision === 'tf32' ? 2 : 1.2) * relativeError(result, oracle.gradients.get(name)!.data);
 }
 
-function attentionSettings(one: OperationCase) {
-  const node = one.graph.nodes[0]!;
-  const packed = one.graph.axes.find(({ name }) => name === 'qkv')!;
-  const p = Number(node.attributes?.['dropout'] ?? 0);
-  return {
-    heads: packed.factors[1]!.size,
-    headDim: packed.factors[2]!.size,
-    causal: node.attributes?.['causal'] === true,
-    lengths: one.given.get('lengths'),
-    starts: one.given.get('starts'),
+/** What the oracles of attention take for a case. */
+function attentionOf(one: OperationCase) {
+  const attributes = one.graph.nodes[0]!.attributes ?? {};
+  const sizesOf = (axis: string): number[] =>
+    one.graph.axes.find(({ name }) => name === axis)!.factors.map(({ size }) => size);
+  const qkv = one.given.get('qkv');
+  const [heads, headDim] = sizesOf(qkv ? 'qkv' : 'q').slice(-2) as [number, number];
+  const width = heads * headDim;
+  const q = qkv ? columns(qkv, 0, width) : one.given.get('q')!;
+  const kv = qkv ? columns(qkv, width, 3 * width) : one.given.get('kv')!;
+  const p = Number(attributes['dropout'] ?? 0);
+  const options = {
+    heads,
+    kvHeads: qkv ? heads : sizesOf('kv')[1]!,
+    headDim,
+    scale: Number(attributes['scale'] ?? 1 / Math.sqrt(headDim)),
+    sees: seenBy({
+      queries: q.shape[1]!,
+      keys: kv.shape[1]!,
+      causal: attributes['causal'] === true,
+      lengths: one.given.get('lengths'),
+      lengthsOfQueries: qkv !== undefined,
+      starts: one.given.get('starts'),
+      keyBegin: one.given.get('keyBegin'),
+      keyEnd: one.given.get('keyEnd'),
+    }),
     dropout: p > 0 ? { p, site: NODE, random: atStart(SEED) } : undefined,
   };
+  return { q, kv, options };
 }
 
 function checkFlash(
@@ -134,18 +152,26 @@ function checkFlash(
   results: ReadonlyMap<string, ArrayLike<number>>,
   precision: Precision,
 ): void {
-  const settings = attentionSettings(one);
+  const { q, kv, options } = attentionOf(one);
   const round = roundTo[precision];
-  const plain = attention16(one.given.get('qkv')!, one.given.get('dy')!, round, settings);
-  expectFlash('value', results.get('value')!, oracle.values.get(NODE)!.data, plain.y.data, round);
-  const dqkv = results.get('qkv');
-  if (!dqkv) return;
-  const width = settings.heads * settings.headDim;
-  const exact = oracle.gradients.get('qkv')!.data;
-  for (const [part, name] of ['dq', 'dk', 'dv'].entries()) {
-    const of = (all: ArrayLike<number>): number[] =>
-      Array.from(all).filter((_, i) => Math.floor(i / width) % 3 === part);
-    expectFlash(name, of(dqkv), of(exact), of(plain.dqkv.data), round);
+  const { y, dq, dkv } = attention16(q, kv, one.given.get('dy')!, round, options);
+  expectFlash('value', results.get('value')!, oracle.values.get(NODE)!.data, y.data, round);
+  const isPacked = one.given.has('qkv');
+  const gradients: [string, Tensor, readonly string[]][] = isPacked
+    ? [['qkv', beside(dq, dkv), ['dq', 'dk', 'dv']]]
+    : [
+        ['q', dq, ['dq']],
+        ['kv', dkv, ['dk', 'dv']],
+      ];
+  for (const [name, plain, parts] of gradients) {
+    const result = results.get(name);
+    if (!result) continue;
+    const width = plain.shape[2]! / parts.length;
+    for (const [part, what] of parts.entries()) {
+      const of = (all: ArrayLike<number>): number[] =>
+        Array.from(all).filter((_, i) => Math.floor(i / width) % parts.length === part);
+      expectFlash(what, of(result), of(oracle.gradients.get(name)!.data), of(plain.data), round);
+    }
   }
 }
 
@@ -155,30 +181,29 @@ function checkFlash(
  */
 function checkLse(one: OperationCase, lse: ArrayLike<number> | undefined, slack: number): void {
   if (!lse) throw new Error('attention handed out no lse');
-  const { heads, headDim, causal, lengths, starts } = attentionSettings(one);
-  const qkv = one.given.get('qkv')!.data;
-  const at = (b: number, t: number, part: number, h: number): number =>
-    (((b * one.time + t) * 3 + part) * heads + h) * headDim;
-  const scale = Number(one.graph.nodes[0]!.attributes?.['scale'] ?? 1 / Math.sqrt(headDim));
-  for (let i = 0; i < one.rows * heads * one.time; i++) {
-    const [b, h, q] = [Math.floor(i / one.time / heads), Math.floor(i / one.time) % heads, i % one.time];
-    const length = lengths ? lengths.data[b]! : one.time;
-    const keys = q >= length ? 0 : causal ? q + 1 : length;
-    const startOf = (t: number): number => (starts ? starts.data[b * one.time + t]! : 0);
-    const scores = Float64Array.from({ length: keys }, (_, k) => {
-      if (startOf(k) !== startOf(q)) return -Infinity;
+  const { q, kv, options } = attentionOf(one);
+  const { heads, kvHeads, headDim, scale } = options;
+  const [queries, keys] = [q.shape[1]!, kv.shape[1]!];
+  for (let i = 0; i < one.rows * heads * queries; i++) {
+    const [b, h, t] = [Math.floor(i / queries / heads), Math.floor(i / queries) % heads, i % queries];
+    const scores: number[] = [];
+    for (let k = 0; k < keys; k++) {
+      if (!options.sees(b, t, k)) continue;
+      const qAt = ((b * queries + t) * heads + h) * headDim;
+      const kAt = ((b * keys + k) * 2 * kvHeads + Math.floor((h * kvHeads) / heads)) * headDim;
       let sum = 0;
-      for (let d = 0; d < headDim; d++) sum += qkv[at(b, q, 0, h) + d]! * qkv[at(b, k, 1, h) + d]!;
-      return scale * sum;
-    });
+      for (let d = 0; d < headDim; d++) sum += q.data[qAt + d]! * kv.data[kAt + d]!;
+      scores.push(scale * sum);
+    }
     const largest = scores.reduce((a, s) => Math.max(a, s), -Infinity);
-    const expected =
-      keys > 0 ? largest + Math.log(scores.reduce((a, s) => a + Math.exp(s - largest), 0)) : -Infinity;
-    const close =
-      keys === 0
-        ? lse[i] === expected
-        : Math.abs(lse[i]! - expected) <= statistics * slack * Math.max(1, Math.abs(expected));
-    if (!close) throw new Error(`lse of row ${b}, head ${h}, query ${q} is ${lse[i]}, expected ${expected}`);
+    const isEmpty = scores.length === 0;
+    const expected = isEmpty
+      ? -Infinity
+      : largest + Math.log(scores.reduce((a, s) => a + Math.exp(s - largest), 0));
+    const close = isEmpty
+      ? lse[i] === expected
+      : Math.abs(lse[i]! - expected) <= statistics * slack * Math.max(1, Math.abs(expected));
+    if (!close) throw new Error(`lse of row ${b}, head ${h}, query ${t} is ${lse[i]}, expected ${expected}`);
   }
 }
 

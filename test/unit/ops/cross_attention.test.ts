@@ -1,6 +1,7 @@
 import { count, GraphBuilder, head, normal, vocabulary, width } from '../../../lib/graph/builder';
 import { BATCH, type FactorSpec, type Graph, type NodeSpec } from '../../../lib/graph/graph';
-import { plan } from '../../../lib/native';
+import { plan, type Precision } from '../../../lib/native';
+import type { Plan } from '../../../lib/report/plan_table';
 import {
   attentionCase,
   crossAttentionCase,
@@ -10,8 +11,7 @@ import {
 } from '../support/cases';
 import { expectClose } from '../support/compare';
 import { failureOf } from '../support/errors';
-import { checkCase, runNative, withModel } from '../support/native';
-import { padded, sessionOf } from '../support/sampling';
+import { checkCase, runNative } from '../support/native';
 
 describe.each([true, false])('q and kv, causal %s', (causal) => {
   test.each([
@@ -175,8 +175,8 @@ function attentionOf(change: {
   return g.build({ loss: g.node('cross_entropy', 'loss', { logits, targets }) });
 }
 
-const planOf = (graph: Graph, chip = 'cpu') =>
-  plan(graph, { chip, precision: chip === 'cpu' ? 'fp32' : 'bf16', rows: 2, lengths: { time: 6, keys: 4 } });
+const planOf = (graph: Graph, chip = 'cpu', precision: Precision = 'fp32') =>
+  plan(graph, { chip, precision, rows: 2, lengths: { time: 6, keys: 4 } }) as Plan;
 
 test.each<[string, Parameters<typeof attentionOf>[0], RegExp]>([
   ['no operand', { slots: () => ({}) }, /reads either qkv alone, or q and kv/],
@@ -224,31 +224,28 @@ test.each<[string, Parameters<typeof attentionOf>[0], RegExp]>([
   expect(failure.message).toMatch(message);
 });
 
-test('a GPU has no kernel for q and kv, and the error says so', async () => {
-  expect(planOf(attentionOf({}))).toBeDefined();
-  const failure = await failureOf('ERR_DEVICE', () => planOf(attentionOf({}), 'h100'));
-  expect(failure.message).toMatch(/node: no kernel for CUDA computes 'attention' with these inputs/);
-});
-
-test('sampling needs qkv, and the error says so', async () => {
-  const g = new GraphBuilder('sampled');
-  const time = g.lengthAxis('time');
-  const [vocab, embd] = [g.axis('vocab', vocabulary(11)), g.axis('embd', width(16))];
-  const [ofQ, ofKv] = [g.axis('q', count(2), head(8)), g.axis('kv', count(2), count(1), head(8))];
-  const weight = (name: string, to: string, from: string) => g.parameter(name, [to, from], normal(1));
-  const tokens = g.input('tokens', [BATCH, time], { kind: 'ids', below: 11 });
-  const x = g.node('embedding', 'x', { ids: tokens, weight: weight('wte', vocab, embd) });
-  const q = g.node('linear', 'q_proj', { x, weight: weight('q', ofQ, embd) });
-  const kv = g.node('linear', 'kv_proj', { x, weight: weight('kv', ofKv, embd) });
-  const y = g.node('attention', NODE, { q, kv }, { causal: true });
-  const logits = g.node('linear', 'head', { x: y, weight: weight('out', vocab, ofQ) });
-  await withModel(g.build({ logits }), {}, async (model) => {
-    const failure = await failureOf('ERR_CONFIG', async () => {
-      const session = await sessionOf(model, [0], { cache: 8 });
-      await session.prefill(...padded([[1, 2]]));
-    });
-    expect(failure.message).toMatch(
-      /node: only attention of qkv can be sampled token by token, not of q and kv/,
-    );
-  });
+test.each<[Precision, string, Parameters<typeof attentionOf>[0], string]>([
+  ['bf16', 'q and kv', {}, 'sm80_strided'],
+  ['fp16', 'q and kv', {}, 'sm80_strided'],
+  ['fp32', 'q and kv', {}, 'plain'],
+  ['tf32', 'q and kv', {}, 'plain'],
+  [
+    'bf16',
+    'ranges of keys',
+    { slots: ({ q, kv, keyBegin }) => ({ q: q!, kv: kv!, keyBegin: keyBegin! }) },
+    'plain',
+  ],
+  ['bf16', 'qkv', { slots: ({ qkv }) => ({ qkv: qkv! }) }, 'sm80'],
+  [
+    'bf16',
+    'qkv with documents',
+    { slots: ({ qkv, starts }) => ({ qkv: qkv!, starts: starts! }) },
+    'sm80_documents',
+  ],
+  ['fp32', 'qkv with documents', { slots: ({ qkv, starts }) => ({ qkv: qkv!, starts: starts! }) }, 'plain'],
+])('on a GPU in %s, the kernel for %s', (precision, _, change, kernel) => {
+  const { calls } = planOf(attentionOf(change), 'h100', precision);
+  expect(calls.filter(({ operation }) => operation === 'attention').map((call) => call.kernel)).toEqual([
+    kernel,
+  ]);
 });

@@ -2,6 +2,7 @@ import { gpt2 } from '../../../lib/models/gpt2';
 import type { NativeModel } from '../../../lib/native';
 import { choose } from '../../oracles/choose';
 import { randomWeights } from '../support/gpt2_cases';
+import { groupedModel } from '../support/grouped_model';
 import { withModel, writeParameters } from '../support/native';
 import { padded, sessionOf, settingsOf } from '../support/sampling';
 
@@ -92,10 +93,15 @@ test('a row that has its tokens stays as it is, and tells why', async () => {
   });
 });
 
-test('keys and values are found on every page of the cache', async () => {
-  const long = gpt2({ vocabSize, nPositions: 300, nEmbd: 30, nHead: 3, nLayer: 2 });
-  await withModel(long, {}, async (model) => {
-    await writeParameters(model, randomWeights(long));
+const long = { vocabSize, nPositions: 300, nEmbd: 30 };
+
+test.each([
+  ['keys and values are found on every page of the cache', gpt2({ ...long, nHead: 3, nLayer: 2 })],
+  ['also those that heads share', groupedModel({ ...long, heads: 6, kvHeads: 2, headDim: 10 })],
+  ['also that of all heads', groupedModel({ ...long, heads: 3, kvHeads: 1, headDim: 8 })],
+])('%s', async (_, graph) => {
+  await withModel(graph, {}, async (model) => {
+    await writeParameters(model, randomWeights(graph));
     const prompts = [Array.from({ length: 125 }, (_, i) => (i * 7) % vocabSize), [4], [9, 2]];
     const session = await sessionOf(model, [0, 0, 0], { cache: 300 });
     await session.prefill(...padded(prompts));
