@@ -16,8 +16,9 @@ const cases = [
   linearCase({ rows: 3, time: 17, nIn: 61, nOut: 37, bias: true }),
   linearCase({ rows: 1, time: 113, nIn: 545, nOut: 203, bias: true }),
   linearCase({ rows: 1, time: 1023, nIn: 24, nOut: 40, bias: true }),
-  // More tiles of 128 × 192 than multiprocessors, and a ragged end in each direction.
-  linearCase({ rows: 9, time: 1021, nIn: 200, nOut: 1032, bias: true }),
+  // More tiles of 128 × 192 than multiprocessors; a ragged end in each direction.
+  linearCase({ rows: 17, time: 1021, nIn: 16, nOut: 24, bias: true }),
+  linearCase({ rows: 1, time: 300, nIn: 200, nOut: 408, bias: true }),
   linearCrossEntropyCase({ rows: 3, time: 37, vocabSize: 250, nEmbd: 61, ignored: true }),
 ];
 

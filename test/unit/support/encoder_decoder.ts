@@ -68,7 +68,7 @@ export function encoderDecoder(c: EncoderDecoderConfig): Graph {
   y = blocks.residual('mlp_sum', y, norm('mlp_norm'), (z) => blocks.mlp('mlp', z, mlp));
   const logits = g.node('linear', 'head', { x: blocks.norm('decoder_norm', y, embd), weight: wte });
 
-  const kinds = g.axis('kindsAxis', count(c.kinds));
+  const kinds = g.axis('kindsAxis', vocabulary(c.kinds));
   const last = g.node('last_position', 'memory.last', { x: memory, lengths });
   const kindLogits = blocks.linear('kinds', last, embd, kinds);
   const loss = (name: string, values: string, targets: string, axes: readonly string[], below: number) =>
