@@ -1,8 +1,9 @@
-import { buildGraph, resolveModelConfig, type ModelConfig } from '../../../lib/models/families';
+import { buildGraph, resolveModelConfig } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import { packBatch, type InputContract, type TrainingBatch } from '../../../lib/models/inputs';
 import { failureOf } from '../support/errors';
 
-const contract = (options: Partial<ModelConfig> = {}): InputContract => {
+const contract = (options: Partial<GPT2Options> = {}): InputContract => {
   const config = resolveModelConfig({
     type: 'gpt2',
     vocabSize: 50,

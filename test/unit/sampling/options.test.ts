@@ -1,6 +1,7 @@
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
 import type { SequenceStarts } from '../../../lib/data/dataset';
-import type { ModelConfig } from '../../../lib/models/families';
+import { tokenSettings } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import type { GenerateOptions, MaskedSequence } from '../../../lib/sampling/options';
 import { Sampler, type SamplerOptions } from '../../../lib/sampling/sampler';
 import { scores } from '../../oracles/sampling';
@@ -9,7 +10,7 @@ import { disposeModels, tinyModel } from '../support/tiny_model';
 
 afterEach(disposeModels);
 
-async function sampler(config: Partial<ModelConfig> = {}, options: SamplerOptions = {}): Promise<Sampler> {
+async function sampler(config: Partial<GPT2Options> = {}, options: SamplerOptions = {}): Promise<Sampler> {
   return new Sampler(await tinyModel({ vocabSize: 256, ...config }), new ByteTokenizer(), options);
 }
 
@@ -114,7 +115,7 @@ it('stop tokens end with stop, after minNewTokens', async () => {
 describe('tokens by position', () => {
   it('count from the first of the prompt, and hold beyond the end of the context', async () => {
     const one = await sampler();
-    const { nPositions } = one.model.config;
+    const { nPositions } = tokenSettings(one.model.config)!;
     const far = nPositions + 5;
     const allowedTokens = new Map([
       [2, [65, 66]],

@@ -1,5 +1,6 @@
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
-import type { ModelConfig } from '../../../lib/models/families';
+import { tokenSettings } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import type { Model } from '../../../lib/models/model';
 import type { GenerateOptions } from '../../../lib/sampling/options';
 import { Sampler } from '../../../lib/sampling/sampler';
@@ -10,13 +11,13 @@ afterEach(disposeModels);
 
 const BYTES = { vocabSize: 256 };
 
-async function sampler(config: Partial<ModelConfig> = {}): Promise<Sampler> {
+async function sampler(config: Partial<GPT2Options> = {}): Promise<Sampler> {
   return new Sampler(await tinyModel({ ...BYTES, ...config }), new ByteTokenizer());
 }
 
 /** What a greedy sampler must choose, by whole forward passes over the same context. */
 async function greedy(model: Model, prompt: readonly number[], count: number): Promise<number[]> {
-  const { nPositions, vocabSize } = model.config;
+  const { nPositions, vocabSize } = tokenSettings(model.config)!;
   let context = prompt.length > nPositions ? prompt.slice(-nPositions / 2) : [...prompt];
   const chosen: number[] = [];
   while (chosen.length < count) {

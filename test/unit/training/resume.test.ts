@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { manifestText } from '../../../lib/checkpoint/manifest';
 import type { ModelOptions } from '../../../lib/models/model';
-import type { ModelConfig } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import type { TrainingArguments } from '../../../lib/training/arguments';
 import type { TrainerEvent } from '../../../lib/training/events';
 import { Trainer } from '../../../lib/training/trainer';
@@ -39,7 +39,7 @@ const DROPOUT = { residPdrop: 0.1, embdPdrop: 0.2, attnPdrop: 0.1 };
 
 async function trainer(
   args: Partial<TrainingArguments> = {},
-  config: Partial<ModelConfig> = {},
+  config: Partial<GPT2Options> = {},
   options: ModelOptions = {},
 ): Promise<Trainer> {
   return new Trainer(await tinyModel({ ...DROPOUT, ...config }, options), {
