@@ -244,7 +244,7 @@ export async function findCheckpoint(directory: string): Promise<string> {
     other === undefined
       ? `'${directory}' holds no checkpoint: a checkpoint is a folder with ${CONFIG} and ${WEIGHTS}, and the folder of a ` +
           `run has some as checkpoint-<step>`
-      : `'${directory}' has its weights in '${other}', and only safetensors are read. Convert them with Python: ` +
+      : `'${directory}' has its weights in '${other}', but tesserae reads only safetensors. Convert them with Python: ` +
           `from transformers import GPT2LMHeadModel as M; M.from_pretrained('FROM').save_pretrained('TO')`,
     { details: { directory } },
   );

@@ -191,7 +191,7 @@ describe('train, once more', () => {
     expect({ code, err }).toEqual({
       code: 1,
       err: expect.stringMatching(
-        /^error ERR_CONFIG: outputDir 'shared' is where another process is training now: .*\n$/,
+        /^error ERR_CONFIG: another process is training into outputDir 'shared': .*\n$/,
       ) as string,
     });
     rmSync(path.join(folder, 'shared'), { recursive: true });

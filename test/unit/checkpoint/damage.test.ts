@@ -136,7 +136,7 @@ describe('what this user may not read', () => {
       .mockImplementation((name, flags) =>
         name === at(2, 'model.safetensors') ? Promise.reject(forbidden()) : open(name, flags),
       );
-    const message = /model\.safetensors' cannot be read: EACCES: permission denied; let this user read it$/;
+    const message = /model\.safetensors' can't be read: EACCES: permission denied; let this user read it$/;
     await expect(loadModel(at(2), { device: 'cpu' })).rejects.toMatchObject({
       code: 'ERR_CHECKPOINT',
       message: expect.stringMatching(message) as string,
@@ -150,7 +150,7 @@ describe('what this user may not read', () => {
     for (const open of [() => findCheckpoint(run), found])
       await expect(open()).rejects.toMatchObject({
         code: 'ERR_CHECKPOINT',
-        message: `'${run}' cannot be read: EACCES: permission denied; let this user read it`,
+        message: `'${run}' can't be read: EACCES: permission denied; let this user read it`,
       });
   });
 });

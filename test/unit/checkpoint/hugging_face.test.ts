@@ -191,7 +191,7 @@ describe('checkpoints of transformers that cannot be loaded', () => {
         writeFileSync(path.join(directory, 'pytorch_model.bin'), '');
       },
       'ERR_CHECKPOINT',
-      /weights in 'pytorch_model.bin', and only safetensors are read.*GPT2LMHeadModel.*save_pretrained/,
+      /weights in 'pytorch_model.bin', but tesserae reads only safetensors.*GPT2LMHeadModel.*save_pretrained/,
     ],
     [
       'a variant that computes something else',
@@ -227,7 +227,7 @@ describe('checkpoints of transformers that cannot be loaded', () => {
           json['n_layer'] = 1;
         }),
       'ERR_CHECKPOINT',
-      /has 'transformer.h.1.[\w.]+', which the model has not/,
+      /has 'transformer.h.1.[\w.]+', which the model does not have/,
     ],
     [
       'sizes that would take terabytes',
@@ -250,7 +250,7 @@ describe('checkpoints of transformers that cannot be loaded', () => {
       json['tie_word_embeddings'] = true;
     });
     const { message } = await failureOf('ERR_CHECKPOINT', () => load(directory));
-    expect(message).toMatch(/'lm_head.weight' differs from the token embedding.*set that to false/);
+    expect(message).toMatch(/'lm_head.weight' differs from the token embedding.*set it to false/);
   });
 
   it('one weight by two names', async () => {
@@ -270,7 +270,7 @@ describe('checkpoints of transformers that cannot be loaded', () => {
       .map((entry) => ({ ...entry, name: 'transformer.ln_f.bias' }));
     await writeSafetensors(name, [...entries, ...twice]);
     expect((await failureOf('ERR_CHECKPOINT', () => load(directory))).message).toMatch(
-      /which are one weight/,
+      /which are names of one weight/,
     );
   });
 });
@@ -289,7 +289,7 @@ describe('an index of shards', () => {
     ...['../model.safetensors', '/etc/model.safetensors', 'a/b.safetensors', 'config.json', '', '..', 7].map(
       (name): [string, RegExp, (places: Places) => void] => [
         `that names ${JSON.stringify(name)}`,
-        /not the name of a .safetensors file in the same folder/,
+        /must be in a .safetensors file of the same folder, not in/,
         (places) => {
           places['transformer.ln_f.bias'] = name;
         },
@@ -297,7 +297,7 @@ describe('an index of shards', () => {
     ),
     [
       'that names a file that is not there',
-      /cannot be read: .*ENOENT/,
+      /can't be read: .*ENOENT/,
       (places) => {
         places['transformer.ln_f.bias'] = 'none.safetensors';
       },
@@ -311,14 +311,14 @@ describe('an index of shards', () => {
     ],
     [
       'that leaves out a tensor',
-      /which the index has not there/,
+      /but the index does not list it there/,
       (places) => {
         delete places['transformer.ln_f.bias'];
       },
     ],
     [
       'with a tensor in two files',
-      /which the index has not there/,
+      /but the index does not list it there/,
       (places, directory) => {
         cpSync(path.join(directory, SHARD), path.join(directory, 'again.safetensors'));
         const [tensor] = Object.entries(places).find(([, name]) => name === SHARD)!;
@@ -327,7 +327,7 @@ describe('an index of shards', () => {
     ],
     [
       'with a shard that was cut off',
-      /cut off/,
+      /is truncated/,
       (_, directory) => {
         const shard = path.join(directory, SHARD);
         writeFileSync(shard, readFileSync(shard).subarray(0, -4));

@@ -63,7 +63,7 @@ it('hands on why a checkpoint could not be written', async () => {
   const { message } = await failureOf('ERR_CHECKPOINT', () =>
     writeInThread({ ...smallCheckpoint(run, 1, 1), directory: '/proc/checkpoint-1' }),
   );
-  expect(message).toMatch(/^'\/proc\/checkpoint-1' cannot be written: ENOENT/);
+  expect(message).toMatch(/^'\/proc\/checkpoint-1' can't be written: ENOENT/);
 });
 
 it('starts another thread when the one before has died', async () => {

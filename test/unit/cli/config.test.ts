@@ -49,7 +49,7 @@ describe('readJson', () => {
     ['text that does not end', '{"a": "b\n}', ':1:7: expected a value, found text that does not end'],
     ['something after the end', '{} {}', ":1:4: expected nothing more, found '{'"],
     ['a missing colon', '{"a" 1}', ":1:6: expected ':', found '1'"],
-    ['a name that is there twice', '{"a": 1,\n "b": {}, "a": 2}', ':2:11: the key "a" is there twice'],
+    ['a name that is there twice', '{"a": 1,\n "b": {}, "a": 2}', ':2:11: the key "a" occurs twice'],
     ['an integer that would be rounded', '{"a": 9007199254740993}', ':1:7: the number 9007199254740993 is'],
     ['a number that is none', '{"a": 01}', ":1:8: expected ',' or '}', found '1'"],
   ])('points at %s', async (_what, text, message) => {

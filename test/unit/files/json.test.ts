@@ -48,7 +48,7 @@ describe('parseJson', () => {
   });
 
   it.each([
-    ['{"a": 1, "a": 2}', /column 10: the key "a" is there twice/],
+    ['{"a": 1, "a": 2}', /column 10: the key "a" occurs twice/],
     ['{"a": 1, "\\u0061": 2}', /twice/],
     ['9007199254740993', /beyond 2\^53/],
     ['1e999', /beyond/],

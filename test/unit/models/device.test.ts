@@ -11,7 +11,7 @@ describe('pickDevice', () => {
   it('takes the CPU with a reason when auto finds no GPU', async () => {
     const { device, fallbackReason } = await pickDevice('auto', without, cuda(true));
     expect(device).toBe('cpu');
-    expect(fallbackReason).toMatch(/no CUDA device/);
+    expect(fallbackReason).toMatch(/no visible CUDA device/);
     expect((await pickDevice('auto', without, cuda(false))).fallbackReason).toMatch(/this build has no CUDA/);
   });
 
@@ -24,7 +24,7 @@ describe('pickDevice', () => {
 
   it('refuses a GPU that is not there and says why', async () => {
     expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda', without, cuda(true)))).message).toMatch(
-      /no CUDA device/,
+      /no visible CUDA device/,
     );
     expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda:2', two))).message).toMatch(
       /cuda:0, cuda:1/,

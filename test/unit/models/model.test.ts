@@ -67,7 +67,7 @@ describe('Model', () => {
     expect(await model.logits(packed)).toEqual(await model.logits(tokens, { types }));
     expect((await model.logProbs(whole)).shape).toEqual([2, 16, 32]);
     const { message } = await failureOf('ERR_CONFIG', () => model.logits(packed, { types }));
-    expect(message).toMatch(/^types stands beside a packed batch/);
+    expect(message).toMatch(/^types is given next to a packed batch/);
     const unequal = { ...packed, lengths: [3, 2] };
     expect((await failureOf('ERR_SHAPE', () => model.logits(unequal))).message).toMatch(/row 1 has 2 tokens/);
   });

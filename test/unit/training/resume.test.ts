@@ -247,7 +247,7 @@ describe('a damaged checkpoint', () => {
     ],
     [
       'weights that were cut off',
-      /model\.safetensors' is damaged: it has \d+ bytes, not/,
+      /model\.safetensors' is damaged: it has \d+ bytes instead of the \d+ that were written/,
       (directory) => truncate(path.join(directory, 'model.safetensors'), 100),
     ],
     [
@@ -257,12 +257,12 @@ describe('a damaged checkpoint', () => {
     ],
     [
       'a manifest that is missing',
-      /manifest\.json' cannot be read/,
+      /manifest\.json' can't be read/,
       (directory) => rm(path.join(directory, 'manifest.json')),
     ],
     [
       'a manifest that is torn',
-      /manifest\.json' cannot be read/,
+      /manifest\.json' can't be read/,
       (directory) => truncate(path.join(directory, 'manifest.json'), 40),
     ],
   ];
@@ -334,7 +334,7 @@ describe('saveTotalLimit', () => {
     const again = await trainer(args);
     await again.resume(at('checkpoint-4'));
     const { message } = await failureOf('ERR_CHECKPOINT', () => again.save());
-    expect(message).toMatch(/checkpoint-4' is not replaced by a checkpoint: it holds 'pinned'/);
+    expect(message).toMatch(/checkpoint-4' is not replaced, because it holds 'pinned'/);
   });
 
   it('keeps none for its loss where saveBestLimit is 0', async () => {

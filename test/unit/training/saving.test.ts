@@ -72,7 +72,7 @@ describe('a save that fails during a run', () => {
     expect(all.find(({ type }) => type === 'warning')).toMatchObject({
       code: 'ERR_CHECKPOINT',
       message: expect.stringMatching(
-        /checkpoint-2' cannot be written: ENOSPC.*the next save will be tried$/,
+        /checkpoint-2' can't be written: ENOSPC.*the next save will be tried$/,
       ) as string,
     });
     expect(all.at(-1)).toMatchObject({ type: 'end', checkpoint: path.join(folder, 'checkpoint-6') });
@@ -87,7 +87,7 @@ describe('a save that fails during a run', () => {
     const one = await trainer();
     fullFor(full);
     const { message } = await failureOf('ERR_CHECKPOINT', () => events(one));
-    expect(message).toMatch(/checkpoint-6' cannot be written: ENOSPC.*The previous save failed too/);
+    expect(message).toMatch(/checkpoint-6' can't be written: ENOSPC.*The previous save failed too/);
     jest.restoreAllMocks();
     const again = await trainer();
     expect((await again.resume()).path).toBe(path.join(folder, left));
@@ -195,7 +195,7 @@ describe('before the first step', () => {
     await writeFile(path.join(folder, 'file'), '');
     const one = await trainer({ outputDir: path.join(folder, 'file') });
     const { message } = await failureOf('ERR_CHECKPOINT', () => one.train());
-    expect(message).toMatch(/file' cannot hold a run's checkpoints: .*EEXIST/);
+    expect(message).toMatch(/file' can't hold a run's checkpoints: .*EEXIST/);
     expect(one.globalStep).toBe(0);
   });
 
@@ -214,8 +214,8 @@ describe('before the first step', () => {
   });
 
   it.each([
-    ['all are kept', {}, /the 3 checkpoints to come/],
-    ['some are kept', { maxSteps: 60, saveTotalLimit: 2, saveBestLimit: 2 }, /the 5 checkpoints to come/],
+    ['all are kept', {}, /the next 3 checkpoints/],
+    ['some are kept', { maxSteps: 60, saveTotalLimit: 2, saveBestLimit: 2 }, /the next 5 checkpoints/],
   ])('warns of a disk without space for those to come, where %s', async (_, args, message) => {
     const one = await trainer(args);
     const size = 60_000;

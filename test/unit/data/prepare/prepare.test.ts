@@ -177,7 +177,7 @@ describe('prepareTokens', () => {
       ],
       [
         '[{"text":"a"},\n {"text":"b","text":"c"}]',
-        /line 2 \(offset 16\), is not JSON: the key "text" is there twice/,
+        /line 2 \(offset 16\), is not JSON: the key "text" occurs twice/,
       ],
       ['["a", "b"]', /is not a JSON object/],
       ['[{"text":"a"},]', /has a ',' after the last element/],
