@@ -94,7 +94,7 @@ std::shared_ptr<TrainingStep> TrainingRun::freeStep(int64_t inputBytes) {
     }
     return step;
   }
-  fail(ErrorCode::Busy, "%d steps of this model are under way; await one before the next", kStepsAhead);
+  fail(ErrorCode::Busy, "%d steps of this model are already running; await one before the next", kStepsAhead);
 }
 
 // Everything that can fail for a mistake of the caller or for want of memory, before anything is enqueued.

@@ -20,7 +20,7 @@ inline cudaStream_t cudaStream(const KernelContext& c) { return static_cast<cuda
 inline void cudaCheckLaunch(const char* operation) {
   const cudaError_t status = cudaGetLastError();
   if (status != cudaSuccess)
-    fail(ErrorCode::Device, "%s: the GPU did not take the kernel: %s", operation, cudaGetErrorString(status));
+    fail(ErrorCode::Device, "%s: kernel launch failed: %s", operation, cudaGetErrorString(status));
 }
 
 // Blocks of a kernel, with so many bytes of dynamic shared memory, that the whole chip runs at a time: the
@@ -32,7 +32,7 @@ int residentBlocks(Function kernel, int threads, const char* operation, size_t s
       cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess ||
       cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, sharedBytes) != cudaSuccess ||
       processors * blocks < 1) {
-    fail(ErrorCode::Device, "%s: the GPU does not say how much it runs at a time: %s", operation,
+    fail(ErrorCode::Device, "%s: querying the occupancy failed: %s", operation,
          cudaGetErrorString(cudaGetLastError()));
   }
   return processors * blocks;
@@ -88,7 +88,7 @@ void dispatchActivationType(DType type, const char* operation, F&& f) {
 inline void requireTypes(const char* operation, DType type, std::initializer_list<const TensorView*> views) {
   for (const TensorView* view : views) {
     if (view->data && view->dtype != type) {
-      fail(ErrorCode::Internal, "%s: a tensor is %s where %s is meant", operation, dtypeName(view->dtype),
+      fail(ErrorCode::Internal, "%s: a tensor is %s instead of %s", operation, dtypeName(view->dtype),
            dtypeName(type));
     }
   }

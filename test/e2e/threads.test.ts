@@ -58,7 +58,7 @@ if (!works)
         status: 1,
         stderr: expect.stringMatching(/^error ERR_DEVICE: [^\n]* threads[^\n]*\n$/) as string,
       });
-      told.add(/8 threads were asked for/.test(stderr) ? 'few' : 'none');
+      told.add(/8 threads were requested/.test(stderr) ? 'few' : 'none');
     }
   }
   expect(told).toEqual(new Set(['none', 'few', 'trained']));

@@ -234,7 +234,7 @@ __global__ void __launch_bounds__(kReduceThreads)
 void requireWidth(const char* operation, int64_t columns) {
   constexpr int64_t kMostColumns = 1024 * kVector;
   if (columns > kMostColumns) {
-    fail(ErrorCode::Config, "%s: rows of %lld elements are wider than the %lld that the CUDA kernel takes",
+    fail(ErrorCode::Config, "%s: rows of %lld elements exceed the limit of %lld of the CUDA kernel",
          operation, static_cast<long long>(columns), static_cast<long long>(kMostColumns));
   }
 }
