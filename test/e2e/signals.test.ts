@@ -133,7 +133,7 @@ const train = (output: string, fails: string): { code: number | null; out: Event
   return { code: status, out: records(stdout), err: stderr };
 };
 
-it('a disk that is full for a while costs a checkpoint, and is told', () => {
+it('a disk that is full for a while costs a checkpoint, and is reported', () => {
   const { code, out, err } = train('once', 'checkpoint-100');
   expect(code).toBe(0);
   expect(err).toMatch(/^warning '.*checkpoint-100' can't be written|^warning '.*checkpoint-100\.tmp.*ENOSPC/);
@@ -143,7 +143,7 @@ it('a disk that is full for a while costs a checkpoint, and is told', () => {
   expect(leftBy('once').tensors).toEqual(whole.tensors);
 });
 
-it('a disk that stays full ends the run, and the last checkpoint is there', () => {
+it('a disk that stays full ends the run, and the last checkpoint remains', () => {
   const { code, out, err } = train('full', 'checkpoint-100,checkpoint-150');
   expect(code).toBe(1);
   expect(err).toMatch(

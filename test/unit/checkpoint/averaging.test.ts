@@ -56,7 +56,7 @@ it('takes the mean of every tensor, rounded once', async () => {
   model.dispose();
 });
 
-it('takes the last whole checkpoints of a run', async () => {
+it('averages the last complete checkpoints of a run', async () => {
   const trainer = await smallTrainer({ outputDir: at('run'), saveSteps: 3 });
   await trainer.train();
   await truncate(at('run', 'checkpoint-12', 'model.safetensors'), 100);
@@ -116,7 +116,7 @@ describe('refuses', () => {
     await refused(/is \[64, 16\] there, and \[16, 64\]/);
   });
 
-  it('what is damaged, and what is not there', async () => {
+  it('damaged and missing checkpoints', async () => {
     await three();
     await writeFile(at('b', 'model.safetensors'), 'no');
     await refused(/not a valid safetensors file/);

@@ -210,7 +210,7 @@ describe('saveModel and loadModel', () => {
     await failureOf('ERR_CHECKPOINT', () => findCheckpoint(at('none')));
   });
 
-  it('say with a code that a folder cannot be made', async () => {
+  it("say with a code that a folder can't be made", async () => {
     const model = await tinyModel();
     await failureOf('ERR_CHECKPOINT', () => saveModel(model, '/dev/null/checkpoint'));
   });

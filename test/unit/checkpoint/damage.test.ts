@@ -115,7 +115,7 @@ it('files of another checkpoint are not taken for its own', async () => {
   }
 });
 
-it('a run goes on from what is found', async () => {
+it('a run continues from the checkpoint that is found', async () => {
   await writeFile(at(2, 'optimizer.safetensors'), '');
   const one = await trainer();
   expect(await one.resume()).toMatchObject({ step: 1, damaged: [{ code: 'ERR_CHECKPOINT' }] });

@@ -47,7 +47,7 @@ describe.each(saves)('a save that %s', (_, step) => {
   const save = (fault: Fault): Promise<{ calls: Calls; error: unknown }> =>
     withFaults(fault, () => writeCheckpoint(checkpoint(step, 9)));
 
-  it('is whole with short writes', async () => {
+  it('is complete after short writes', async () => {
     await prepare();
     expect((await save({ code: 'EIO', at: Infinity, stays: false })).error).toBeUndefined();
     expect(await valueOf(step)).toBe(9);
@@ -134,12 +134,12 @@ describe('the error of a save', () => {
     expect(details).toMatchObject({ bytes: 180, free: expect.any(Number) as number });
   });
 
-  it('says what to do where nothing may be written', async () => {
+  it('says what to do without permission to write', async () => {
     const { message } = await failure({ code: 'EACCES', at: await nth(/^mkdir /) });
     expect(message).toMatch(/checkpoint-1' can't be written: EACCES.*let this user write there/);
   });
 
-  it('says that the checkpoint was saved, where another cannot be removed', async () => {
+  it("says that the checkpoint was saved if an older one can't be removed", async () => {
     for (const step of [1, 2]) await writeCheckpoint(checkpoint(step, step));
     const third = (): Promise<void> => writeCheckpoint(checkpoint(3, 3));
     const { calls } = await withFaults({ code: 'EIO', at: Infinity, stays: false }, third);
@@ -170,7 +170,7 @@ describe('the error of a save', () => {
 });
 
 describe('what a crash left', () => {
-  it('is told of when it cannot be removed', async () => {
+  it("is reported if it can't be removed", async () => {
     await writeCheckpoint(checkpoint(1, 1));
     const { error } = await withFaults({ code: 'EACCES', at: 2, stays: false }, async () => {
       await mkdir(path.join(run, 'checkpoint-2.tmp-0123456789ab'));

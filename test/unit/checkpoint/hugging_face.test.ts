@@ -163,7 +163,7 @@ describe('variants that transformers computes', () => {
 });
 
 it.each(['base', 'sharded', 'untied', 'bf16'])(
-  'fine-tuning from %s learns, saves and goes on',
+  'fine-tuning from %s learns, saves and continues',
   async (name) => {
     const model = await load(path.join(FIXTURES, name));
     const { vocabSize } = tokenSettings(model.config)!;
@@ -182,7 +182,7 @@ it.each(['base', 'sharded', 'untied', 'bf16'])(
   },
 );
 
-describe('checkpoints of transformers that cannot be loaded', () => {
+describe("checkpoints of transformers that can't be loaded", () => {
   it.each<[string, (directory: string) => void, string, RegExp]>([
     [
       'weights in a pickle',
@@ -280,7 +280,7 @@ describe('an index of shards', () => {
   const SHARD = 'model-00001-of-00003.safetensors';
   type Places = Record<string, unknown>;
 
-  it('is there in a fixture', () => {
+  it('is in a fixture', () => {
     expect(existsSync(path.join(FIXTURES, 'sharded', INDEX))).toBe(true);
     expect(existsSync(path.join(FIXTURES, 'sharded', 'model.safetensors'))).toBe(false);
   });
@@ -367,7 +367,7 @@ describe('an index of shards', () => {
     expect(message).toMatch(/index.json' does not fit its folder/);
   });
 
-  it('does not stand in for weights that lie in one file', async () => {
+  it('is ignored if one file has all weights', async () => {
     const directory = copyOf('lm');
     writeFileSync(path.join(directory, INDEX), '{');
     expect((await load(directory)).config).toMatchObject({ vocabSize: 37 });

@@ -106,7 +106,7 @@ describe('lockRun', () => {
 });
 
 describe('a Trainer with an outputDir', () => {
-  it('keeps another out while its run is under way, from its calls too', async () => {
+  it('refuses other trainers while its run is in progress, also from its calls', async () => {
     const [one, other] = [await trainer(), await trainer()];
     for await (const event of one) {
       if (event.step < 3) continue;

@@ -131,7 +131,7 @@ describe('readSafetensors', () => {
     expect(failure.message).toContain('given.safetensors');
   });
 
-  it('refuses a file that is not there, and values that are no floats', async () => {
+  it('refuses a missing file, and values that are not floats', async () => {
     await failureOf('ERR_CHECKPOINT', () => readSafetensors(path.join(folder, 'none')));
     const name = path.join(folder, 'half.safetensors');
     await writeFile(name, made({ x: { dtype: 'I16', shape: [1], data_offsets: [0, 2] } }, 2));

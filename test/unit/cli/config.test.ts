@@ -64,7 +64,7 @@ describe('readJson', () => {
     await expect(readJson(await file('['.repeat(200_000)))).rejects.toMatchObject({ code: 'ERR_CONFIG' });
   });
 
-  it('tells what is wrong with the file itself', async () => {
+  it('says what is wrong with the file itself', async () => {
     await expect(readJson(path.join(folder, 'none.json'))).rejects.toThrow('the file does not exist');
     await expect(readJson(folder)).rejects.toThrow('it is a folder');
   });
@@ -85,7 +85,7 @@ describe('readRunConfig', () => {
     expect(await readRunConfig(await file(own))).toMatchObject({ model: { vocabSize: 300 } });
   });
 
-  it('takes the model from a checkpoint to start from', async () => {
+  it('reads the model from the checkpoint of initFrom', async () => {
     await mkdir(path.join(folder, 'pretrained'));
     await file({ vocab_size: 256, n_embd: 32, n_head: 4 }, 'pretrained/config.json');
     const at = await file({ ...run, model: undefined, initFrom: 'pretrained' });

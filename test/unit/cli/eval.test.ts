@@ -118,7 +118,7 @@ describe('a text', () => {
     expect(loss).toBe((await resultOf('bytes', at('text.txt'))).loss);
   });
 
-  it('is told of in words', async () => {
+  it('is described in words', async () => {
     const { out } = await evaluate('bytes', at('text.txt'));
     expect(out).toMatch(
       /^evaluated +.*bytes, 62 tokens\nloss +\d\.\d{4} nats per token\nperplexity +[\d.]+\nbits\/byte +\d+\.\d{4}\n$/,

@@ -118,7 +118,7 @@ describe('roles of tokens', () => {
     expect(told).not.toHaveBeenCalled();
   });
 
-  it('are warned of where the vocabulary lacks the token', async () => {
+  it('cause a warning if the vocabulary lacks the token', async () => {
     const told = warnings();
     const file = await put({
       'tokenizer.json': json(['</s>']),

@@ -72,7 +72,7 @@ describe('parseJson', () => {
     expect(() => parseJsonMaps(text)).toThrow(message);
   });
 
-  it('rounds numbers where it is told to', () => {
+  it('rounds numbers on request', () => {
     expect(parseJson('{"max": 1000000000000000019884624838656, "b": 1e999}', { rounds: true })).toEqual({
       max: 1e30,
       b: Infinity,

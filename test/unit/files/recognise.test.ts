@@ -57,7 +57,7 @@ describe('recognise', () => {
       expect(recognise(Buffer.from(text), 'JSON')).toBeUndefined();
   });
 
-  it('knows what is text and token ids, and yet never meant', () => {
+  it('recognises files of text and token ids that are never meant', () => {
     const [pointer, page] = [Buffer.from(`xx${POINTER}`).subarray(2), Buffer.from('<html>')];
     expect(recogniseUnmeant(pointer, 'text')).toMatch(/Git LFS/);
     expect(recogniseUnmeant(pointer, 'tokens')).toMatch(/Git LFS/);

@@ -15,14 +15,14 @@ describe('pickDevice', () => {
     expect((await pickDevice('auto', without, cuda(false))).fallbackReason).toMatch(/this build has no CUDA/);
   });
 
-  it('takes the GPU that is asked for', async () => {
+  it('uses the requested GPU', async () => {
     expect(await pickDevice('cpu', two)).toEqual({ device: 'cpu' });
     expect(await pickDevice('auto', two)).toEqual({ device: 'cuda:0' });
     expect(await pickDevice('cuda', two)).toEqual({ device: 'cuda:0' });
     expect(await pickDevice('cuda:1', two)).toEqual({ device: 'cuda:1' });
   });
 
-  it('refuses a GPU that is not there and says why', async () => {
+  it('refuses a missing GPU and says why', async () => {
     expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda', without, cuda(true)))).message).toMatch(
       /no visible CUDA device/,
     );

@@ -96,7 +96,7 @@ describe('an optional input', () => {
       ),
     );
 
-  it('is needed where documents are asked for, and refused where they are not', async () => {
+  it('is required for programs with documents, and refused for others', async () => {
     const qkv = new Float32Array(48);
     const starts = Int32Array.of(0, 1);
     const missing = await failureOf('ERR_DATA', () => run(attention, true, { qkv }));
@@ -105,7 +105,7 @@ describe('an optional input', () => {
     expect(unread.message).toMatch(/'starts' is given to a program without documents/);
   });
 
-  it('can not be an output, nor what an operation needs', async () => {
+  it("can't be an output, nor a required input of an operation", async () => {
     const output = build((_, starts) => ({ y: starts }));
     await failureOf('ERR_CONFIG', () => run(output, false, {}));
     const needed = build((g, starts) => ({

@@ -132,7 +132,7 @@ describe('resolveGPT2Config', () => {
     expect(error.details['path']).toBe(Object.keys(options).at(-1));
   });
 
-  it('names every wrong field, where it stands', () => {
+  it('names every wrong field with its path', () => {
     const error = failure(() => resolveGPT2Config({ nLayer: 0, nHead: 0 }, 'model'));
     expect(error.message).toMatch(/^model\.nLayer must .*; model\.nHead must /);
     expect(error.details['path']).toBe('model.nLayer');

@@ -75,7 +75,7 @@ describe('a packed batch', () => {
     expect([...padded.lengths]).toEqual([2]);
   });
 
-  it('tells an encoder its lengths', () => {
+  it('gives an encoder its lengths', () => {
     const { inputs, lengths } = complete(
       { ...batch, capacity: { rows: 3, lengths: { time: 4 } }, lengths: Int32Array.of(3) },
       encoder,

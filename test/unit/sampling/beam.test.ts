@@ -131,7 +131,7 @@ describe('beam search', () => {
     }
   });
 
-  it('stops early when it is told to', async () => {
+  it('stops early on request', async () => {
     const one = await sampler();
     const options = { numBeams: 2, maxNewTokens: 12, eosTokenId: [3, 4], earlyStopping: true } as const;
     const made = await one.generate(['a'], { ...options, numReturnSequences: 2 });

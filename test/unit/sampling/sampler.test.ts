@@ -32,7 +32,7 @@ async function greedy(model: Model, prompt: readonly number[], count: number): P
 }
 
 describe('Sampler', () => {
-  it('at temperature 0 chooses the likeliest token, beyond the end of the context too', async () => {
+  it('at temperature 0 chooses the likeliest token, also beyond the end of the context', async () => {
     const one = await sampler();
     for (const prompt of ['a', 'hello world', '0123456789abcdef', '0123456789abcdef0123']) {
       const { tokens, text, finishReason } = await one.generate(prompt, { maxNewTokens: 40, temperature: 0 });
@@ -57,7 +57,7 @@ describe('Sampler', () => {
       expect((await one.generate('a', { maxNewTokens: 30, seed: 1, ...options })).tokens).toEqual(tokens);
   });
 
-  it('repeats itself with a seed, whatever the length asked for, and varies without', async () => {
+  it('repeats itself with a seed for any length, and varies without one', async () => {
     const one = await sampler();
     const draw = async (options: GenerateOptions): Promise<number[]> => [
       ...(await one.generate('x', { maxNewTokens: 50, ...options })).tokens,

@@ -168,7 +168,7 @@ describe('the tokens of a configuration', () => {
     }
   });
 
-  it('end no text where they have no token', async () => {
+  it('end no text if they have no token', async () => {
     const model = await tinyModel({ vocabSize: ROWS, eosTokenId: ROWS - 1, bosTokenId: ROWS - 1 });
     const one = new Sampler(model, numbers(33, { endOfTextToken: 7, startToken: 3 }));
     expect((await ended(one)).tokens).toHaveLength(2);

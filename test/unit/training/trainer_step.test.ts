@@ -6,7 +6,7 @@ import { ARGUMENTS, trainer } from '../support/tiny_trainer';
 afterEach(disposeModels);
 
 describe('Trainer.step', () => {
-  it('lets two calls of step() be under way, and refuses a third', async () => {
+  it('lets two calls of step() run at once, and refuses a third', async () => {
     const one = await trainer();
     const batch = { tokens: [[1, 2, 3]] };
     await one.step(batch);
@@ -130,7 +130,7 @@ describe('Trainer.step', () => {
     expect(last.loss).toBeLessThan(first.loss / 2);
   });
 
-  it('refuses what the model can not read, and goes on working', async () => {
+  it("refuses inputs that the model can't read, and keeps working", async () => {
     const one = new Trainer(await tinyModel(), { arguments: ARGUMENTS });
     await failureOf('ERR_DATA', () => one.step([]));
     await failureOf('ERR_DATA', () => one.step(undefined as never));
