@@ -215,7 +215,7 @@ void Session::writeTokens() {
   write("history", history);
 }
 
-// Where a Program finds its memory, the cache grown to hold so many positions.
+// The memory of a Program; grows the cache to hold `positions` positions.
 Bases Session::basesFor(DeviceContext& context, const Program& program, int64_t positions) {
   Bases bases = model_->state().bases();
   prepare(context, program, bases);

@@ -83,7 +83,7 @@ StepState TrainingStep::result() const {
   return result;
 }
 
-// One that no step under way uses.
+// One that no running step uses.
 std::shared_ptr<TrainingStep> TrainingRun::freeStep(int64_t inputBytes) {
   for (std::shared_ptr<TrainingStep>& step : steps_) {
     if (!step) step.reset(new TrainingStep{nullptr, 0, device_.hostBlock(sizeof(StepState))});

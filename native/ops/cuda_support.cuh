@@ -23,7 +23,7 @@ inline void cudaCheckLaunch(const char* operation) {
     fail(ErrorCode::Device, "%s: kernel launch failed: %s", operation, cudaGetErrorString(status));
 }
 
-// Blocks of a kernel, with so many bytes of dynamic shared memory, that the whole chip runs at a time: the
+// Blocks of a kernel, with `sharedBytes` of dynamic shared memory, that the whole chip runs at a time: the
 // grid of a kernel whose blocks loop over the work.
 template <class Function>
 int residentBlocks(Function kernel, int threads, const char* operation, size_t sharedBytes = 0) {
@@ -185,8 +185,8 @@ __device__ __forceinline__ unsigned groupMask() {
   return ((1u << kLanes % 32) - 1) << (threadIdx.x % 32 / kLanes * kLanes);
 }
 
-// Of each kLanes neighbouring lanes, every one of which gets the result. The exchange is symmetric, so all of
-// them hold the same bits.
+// Over each group of kLanes neighbouring lanes; every lane gets the result. The exchange is symmetric, so all
+// of them hold the same bits.
 template <int kLanes = 32, class T>
 __device__ __forceinline__ T warpSum(T x) {
 #pragma unroll

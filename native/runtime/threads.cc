@@ -11,7 +11,7 @@
 namespace tesserae {
 namespace {
 
-// Threads that have ended count for a moment more: so many are left for them.
+// Threads that have ended count for a moment longer: this many are reserved for them.
 constexpr int kSpare = 2;
 
 // How many of `wanted` threads can be there at a time.

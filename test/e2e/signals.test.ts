@@ -20,7 +20,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Trains, and sends signals after so many lines of standard output. */
+/** Trains, and sends signals after given numbers of lines of standard output. */
 async function signalled(
   output: string,
   lines: number,
@@ -121,7 +121,7 @@ atTerminal(
   },
 );
 
-/** A module that is loaded into every thread first, in which file operations fail that are told. */
+/** A module that every thread loads first and that makes given file operations fail. */
 const fullDisk = path.resolve(__dirname, 'support/full_disk.cjs');
 
 const train = (output: string, fails: string): { code: number | null; out: Event[]; err: string } => {

@@ -104,7 +104,7 @@ describe('train', () => {
 describe('train, once more', () => {
   const again = (...args: string[]): ReturnType<typeof tesserae> =>
     tesserae('train', 'more.json', '--device', 'cpu', '--threads', '1', ...args);
-  // Sorted: when a checkpoint is told of depends on the disk.
+  // Sorted: when a checkpoint is reported depends on the disk.
   const steps = (): string[] =>
     records(readFileSync(path.join(folder, 'runs', 'more', 'metrics.jsonl'), 'utf8'))
       .map(({ type, step }) => `${String(type)} ${String(step)}`)

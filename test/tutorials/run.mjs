@@ -21,7 +21,7 @@ import path from 'node:path';
 
 import { copyTree, root } from '../support/copy_tree.mjs';
 
-// Each goes on from the one before it.
+// Each continues the previous one.
 const pages = ['adding_a_model', 'adding_an_operation', 'adding_a_cuda_kernel'].map(
   (name) => `docs/tutorials/${name}.md`,
 );

@@ -239,7 +239,7 @@ void requireWidth(const char* operation, int64_t columns) {
   }
 }
 
-// Calls f(lanes, vectors) with the constants for rows of so many columns. Two tensors of a wide row take a
+// Calls f(lanes, vectors) with the constants for rows of `columns` columns. Two tensors of a wide row take a
 // whole block's registers.
 template <class F>
 void dispatchWidth(int64_t columns, bool residual, F&& f) {

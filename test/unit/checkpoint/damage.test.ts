@@ -92,7 +92,7 @@ describe.each(NAMES)('%s', (name) => {
         step: 1,
         damaged: [{ code: 'ERR_CHECKPOINT' }],
       });
-      // Whoever loads the model alone is told too.
+      // Loading only the model reports it too.
       if (name === 'config.json' || name === 'model.safetensors')
         await expect(loadModel(at(2), { device: 'cpu', threads: 1 })).rejects.toMatchObject({
           code: 'ERR_CHECKPOINT',
@@ -141,7 +141,7 @@ describe('what this user may not read', () => {
       code: 'ERR_CHECKPOINT',
       message: expect.stringMatching(message) as string,
     });
-    // It may be whole: nothing goes on from the one before, and writes over it.
+    // It may be intact, so no run resumes from the previous one and overwrites it.
     await expect(found()).rejects.toMatchObject({ message: expect.stringMatching(message) as string });
   });
 

@@ -20,7 +20,7 @@ const tensor = (name: string, shape: number[], values: number[]) => ({
   read: async () => Float32Array.from(values),
 });
 
-/** A file with this header and so many bytes of data. */
+/** A file with this header and this many bytes of data. */
 function made(header: string | object, dataBytes: number): Buffer {
   const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header), 'latin1');
   const length = Buffer.alloc(8);

@@ -19,7 +19,7 @@ const explosive = (): number[] =>
     },
   });
 
-/** A list of any length, every entry of which is 1; it counts what is read. */
+/** A list of any length that is 1 everywhere; it counts how often it is read. */
 function endless(length: number): { readonly list: number[]; readonly reads: () => number } {
   let reads = 0;
   const list = new Proxy<number[]>([], {

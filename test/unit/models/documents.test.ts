@@ -27,7 +27,7 @@ test.each(cases)('packed documents train as documents of their own rows do: %s',
   });
   for (const [name, gradient] of packed.gradients) {
     const expected = padded.gradients.get(name)!;
-    // A bias of keys shifts all scores of a query alike: its gradient is zero, and rounding is all that is computed.
+    // A bias of keys shifts all scores of a query equally, so its gradient is zero and only rounding errors remain.
     const isZero = (i: number): boolean =>
       name.endsWith('c_attn.bias') && Math.floor((3 * i) / expected.length) === 1;
     const of = (values: Float32Array): Float32Array => values.filter((_, i) => !isZero(i));

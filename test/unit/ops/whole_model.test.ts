@@ -134,7 +134,7 @@ describe.each(gpt2Cases)('%s', (_, graph) => {
   });
 });
 
-/** A bias of keys shifts all scores of a query alike: its gradient is zero, and rounding is all that is computed. */
+/** A bias of keys shifts all scores of a query equally, so its gradient is zero and only rounding errors remain. */
 function withoutKeyBias(actual: Float32Array, expected: Float64Array): void {
   const third = expected.length / 3;
   const largest = Math.max(...expected.map(Math.abs));

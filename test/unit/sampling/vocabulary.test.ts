@@ -84,7 +84,7 @@ describe.each(KINDS)('ids without a token, %s,', (_kind, ids, tokenizer) => {
       const likeliest = made.topLogprobs![i]!;
       expect(likeliest).toHaveLength(Math.min(20, row.filter(Number.isFinite).length));
       expect(likeliest.every((one) => isToken(one.token))).toBe(true);
-      // By the model alone: what the options suppress is told of too.
+      // By the model alone: tokens that the options suppress are listed too.
       const best = row.indexOf(Math.max(...row));
       expect(likeliest[0]).toMatchObject({ token: best });
       expect(likeliest[0]!.logprob).toBeCloseTo(row[best]! - total, 4);

@@ -28,7 +28,7 @@ const schemas = { 'metrics.jsonl': metricsJsonSchema(), events: eventJsonSchema(
 const kindsOf = (schema: object): Published =>
   ('anyOf' in schema ? schema.anyOf : (schema as { oneOf: unknown }).oneOf) as Published;
 
-/** Parses a line by a published schema, every key of which it must know. */
+/** Parses a line by a published schema, which must have all its keys. */
 function check(which: keyof typeof schemas, line: string): void {
   const value = JSON.parse(line) as Record<string, unknown>;
   const schema = schemas[which];

@@ -127,7 +127,7 @@ describe('native code finds wrongly packed batches', () => {
     const packed = packedLike(one, rows);
     const inputs = { ...packed.inputs, ...change(packed.inputs as Record<string, Int32Array>) };
     expect((await failureOf('ERR_DATA', () => one.step({ ...packed, inputs }))).message).toMatch(message);
-    // The trainer goes on.
+    // The trainer continues.
     expect((await one.step(packed)).applied).toBe(true);
   });
 

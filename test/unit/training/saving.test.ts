@@ -49,7 +49,7 @@ const names = (all: readonly TrainerEvent[]): string[] =>
 const bits = ({ model: { native } }: Trainer): Promise<Float32Array> =>
   native.readTensor('moment2', 'transformer.wte.weight');
 
-/** Lets the disk be full for the checkpoints of these steps: so many times each. */
+/** Makes the disk full for the checkpoints of these steps, each for a number of attempts. */
 function fullFor(times: Record<number, number>): void {
   const { mkdir } = files;
   jest.spyOn(files, 'mkdir').mockImplementation((name) => {

@@ -79,7 +79,7 @@ describe('Trainer', () => {
         { evaluation: countingDataset(), callbacks: [(event) => void heard.push(event)] },
       );
       for await (const event of one) events.push(event);
-      // The first is written while training goes on: when it is told, depends on the disk.
+      // The first is written while training continues; when it is reported depends on the disk.
       expect(names(events).filter((name) => name !== 'save 3')).toEqual([
         'step 2',
         'evaluate 2',

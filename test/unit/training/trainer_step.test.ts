@@ -37,7 +37,7 @@ describe('Trainer.step', () => {
     for (const room of [4, 5, 6]) {
       const model = await tinyModel();
       const one = new Trainer(model, { arguments: { ...ARGUMENTS, learningRate: 0 } });
-      // From here on there is a capacity of so many rows, which smaller batches are padded to.
+      // From here on there is a capacity of this many rows, to which smaller batches are padded.
       await one.step({ tokens: Array.from({ length: room }, (_, r) => row(r)) });
       const halves = [1, 5].map((from) => ({ tokens: [0, 1, 2, 3].map((r) => row(from + r)) }));
       losses.push((await one.step(halves)).loss);
