@@ -6,7 +6,7 @@
  * - `ERR_DATA`: contents of a file or a batch, such as a token id out of range.
  * - `ERR_DEVICE`: a device that is not there or can't do what is asked; threads and open files that the system does not let the
  *   process have.
- * - `ERR_OUT_OF_MEMORY`: more memory than there is, of a device, the process or a thread.
+ * - `ERR_OUT_OF_MEMORY`: a device, the process or a thread has too little memory.
  * - `ERR_CHECKPOINT`: a checkpoint that is damaged, or belongs to another model or other arguments.
  * - `ERR_BUSY`: a second call on an object that is running one.
  * - `ERR_DISPOSED`: use after `dispose()`.
@@ -76,7 +76,7 @@ const EXHAUSTED: Readonly<Record<string, readonly [code: ErrorCode, what: string
   EAGAIN: ['ERR_DEVICE', 'the system lets this process start nothing more: raise its limit (ulimit -u)'],
   ERR_WORKER_INIT_FAILED: [
     'ERR_DEVICE',
-    'the system lets this process start no more threads: raise its limit (ulimit -u, or that of the container)',
+    "this process can't start more threads: raise its limit (ulimit -u, or that of the container)",
   ],
   ENOMEM: ['ERR_OUT_OF_MEMORY', 'the system has no memory left: free some'],
   ENOBUFS: ['ERR_OUT_OF_MEMORY', 'the system has no memory left: free some'],

@@ -49,7 +49,7 @@ if (!check) {
     for (const line of missing(before, now)) console.error(`- ${line}`);
     for (const line of missing(now, before)) console.error(`+ ${line}`);
     console.error(
-      `\nThe public API is not what ${report} says. If that is meant: run 'npm run api', look at the difference, and add ` +
+      `\nThe public API is not what ${report} says. If you intended that, run 'npm run api', look at the difference, and add ` +
         "what users notice of it with 'npx changeset' (a break is major).",
     );
     process.exit(1);

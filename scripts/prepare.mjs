@@ -1,5 +1,5 @@
-// Builds what is missing or older than its sources: the end of setup.sh. It is no script `prepare` of package.json, of which
-// npm would warn everyone who installs the package.
+// Builds what is missing or older than its sources: the end of setup.sh. It is not the `prepare` script of package.json, because
+// npm would warn everyone who installs the package about that.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';

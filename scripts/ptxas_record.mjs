@@ -50,7 +50,7 @@ function record() {
     if (chip) sizes.set(`sm_${chip}`, codeBytes(path.join(kept, name)));
   }
   const kernels = [];
-  // ptxas tells of a kernel in several lines, the first of which names it.
+  // ptxas reports a kernel in several lines; the first names it.
   for (const part of stderr.split('Compiling entry function ').slice(1)) {
     const [, kernel, chip] = /^'(\S+)' for '(\S+)'/.exec(part);
     const number = (pattern) => Number(pattern.exec(part)?.[1] ?? 0);

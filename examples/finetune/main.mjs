@@ -25,6 +25,7 @@ async function main() {
 
   // 2. The texts, as the model reads them: bytes, or the token files that `tesserae prepare` made with its tokenizer.
   const open = tokenizer?.name === 'byte' ? openText : openTokens;
+  if (model.config.type !== 'gpt2') throw new Error(`${checkpoint} is not a GPT-2`);
   const blockSize = Math.min(model.config.nPositions, 256);
   const newText = await open(newPath, { blockSize });
   const oldText = oldPath === undefined ? undefined : await open(oldPath, { blockSize });

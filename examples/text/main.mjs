@@ -3,7 +3,7 @@
 //
 //   node examples/text/main.mjs                        # Moby-Dick; writes runs/text
 //   node examples/text/main.mjs letters.txt            # a text of your own
-//   node examples/text/main.mjs letters.txt --resume   # goes on where Ctrl-C stopped it
+//   node examples/text/main.mjs letters.txt --resume   # continues where Ctrl-C stopped it
 //   TESSERAE_DEMO_STEPS=50 node examples/text/main.mjs # a shorter look
 //
 // The same as a configuration file for the command line: examples/text/config.json.
@@ -40,7 +40,7 @@ async function main() {
     `${millions(model.parameterCount)} parameters on the ${model.device}, ${model.threads} threads`,
   );
 
-  // 3. The training: Ctrl-C saves a checkpoint and stops, --resume goes on from it as if nothing had happened.
+  // 3. The training: Ctrl-C saves a checkpoint and stops, --resume continues from it as if nothing had happened.
   const warmupSteps = Math.min(100, Math.floor(maxSteps / 10));
   const rate = { learningRate: 3e-3, warmupSteps };
   const every = { evalSteps: 200, saveSteps: 200, saveTotalLimit: 2 };
@@ -62,7 +62,7 @@ async function main() {
   for (const [previous, name] of ['no byte', 'one byte', 'two bytes'].entries())
     console.log(`  ${name.padEnd(10)}would give  ${bits(conditionalEntropy(bytes, previous))}`);
 
-  // 5. What it writes: it goes on from a line that it was not trained on.
+  // 5. Sampling: it continues a line that it was not trained on.
   const text = bytes.toString();
   const unseen = text.slice(text.indexOf('\n', 0.95 * text.length) + 1).trimStart();
   const sampler = new Sampler(model, tokenizer);

@@ -41,11 +41,11 @@ export async function writeDirectory(
   } catch (cause) {
     // A failing disk may fail here too: the next start of the run cleans up.
     for (const step of undo) await step().catch(() => undefined);
-    throw await withMissingSpace(fileError(directory, 'cannot be written', cause), target, bytes);
+    throw await withMissingSpace(fileError(directory, "can't be written", cause), target, bytes);
   }
   if (replaced)
     await files.remove(old).catch((cause: unknown) => {
-      throw fileError(old, `was replaced by '${directory}', but cannot be removed`, cause);
+      throw fileError(old, `was replaced by '${directory}', but can't be removed`, cause);
     });
 }
 
@@ -62,7 +62,7 @@ async function checkReplaceable(target: string, names: readonly string[]): Promi
   if (foreign !== undefined)
     throw new TesseraeError(
       'ERR_CHECKPOINT',
-      `'${target}' is not replaced by a checkpoint: it holds '${foreign}'. Save to a new folder`,
+      `'${target}' is not replaced, because it holds '${foreign}', which is not part of a checkpoint: save to a new folder`,
       { details: { directory: target } },
     );
   return true;

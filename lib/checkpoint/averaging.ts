@@ -86,7 +86,10 @@ async function chosen(
   };
   if (typeof source !== 'string') {
     if (last !== undefined)
-      refuse('last', 'belongs to the folder of a run: name the checkpoints, or the run');
+      refuse(
+        'last',
+        'works only with the folder of a run: leave it out, or pass the folder of the run instead of checkpoints',
+      );
     if (source.length < 2) refuse('source', `has ${source.length} checkpoints: a mean needs at least two`);
     const checkpoints: string[] = [];
     for (const directory of source) {
@@ -100,12 +103,12 @@ async function chosen(
     return { checkpoints, damaged: [] };
   }
   if (last === undefined)
-    return refuse('last', 'must be an integer of at least 2: it says how many checkpoints of the run');
+    return refuse('last', 'must be an integer of at least 2, the number of checkpoints to average');
   const { directories, damaged } = await goodCheckpoints(source, last);
   if (directories.length < last)
     throw new TesseraeError(
       'ERR_CHECKPOINT',
-      `'${source}' holds ${directories.length} whole checkpoints, fewer than the ${last} to average: average fewer, or keep ` +
+      `'${source}' holds ${directories.length} complete checkpoints, fewer than the ${last} to average: average fewer, or keep ` +
         'more with saveTotalLimit',
       { details: { directory: source, damaged: damaged.map(({ message }) => message) } },
     );
@@ -132,7 +135,7 @@ function means(files: readonly SafetensorsFile[], names: readonly string[]): Ten
     const directory = names[i] ?? '';
     for (const key of new Set([...first.tensors.keys(), ...tensors.keys()])) {
       const [a, b] = [first.tensors.get(key), tensors.get(key)];
-      if (!a || !b) throw mismatch(directory, `'${key}' is in one of them only, that or '${names[0] ?? ''}'`);
+      if (!a || !b) throw mismatch(directory, `only one of it and '${names[0] ?? ''}' has '${key}'`);
       if (a.shape.join() !== b.shape.join())
         throw mismatch(
           directory,
@@ -155,7 +158,7 @@ function means(files: readonly SafetensorsFile[], names: readonly string[]): Ten
 }
 
 function mismatch(directory: string, what: string): TesseraeError {
-  return new TesseraeError('ERR_CHECKPOINT', `'${directory}' cannot be averaged with the others: ${what}`, {
+  return new TesseraeError('ERR_CHECKPOINT', `'${directory}' can't be averaged with the others: ${what}`, {
     details: { directory },
   });
 }

@@ -9,7 +9,7 @@ import { tokenizerIn, TOKENIZER_NAMES, tokenizerNamed } from '../data/tokenizers
 import { requireRowsFor } from '../data/vocabulary_fit';
 import { messageOf, TesseraeError } from '../errors';
 import { isFile } from '../files/regular_file';
-import { buildGraph } from '../models/families';
+import { buildGraph, tokenSettings } from '../models/families';
 import { filePath } from '../models/argument_schemas';
 import { aModel, Model, modelOptionsSchema, type ModelOptions } from '../models/model';
 import { parseConfig, withoutUndefined } from '../models/validation';
@@ -166,7 +166,8 @@ export async function loadModel(directory: string, options: LoadOptions = {}): P
     // Before memory is taken for what config.json merely says.
     findWeights(buildGraph(config.model), file, name);
     // Bytes are tokens for which a model may have no use, such as those beyond ASCII.
-    if (tokenizer?.json !== undefined) requireRowsFor(tokenizer, config.model.vocabSize, `'${found}'`);
+    const tokens = tokenSettings(config.model);
+    if (tokens && tokenizer?.json !== undefined) requireRowsFor(tokenizer, tokens.vocabSize, `'${found}'`);
     const model = await Model.create(config.model, withoutUndefined(where) as ModelOptions);
     try {
       await loadWeights(model, file, name);
@@ -243,7 +244,7 @@ export async function findCheckpoint(directory: string): Promise<string> {
     other === undefined
       ? `'${directory}' holds no checkpoint: a checkpoint is a folder with ${CONFIG} and ${WEIGHTS}, and the folder of a ` +
           `run has some as checkpoint-<step>`
-      : `'${directory}' has its weights in '${other}', and only safetensors are read. Convert them with Python: ` +
+      : `'${directory}' has its weights in '${other}', but tesserae reads only safetensors. Convert them with Python: ` +
           `from transformers import GPT2LMHeadModel as M; M.from_pretrained('FROM').save_pretrained('TO')`,
     { details: { directory } },
   );

@@ -80,7 +80,7 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
   try {
     json = parseJson(await files.readText(file), { rounds: true });
   } catch (cause) {
-    throw refuse(`cannot be read: ${await whyNotJson(file, cause)}`, cause);
+    throw refuse(`can't be read: ${await whyNotJson(file, cause)}`, cause);
   }
   const model = modelOf(json, file);
   const { version, tokenizer, step, trainingStarts } = ((json as { tesserae?: unknown }).tesserae ??
@@ -90,10 +90,10 @@ export async function readConfig(file: string): Promise<CheckpointConfig> {
       `has version ${show(version)} of the tesserae block; this release reads version 1: update tesserae`,
     );
   if (tokenizer !== undefined && typeof tokenizer !== 'string')
-    throw refuse('names its tokenizer with something that is not text');
+    throw refuse('has a tokenizer name that is not text');
   if (step !== undefined && !Number.isSafeInteger(step)) throw refuse('has a step that is not an integer');
   const starts = startsSchema.optional().safeParse(trainingStarts);
-  if (!starts.success) throw refuse('has trainingStarts that are not valid: remove them');
+  if (!starts.success) throw refuse('has invalid trainingStarts: remove them');
   return {
     model,
     ...(tokenizer === undefined ? {} : { tokenizer }),

@@ -31,7 +31,7 @@ export async function writeDurably(
         for (let done = 0; done < bytes.length;) {
           const length = Math.min(bytes.length - done, LARGEST_WRITE);
           const { bytesWritten } = await handle.write(bytes, done, length, at);
-          if (bytesWritten === 0) throw new Error('the system took no bytes');
+          if (bytesWritten === 0) throw new Error('the system wrote no bytes');
           done += bytesWritten;
           at += bytesWritten;
         }
@@ -41,7 +41,7 @@ export async function writeDurably(
       await handle.close();
     }
   } catch (cause) {
-    throw fileError(file, 'cannot be written', cause);
+    throw fileError(file, "can't be written", cause);
   }
   return { bytes: at, sha256: hash.digest('hex') };
 }

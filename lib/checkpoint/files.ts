@@ -42,7 +42,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   EEXIST: 'there is a file where a folder should be: remove it, or write elsewhere',
   EMFILE: 'the process has too many files open: raise its limit (ulimit -n)',
   ENFILE: 'the machine has too many files open: close some, or raise its limit (fs.file-max)',
-  ENOMEM: 'the system has no memory left: free some',
+  ENOMEM: 'the system is out of memory: free some',
 };
 
 /** The system's code of an error or of its cause, such as ENOSPC. */
@@ -51,7 +51,7 @@ export function systemCode(error: unknown): string | undefined {
   return code;
 }
 
-/** An error of the file system with what failed, such as `'a/b' cannot be written`, and what to do. Coded ones stay. */
+/** An error of the file system with what failed, such as `'a/b' can't be written`, and what to do. Coded ones stay. */
 export function fileError(file: string, failed: string, cause: unknown): TesseraeError {
   if (cause instanceof TesseraeError) return cause;
   return withAdvice(file, failed, cause, ADVICE[systemCode(cause) ?? '']);
@@ -67,7 +67,7 @@ export const isOfProcess = (error: unknown): boolean =>
 export function readError(file: string, cause: unknown): TesseraeError {
   const code = systemCode(cause) ?? '';
   const advice = FORBIDDEN.includes(code) ? 'let this user read it' : ADVICE[code];
-  return withAdvice(file, 'cannot be read', cause, advice);
+  return withAdvice(file, "can't be read", cause, advice);
 }
 
 function withAdvice(file: string, failed: string, cause: unknown, advice: string | undefined): TesseraeError {

@@ -36,7 +36,7 @@ export async function readJsonText<T extends z.ZodType>(
       cause instanceof z.ZodError
         ? `it is not valid: ${z.prettifyError(cause)}`
         : await whyNotJson(file, cause);
-    throw new TesseraeError('ERR_CHECKPOINT', `'${file}' cannot be read: ${why}`, {
+    throw new TesseraeError('ERR_CHECKPOINT', `'${file}' can't be read: ${why}`, {
       details: { directory, file },
       cause,
     });

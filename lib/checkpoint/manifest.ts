@@ -54,7 +54,7 @@ export function manifestText(files: Readonly<Record<string, WrittenFile>>, save:
 export async function readManifest(directory: string): Promise<Manifest> {
   const { value: manifest, text } = await readJsonText(directory, MANIFEST, schema);
   if (manifest.version === 2 && hashOf(withOwnHash(text, manifest.sha256, ZEROS)) !== manifest.sha256)
-    throw damaged(path.join(directory, MANIFEST), 'its SHA-256 is not that of what was written');
+    throw damaged(path.join(directory, MANIFEST), 'its SHA-256 is not the one recorded when it was written');
   return manifest;
 }
 
@@ -89,12 +89,12 @@ export async function verifySizes(
   for (const name of names) {
     const file = path.join(directory, name);
     const wanted = written[name];
-    if (!wanted) throw damaged(file, `${MANIFEST} does not have it`);
+    if (!wanted) throw damaged(file, `${MANIFEST} does not list it`);
     const size = await files.sizeOf(file).catch((cause: unknown) => {
       throw notRead(file, cause);
     });
     if (size !== wanted.bytes)
-      throw damaged(file, `it has ${size} bytes, not the ${wanted.bytes} that were written`);
+      throw damaged(file, `it has ${size} bytes instead of the ${wanted.bytes} that were written`);
   }
 }
 
@@ -111,7 +111,7 @@ export async function verifyFiles(
       throw notRead(file, cause);
     });
     if (sha256 !== manifest.files[name]?.sha256)
-      throw damaged(file, 'its SHA-256 is not that of what was written');
+      throw damaged(file, 'its SHA-256 is not the one recorded when it was written');
   }
 }
 

@@ -43,7 +43,7 @@ export async function latestGoodCheckpoint(
     damaged.length === 0
       ? `'${run}' holds no checkpoint to resume from`
       : `every checkpoint of '${run}' is damaged: ${damaged.map(({ message }) => message).join('; ')}. Remove them to ` +
-          'start anew',
+          'start over',
     { details: { directory: run, damaged: damaged.map(({ message }) => message) } },
   );
 }
@@ -170,7 +170,7 @@ async function remove(directory: string, saved: string): Promise<void> {
     await syncDirectory(path.dirname(directory));
     await files.remove(trash);
   } catch (cause) {
-    throw fileError(directory, `cannot be removed, though '${saved}' was saved`, cause);
+    throw fileError(directory, `can't be removed, though '${saved}' was saved`, cause);
   }
 }
 
@@ -193,7 +193,7 @@ export async function removeLeftovers(run: string): Promise<void> {
         await files.rename(leftover, path.join(run, checkpoint));
       else await files.remove(leftover);
     } catch (cause) {
-      throw fileError(leftover, 'was left by a crash, and cannot be removed', cause);
+      throw fileError(leftover, "was left by a crash, and can't be removed", cause);
     }
   }
 }
@@ -229,7 +229,7 @@ export async function prepareRunFolder(
     await files.remove(probe);
     free = await files.freeBytes(run);
   } catch (cause) {
-    throw fileError(run, "cannot hold a run's checkpoints", cause);
+    throw fileError(run, "can't hold a run's checkpoints", cause);
   }
   // The newest is whole before an older one is removed.
   const atATime = rotation ? rotation.limit + rotation.bestLimit + 1 : Infinity;
@@ -245,7 +245,7 @@ export async function prepareRunFolder(
     );
   if (free >= bytes * more) return undefined;
   return (
-    `${space} the ${more} checkpoints to come take ${formatBytes(bytes * more)}, ${formatBytes(bytes)} each: free ` +
+    `${space} the next ${more} checkpoints take ${formatBytes(bytes * more)}, ${formatBytes(bytes)} each: free ` +
     `${formatBytes(bytes * more - free)}, or set a lower saveTotalLimit`
   );
 }

@@ -44,7 +44,7 @@ export async function lockRun(
   const refuse = (who: string): never => {
     throw new TesseraeError(
       'ERR_CONFIG',
-      `outputDir '${shown}' is where another ${who} is training now: wait for it, or give another outputDir ` +
+      `another ${who} is training into outputDir '${shown}': wait for it, or choose another outputDir ` +
         '(--output-dir)',
       { details: { path: setting, directory: path.resolve(directory) } },
     );

@@ -104,7 +104,7 @@ function headerBytes(sorted: readonly TensorSource[], dtype: StoredDtype): Buffe
   const root = new Map<string, unknown>([['__metadata__', { format: 'pt' }]]);
   let offset = 0;
   for (const { name, shape } of sorted) {
-    if (root.has(name)) throw new TesseraeError('ERR_INTERNAL', `the tensor '${name}' is there twice`);
+    if (root.has(name)) throw new TesseraeError('ERR_INTERNAL', `the tensor '${name}' occurs twice`);
     const end = offset + elements(shape) * STORED_BYTES[dtype];
     root.set(name, { dtype: dtype.toUpperCase(), shape, data_offsets: [offset, end] });
     offset = end;
@@ -156,7 +156,7 @@ async function readBytes(
   while (size < length) {
     const chunk = Math.min(length - size, 2 ** 30);
     const { bytesRead } = await handle.read(bytes, size, chunk, begin + size);
-    if (bytesRead === 0) throw damaged(file, 'it was cut off while it was read');
+    if (bytesRead === 0) throw damaged(file, 'it was truncated while it was read');
     size += bytesRead;
   }
   return bytes;

@@ -50,9 +50,12 @@ export function headerLength(start: Uint8Array, fileBytes: number, file: string)
     throw damaged(file, `it has ${fileBytes} bytes, fewer than the ${LENGTH_BYTES} of a header's length`);
   const length = Buffer.from(start.buffer, start.byteOffset, LENGTH_BYTES).readBigUInt64LE();
   if (length > BigInt(MAX_HEADER_BYTES))
-    throw damaged(file, `its header would have ${length} bytes, more than the limit of ${MAX_HEADER_BYTES}`);
+    throw damaged(
+      file,
+      `its header claims to have ${length} bytes, more than the limit of ${MAX_HEADER_BYTES}`,
+    );
   if (Number(length) + LENGTH_BYTES > fileBytes)
-    throw damaged(file, `its header would have ${length} bytes, but the file only has ${fileBytes}`);
+    throw damaged(file, `its header claims to have ${length} bytes, but the file only has ${fileBytes}`);
   return Number(length);
 }
 
@@ -139,7 +142,7 @@ function checkTiling(
       throw damaged(file, `there is a gap of ${begin - at} bytes before tensor ${JSON.stringify(name)}`);
     at = begin + bytes;
   }
-  if (at > fileBytes) throw damaged(file, `it was cut off: it has ${fileBytes} bytes of ${at}`);
+  if (at > fileBytes) throw damaged(file, `it is truncated: it has ${fileBytes} bytes of ${at}`);
   if (at < fileBytes) throw damaged(file, `${fileBytes - at} bytes follow the last tensor`);
 }
 

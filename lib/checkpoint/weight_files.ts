@@ -45,7 +45,7 @@ async function openShards(index: string): Promise<WeightFiles> {
     for (const [name, shard] of shards) {
       for (const tensor of shard.tensors.keys()) {
         if (placed.get(tensor) !== name)
-          throw wrongIndex(index, `'${name}' has ${quoted(tensor)}, which the index has not there`);
+          throw wrongIndex(index, `'${name}' has ${quoted(tensor)}, but the index does not list it there`);
         holders.set(tensor, shard);
       }
     }
@@ -82,8 +82,8 @@ async function readIndex(index: string): Promise<ReadonlyMap<string, string>> {
     if (typeof name !== 'string' || !/^\w[\w.-]{0,200}\.safetensors$/.test(name))
       throw wrongIndex(
         index,
-        `${quoted(tensor)} is in ${typeof name === 'string' ? quoted(name) : 'something'} that is not the name of a ` +
-          '.safetensors file in the same folder',
+        `${quoted(tensor)} must be in a .safetensors file of the same folder, not in ` +
+          (typeof name === 'string' ? quoted(name) : 'a value that is not text'),
       );
   }
   if (new Set(placed.values()).size > MOST_SHARDS)

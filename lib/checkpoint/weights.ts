@@ -113,7 +113,7 @@ export async function loadMoments(
   const wanted = moments(model, kinds);
   const keys = new Set(wanted.map(({ key }) => key));
   const extra = [...file.tensors.keys()].find((key) => !keys.has(key));
-  if (extra !== undefined) throw mismatch(name, `it has '${extra}', which the optimizer has not`);
+  if (extra !== undefined) throw mismatch(name, `it has '${extra}', which the optimizer does not have`);
   await write(model, find(wanted, file, new Map([...keys].map((key) => [key, key])), name), file);
 }
 
@@ -152,11 +152,12 @@ function storedNames(file: WeightFiles, wanted: ReadonlySet<string>, name: strin
   for (const key of file.tensors.keys()) {
     const ours = wanted.has(key) ? key : `transformer.${key}`;
     const other = stored.get(ours);
-    if (other !== undefined) throw mismatch(name, `it has '${key}' and '${other}', which are one weight`);
+    if (other !== undefined)
+      throw mismatch(name, `it has '${key}' and '${other}', which are names of one weight`);
     if (wanted.has(ours)) stored.set(ours, key);
     // Older files have causal masks, some a tied head beside the embedding.
     else if (!/(^|\.)h\.\d+\.attn\.(masked_)?bias$/.test(key) && key !== HEAD && !OTHER_HEADS.test(key))
-      throw mismatch(name, `it has '${key}', which the model has not`);
+      throw mismatch(name, `it has '${key}', which the model does not have`);
   }
   return stored;
 }
@@ -169,7 +170,7 @@ async function checkTiedHead(found: readonly FoundTensor[], file: WeightFiles, n
   if (Buffer.compare(Buffer.from(head.buffer), Buffer.from(embedding.buffer)) !== 0)
     throw mismatch(
       name,
-      `'${HEAD}' differs from the token embedding, to which tie_word_embeddings ties it: set that to false`,
+      `'${HEAD}' differs from the token embedding, but tie_word_embeddings is true: set it to false`,
     );
 }
 

@@ -9,7 +9,7 @@ import { openTokenizer } from '../data/tokenizers';
 import { describedVocabSize } from '../data/tokens';
 import type { TokenDtype } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
-import { resolveModelConfig, type ResolvedModelConfig } from '../models/families';
+import { resolveModelConfig, tokenSettings, type ResolvedModelConfig } from '../models/families';
 import { parseConfig, withoutUndefined } from '../models/validation';
 import type { TrainingArguments } from '../training/arguments';
 import { readJson } from './json_file';
@@ -99,7 +99,7 @@ export async function readTrainableRun(
   };
   if (!data) return missing('data', '"data": { "text": "book.txt" }');
   if (!training) return missing('training', '"training": { "maxSteps": 1000 }');
-  if (rest.model.isEncoder && !('sequences' in data))
+  if (tokenSettings(rest.model)?.isEncoder && !('sequences' in data))
     throw new TesseraeError(
       'ERR_CONFIG',
       `${file}: model.isEncoder true does not work with text, because an encoder sees the next token that it should ` +

@@ -137,7 +137,7 @@ async function checkReplaceable(folder: string, inputNames: readonly string[]): 
   };
   const entries = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
-    return refuse(error.code === 'ENOTDIR' ? 'is a file, not a folder' : `cannot be read (${error.message})`);
+    return refuse(error.code === 'ENOTDIR' ? 'is a file, not a folder' : `can't be read (${error.message})`);
   });
   if (entries.length === 0) return;
   const foreign = entries.find((entry) => !PREPARED_FILES.includes(entry));

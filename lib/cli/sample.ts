@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { loadModel } from '../checkpoint/checkpoint';
 import { TesseraeError } from '../errors';
+import { requireTokens } from '../models/families';
 import type { Model } from '../models/model';
 import { generateOptionsSchema } from '../sampling/options';
 import { Sampler, type Generation } from '../sampling/sampler';
@@ -120,11 +121,12 @@ const record = (
 });
 
 function requireNoTypes({ config }: Model): void {
-  const [setting] = (['nTypes', 'nStypes'] as const).filter((name) => config[name] > 0);
+  const tokens = requireTokens(config, 'sampling');
+  const [setting] = (['nTypes', 'nStypes'] as const).filter((name) => tokens[name] > 0);
   if (setting === undefined) return;
   throw new TesseraeError(
     'ERR_CONFIG',
-    `the model has ${setting} ${config[setting]}, but its checkpoint does not have the types of tokens: sample it from ` +
+    `the model has ${setting} ${tokens[setting]}, but its checkpoint does not have the types of tokens: sample it from ` +
       'TypeScript, with sampler.generate(prompt, { types: { byToken: […] } })',
     { details: { path: setting } },
   );

@@ -103,7 +103,7 @@ class Reader {
       const start = this.at;
       const key = this.string(`${name} ${isFirst ? "or '}'" : AFTER_COMMA}`);
       if (entries.has(key))
-        throw this.error(`the key ${JSON.stringify(key.slice(0, 200))} is there twice`, start);
+        throw this.error(`the key ${JSON.stringify(key.slice(0, 200))} occurs twice`, start);
       this.take(SPACE);
       if (!this.skip(':')) throw this.expected("':'");
       entries.set(key, this.value(depth + 1, 'a value'));

@@ -44,7 +44,7 @@ const zipOf = (name: string) => (start: Buffer) => isZip(start) && start.include
 /** Tried in this order. */
 const KINDS: readonly Kind[] = [
   {
-    what: "a Git LFS pointer, not the file that it stands for: fetch that with 'git lfs pull', or download it",
+    what: "a Git LFS pointer instead of the file: fetch the file with 'git lfs pull', or download it",
     matches: startsWithText('version https://git-lfs.github.com/spec/'),
     neverAs: ['text', 'tokens'],
   },
@@ -55,40 +55,40 @@ const KINDS: readonly Kind[] = [
   },
   { what: `an XML file: ${AGAIN}`, matches: startsLike(/^(?:\xef\xbb\xbf)?\s*<\?xml/) },
   {
-    what: `the message of a download that failed: ${AGAIN}`,
+    what: `the error message of a failed download: ${AGAIN}`,
     matches: startsLike(
       /^(?:Entry not found|Repository not found|Invalid username or password|Not Found)\b/i,
     ),
   },
   {
-    what: `a PyTorch checkpoint (a zip archive with a pickle in it), which can run code: ${CONVERT}`,
+    what: `a PyTorch checkpoint (a zip archive that contains a pickle), which can run code: ${CONVERT}`,
     matches: zipOf('data.pkl'),
     neverAs: ['tokens'],
   },
   { what: 'an archive of NumPy arrays (.npz)', matches: zipOf('.npy') },
   { what: `a zip archive: ${UNPACK}`, matches: isZip },
   {
-    what: `a pickle of Python, as PyTorch's older checkpoints are, which can run code: ${CONVERT}`,
+    what: `a Python pickle, the format of older PyTorch checkpoints, which can run code: ${CONVERT}`,
     matches: (start) => start[0] === 0x80 && (start[1] ?? 0) >= 2 && (start[1] ?? 0) <= 5,
   },
   {
-    what: 'a GGUF file of llama.cpp: take the model from before it was converted',
+    what: 'a GGUF file of llama.cpp: use the model from which it was converted',
     matches: startsWithText('GGUF'),
   },
   {
-    what: `an HDF5 file, as TensorFlow's and Keras's checkpoints are: ${CONVERT}`,
+    what: `an HDF5 file, the format of TensorFlow and Keras checkpoints: ${CONVERT}`,
     matches: startsWith(0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a),
     neverAs: ['tokens'],
   },
-  { what: 'an ONNX model: take the model from before it was converted', matches: isOnnx },
+  { what: 'an ONNX model: use the model from which it was converted', matches: isOnnx },
   {
     what:
-      'a SentencePiece model: make a tokenizer.json of it with Python: from transformers import AutoTokenizer as T; ' +
+      'a SentencePiece model: convert it to a tokenizer.json with Python: from transformers import AutoTokenizer as T; ' +
       "T.from_pretrained('FROM').save_pretrained('TO')",
     matches: (start) => start[0] === 0x0a && startsWithText('\x0a\x05<unk>', 2)(start),
   },
   {
-    what: `a msgpack file, as Flax's checkpoints are: ${CONVERT}`,
+    what: `a msgpack file, the format of Flax checkpoints: ${CONVERT}`,
     matches: startsLike(/^[\x81-\x8f][\xa1-\xbf][\w.]/),
   },
   { what: `a gzip file: ${UNPACK} (gunzip)`, matches: startsWith(0x1f, 0x8b) },
@@ -121,7 +121,7 @@ export function recognise(start: Uint8Array, expected: ExpectedFile): string | u
   if (start.length === 0) return 'empty';
   const bytes = Buffer.from(start.buffer, start.byteOffset, Math.min(start.length, RECOGNISED_BYTES));
   if (bytes.length >= LEAST_ZEROS && bytes.every((byte) => byte === 0))
-    return `nothing but zeros, as a download that was cut off leaves: ${AGAIN}`;
+    return `only zeros, perhaps from an interrupted download: ${AGAIN}`;
   return KINDS.find(
     ({ matches, expectedAs }) => (expectedAs === undefined || expectedAs !== expected) && matches(bytes),
   )?.what;

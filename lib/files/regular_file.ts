@@ -122,7 +122,7 @@ export async function readTextFile(file: string, mostBytes: number): Promise<str
 }
 
 const tooLarge = (bytes: number, most: number): Error =>
-  new Error(`it has ${bytes} bytes; such files have ${most} at most`);
+  new Error(`it has ${bytes} bytes, more than the limit of ${most}`);
 
 /** Writes a text file as a whole, in place of one that is there; throws as openFileToWrite. */
 export async function writeTextFile(file: string, text: string): Promise<void> {
@@ -164,7 +164,7 @@ export function unopened(
   const message = `${what} ${whyUnopened(cause)}`;
   const isFolder = cause instanceof NotAFileError && cause.isFolder;
   return (
-    exhaustedError(`${what} cannot be opened`, cause) ??
+    exhaustedError(`${what} can't be opened`, cause) ??
     new TesseraeError('ERR_DATA', isFolder ? `${message}: give ${inFolder}` : message, {
       details: { path: file },
       cause,
@@ -176,5 +176,5 @@ function whyUnopened(cause: unknown): string {
   if (cause instanceof NotAFileError) return `is ${cause.kind}, not a file`;
   const { code } = cause as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'does not exist';
-  return `cannot be opened (${code ?? messageOf(cause)})`;
+  return `can't be opened (${code ?? messageOf(cause)})`;
 }

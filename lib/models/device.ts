@@ -34,12 +34,12 @@ export async function pickDevice(
     gpus.length > 0
       ? `this machine's GPUs are ${gpus.map(({ name }) => name).join(', ')}`
       : (await hasCuda())
-        ? 'this machine has no CUDA device of sm_80 or newer that its driver shows (tesserae doctor tells more)'
-        : 'this build has no CUDA (where nvcc 13 is: TESSERAE_CUDA=1 npm run build:native)';
+        ? 'this machine has no visible CUDA device of sm_80 or newer (tesserae doctor shows why)'
+        : 'this build has no CUDA support (with nvcc 13: TESSERAE_CUDA=1 npm run build:native)';
   if (wanted === 'auto') return { device: 'cpu', fallbackReason: reason };
   throw new TesseraeError(
     'ERR_DEVICE',
-    `device '${wanted}' is not there: ${reason}. Use ${gpus.length > 0 ? 'one of those, ' : ''}'cpu' or 'auto'`,
+    `device '${wanted}' is not available: ${reason}. Use ${gpus.length > 0 ? 'one of these, ' : ''}'cpu' or 'auto'`,
     { details: { device: wanted } },
   );
 }

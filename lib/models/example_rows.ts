@@ -104,7 +104,7 @@ function readInput(graph: Graph, input: RowInput, given: unknown): InputRows {
     .reduce((product, { size }) => product * size, 1);
   const hasRows = axis !== undefined || axes.length > 1;
   const message = hasRows
-    ? 'must be an array that has an array of numbers for each row'
+    ? 'must be an array with one array of numbers per row'
     : 'must be an array of numbers';
   if (!isNumbers(given)) throw dataError(name, message);
   const rules = { name, code: 'ERR_DATA', most: MOST_ENTRIES } as const;

@@ -159,7 +159,7 @@ export function resolveGPT2Config(options: GPT2Options = {}, at = ''): GPT2Confi
   const { nCtx, ...settled } = given;
   const { vocabSize, nEmbd, nHead, isEncoder, ignoreIndex } = settled;
   if (nCtx !== undefined && given.nPositions !== undefined && nCtx !== given.nPositions)
-    refuse('nCtx', `${nCtx} and nPositions ${given.nPositions} are names of one setting: give one of them`);
+    refuse('nCtx', `${nCtx} and nPositions ${given.nPositions} are two names of one setting: give only one`);
   if (given.headDim === undefined && nEmbd % nHead !== 0) {
     const remedies = divisionRemedies(nEmbd, nHead);
     refuse(

@@ -58,8 +58,8 @@ const HUGGING_FACE_ACTIVATIONS: Readonly<Record<string, GPT2Config['activationFu
  * it computes the same in another order.
  */
 const REFUSED: Readonly<Record<string, string>> = {
-  add_cross_attention: 'the model reads the states of an encoder, which are not supported',
-  is_encoder_decoder: 'the model is one half of an encoder and a decoder, which are not supported',
+  add_cross_attention: 'cross-attention to an encoder is not supported',
+  is_encoder_decoder: 'encoder-decoder models are not supported',
 };
 
 /** `model_type` of a model that Hugging Face's GPT-2 can't compute, so that nothing loads it as one. */
@@ -92,15 +92,18 @@ export function fromHuggingFace(json: unknown): { config: GPT2Config; rest: Reco
   for (const [key, why] of Object.entries(REFUSED))
     if (rest.get(key) === true) refuse(key, `is true: ${why}`);
   if ((rest.get('quantization_config') ?? null) !== null)
-    refuse('quantization_config', 'is there: weights that were quantised are not supported, save it without');
+    refuse(
+      'quantization_config',
+      'is set: quantised weights are not supported; save the model without quantisation',
+    );
   const pruned = rest.get('pruned_heads') ?? {};
   if (typeof pruned !== 'object' || Object.keys(pruned).length > 0)
-    refuse('pruned_heads', 'is not supported: all heads of a block must be there');
+    refuse('pruned_heads', 'is not supported: a block must have all its heads');
   for (const [alias, name] of Object.entries(HUGGING_FACE_ALIASES)) {
     if (!rest.has(alias)) continue;
     const value = take(alias);
     if (rest.has(name) && rest.get(name) !== value)
-      refuse(alias, `${show(value)} and ${name} ${show(rest.get(name))} are names of one setting`);
+      refuse(alias, `${show(value)} and ${name} ${show(rest.get(name))} are two names of one setting`);
     rest.set(name, value);
   }
 

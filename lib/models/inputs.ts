@@ -271,7 +271,7 @@ function targetsOf(
   if (isEncoder)
     throw new TesseraeError(
       'ERR_DATA',
-      `targets are missing: an encoder (isEncoder) predicts what is given for each position, with ${ignored} where ` +
+      `targets are missing: an encoder (isEncoder) needs a target for each position, and ${ignored} where ` +
         `there is no loss`,
       { details: { input: 'targets' } },
     );
@@ -291,8 +291,7 @@ function documentRows(graph: Graph, value: unknown, lengths: readonly number[]):
       'documentStarts are given, but the model does not keep documents of a row apart: leave them out',
       { details: { input: 'documentStarts' } },
     );
-  const message =
-    'documentStarts must be an array that has for each row an array of integers or an Int32Array';
+  const message = 'documentStarts must be an array with one array of integers or Int32Array per row';
   if (!Array.isArray(value)) throw new TesseraeError('ERR_DATA', message);
   const rules = { name: 'documentStarts', code: 'ERR_DATA', most: MOST_ENTRIES } as const;
   const rows = readList(value, rules, (starts, r) => {

@@ -171,9 +171,13 @@ export class Model {
       if (!isPacked(tokens)) return { tokens, ...more };
       const [name] = Object.keys(more);
       if (name === undefined) return tokens;
-      throw new TesseraeError('ERR_CONFIG', `${name} stands beside a packed batch: put it into its inputs`, {
-        details: { path: name },
-      });
+      throw new TesseraeError(
+        'ERR_CONFIG',
+        `${name} is given next to a packed batch: put it into the inputs of the batch`,
+        {
+          details: { path: name },
+        },
+      );
     });
     const options = { targets: false, capacity: this.capacities };
     const { capacity, inputs, lengths } = packBatch(this, batch, options);

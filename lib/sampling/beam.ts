@@ -100,7 +100,7 @@ export async function beamSearch(
     if (best.length > 0) return best;
     throw new TesseraeError(
       'ERR_DATA',
-      `prompt ${prompt}: no token can be chosen: the options allow none, or no logit of those is finite`,
+      `prompt ${prompt}: no token can be chosen: the options allow none, or no allowed token has a finite logit`,
       { details: { row: prompt } },
     );
   });

@@ -98,8 +98,8 @@ async function* fillCache(
 function noToken({ prompt, sequence }: Sequence, row: number): TesseraeError {
   return new TesseraeError(
     'ERR_DATA',
-    `row ${row} (prompt ${prompt}, sequence ${sequence}): no token can be chosen: the options allow none, or no logit of ` +
-      'those is finite',
+    `row ${row} (prompt ${prompt}, sequence ${sequence}): no token can be chosen: the options allow none, or no allowed ` +
+      'token has a finite logit',
     { details: { row } },
   );
 }

@@ -272,7 +272,7 @@ function checkBeams(
   const { numBeams, numReturnSequences, eosTokens, stopTokens } = beams;
   for (const name of OF_DRAWING)
     if (options[name] !== undefined)
-      refuse(name, `is given, which beam search (numBeams) does not take: it draws nothing`);
+      refuse(name, `does not work with beam search (numBeams), which draws nothing`);
   if (numReturnSequences > numBeams)
     refuse(
       'numReturnSequences',
@@ -293,6 +293,6 @@ export function checkRows(prompts: number, { numBeams, numReturnSequences }: Res
   if (prompts * each > MOST_ROWS)
     throw new ConfigError(
       path,
-      `is ${each}: with ${prompts} prompts that is ${prompts * each} sequences side by side, more than ${MOST_ROWS}`,
+      `is ${each}: with ${prompts} prompts that is ${prompts * each} sequences at once, more than ${MOST_ROWS}`,
     );
 }

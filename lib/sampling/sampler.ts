@@ -173,7 +173,7 @@ export class Sampler {
     if (resolved.numBeams > 1)
       throw new TesseraeError(
         'ERR_CONFIG',
-        'numBeams: beam search knows its sequences at the end: call generate()',
+        'numBeams does not work with stream(), because beam search knows its sequences only at the end: call generate()',
         {
           details: { path: 'numBeams' },
         },
@@ -284,7 +284,7 @@ export class Sampler {
     if (!firstTokens || this.options.allowAnyStart || firstTokens.includes(first)) return;
     throw new TesseraeError(
       'ERR_DATA',
-      `the prompt begins with token ${this.shown(first)}, but sequences of training began with ` +
+      `the prompt begins with token ${this.shown(first)}, but the training sequences began with ` +
         `${firstTokens.map((token) => this.shown(token)).join(', ')}: begin with ` +
         `${firstTokens.length === 1 ? 'it' : 'one of these'}, or set allowAnyStart (--allow-any-start)`,
       { details: { token: first, firstTokens } },

@@ -154,7 +154,7 @@ function start(program: string): Worker {
   } catch (cause) {
     throw new TesseraeError(
       'ERR_DEVICE',
-      `the system lets this process start no more threads (${messageOf(cause)}): raise its limit (ulimit -u, or that of the container)`,
+      `this process can't start more threads (${messageOf(cause)}): raise its limit (ulimit -u, or that of the container)`,
       { cause },
     );
   }

@@ -51,7 +51,7 @@ HostTensor tensorOf(const Napi::Value& value, const char* what) {
 
 std::string textArgument(const Napi::CallbackInfo& info, size_t index) {
   if (info.Length() <= index || !info[index].IsString())
-    fail(ErrorCode::Internal, "argument %zu must be a text", index);
+    fail(ErrorCode::Internal, "argument %zu must be a string", index);
   return info[index].As<Napi::String>().Utf8Value();
 }
 

@@ -33,7 +33,7 @@ void translate(Call call, std::string& code, std::string& message) {
     message = error.what();
   } catch (const std::bad_alloc&) {
     code = codeName(ErrorCode::OutOfMemory);
-    message = "host memory ran out";
+    message = "host memory is exhausted";
   } catch (const Napi::Error&) {
     throw;
   } catch (const std::exception& error) {
@@ -87,10 +87,11 @@ Napi::Promise Environment::submit(Napi::Env env, const std::string& device, std:
     const int most = use == Use::Step ? TrainingRun::kStepsAhead : 1;
     if (usage->exclusive || usage->steps >= most) {
       const bool steps = use == Use::Step && !usage->exclusive;
-      deferred.Reject(failureValue(env, codeName(ErrorCode::Busy),
-                                   steps ? "two steps of this model are under way; await one before the next"
-                                         : "another call on this model is running; await it before the next "
-                                           "one"));
+      deferred.Reject(
+          failureValue(env, codeName(ErrorCode::Busy),
+                       steps ? "two steps of this model are already running; await one before the next"
+                             : "another call on this model is running; await it before the next "
+                               "one"));
       return deferred.Promise();
     }
     if (use == Use::Step) {

@@ -19,14 +19,14 @@ using Completion = std::function<Napi::Value(Napi::Env, Napi::Object kept)>;
 // Runs on the engine thread; may throw.
 using Work = std::function<Completion(DeviceContext&)>;
 
-// What is under way on a model: training steps, or one call of any other kind.
+// The calls running on a model: training steps, or one call of any other kind.
 struct Usage {
   int steps = 0;
   bool exclusive = false;
 };
 enum class Use : uint8_t {
   Exclusive,  // the work is done when its function returns
-  Step,       // it goes on until the device is done; TrainingRun::kStepsAhead of them may be under way
+  Step,       // runs until the device is done; at most TrainingRun::kStepsAhead at once
 };
 
 // What one JavaScript environment (main thread or worker) holds of the process: its share of the engines and
@@ -40,7 +40,7 @@ class Environment {
   void cancel();
 
   // Queues work on a device's engine and returns its promise. `kept` stays referenced until it ends. `usage`,
-  // if given, counts it until then; a call that does not go with what is under way rejects with ERR_BUSY.
+  // if given, counts it until then; a call that conflicts with a running one rejects with ERR_BUSY.
   Napi::Promise submit(Napi::Env env, const std::string& device, std::shared_ptr<Usage> usage,
                        Napi::Object kept, Work work, Use use = Use::Exclusive);
 

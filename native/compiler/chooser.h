@@ -28,7 +28,7 @@ class Chooser {
 
   Target target_;
   bool onDevice_ = false;
-  // What the library chose for a product: layers alike share it. Null where it has no kernel.
+  // What the library chose for a product; equal layers share it. Null if it has no kernel.
   std::vector<std::pair<GemmProblem, std::shared_ptr<LibraryProduct>>> chosen_;
 };
 

@@ -90,7 +90,7 @@ class Differentiation {
       if (gradient != name) continue;
       return ir_.add({name, {ir_.values[ir_.outputs.at(output)].spec.axes, DType::F32}, Arena::Inputs, -1});
     }
-    fail(ErrorCode::Config, "the input '%s' is not used by the outputs that were asked for", name.c_str());
+    fail(ErrorCode::Config, "the input '%s' is not used by the requested outputs", name.c_str());
   }
 
   ValueId inActivationType(ValueId given) {

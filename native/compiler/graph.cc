@@ -42,7 +42,7 @@ class Parser {
     parseNodes();
     for (const auto& [role, value] : objectField(json_, "outputs", "graph").items()) {
       if (!value.is_string() || !values_.count(value.get<std::string>())) {
-        fail(ErrorCode::Config, "graph.outputs.%s names no value of the graph", role.c_str());
+        fail(ErrorCode::Config, "graph.outputs.%s does not name a value of the graph", role.c_str());
       }
       graph_.outputs[role] = value.get<std::string>();
     }
@@ -55,7 +55,7 @@ class Parser {
     for (const Json& json : arrayField(json_, "lengthAxes", "graph", 4)) {
       const std::string name = json.is_string() ? json.get<std::string>() : "";
       if (name.empty() || !axes_.emplace(name, Axis{name, {{1, 1, FactorRole::Length}}}).second) {
-        fail(ErrorCode::Config, "graph.lengthAxes must hold names of axes, each once, not %s",
+        fail(ErrorCode::Config, "graph.lengthAxes must hold distinct names of axes, not %s",
              json.dump().c_str());
       }
       graph_.lengthAxes.push_back(name);
@@ -179,7 +179,7 @@ class Parser {
     const std::string axis = textField(json, "measures", where);
     const auto& known = graph_.lengthAxes;
     if (std::find(known.begin(), known.end(), axis) == known.end())
-      fail(ErrorCode::Config, "%s.measures '%s' is none of graph.lengthAxes", where.c_str(), axis.c_str());
+      fail(ErrorCode::Config, "%s.measures '%s' is not one of graph.lengthAxes", where.c_str(), axis.c_str());
     return axis;
   }
 
@@ -200,18 +200,19 @@ class Parser {
       input.kind = GraphInput::Lengths;
       input.measures = measuredAxis(json, where);
       if (!hasRoles({FactorRole::Batch}))
-        fail(ErrorCode::Config, "%s: lengths have the axis batch alone", where.c_str());
+        fail(ErrorCode::Config, "%s: lengths must have only the axis batch", where.c_str());
     } else if (kind == "starts") {
       onlyKeys(json, where, {"name", "kind", "axes", "optional"});
       input.kind = GraphInput::Starts;
       if (!hasRoles({FactorRole::Batch, FactorRole::Length}))
-        fail(ErrorCode::Config, "%s: starts have the axes batch and one of graph.lengthAxes", where.c_str());
+        fail(ErrorCode::Config, "%s: starts must have the axes batch and one of graph.lengthAxes",
+             where.c_str());
     } else if (kind == "positions") {
       onlyKeys(json, where, {"name", "kind", "axes", "measures", "optional"});
       input.kind = GraphInput::Positions;
       input.measures = measuredAxis(json, where);
       if (!hasRoles({FactorRole::Batch, FactorRole::Length}))
-        fail(ErrorCode::Config, "%s: positions have the axes batch and one of graph.lengthAxes",
+        fail(ErrorCode::Config, "%s: positions must have the axes batch and one of graph.lengthAxes",
              where.c_str());
     } else if (kind == "values") {
       onlyKeys(json, where, {"name", "kind", "axes", "dtype", "optional"});
@@ -278,7 +279,8 @@ class Parser {
       const double weight = numberField(list[i], "weight", where);
       const GraphNode* node = lossNode(output);
       if (!node || !seen.insert(node->name).second) {
-        fail(ErrorCode::Config, "%s.output must name an output of cross_entropy of its own, not '%s'",
+        fail(ErrorCode::Config,
+             "%s.output must name the output of a cross_entropy node that no other loss has, not '%s'",
              where.c_str(), output.c_str());
       }
       if (!(weight > 0) || weight > 1e6) {
@@ -289,7 +291,7 @@ class Parser {
     }
     // The gradient of a loss that is alone is divided by what the device counts, which knows no weight.
     if (graph_.losses.size() == 1 && graph_.losses[0].weight != 1)
-      fail(ErrorCode::Config, "graph.losses[0].weight is %g; a loss that is alone has the weight 1",
+      fail(ErrorCode::Config, "graph.losses[0].weight is %g; a single loss must have the weight 1",
            graph_.losses[0].weight);
   }
 
@@ -359,7 +361,7 @@ class Parser {
       } else if (value.is_string()) {
         result = result.with(name, value.get<std::string>());
       } else {
-        fail(ErrorCode::Config, "%s.attributes.%s must be a number, a text, true or false", where.c_str(),
+        fail(ErrorCode::Config, "%s.attributes.%s must be a number, a string, true or false", where.c_str(),
              name.c_str());
       }
     }

@@ -61,7 +61,7 @@ ValueId Ir::add(Value value) {
   double elements = 1;
   for (const Axis& axis : value.spec.axes) elements *= static_cast<double>(axis.physical());
   if (elements > kLargestTensor) {
-    fail(ErrorCode::OutOfMemory, "%s would be %s: more than 2^40 elements; use fewer rows or shorter ones",
+    fail(ErrorCode::OutOfMemory, "%s would be %s: more than 2^40 elements; use fewer or shorter rows",
          value.name.c_str(), value.spec.describe().c_str());
   }
   values.push_back(std::move(value));

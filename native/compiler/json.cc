@@ -46,7 +46,7 @@ const Json& field(const Json& object, const char* name, const std::string& where
 
 std::string textField(const Json& object, const char* name, const std::string& where) {
   const Json& value = field(object, name, where);
-  if (!value.is_string()) reject(where, name, "must be a text");
+  if (!value.is_string()) reject(where, name, "must be a string");
   const std::string text = value.get<std::string>();
   if (text.empty() || text.size() > 256) reject(where, name, "must have 1 to 256 characters");
   return text;

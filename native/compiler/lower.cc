@@ -29,7 +29,7 @@ Capacity capacityIn(const Graph& graph, const ProgramRequest& request) {
   }
   for (const auto& [axis, length] : capacity.lengths) {
     if (std::find(graph.lengthAxes.begin(), graph.lengthAxes.end(), axis) == graph.lengthAxes.end())
-      fail(ErrorCode::Config, "request.lengths.%s is no length axis of the graph", axis.c_str());
+      fail(ErrorCode::Config, "request.lengths.%s is not a length axis of the graph", axis.c_str());
   }
   return capacity;
 }
@@ -150,8 +150,7 @@ class Lowering {
     const auto it = values_.find(name);
     if (it != values_.end()) return it->second;
     if (isLeftOut(name))
-      fail(ErrorCode::Config, "the optional input '%s' is read by programs for documents alone",
-           name.c_str());
+      fail(ErrorCode::Config, "only programs with documents read the optional input '%s'", name.c_str());
     if (const GraphInput* input = graph_.findInput(name)) return values_[name] = inputValue(*input);
     if (ir_.layout.find(name)) return ir_.parameter(name);
     fail(ErrorCode::Internal, "the value '%s' has not been lowered", name.c_str());

@@ -158,7 +158,7 @@ class Planner {
       if (ids[i] == kAbsent) continue;
       const Value& value = program.values[ids[i]];
       std::string shape = value.spec.describe();
-      shape.resize(shape.rfind(' '));  // the type stands beside it
+      shape.resize(shape.rfind(' '));  // the type is printed next to it
       list.push_back({{"slot", slotName(slots[i])},
                       {"value", value.name},
                       {"shape", shape},

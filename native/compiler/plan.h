@@ -14,7 +14,7 @@ namespace tesserae {
 // (PlanRequest in lib/native.ts, Plan in lib/report/plan_table.ts). Throws ERR_CONFIG and ERR_SHAPE.
 std::string planJson(std::string_view graphText, std::string_view requestText);
 
-// Whether a Program reads or writes what stands in an arena: not every optimizer has both moments.
+// Whether a Program reads or writes a value in an arena: not every optimizer has both moments.
 bool usesArena(const Program& program, Arena arena);
 
 struct MemoryOwner {

@@ -18,7 +18,7 @@ int64_t extent(const Json& json, const char* name) {
 std::vector<std::string> textList(const Json& json, const char* name, size_t most) {
   std::vector<std::string> list;
   for (const Json& entry : arrayField(json, name, "request", most)) {
-    if (!entry.is_string()) fail(ErrorCode::Config, "request.%s must hold texts", name);
+    if (!entry.is_string()) fail(ErrorCode::Config, "request.%s must hold strings", name);
     list.push_back(entry.get<std::string>());
   }
   return list;

@@ -65,7 +65,7 @@ struct UpdateRequest {
   }
 };
 
-// A piece of each row's prompt, into a cache of so many positions.
+// A piece of each row's prompt, into a cache of `cache` positions.
 struct PrefillRequest {
   int64_t rows = 1, time = 1, cache = 1;
   bool operator==(const PrefillRequest&) const = default;
@@ -83,7 +83,7 @@ struct SamplingFeatures {
   bool known = false;      // some ids are no tokens: they are as if the model had none of them
   bool bias = false;       // a number is added to each token's logit
   bool mask = false;       // the host sets allowed bits before each token
-  int64_t sets = 0;        // of allowed tokens by position, at most so many
+  int64_t sets = 0;        // largest number of sets of allowed tokens by position
   bool minimum = false;    // of new tokens, before which nothing ends a row
   bool penalties = false;  // for tokens that were there: repetition, frequency, presence
   bool ngrams = false;     // none is repeated
@@ -91,7 +91,7 @@ struct SamplingFeatures {
   // Scores start from log-probabilities, and logProbs are those of the scores; the host says which tokens a
   // row has drawn (Session::redirect).
   bool beams = false;
-  int64_t logProbs = -1;  // of the token chosen and of so many of the likeliest; -1: none
+  int64_t logProbs = -1;  // of the chosen token and of this many of the likeliest; -1: none
   bool operator==(const SamplingFeatures&) const = default;
 
   bool scores() const { return bias || mask || sets > 0 || minimum || penalties || ngrams; }

@@ -122,7 +122,7 @@ void requireTrainingMemory(const Graph& graph, const Layout& layout, const Progr
       rows > 0 ? "at most " + std::to_string(rows) +
                      " rows fit: use fewer rows and more gradientAccumulationSteps, or shorter rows"
                : "not even one row fits: use shorter rows or a smaller model";
-  fail(ErrorCode::OutOfMemory, "a training step of %s needs more memory than there is; %s\n%s",
+  fail(ErrorCode::OutOfMemory, "a training step of %s needs more memory than is available; %s\n%s",
        capacityOf(micro.request).describe().c_str(), fitting.c_str(), memoryTable(owners, available).c_str());
 }
 

@@ -54,7 +54,7 @@ void Engine::submit(const void* owner, Job job) {
 
 void Engine::cancel(const void* owner) {
   std::unique_lock<std::mutex> lock(mutex_);
-  // What the jobs hold may be the last of a model: it goes on the engine's thread.
+  // A job may hold the last reference to a model, which is then freed on the engine's thread.
   auto dropped = std::make_shared<std::vector<Job>>();
   for (auto& [of, job] : queue_) {
     if (of == owner) dropped->push_back(std::move(job));
@@ -102,7 +102,7 @@ void Engine::loop() {
     running_ = owner;
     lock.unlock();
     job(context_);
-    job = nullptr;  // what it holds goes before anybody is told that it ended
+    job = nullptr;  // frees what it holds before its end is announced
     lock.lock();
     running_ = nullptr;
     changed_.notify_all();

@@ -167,7 +167,8 @@ void checkStarts(const GraphInput& input, const TensorSpec& spec, const HostTens
   for (int64_t i = 0; i < tensor.elements(); ++i) {
     const int64_t t = i % time;
     if (starts[i] == t || (t > 0 && starts[i] == starts[i - 1])) continue;
-    fail(ErrorCode::Data, "%s[%lld][%lld] is %d; it must be %lld, or what the position before it has",
+    fail(ErrorCode::Data,
+         "%s[%lld][%lld] is %d; it must be %lld, or equal to the value of the previous position",
          input.name.c_str(), static_cast<long long>(i / time), static_cast<long long>(t), starts[i],
          static_cast<long long>(t));
   }

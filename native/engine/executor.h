@@ -64,7 +64,7 @@ using Bases = std::array<char*, kArenas>;
 // Throws ERR_DATA for what a batch lacks, and for what is misshapen or out of range.
 void checkBatch(const Program& program, const Graph& graph, const HostBatch& batch);
 
-// Writes a batch that was checked as it stands in the Program's inputs, `program.inputBytes` from `staged`.
+// Writes a checked batch as it lies in the Program's inputs, `program.inputBytes` from `staged`.
 void stage(const Program& program, const HostBatch& batch, char* staged);
 
 // Writes it to the Program's inputs on the device, and waits for that.

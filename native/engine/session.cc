@@ -215,7 +215,7 @@ void Session::writeTokens() {
   write("history", history);
 }
 
-// Where a Program finds its memory, the cache grown to hold so many positions.
+// The memory of a Program; grows the cache to hold `positions` positions.
 Bases Session::basesFor(DeviceContext& context, const Program& program, int64_t positions) {
   Bases bases = model_->state().bases();
   prepare(context, program, bases);
@@ -241,7 +241,7 @@ void Session::prefill(DeviceContext& context, const HostBatch& inputs, const std
     fail(ErrorCode::Data, "a prompt must be %lld rows of equal capacity with a length each",
          static_cast<long long>(rows_));
   }
-  if (chose_) fail(ErrorCode::Data, "prefill after decode: a prompt is read before tokens are chosen");
+  if (chose_) fail(ErrorCode::Data, "prefill after decode: read the prompt before you choose tokens");
   const PrefillRequest request{rows_, tokens->second.elements() / rows_, capacity_};
   const Program& program = this->program(request);
   int32_t most = 0;
@@ -281,7 +281,7 @@ void Session::forward(DeviceContext& context) {
 
 void Session::redirect(const std::vector<int32_t>& parents, const std::vector<int32_t>& tokens) {
   const int64_t vocabulary = value("logits").spec.axes[1].logical();
-  if (!chose_ || pending_) fail(ErrorCode::Data, "redirect follows decode");
+  if (!chose_ || pending_) fail(ErrorCode::Data, "redirect must follow decode");
   if (static_cast<int64_t>(parents.size()) != rows_ || static_cast<int64_t>(tokens.size()) != rows_)
     fail(ErrorCode::Data, "redirect needs a parent and a token for each of %lld rows",
          static_cast<long long>(rows_));
@@ -292,7 +292,7 @@ void Session::redirect(const std::vector<int32_t>& parents, const std::vector<in
     const size_t r = static_cast<size_t>(row);
     if (parents[r] < 0 || parents[r] >= rows_ || tokens[r] < 0 || tokens[r] >= vocabulary ||
         placeOf(static_cast<size_t>(parents[r])) != placeOf(r) || placeOf(r) >= capacity_)
-      fail(ErrorCode::Data, "row %lld can't go on from row %d with the token %d", static_cast<long long>(row),
+      fail(ErrorCode::Data, "row %lld can't continue row %d with the token %d", static_cast<long long>(row),
            parents[r], tokens[r]);
     moved |= parents[r] != row;
     ended |= finished_[r] != kRunning;
@@ -328,7 +328,8 @@ void Session::redirect(const std::vector<int32_t>& parents, const std::vector<in
     const int64_t pages =
         (*std::max_element(positions_.begin(), positions_.end()) + kPagePositions - 1) / kPagePositions;
     const int64_t slabs = std::min(pages * ofPage, cache_.bytes() / bytes);
-    requireMemory(model_->device(), bytes - slab_.bytes(), "beams that change places", "use fewer of them");
+    requireMemory(model_->device(), bytes - slab_.bytes(), "the buffers for reordering beams",
+                  "use fewer beams");
     slab_.reserve(model_->device(), bytes);
     for (int64_t slab = 0; slab < slabs; ++slab) {
       char* const at = cache_.data() + slab * bytes;

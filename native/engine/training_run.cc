@@ -83,7 +83,7 @@ StepState TrainingStep::result() const {
   return result;
 }
 
-// One that no step under way uses.
+// One that no running step uses.
 std::shared_ptr<TrainingStep> TrainingRun::freeStep(int64_t inputBytes) {
   for (std::shared_ptr<TrainingStep>& step : steps_) {
     if (!step) step.reset(new TrainingStep{nullptr, 0, device_.hostBlock(sizeof(StepState))});
@@ -94,7 +94,7 @@ std::shared_ptr<TrainingStep> TrainingRun::freeStep(int64_t inputBytes) {
     }
     return step;
   }
-  fail(ErrorCode::Busy, "%d steps of this model are under way; await one before the next", kStepsAhead);
+  fail(ErrorCode::Busy, "%d steps of this model are already running; await one before the next", kStepsAhead);
 }
 
 // Everything that can fail for a mistake of the caller or for want of memory, before anything is enqueued.

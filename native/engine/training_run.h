@@ -23,7 +23,7 @@ struct StepRequest {
 };
 
 // The host's memory of a training step that was enqueued: what the device reads from and writes to while the
-// step is under way.
+// step is running.
 struct TrainingStep {
   std::unique_ptr<HostBlock> inputs;  // of all micro-batches: each its inputs, then its first sample
   int64_t inputBytes = 0;
@@ -39,15 +39,15 @@ class TrainingRun {
   TrainingRun(const TrainingRun&) = delete;
   TrainingRun& operator=(const TrainingRun&) = delete;
 
-  // Starts training anew: allocates gradients and the moments that the optimizer has, sets moments and
-  // counters to zero, the loss scale to its first value and the moving average to the parameters, compiles
-  // the update Program.
+  // Starts training from scratch: allocates gradients and the moments that the optimizer has, sets moments
+  // and counters to zero, the loss scale to its first value and the moving average to the parameters,
+  // compiles the update Program.
   void configure(TrainingOptions options);
-  // Enqueues one optimizer step; at most kStepsAhead may be under way.
+  // Enqueues one optimizer step; at most kStepsAhead may run at once.
   // Nothing waits for the device, and once the capacity was seen twice nothing is allocated.
   std::shared_ptr<const TrainingStep> enqueueStep(DeviceContext& context, const StepRequest& step);
   static constexpr int kStepsAhead = 2;
-  // One optimizer step, each call of which is measured. Returns with the step done.
+  // Runs one optimizer step to its end and measures each of its calls.
   struct Profile {
     StepState result;
     std::vector<Timing> micro, update;

@@ -36,7 +36,7 @@ const char* Attributes::text(const char* name, const char* otherwise) const {
   const auto it = values_.find(name);
   if (it == values_.end()) return otherwise;
   if (const std::string* value = std::get_if<std::string>(&it->second)) return value->c_str();
-  fail(ErrorCode::Config, "attribute '%s' must be a text", name);
+  fail(ErrorCode::Config, "attribute '%s' must be a string", name);
 }
 
 Attributes Attributes::with(const std::string& name, Value value) const {

@@ -29,7 +29,7 @@ __device__ __forceinline__ void copyAsync4(void* to, const void* from, bool insi
 
 __device__ __forceinline__ void commitCopies() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
 
-// Waits until at most kPending of this thread's groups are under way.
+// Waits until at most kPending of this thread's groups are pending.
 template <int kPending>
 __device__ __forceinline__ void waitCopies() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");

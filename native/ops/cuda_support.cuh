@@ -20,10 +20,10 @@ inline cudaStream_t cudaStream(const KernelContext& c) { return static_cast<cuda
 inline void cudaCheckLaunch(const char* operation) {
   const cudaError_t status = cudaGetLastError();
   if (status != cudaSuccess)
-    fail(ErrorCode::Device, "%s: the GPU did not take the kernel: %s", operation, cudaGetErrorString(status));
+    fail(ErrorCode::Device, "%s: kernel launch failed: %s", operation, cudaGetErrorString(status));
 }
 
-// Blocks of a kernel, with so many bytes of dynamic shared memory, that the whole chip runs at a time: the
+// Blocks of a kernel, with `sharedBytes` of dynamic shared memory, that the whole chip runs at a time: the
 // grid of a kernel whose blocks loop over the work.
 template <class Function>
 int residentBlocks(Function kernel, int threads, const char* operation, size_t sharedBytes = 0) {
@@ -32,7 +32,7 @@ int residentBlocks(Function kernel, int threads, const char* operation, size_t s
       cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess ||
       cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, sharedBytes) != cudaSuccess ||
       processors * blocks < 1) {
-    fail(ErrorCode::Device, "%s: the GPU does not say how much it runs at a time: %s", operation,
+    fail(ErrorCode::Device, "%s: querying the occupancy failed: %s", operation,
          cudaGetErrorString(cudaGetLastError()));
   }
   return processors * blocks;
@@ -88,7 +88,7 @@ void dispatchActivationType(DType type, const char* operation, F&& f) {
 inline void requireTypes(const char* operation, DType type, std::initializer_list<const TensorView*> views) {
   for (const TensorView* view : views) {
     if (view->data && view->dtype != type) {
-      fail(ErrorCode::Internal, "%s: a tensor is %s where %s is meant", operation, dtypeName(view->dtype),
+      fail(ErrorCode::Internal, "%s: a tensor is %s instead of %s", operation, dtypeName(view->dtype),
            dtypeName(type));
     }
   }
@@ -185,8 +185,8 @@ __device__ __forceinline__ unsigned groupMask() {
   return ((1u << kLanes % 32) - 1) << (threadIdx.x % 32 / kLanes * kLanes);
 }
 
-// Of each kLanes neighbouring lanes, every one of which gets the result. The exchange is symmetric, so all of
-// them hold the same bits.
+// Over each group of kLanes neighbouring lanes; every lane gets the result. The exchange is symmetric, so all
+// of them hold the same bits.
 template <int kLanes = 32, class T>
 __device__ __forceinline__ T warpSum(T x) {
 #pragma unroll

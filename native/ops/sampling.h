@@ -32,7 +32,7 @@ enum Finish : int32_t {
 
 inline constexpr int64_t kPagePositions = 128;  // of the cache: keys of a run never cross a page
 inline constexpr int64_t kMostVisit = 64;       // tokens of a row that wait for the host
-inline constexpr int64_t kMostLogProbs = 128;   // likeliest tokens that are told of
+inline constexpr int64_t kMostLogProbs = 128;   // most likely tokens that can be reported
 inline constexpr int64_t kMostSets = 1 << 24;   // of allowed tokens
 
 inline constexpr uint32_t kInPrompt = 1u

@@ -78,7 +78,7 @@ struct StepState {
   alignas(64) LossScaler scaler;
   alignas(64) LossDivisors lossDivisors;  // of the step: see engine/loss_divisors.h
 
-  // What JavaScript is told of a step: visit(name, value) for each. StepResult in lib/native_training.ts is
+  // What JavaScript reads of a step: visit(name, value) for each. StepResult in lib/native_training.ts is
   // its type.
   template <class Visit>
   void visitMetrics(Visit&& visit) const {

@@ -10,7 +10,7 @@
 
 namespace tesserae {
 
-// What a factor stands for decides how it is padded.
+// The role of a factor decides its padding.
 enum class FactorRole : uint8_t {
   Count,       // never padded: the 3 of QKV, the number of heads
   Width,       // features of a layer

@@ -114,7 +114,7 @@ void requireMemory(const Device& device, int64_t bytes, const char* what, const 
   const int64_t available = device.available();
   if (bytes <= available) return;
   constexpr double MiB = 1 << 20;
-  fail(ErrorCode::OutOfMemory, "%s need %.0f MiB and %.0f MiB are available; %s", what,
+  fail(ErrorCode::OutOfMemory, "%s need %.0f MiB, but only %.0f MiB are available; %s", what,
        static_cast<double>(bytes) / MiB, static_cast<double>(available) / MiB, remedy);
 }
 
@@ -122,7 +122,7 @@ std::shared_ptr<Device> cpuDevice() { return std::make_shared<CpuDevice>(); }
 
 #ifndef TESSERAE_CUDA
 std::shared_ptr<Device> cudaDevice(int index) {
-  fail(ErrorCode::Device, "the device 'cuda:%d' is not available: this build has no CUDA", index);
+  fail(ErrorCode::Device, "the device 'cuda:%d' is not available: this build has no CUDA support", index);
 }
 #endif
 

@@ -28,7 +28,7 @@ class MemoryRange {
   virtual char* data() const = 0;
 };
 
-// Host memory that the device copies from and to while the host goes on.
+// Host memory that the device copies from and to while the host continues.
 class HostBlock {
  public:
   virtual ~HostBlock() = default;

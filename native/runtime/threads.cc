@@ -11,7 +11,7 @@
 namespace tesserae {
 namespace {
 
-// Threads that have ended count for a moment more: so many are left for them.
+// Threads that have ended count for a moment longer: this many are reserved for them.
 constexpr int kSpare = 2;
 
 // How many of `wanted` threads can be there at a time.
@@ -49,7 +49,7 @@ void requireThreads(int count) {
   const int most = granted + std::max(0, startable(count - granted + kSpare) - kSpare);
   if (most < count) {
     fail(ErrorCode::Device,
-         "%d threads were asked for, but the system lets this process have %d: ask for no more than that "
+         "%d threads were requested, but the system allows this process %d: request at most that many "
          "(threads, OMP_NUM_THREADS), or raise the limit (ulimit -u, or that of the container)",
          count, most);
   }
@@ -58,7 +58,7 @@ void requireThreads(int count) {
 
 void failThreads(const std::system_error& error) {
   fail(ErrorCode::Device,
-       "the system lets this process start no more threads (%s): raise the limit (ulimit -u, or that of the "
+       "this process can't start more threads (%s): raise the limit (ulimit -u, or that of the "
        "container)",
        error.what());
 }

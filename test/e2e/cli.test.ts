@@ -64,7 +64,7 @@ describe('sample', () => {
 });
 
 describe('plan', () => {
-  it('prints tables for a chip that is not there', () => {
+  it('prints tables for a chip that the machine does not have', () => {
     const model = write('plan.json', {
       model: { type: 'gpt2', vocabSize: 250, nEmbd: 545, nHead: 5, nLayer: 2, nPositions: 64 },
     });

@@ -15,7 +15,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Trains until the process is killed, so many milliseconds after its start or after its first line. */
+/** Trains until the process is killed, a number of milliseconds after its start or its first line. */
 async function killed(
   output: string,
   since: 'start' | 'first line',

@@ -78,7 +78,7 @@ it.each(['text', 'structured', 'finetune'])('%s ends when its reader has seen en
 });
 
 describe('text', () => {
-  it('trains on a text of your own, measures and writes; goes on where Ctrl-C stopped it', async () => {
+  it('trains on your own text, measures and writes; continues where Ctrl-C stopped it', async () => {
     const first = run('text', 20, 'own.txt');
     expect(first).toMatchObject({ code: 0 });
     const [, nats, bits] = /validation loss +([\d.]+) nats or ([\d.]+) bits a byte/.exec(first.out) ?? [];

@@ -32,7 +32,7 @@ async function leftAlone(
   return { code, err };
 }
 
-it('training goes on when the reader of standard output has gone', async () => {
+it('training continues when the reader of standard output is gone', async () => {
   expect(await leftAlone(command('json'), 'stdout')).toEqual({ code: 0, err: '' });
   expect(metrics('json')).toEqual(expect.arrayContaining(['step 60', 'save 60', 'end 60']));
 });
@@ -70,7 +70,7 @@ const onFullDisk = (...args: string[]): { status: number | null; stderr: string 
   return { status, stderr };
 };
 
-it('a full disk for standard output is told once, and training goes on to its end', () => {
+it('a full disk for standard output is reported once, and training continues to its end', () => {
   const { status, stderr } = onFullDisk(...command('full'));
   expect(status).toBe(0);
   expect(stderr.trimEnd()).not.toContain('\n');
@@ -82,7 +82,7 @@ it('a full disk for standard output is told once, and training goes on to its en
   expect(metrics('full')).toEqual(expect.arrayContaining(['step 60', 'save 60', 'end 60']));
 });
 
-it('a full disk for standard output ends another command, and is told', () => {
+it('a full disk for standard output ends another command, and is reported', () => {
   const [program = ''] = command('');
   expect(onFullDisk(program, 'schedule', 'run.json')).toEqual({
     status: 1,

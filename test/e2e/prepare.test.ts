@@ -76,7 +76,7 @@ it('prepares, trains, resumes and samples with a tokenizer.json', () => {
 });
 
 it('leaves nothing behind when it is interrupted', async () => {
-  // Ten seconds of work at least, of which it gets one.
+  // At least ten seconds of work; it is stopped after one.
   writeFileSync(
     path.join(folder, 'large.txt'),
     'The quick brown fox, and the lazy dog: a tale.\n'.repeat(600_000),

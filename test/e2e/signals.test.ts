@@ -20,7 +20,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Trains, and sends signals after so many lines of standard output. */
+/** Trains, and sends signals after given numbers of lines of standard output. */
 async function signalled(
   output: string,
   lines: number,
@@ -121,7 +121,7 @@ atTerminal(
   },
 );
 
-/** A module that is loaded into every thread first, in which file operations fail that are told. */
+/** A module that every thread loads first and that makes given file operations fail. */
 const fullDisk = path.resolve(__dirname, 'support/full_disk.cjs');
 
 const train = (output: string, fails: string): { code: number | null; out: Event[]; err: string } => {
@@ -133,19 +133,17 @@ const train = (output: string, fails: string): { code: number | null; out: Event
   return { code: status, out: records(stdout), err: stderr };
 };
 
-it('a disk that is full for a while costs a checkpoint, and is told', () => {
+it('a disk that is full for a while costs a checkpoint, and is reported', () => {
   const { code, out, err } = train('once', 'checkpoint-100');
   expect(code).toBe(0);
-  expect(err).toMatch(
-    /^warning '.*checkpoint-100' cannot be written|^warning '.*checkpoint-100\.tmp.*ENOSPC/,
-  );
+  expect(err).toMatch(/^warning '.*checkpoint-100' can't be written|^warning '.*checkpoint-100\.tmp.*ENOSPC/);
   expect(err.trimEnd()).not.toContain('\n');
   expect(out).toContainEqual(expect.objectContaining({ type: 'warning', step: 100, code: 'ERR_CHECKPOINT' }));
   expect(out.filter(({ type }) => type === 'save').map(({ step }) => step)).not.toContain(100);
   expect(leftBy('once').tensors).toEqual(whole.tensors);
 });
 
-it('a disk that stays full ends the run, and the last checkpoint is there', () => {
+it('a disk that stays full ends the run, and the last checkpoint remains', () => {
   const { code, out, err } = train('full', 'checkpoint-100,checkpoint-150');
   expect(code).toBe(1);
   expect(err).toMatch(

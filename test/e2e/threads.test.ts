@@ -1,4 +1,4 @@
-/** A process that the system lets start few threads, as in a small container, is told so, whatever asks for one first. */
+/** A process that may start only a few threads, as in a small container, gets an error that says so from every caller. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -58,7 +58,7 @@ if (!works)
         status: 1,
         stderr: expect.stringMatching(/^error ERR_DEVICE: [^\n]* threads[^\n]*\n$/) as string,
       });
-      told.add(/8 threads were asked for/.test(stderr) ? 'few' : 'none');
+      told.add(/8 threads were requested/.test(stderr) ? 'few' : 'none');
     }
   }
   expect(told).toEqual(new Set(['none', 'few', 'trained']));

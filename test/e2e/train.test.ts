@@ -104,7 +104,7 @@ describe('train', () => {
 describe('train, once more', () => {
   const again = (...args: string[]): ReturnType<typeof tesserae> =>
     tesserae('train', 'more.json', '--device', 'cpu', '--threads', '1', ...args);
-  // Sorted: when a checkpoint is told of depends on the disk.
+  // Sorted: when a checkpoint is reported depends on the disk.
   const steps = (): string[] =>
     records(readFileSync(path.join(folder, 'runs', 'more', 'metrics.jsonl'), 'utf8'))
       .map(({ type, step }) => `${String(type)} ${String(step)}`)
@@ -119,7 +119,7 @@ describe('train, once more', () => {
     expect(again()).toMatchObject({ code: 0 });
   });
 
-  it('goes on from the last checkpoint, and repeats no step in the metrics', () => {
+  it('continues from the last checkpoint, and repeats no step in the metrics', () => {
     const before = steps();
     rmSync(path.join(folder, 'runs', 'more', 'checkpoint-4'), { recursive: true });
     const { code, err, out } = again();
@@ -145,7 +145,7 @@ describe('train, once more', () => {
     expect(told.out).not.toContain('trained ');
   });
 
-  it('goes on when it is given more steps', () => {
+  it('continues if you give it more steps', () => {
     cpSync(path.join(folder, 'runs', 'more'), path.join(folder, 'runs', 'longer'), { recursive: true });
     const { code, err, out } = again('--output-dir', 'runs/longer', '--max-steps', '6', '--json');
     expect(code).toBe(0);
@@ -157,7 +157,7 @@ describe('train, once more', () => {
     );
   });
 
-  it('refuses a folder that is a model, which eval and sample would go on finding', () => {
+  it('refuses a folder with a model, which eval and sample would still find', () => {
     expect(tesserae('average', 'runs/more', 'runs/mean', '--last', '2')).toMatchObject({ code: 0 });
     const { code, err } = again('--output-dir', 'runs/mean');
     expect(code).toBe(1);
@@ -191,14 +191,14 @@ describe('train, once more', () => {
     expect({ code, err }).toEqual({
       code: 1,
       err: expect.stringMatching(
-        /^error ERR_CONFIG: outputDir 'shared' is where another process is training now: .*\n$/,
+        /^error ERR_CONFIG: another process is training into outputDir 'shared': .*\n$/,
       ) as string,
     });
     rmSync(path.join(folder, 'shared'), { recursive: true });
     expect(again('--output-dir', 'shared')).toMatchObject({ code: 0 });
   });
 
-  it('says that a checkpoint is damaged, and takes the one before', () => {
+  it('says that a checkpoint is damaged, and uses the previous one', () => {
     writeFileSync(path.join(folder, 'runs', 'more', 'checkpoint-4', 'optimizer.safetensors'), 'torn');
     const { code, err } = again('--json');
     expect(code).toBe(0);
@@ -241,7 +241,7 @@ describe('train from a checkpoint', () => {
     });
   });
 
-  it('refuses one whose tokens are others, and a folder that is none', () => {
+  it('refuses one with other tokens, and a folder without one', () => {
     const fixture = path.resolve(__dirname, '../fixtures/gpt2/lm');
     const other = init('other', fixture);
     expect(other.code).toBe(1);
@@ -255,7 +255,7 @@ describe('train from a checkpoint', () => {
 });
 
 describe('train --profile', () => {
-  it('tells where the time goes, draws it, and leaves the run as it was', () => {
+  it('shows where the time goes, draws it, and leaves the run unchanged', () => {
     const before = readdirSync(path.join(folder, 'runs', 'run')).sort();
     const { code, out, err } = tesserae('train', config, '--profile', '--device', 'cpu', '--threads', '1');
     expect({ code, err }).toMatchObject({ code: 0 });

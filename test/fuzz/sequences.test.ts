@@ -23,7 +23,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** What a line stands for by the rules, told from its text alone: its tokens and targets, or undefined if it is wrong. */
+/** What a line means by the rules, from its text alone: its tokens and targets, or undefined if it is wrong. */
 function expected(line: string, rules: SequenceRules): { tokens: number[]; targets: number[] } | undefined {
   let value: Record<string, number[] | undefined>;
   try {

@@ -91,7 +91,7 @@ describe('an input of any bytes', () => {
     fc.oneof(texts, lines).map((text) => new TextEncoder().encode(text)),
   );
 
-  it('is cut into segments that give what it has as a whole, or refused with a code', async () => {
+  it('is cut into segments with the same contents, or refused with a code', async () => {
     await fc.assert(
       fc.asyncProperty(
         contents,

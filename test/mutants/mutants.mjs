@@ -1,5 +1,5 @@
 // Seeded bugs: mistakes that are easy to make and hard to see, each with the gate that has to notice it.
-// `search` stands exactly once in the file; `gate` is a test file, `only` the name of one of its tests where one is enough.
+// `search` occurs exactly once in the file; `gate` is a test file, `only` the name of one of its tests if one is enough.
 
 const curve = { gate: 'test/unit/models/curve.test.ts', only: '50 steps follow PyTorch: 1 micro-batches' };
 const reference = (only) => ({ gate: 'test/unit/models/references.test.ts', only });

@@ -1,13 +1,13 @@
 import type { OptimizerSettings } from '../../lib/native';
 
-/** What an optimizer keeps of one parameter; a moment that it has not stays zero. */
+/** What an optimizer keeps of one parameter; a moment that it does not use stays zero. */
 export interface OptimizerState {
   readonly parameter: Float64Array;
   readonly moment1: Float64Array;
   readonly moment2: Float64Array;
 }
 
-/** What a step is told. */
+/** The settings of a step. */
 export interface OptimizerStep {
   /** From 1. */
   readonly t: number;

@@ -1,6 +1,6 @@
 import { zerosOf, type Tensor } from './tensor';
 
-/** Where position t of row b stands in its document, which `starts` (B, T) says; in its row without them. */
+/** The index of position t of row b in its document, which starts at `starts` (B, T); without them, in its row. */
 const placeOf = (starts: Tensor | undefined, b: number, t: number, T: number): number =>
   t - (starts ? starts.data[b * T + t]! : 0);
 

@@ -24,7 +24,7 @@ function sources() {
 }
 
 /**
- * Makes the sources in a folder those of this tree, and gives it the packages of this tree. Leaves files that are alike as
+ * Makes the sources in a folder those of this tree, and gives it the packages of this tree. Leaves equal files as
  * they are, since builds go by their times, and what builds and runs have left there.
  *
  * @param {string} to - made where it isn't there.

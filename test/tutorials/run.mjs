@@ -3,17 +3,25 @@
 //   node test/tutorials/run.mjs           in a new folder, which is removed in the end
 //   node test/tutorials/run.mjs FOLDER    in a folder that stays, where the next run compiles only what has changed
 //
-// A fence says what its block is:   ```ts lib/a.ts     a new file, whole
+// A fence says what its block is:   ```ts lib/a.ts     a new file; later blocks of that name continue it
 //                                   ```diff lib/b.ts   lines of a file that is there; a line @@ separates places
 //                                   ```sh              commands; ```sh gpu are left out
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { copyTree, root } from '../support/copy_tree.mjs';
 
-// Each goes on from the one before it.
+// Each continues the previous one.
 const pages = ['adding_a_model', 'adding_an_operation', 'adding_a_cuda_kernel'].map(
   (name) => `docs/tutorials/${name}.md`,
 );
@@ -57,11 +65,16 @@ function run(commands, cwd) {
   if (status !== 0) throw new Error(`${stdout}\n${error?.message ?? `exit status ${status}`}`);
 }
 
+// Files that a page has begun.
+const begun = new Set();
+
 function perform({ language, info, body }, folder) {
   if (language === 'sh') return run(body, folder);
   const file = path.join(folder, info);
   if (language === 'diff') return writeFileSync(file, patched(readFileSync(file, 'utf8'), body));
+  if (begun.has(info)) return appendFileSync(file, `\n${body}`);
   if (existsSync(file)) throw new Error(`${info} is there already: show what changes as a diff`);
+  begun.add(info);
   mkdirSync(path.dirname(file), { recursive: true });
   writeFileSync(file, body);
 }

@@ -43,8 +43,10 @@ export function theFamilyTellsModelsApart(config: ModelConfig, resolved: Resolve
   expectTypeOf<Omit<Extract<ModelConfig, { type: 'gpt2' }>, 'type'>>().toEqualTypeOf<
     Omit<GPT2Options, never>
   >();
-  if (resolved.type === 'gpt2') expectTypeOf(resolved.nInner).toEqualTypeOf<number>();
-  expectTypeOf(resolved.bosTokenId).toEqualTypeOf<number | null>();
+  if (resolved.type === 'gpt2') {
+    expectTypeOf(resolved.nInner).toEqualTypeOf<number>();
+    expectTypeOf(resolved.bosTokenId).toEqualTypeOf<number | null>();
+  }
   expectTypeOf<ResolvedModelConfig>().toExtend<ModelConfig>();
   expectTypeOf<ModelConfig>().not.toExtend<ResolvedModelConfig>();
 }

@@ -62,7 +62,7 @@ struct RowStatistics {
   bool met;
 };
 
-// In one pass over z, of which a copy goes to `stash` unless that is null. `shared` holds kLossThreads / 32
+// One pass over z, which is copied to `stash` unless that is null. `shared` holds kLossThreads / 32
 // floats. A logit that is NaN or +inf makes the sum NaN.
 template <int kRow, class T>
 __device__ __forceinline__ RowStatistics rowStatistics(const CudaLoss& s, const T* z, int32_t target,

@@ -193,7 +193,7 @@ __device__ __forceinline__ void zeroAbsent(const uint32_t* keys, uint32_t positi
       high = middle;
     }
   }
-  // The key `vocabulary` stands for ids out of range, not for the first row of padding.
+  // The key `vocabulary` means an id out of range, not the first row of padding.
   const bool absent = first + lane < tableRows && (row >= vocabulary || low == positions || keys[low] != row);
   const float zero[kVector] = {};
   for (unsigned left = __ballot_sync(kAll, absent); left != 0; left &= left - 1) {

@@ -12,7 +12,7 @@ struct EmbeddingSort {
 
   EmbeddingSort(int64_t positions, int64_t vocabulary, int64_t columns)
       : tiles((positions + kTile - 1) / kTile), segments((positions + kSegment - 1) / kSegment) {
-    // Ids run from 0 to `vocabulary`, which stands for every id out of range.
+    // Ids run from 0 to `vocabulary`, which means any id out of range.
     int bits = 0;
     for (int64_t most = vocabulary; most > 0; most >>= 1) ++bits;
     passes = (bits + 8) / 9;

@@ -234,12 +234,12 @@ __global__ void __launch_bounds__(kReduceThreads)
 void requireWidth(const char* operation, int64_t columns) {
   constexpr int64_t kMostColumns = 1024 * kVector;
   if (columns > kMostColumns) {
-    fail(ErrorCode::Config, "%s: rows of %lld elements are wider than the %lld that the CUDA kernel takes",
+    fail(ErrorCode::Config, "%s: rows of %lld elements exceed the limit of %lld of the CUDA kernel",
          operation, static_cast<long long>(columns), static_cast<long long>(kMostColumns));
   }
 }
 
-// Calls f(lanes, vectors) with the constants for rows of so many columns. Two tensors of a wide row take a
+// Calls f(lanes, vectors) with the constants for rows of `columns` columns. Two tensors of a wide row take a
 // whole block's registers.
 template <class F>
 void dispatchWidth(int64_t columns, bool residual, F&& f) {

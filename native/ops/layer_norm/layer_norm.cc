@@ -54,7 +54,7 @@ void inferBackward(InferContext& c) {
 Cost forwardCost(const CallShape& c) { return {.vectorFlops = 8.0 * c.inputs[0]->physicalElements()}; }
 Cost backwardCost(const CallShape& c) { return {.vectorFlops = 14.0 * c.inputs[0]->physicalElements()}; }
 
-// On a GPU: the most blocks, each of which leaves a row of partial sums of dweight and of dbias.
+// On a GPU: the largest number of blocks; each writes a row of partial sums of dweight and of dbias.
 std::optional<KernelChoice> chooseBackward(const CallShape& c, const Target& target) {
   constexpr int64_t kBlocksOfMultiprocessor = 8;
   const TensorSpec& x = *c.inputs[1];

@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads) updateKernel(Buffers<H> b, typename 
   constexpr bool kHalf = sizeof(H) == 2;
   __shared__ Rule shared;
   const UpdateStep now = updateStep(*b.norm, *b.counters, b.momenta, b.steps, settings.momentum());
-  if (!now.applies) return;  // all blocks alike
+  if (!now.applies) return;  // the same in all blocks
   if (threadIdx.x == 0) shared = Rule::of(settings, now);
   __syncthreads();
   Rule rule = shared;

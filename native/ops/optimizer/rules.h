@@ -18,7 +18,7 @@ namespace {  // cpu.cc is compiled for several instruction sets
 enum UpdateInput { kParameters, kGradients, kChunks, kNorm, kCounters, kMomenta, kMoments };
 enum UpdateOutput { kUpdated, kHalfCopy, kMoment1, kMoment2 };
 
-// What a step is told by State.
+// What a step reads from State.
 struct UpdateStep {
   bool applies;
   float multiplier;  // of the gradient: averages and clips

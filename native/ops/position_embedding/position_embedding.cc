@@ -57,7 +57,7 @@ Cost backwardCost(const CallShape& c) {
 
 void register_position_embedding(OperationRegistry& registry) {
   // y[b, t] = x[b, t] + weight[start[b] + t - starts[b, t]], start and starts = 0 when absent; start[b] is
-  // where a row that is decoded goes on, starts[b, t] where the document of a position begins
+  // the next position of a row that is decoded, starts[b, t] the start of a position's document
   registry.add({.name = "position_embedding",
                 .inputs = {"x", "weight", "start?", "starts?"},
                 .outputs = {"y"},

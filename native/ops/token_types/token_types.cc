@@ -14,7 +14,7 @@ void inferTokenTypes(InferContext& c) {
   c.require(start.axes.size() == 1 && start.axes[0].fits(tokens.axes[0]) && start.dtype == DType::I32,
             "start must be int32 with the batch axis of tokens, not " + start.describe());
   c.require(of.axes.size() == 1 && of.dtype == DType::I32,
-            "of must be a type for each token id, not " + of.describe());
+            "of must have a type for each token id, not " + of.describe());
   c.require(at.axes.size() == 2 && at.axes[0].fits(tokens.axes[0]) && at.dtype == DType::I32,
             "at must be batch × positions int32, not " + at.describe());
   c.output(0, tokens);

@@ -29,8 +29,8 @@ void CudaCompletions::add(Callback callback) {
   // Blocking: the waiting thread sleeps, the processors are for the host's own work.
   if (!event)
     cudaCheck(cudaEventCreateWithFlags(&event, cudaEventBlockingSync | cudaEventDisableTiming),
-              "making an event");
-  cudaCheck(cudaEventRecord(event, stream_), "marking the end of the work");
+              "creating an event");
+  cudaCheck(cudaEventRecord(event, stream_), "recording an event");
   {
     std::lock_guard<std::mutex> lock(mutex_);
     waiting_.emplace_back(event, std::move(callback));

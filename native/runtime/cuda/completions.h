@@ -20,7 +20,7 @@ class CudaCompletions {
   using Callback = std::function<void(std::exception_ptr)>;
 
   CudaCompletions(int device, cudaStream_t stream);
-  ~CudaCompletions();  // waits for what is under way
+  ~CudaCompletions();  // waits for pending work
 
   // Marks the end of the work enqueued so far. Events are used again: a steady state makes none.
   void add(Callback callback);

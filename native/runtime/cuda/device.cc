@@ -35,7 +35,7 @@ class CudaHostBlock : public HostBlock {
 class CudaGraph : public Recording {
  public:
   explicit CudaGraph(cudaGraph_t graph) {
-    cudaCheck(cudaGraphInstantiate(&executable_, graph, 0), "making a CUDA graph");
+    cudaCheck(cudaGraphInstantiate(&executable_, graph, 0), "creating a CUDA graph");
   }
   ~CudaGraph() override { cudaGraphExecDestroy(executable_); }
   CudaGraph(const CudaGraph&) = delete;
@@ -60,14 +60,14 @@ class CudaStopwatch : public Stopwatch {
 
   void mark() override {
     cudaEvent_t event = nullptr;
-    cudaCheck(cudaEventCreate(&event), "making an event");
+    cudaCheck(cudaEventCreate(&event), "creating an event");
     events_.push_back(event);
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    cudaCheck(cudaStreamIsCapturing(stream_, &status), "asking whether work is recorded");
+    cudaCheck(cudaStreamIsCapturing(stream_, &status), "querying stream capture");
     const bool recorded = status == cudaStreamCaptureStatusActive;
     cudaCheck(
         cudaEventRecordWithFlags(event, stream_, recorded ? cudaEventRecordExternal : cudaEventRecordDefault),
-        "marking a time");
+        "recording a timing event");
   }
 
   std::vector<double> seconds() override {
@@ -75,7 +75,7 @@ class CudaStopwatch : public Stopwatch {
     if (!events_.empty()) cudaCheck(cudaEventSynchronize(events_.back()), "an operation on the GPU");
     for (size_t i = 1; i < events_.size(); ++i) {
       float milliseconds = 0;
-      cudaCheck(cudaEventElapsedTime(&milliseconds, events_[i - 1], events_[i]), "reading a time");
+      cudaCheck(cudaEventElapsedTime(&milliseconds, events_[i - 1], events_[i]), "reading a timing event");
       between.push_back(milliseconds / 1e3);
     }
     return between;
@@ -94,7 +94,7 @@ class CudaDevice : public Device {
   // For tests: TESSERAE_GEMM=own leaves cuBLASLt out, and sm80 Hopper's kernels too.
   Target target(Precision precision, int threads) const override {
     cudaDeviceProp properties;
-    cudaCheck(cudaGetDeviceProperties(&properties, index_), "asking what a GPU is");
+    cudaCheck(cudaGetDeviceProperties(&properties, index_), "querying GPU properties");
     const char* const wanted = std::getenv("TESSERAE_GEMM");
     const bool sm80 = wanted && std::strcmp(wanted, "sm80") == 0;
     const bool own = sm80 || (wanted && std::strcmp(wanted, "own") == 0);
@@ -108,7 +108,7 @@ class CudaDevice : public Device {
   std::string name() const override { return "cuda:" + std::to_string(index_); }
   std::string arithmetic() const override {
     cudaDeviceProp properties;
-    cudaCheck(cudaGetDeviceProperties(&properties, index_), "asking what a GPU is");
+    cudaCheck(cudaGetDeviceProperties(&properties, index_), "querying GPU properties");
     const CublasLt* const lt = cublasLt();
     return std::string(properties.name) + (lt ? ", cuBLASLt " + std::to_string(lt->version()) : "");
   }
@@ -139,7 +139,7 @@ class CudaDevice : public Device {
 
   int64_t available() const override {
     size_t free = 0, total = 0;
-    cudaCheck(cudaMemGetInfo(&free, &total), "asking for free GPU memory");
+    cudaCheck(cudaMemGetInfo(&free, &total), "querying free GPU memory");
     return static_cast<int64_t>(free);
   }
 
@@ -216,19 +216,21 @@ std::shared_ptr<Device> cudaDevice(int index) {
     fail(ErrorCode::Device, "the device 'cuda:%d' is not available: %s", index, cudaGetErrorString(status));
   }
   if (index >= count) {
-    fail(ErrorCode::Device, "the device 'cuda:%d' is not there: this machine has %d CUDA devices", index,
+    fail(ErrorCode::Device, "the device 'cuda:%d' is not available: this machine has %d CUDA devices", index,
          count);
   }
   int major = 0, minor = 0;
-  cudaCheck(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index), "asking what a GPU is");
-  cudaCheck(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index), "asking what a GPU is");
+  cudaCheck(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index),
+            "querying GPU properties");
+  cudaCheck(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index),
+            "querying GPU properties");
   if (major < kLeastCudaMajor) {
     fail(ErrorCode::Device, "the device 'cuda:%d' is sm_%d%d; this build needs sm_%d0 or newer", index, major,
          minor, kLeastCudaMajor);
   }
   cudaCheck(cudaSetDevice(index), "opening the device");
   cudaStream_t stream = nullptr;
-  cudaCheck(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+  cudaCheck(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream");
   return std::make_shared<CudaDevice>(index, stream);
 }
 

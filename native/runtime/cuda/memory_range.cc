@@ -41,7 +41,7 @@ struct Driver {
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result;
     cudaCheck(cudaGetDriverEntryPointByVersion(name, &found, kVersion, cudaEnableDefault, &result),
-              "asking for the driver's functions");
+              "loading functions of the driver");
     if (!found || result != cudaDriverEntryPointSuccess)
       fail(ErrorCode::Device, "the NVIDIA driver has no %s; update it to the 580 series or newer", name);
     function = reinterpret_cast<Function>(found);
@@ -74,9 +74,9 @@ class CudaRange : public MemoryRange {
     properties_.type = CU_MEM_ALLOCATION_TYPE_PINNED;
     properties_.location = {CU_MEM_LOCATION_TYPE_DEVICE, {index}};
     driver_.check(driver_.granularity(&granule_, &properties_, CU_MEM_ALLOC_GRANULARITY_MINIMUM),
-                  "asking for the granule of GPU memory");
+                  "querying the granularity of GPU memory");
     size_t free = 0, total = 0;
-    cudaCheck(cudaMemGetInfo(&free, &total), "asking for the GPU's memory");
+    cudaCheck(cudaMemGetInfo(&free, &total), "querying GPU memory");
     reserved_ = roundUp(total);
     driver_.check(driver_.reserve(&base_, reserved_, 0, 0, 0), "reserving addresses for GPU memory");
   }

@@ -59,7 +59,7 @@ export const records = (text: string): Event[] =>
     .slice(0, -1)
     .map((line) => JSON.parse(line) as Event);
 
-/** What a run of so many steps leaves, but for times, the names of its folders and when it saved. */
+/** What a run of this many steps leaves, without times, names of its folders and when it saved. */
 export function left(folder: string, output: string, step: number): unknown {
   const last = path.join(folder, output, `checkpoint-${step}`);
   const { files } = JSON.parse(readFileSync(path.join(last, 'manifest.json'), 'utf8')) as {

@@ -210,7 +210,7 @@ describe('saveModel and loadModel', () => {
     await failureOf('ERR_CHECKPOINT', () => findCheckpoint(at('none')));
   });
 
-  it('say with a code that a folder cannot be made', async () => {
+  it("say with a code that a folder can't be made", async () => {
     const model = await tinyModel();
     await failureOf('ERR_CHECKPOINT', () => saveModel(model, '/dev/null/checkpoint'));
   });
@@ -223,7 +223,7 @@ describe('saveModel and loadModel', () => {
     ],
     [
       'a weight too many',
-      /has 'extra', which the model has not/,
+      /has 'extra', which the model does not have/,
       (directory) =>
         rewrite(directory, (entry) =>
           entry.name === 'transformer.ln_f.bias' ? [entry, { ...entry, name: 'extra' }] : [entry],
@@ -241,7 +241,7 @@ describe('saveModel and loadModel', () => {
     ],
     [
       'weights that were cut off',
-      /cut off/,
+      /is truncated/,
       async (directory) => {
         const name = path.join(directory, 'model.safetensors');
         await writeFile(name, (await readFile(name)).subarray(0, -4));
@@ -249,7 +249,7 @@ describe('saveModel and loadModel', () => {
     ],
     [
       'a configuration that is not JSON',
-      /config.json' cannot be read/,
+      /config.json' can't be read/,
       (directory) => writeFile(path.join(directory, 'config.json'), '{'),
     ],
     [

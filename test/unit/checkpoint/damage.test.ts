@@ -92,7 +92,7 @@ describe.each(NAMES)('%s', (name) => {
         step: 1,
         damaged: [{ code: 'ERR_CHECKPOINT' }],
       });
-      // Whoever loads the model alone is told too.
+      // Loading only the model reports it too.
       if (name === 'config.json' || name === 'model.safetensors')
         await expect(loadModel(at(2), { device: 'cpu', threads: 1 })).rejects.toMatchObject({
           code: 'ERR_CHECKPOINT',
@@ -115,7 +115,7 @@ it('files of another checkpoint are not taken for its own', async () => {
   }
 });
 
-it('a run goes on from what is found', async () => {
+it('a run continues from the checkpoint that is found', async () => {
   await writeFile(at(2, 'optimizer.safetensors'), '');
   const one = await trainer();
   expect(await one.resume()).toMatchObject({ step: 1, damaged: [{ code: 'ERR_CHECKPOINT' }] });
@@ -136,12 +136,12 @@ describe('what this user may not read', () => {
       .mockImplementation((name, flags) =>
         name === at(2, 'model.safetensors') ? Promise.reject(forbidden()) : open(name, flags),
       );
-    const message = /model\.safetensors' cannot be read: EACCES: permission denied; let this user read it$/;
+    const message = /model\.safetensors' can't be read: EACCES: permission denied; let this user read it$/;
     await expect(loadModel(at(2), { device: 'cpu' })).rejects.toMatchObject({
       code: 'ERR_CHECKPOINT',
       message: expect.stringMatching(message) as string,
     });
-    // It may be whole: nothing goes on from the one before, and writes over it.
+    // It may be intact, so no run resumes from the previous one and overwrites it.
     await expect(found()).rejects.toMatchObject({ message: expect.stringMatching(message) as string });
   });
 
@@ -150,7 +150,7 @@ describe('what this user may not read', () => {
     for (const open of [() => findCheckpoint(run), found])
       await expect(open()).rejects.toMatchObject({
         code: 'ERR_CHECKPOINT',
-        message: `'${run}' cannot be read: EACCES: permission denied; let this user read it`,
+        message: `'${run}' can't be read: EACCES: permission denied; let this user read it`,
       });
   });
 });

@@ -47,7 +47,7 @@ describe.each(saves)('a save that %s', (_, step) => {
   const save = (fault: Fault): Promise<{ calls: Calls; error: unknown }> =>
     withFaults(fault, () => writeCheckpoint(checkpoint(step, 9)));
 
-  it('is whole with short writes', async () => {
+  it('is complete after short writes', async () => {
     await prepare();
     expect((await save({ code: 'EIO', at: Infinity, stays: false })).error).toBeUndefined();
     expect(await valueOf(step)).toBe(9);
@@ -129,17 +129,17 @@ describe('the error of a save', () => {
   it('names the file, and how much space it takes', async () => {
     const { message, details } = await failure({ code: 'ENOSPC', at: await nth(/^write optimizer/) });
     expect(message).toMatch(
-      /optimizer\.safetensors' cannot be written: ENOSPC: .*; the disk is full: free space there, .* \(the checkpoint takes 180 B, .* are free\)$/,
+      /optimizer\.safetensors' can't be written: ENOSPC: .*; the disk is full: free space there, .* \(the checkpoint takes 180 B, .* are free\)$/,
     );
     expect(details).toMatchObject({ bytes: 180, free: expect.any(Number) as number });
   });
 
-  it('says what to do where nothing may be written', async () => {
+  it('says what to do without permission to write', async () => {
     const { message } = await failure({ code: 'EACCES', at: await nth(/^mkdir /) });
-    expect(message).toMatch(/checkpoint-1' cannot be written: EACCES.*let this user write there/);
+    expect(message).toMatch(/checkpoint-1' can't be written: EACCES.*let this user write there/);
   });
 
-  it('says that the checkpoint was saved, where another cannot be removed', async () => {
+  it("says that the checkpoint was saved if an older one can't be removed", async () => {
     for (const step of [1, 2]) await writeCheckpoint(checkpoint(step, step));
     const third = (): Promise<void> => writeCheckpoint(checkpoint(3, 3));
     const { calls } = await withFaults({ code: 'EIO', at: Infinity, stays: false }, third);
@@ -150,7 +150,7 @@ describe('the error of a save', () => {
     expect(last).toBeGreaterThan(0);
     const { error } = await withFaults({ code: 'EACCES', at: last, stays: false }, third);
     expect(String(error)).toMatch(
-      /checkpoint-1' cannot be removed, though '.*checkpoint-3' was saved: EACCES/,
+      /checkpoint-1' can't be removed, though '.*checkpoint-3' was saved: EACCES/,
     );
     expect(await valueOf(3)).toBe(3);
   });
@@ -165,19 +165,19 @@ describe('the error of a save', () => {
         }) as never;
       await writeCheckpoint(checkpoint(1, 1));
     });
-    expect(String(error)).toMatch(/model\.safetensors' cannot be written: the system took no bytes/);
+    expect(String(error)).toMatch(/model\.safetensors' can't be written: the system wrote no bytes/);
   });
 });
 
 describe('what a crash left', () => {
-  it('is told of when it cannot be removed', async () => {
+  it("is reported if it can't be removed", async () => {
     await writeCheckpoint(checkpoint(1, 1));
     const { error } = await withFaults({ code: 'EACCES', at: 2, stays: false }, async () => {
       await mkdir(path.join(run, 'checkpoint-2.tmp-0123456789ab'));
       await removeLeftovers(run);
     });
     expect(String(error)).toMatch(
-      /checkpoint-2\.tmp-0123456789ab' was left by a crash, and cannot be removed: EACCES/,
+      /checkpoint-2\.tmp-0123456789ab' was left by a crash, and can't be removed: EACCES/,
     );
   });
 });

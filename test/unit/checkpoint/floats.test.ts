@@ -40,7 +40,7 @@ describe.each(['f16', 'bf16'] as const)('%s', (dtype) => {
     expect(tie.every((one, i) => one === (i % 2 === 0 ? i : i + 1))).toBe(true);
   });
 
-  it('keeps what is not finite, and tells of what would become so', () => {
+  it('keeps values that are not finite, and refuses those that would overflow', () => {
     expect([Infinity, -Infinity, NaN].map((value) => stored(value, dtype))).toEqual([
       Infinity,
       -Infinity,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { loadModel, saveModel } from '../../../lib/checkpoint/checkpoint';
 import { readSafetensors, writeSafetensors } from '../../../lib/checkpoint/safetensors';
+import { tokenSettings } from '../../../lib/models/families';
 import type { Model } from '../../../lib/models/model';
 import { Trainer } from '../../../lib/training/trainer';
 import { failureOf } from '../support/errors';
@@ -162,10 +163,10 @@ describe('variants that transformers computes', () => {
 });
 
 it.each(['base', 'sharded', 'untied', 'bf16'])(
-  'fine-tuning from %s learns, saves and goes on',
+  'fine-tuning from %s learns, saves and continues',
   async (name) => {
     const model = await load(path.join(FIXTURES, name));
-    const { vocabSize } = model.config;
+    const { vocabSize } = tokenSettings(model.config)!;
     // The same rows each time: token t + 1 follows token t.
     const rows = [0, 5].map((start) => Array.from({ length: 9 }, (_, i) => (start + i) % vocabSize));
     const trainer = new Trainer(model, {
@@ -181,7 +182,7 @@ it.each(['base', 'sharded', 'untied', 'bf16'])(
   },
 );
 
-describe('checkpoints of transformers that cannot be loaded', () => {
+describe("checkpoints of transformers that can't be loaded", () => {
   it.each<[string, (directory: string) => void, string, RegExp]>([
     [
       'weights in a pickle',
@@ -190,7 +191,7 @@ describe('checkpoints of transformers that cannot be loaded', () => {
         writeFileSync(path.join(directory, 'pytorch_model.bin'), '');
       },
       'ERR_CHECKPOINT',
-      /weights in 'pytorch_model.bin', and only safetensors are read.*GPT2LMHeadModel.*save_pretrained/,
+      /weights in 'pytorch_model.bin', but tesserae reads only safetensors.*GPT2LMHeadModel.*save_pretrained/,
     ],
     [
       'a variant that computes something else',
@@ -226,7 +227,7 @@ describe('checkpoints of transformers that cannot be loaded', () => {
           json['n_layer'] = 1;
         }),
       'ERR_CHECKPOINT',
-      /has 'transformer.h.1.[\w.]+', which the model has not/,
+      /has 'transformer.h.1.[\w.]+', which the model does not have/,
     ],
     [
       'sizes that would take terabytes',
@@ -249,7 +250,7 @@ describe('checkpoints of transformers that cannot be loaded', () => {
       json['tie_word_embeddings'] = true;
     });
     const { message } = await failureOf('ERR_CHECKPOINT', () => load(directory));
-    expect(message).toMatch(/'lm_head.weight' differs from the token embedding.*set that to false/);
+    expect(message).toMatch(/'lm_head.weight' differs from the token embedding.*set it to false/);
   });
 
   it('one weight by two names', async () => {
@@ -269,7 +270,7 @@ describe('checkpoints of transformers that cannot be loaded', () => {
       .map((entry) => ({ ...entry, name: 'transformer.ln_f.bias' }));
     await writeSafetensors(name, [...entries, ...twice]);
     expect((await failureOf('ERR_CHECKPOINT', () => load(directory))).message).toMatch(
-      /which are one weight/,
+      /which are names of one weight/,
     );
   });
 });
@@ -279,7 +280,7 @@ describe('an index of shards', () => {
   const SHARD = 'model-00001-of-00003.safetensors';
   type Places = Record<string, unknown>;
 
-  it('is there in a fixture', () => {
+  it('is in a fixture', () => {
     expect(existsSync(path.join(FIXTURES, 'sharded', INDEX))).toBe(true);
     expect(existsSync(path.join(FIXTURES, 'sharded', 'model.safetensors'))).toBe(false);
   });
@@ -288,7 +289,7 @@ describe('an index of shards', () => {
     ...['../model.safetensors', '/etc/model.safetensors', 'a/b.safetensors', 'config.json', '', '..', 7].map(
       (name): [string, RegExp, (places: Places) => void] => [
         `that names ${JSON.stringify(name)}`,
-        /not the name of a .safetensors file in the same folder/,
+        /must be in a .safetensors file of the same folder, not in/,
         (places) => {
           places['transformer.ln_f.bias'] = name;
         },
@@ -296,7 +297,7 @@ describe('an index of shards', () => {
     ),
     [
       'that names a file that is not there',
-      /cannot be read: .*ENOENT/,
+      /can't be read: .*ENOENT/,
       (places) => {
         places['transformer.ln_f.bias'] = 'none.safetensors';
       },
@@ -310,14 +311,14 @@ describe('an index of shards', () => {
     ],
     [
       'that leaves out a tensor',
-      /which the index has not there/,
+      /but the index does not list it there/,
       (places) => {
         delete places['transformer.ln_f.bias'];
       },
     ],
     [
       'with a tensor in two files',
-      /which the index has not there/,
+      /but the index does not list it there/,
       (places, directory) => {
         cpSync(path.join(directory, SHARD), path.join(directory, 'again.safetensors'));
         const [tensor] = Object.entries(places).find(([, name]) => name === SHARD)!;
@@ -326,7 +327,7 @@ describe('an index of shards', () => {
     ],
     [
       'with a shard that was cut off',
-      /cut off/,
+      /is truncated/,
       (_, directory) => {
         const shard = path.join(directory, SHARD);
         writeFileSync(shard, readFileSync(shard).subarray(0, -4));
@@ -366,9 +367,9 @@ describe('an index of shards', () => {
     expect(message).toMatch(/index.json' does not fit its folder/);
   });
 
-  it('does not stand in for weights that lie in one file', async () => {
+  it('is ignored if one file has all weights', async () => {
     const directory = copyOf('lm');
     writeFileSync(path.join(directory, INDEX), '{');
-    expect((await load(directory)).config.vocabSize).toBe(37);
+    expect((await load(directory)).config).toMatchObject({ vocabSize: 37 });
   });
 });

@@ -16,7 +16,7 @@ afterEach(async () => {
 });
 const at = (step: number): string => path.join(folder, `checkpoint-${step}`);
 
-it('tells of every checkpoint of a run, the newest first, and which are damaged or pinned', async () => {
+it('lists every checkpoint of a run, the newest first, and which are damaged or pinned', async () => {
   const evaluation = countingDataset();
   const trainer = new Trainer(await tinyModel(), {
     arguments: { maxSteps: 8, batchSize: 2, saveSteps: 2, evalSteps: 4, outputDir: folder },
@@ -47,7 +47,7 @@ it('tells of every checkpoint of a run, the newest first, and which are damaged 
   expect(found.find(({ step }) => step === 2)).not.toHaveProperty('evaluationLoss');
 });
 
-it('finds none where there is no folder, and refuses a file', async () => {
+it('finds none without a folder, and refuses a file', async () => {
   expect(await listCheckpoints(path.join(folder, 'none'))).toEqual([]);
   await writeFile(path.join(folder, 'file'), '');
   await failureOf('ERR_CHECKPOINT', () => listCheckpoints(path.join(folder, 'file')));

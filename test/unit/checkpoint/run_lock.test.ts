@@ -38,7 +38,9 @@ describe('lockRun', () => {
     const one = await lockRun(folder, first);
     const again = await lockRun(folder, first);
     const { message, details } = await failureOf('ERR_CONFIG', () => lockRun(folder, second));
-    expect(message).toMatch(/is where another trainer is training now: wait for it, or give another/);
+    expect(message).toMatch(
+      /^another trainer is training into outputDir '.*': wait for it, or choose another/,
+    );
     expect(details).toEqual({ path: 'outputDir', directory: folder });
     one[Symbol.dispose]();
     one[Symbol.dispose](); // counts once
@@ -67,7 +69,7 @@ describe('lockRun', () => {
     );
     expect(await once(worker, 'message')).toEqual(['locked']);
     const { message } = await failureOf('ERR_CONFIG', () => lockRun(folder, {}));
-    expect(message).toMatch(/another process is training now/);
+    expect(message).toMatch(/another process is training into/);
     await worker.terminate();
     (await lockRun(folder, {}))[Symbol.dispose]();
   });
@@ -104,7 +106,7 @@ describe('lockRun', () => {
 });
 
 describe('a Trainer with an outputDir', () => {
-  it('keeps another out while its run is under way, from its calls too', async () => {
+  it('refuses other trainers while its run is in progress, also from its calls', async () => {
     const [one, other] = [await trainer(), await trainer()];
     for await (const event of one) {
       if (event.step < 3) continue;

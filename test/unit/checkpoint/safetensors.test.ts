@@ -20,7 +20,7 @@ const tensor = (name: string, shape: number[], values: number[]) => ({
   read: async () => Float32Array.from(values),
 });
 
-/** A file with this header and so many bytes of data. */
+/** A file with this header and this many bytes of data. */
 function made(header: string | object, dataBytes: number): Buffer {
   const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header), 'latin1');
   const length = Buffer.alloc(8);
@@ -88,8 +88,8 @@ describe('readSafetensors', () => {
     ['a header that is an array', made('[]', 0), /start with '{'/],
     ['a header that is not UTF-8', made('{"\xff":1}', 0), /not UTF-8/],
     ['a header that is not JSON', made('{x}', 0), /not valid JSON/],
-    ['a name that is there twice', made('{"x":1,"x":2}', 0), /"x" is there twice/],
-    ['a field that is there twice', made(entry('"dtype":"F32","dtype":"F32"'), 0), /"dtype" is there twice/],
+    ['a name that is there twice', made('{"x":1,"x":2}', 0), /"x" occurs twice/],
+    ['a field that is there twice', made(entry('"dtype":"F32","dtype":"F32"'), 0), /"dtype" occurs twice/],
     ['metadata that is not text', made({ __metadata__: { a: 1 } }, 0), /object of strings/],
     ['metadata that is not an object', made({ __metadata__: 'a' }, 0), /object of strings/],
     ['an entry that is not an object', made({ x: 1 }, 0), /"x": its entry/],
@@ -122,7 +122,7 @@ describe('readSafetensors', () => {
     ['a gap at the start', made({ x: f32([1], 4, 8) }, 8), /gap of 4/],
     ['an overlap', made({ x: f32([2], 0, 8), y: f32([2], 4, 12) }, 12), /"y" overlaps/],
     ['two tensors in one place', made({ x: f32([1], 0, 4), y: f32([1], 0, 4) }, 4), /overlaps/],
-    ['a file that was cut off', made({ x: f32([2], 0, 8) }, 7), /cut off/],
+    ['a file that was cut off', made({ x: f32([2], 0, 8) }, 7), /is truncated/],
     ['bytes after the end', made({ x: f32([1], 0, 4) }, 5), /1 bytes follow/],
   ];
   it.each(refused)('refuses %s', async (_, contents, message) => {
@@ -131,7 +131,7 @@ describe('readSafetensors', () => {
     expect(failure.message).toContain('given.safetensors');
   });
 
-  it('refuses a file that is not there, and values that are no floats', async () => {
+  it('refuses a missing file, and values that are not floats', async () => {
     await failureOf('ERR_CHECKPOINT', () => readSafetensors(path.join(folder, 'none')));
     const name = path.join(folder, 'half.safetensors');
     await writeFile(name, made({ x: { dtype: 'I16', shape: [1], data_offsets: [0, 2] } }, 2));

@@ -37,7 +37,7 @@ function withReads(step: number, read: () => unknown): UnwrittenCheckpoint {
   };
 }
 
-it('asks for tensors one by one, and removes what is too many', async () => {
+it('requests tensors one by one, and removes surplus checkpoints', async () => {
   let underWay = 0;
   let reads = 0;
   const read = async (): Promise<void> => {
@@ -59,14 +59,14 @@ it('fails with what kept a tensor from being read, and leaves nothing behind', a
   expect(await readdir(run)).toEqual([]);
 });
 
-it('hands on why a checkpoint could not be written', async () => {
+it('reports why a checkpoint could not be written', async () => {
   const { message } = await failureOf('ERR_CHECKPOINT', () =>
     writeInThread({ ...smallCheckpoint(run, 1, 1), directory: '/proc/checkpoint-1' }),
   );
-  expect(message).toMatch(/^'\/proc\/checkpoint-1' cannot be written: ENOENT/);
+  expect(message).toMatch(/^'\/proc\/checkpoint-1' can't be written: ENOENT/);
 });
 
-it('starts another thread when the one before has died', async () => {
+it('starts another thread when the previous one has died', async () => {
   const post = jest.spyOn(Worker.prototype, 'postMessage');
   await writeInThread(smallCheckpoint(run, 1, 1));
   const [thread] = post.mock.contexts as Worker[];

@@ -40,7 +40,7 @@ describe.each(root.commands.map((command) => [command.name(), command] as const)
     }
   });
 
-  it('tells wrong usage as text, and as JSON', async () => {
+  it('reports wrong usage as text and as JSON', async () => {
     const text = await tesserae(name, '--nonsense');
     expect(text).toMatchObject({ code: 2, out: '' });
     expect(text.err).toMatch(/^error: (unknown|required) option/);

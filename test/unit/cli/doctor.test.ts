@@ -112,7 +112,7 @@ it.each<[string, Machine, string, string]>([
   ]);
 });
 
-it('says what is slower or not possible without a library', async () => {
+it('says what is slower or impossible without a library', async () => {
   const found = await findings(
     machine({ info: { ...gpuBox, gpus: [h100, { ...h100, index: 1 }], libraries: {} } }),
   );
@@ -123,7 +123,7 @@ it('says what is slower or not possible without a library', async () => {
   ]);
 });
 
-it('ends with the addon where that cannot be loaded', async () => {
+it("ends with the addon if it can't be loaded", async () => {
   const found = await findings(
     machine({
       system: () =>
@@ -157,7 +157,7 @@ describe('the command', () => {
   });
   afterEach(() => jest.restoreAllMocks());
 
-  it('prints a line for each finding, and the command under a problem; the exit code tells', async () => {
+  it('prints a line for each finding and the command under a problem, and sets the exit code', async () => {
     expect(await doctor({ json: false }, machine({ node: '18.0.0' }))).toBe(1);
     expect(out).toContain('18.0.0 is too old: tesserae needs 20.19');
     expect(out).toContain('nvm install --lts');

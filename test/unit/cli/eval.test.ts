@@ -5,6 +5,7 @@ import { saveModel } from '../../../lib/checkpoint/checkpoint';
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
 import { JsonTokenizer } from '../../../lib/data/json_tokenizer';
 import type { Tokenizer } from '../../../lib/data/tokenizer';
+import { tokenSettings } from '../../../lib/models/families';
 import type { Model } from '../../../lib/models/model';
 import { tesserae } from '../support/command_line';
 import { disposeModels, tinyModel } from '../support/tiny_model';
@@ -54,7 +55,7 @@ async function resultOf(name: string, ...args: string[]): Promise<Result> {
 /** Nats of every token of a text but its first, in rows of nPositions, from log-probabilities. */
 async function natsOf(model: Model, tokenizer: Tokenizer, text: string): Promise<number> {
   const ids = await tokenizer.encode(text);
-  const { nPositions, vocabSize } = model.config;
+  const { nPositions, vocabSize } = tokenSettings(model.config)!;
   let nats = 0;
   for (let first = 0; first + 1 < ids.length; first += nPositions) {
     const row = ids.subarray(first, Math.min(first + nPositions, ids.length - 1));
@@ -117,7 +118,7 @@ describe('a text', () => {
     expect(loss).toBe((await resultOf('bytes', at('text.txt'))).loss);
   });
 
-  it('is told of in words', async () => {
+  it('is described in words', async () => {
     const { out } = await evaluate('bytes', at('text.txt'));
     expect(out).toMatch(
       /^evaluated +.*bytes, 62 tokens\nloss +\d\.\d{4} nats per token\nperplexity +[\d.]+\nbits\/byte +\d+\.\d{4}\n$/,

@@ -91,7 +91,7 @@ describe('a failing command', () => {
     });
   });
 
-  it('finds no checkpoint where there is none', async () => {
+  it('fails without a checkpoint', async () => {
     expect(await main(['sample', folder])).toBe(1);
     expect(output.err).toMatch(/ERR_CHECKPOINT: '.*' holds no checkpoint/);
   });
@@ -118,7 +118,7 @@ describe('schedule', () => {
     expect(await readFile(svg, 'utf8')).toMatch(/^<svg .*>rise<.*>fall</s);
   });
 
-  it('says where a picture can not be written', async () => {
+  it("says which picture can't be written", async () => {
     const config = await configOf({ maxSteps: 100 });
     expect(await main(['schedule', config, '--svg', path.join(folder, 'none', 'schedule.svg')])).toBe(1);
     expect(output.err).toMatch(/ERR_CONFIG.*the picture can't be written: .*ENOENT.*none/);

@@ -44,7 +44,7 @@ describe('tesserae prepare', () => {
     expect(inputs).toEqual(['../book.txt']);
   });
 
-  it('says on standard error that nothing separates documents, where that is so', async () => {
+  it('warns on standard error if nothing separates documents', async () => {
     const docs = path.join(folder, 'docs.jsonl');
     await writeFile(docs, '{"text":"one"}\n{"text":"two"}\n');
     const plain = tinyTokenizer();
@@ -91,7 +91,7 @@ describe('tesserae prepare', () => {
     expect((await stat(path.join(folder, 'made/train.bin'))).size).toBe(2 * 432);
   });
 
-  it('leaves token files of others alone', async () => {
+  it('does not touch other token files', async () => {
     await mkdir(path.join(folder, 'made'));
     await writeFile(path.join(folder, 'made/train.bin'), Uint8Array.of(1, 0));
     expect(await prepare()).toBe(1);
@@ -109,7 +109,7 @@ describe('tesserae prepare', () => {
     expect((await readdir(folder)).sort()).toEqual(['bad.jsonl', 'book.txt']);
   });
 
-  it('says why a folder cannot be made', async () => {
+  it("says why a folder can't be made", async () => {
     expect(
       await main(['prepare', path.join(folder, 'book.txt'), '--output', path.join(folder, 'book.txt')]),
     ).toBe(1);

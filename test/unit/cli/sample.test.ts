@@ -55,7 +55,7 @@ describe('sample', () => {
     expect(records((await sample('text', ...args, '--json')).out)).toHaveLength(2);
   });
 
-  it('searches with beams, which take no temperature unless it is asked for', async () => {
+  it('searches with beams, without the default temperature', async () => {
     const beams = ['--num-beams', '3', '--max-new-tokens', '4', '--prompt', 'a', '--early-stopping'];
     expect(await sample('text', ...beams)).toMatchObject({ code: 0, err: '' });
     const refused = await sample('text', ...beams, '--temperature', '1');
@@ -127,7 +127,7 @@ describe('sample', () => {
     expect(await sample('text', '--prompt', 'a', '--interactive')).toMatchObject({ code: 2 });
   });
 
-  it('reads and prints ids where there is no tokenizer, and begins as training did', async () => {
+  it('reads and prints ids without a tokenizer, and starts as training sequences do', async () => {
     const json = records((await sample('ids', '--max-new-tokens', '4', '--json')).out);
     expect(json[0]).toMatchObject({ prompt: '', text: expect.stringMatching(/^\d+( \d+){3}$/) as string });
     const spelt = records((await sample('ids', '--max-new-tokens', '4', '--json', '--prompt', '3')).out);
@@ -216,7 +216,7 @@ describe('converse', () => {
     });
   });
 
-  it('takes commands from a terminal, tells of mistakes and goes on', async () => {
+  it('accepts commands from a terminal, reports mistakes and continues', async () => {
     const fails: Answer = async (sampler, prompt) => {
       if (prompt === 'bad') await sampler.generate([999]);
     };
@@ -232,7 +232,7 @@ describe('converse', () => {
     expect(shown).toMatch(/\/set <option> <value>[^]*top-p 0\.5/);
   });
 
-  it('Ctrl-C stops the text under way, then leaves', async () => {
+  it('Ctrl-C stops the current text, then leaves', async () => {
     const aborted: boolean[] = [];
     let keyboard: PassThrough | undefined;
     const slow: Answer = async (_sampler, prompt, { signal }) => {

@@ -17,7 +17,7 @@ it.each([new ByteTokenizer(), new JsonTokenizer(JSON.stringify(tinyTokenizer()))
   },
 );
 
-it('counts none for the end of a document, and each byte of what is no text', async () => {
+it('counts 0 for the end of a document, and each byte of invalid text', async () => {
   const words = new ByteCount(new JsonTokenizer(JSON.stringify(tinyTokenizer())));
   words.add(await new JsonTokenizer(JSON.stringify(tinyTokenizer())).encode('a<|endoftext|>b'));
   expect(words.end()).toBe(2);

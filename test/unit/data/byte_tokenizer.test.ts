@@ -17,7 +17,7 @@ describe('ByteTokenizer', () => {
     expect(decoder.end()).toBe('');
   });
 
-  it('gives a character that a prompt begins whole', () => {
+  it('completes a character that the prompt begins', () => {
     for (let split = 0; split <= 5; split++) {
       const ids = tokenizer.encode('aa😀');
       const decoder = tokenizer.decoder(ids.subarray(0, split));

@@ -81,7 +81,7 @@ describe('JsonTokenizer of text', () => {
       }),
     );
 
-  it('streams what decode gives as a whole', async () => {
+  it('streams the same text as decode', async () => {
     const one = unigram();
     const ids = await one.encode('ab ab é ba');
     const stream = one.decoder();

@@ -20,7 +20,7 @@ describe('philox4x32', () => {
 });
 
 describe('drawIndex', () => {
-  it('depends on seed, step and sample alone', () => {
+  it('depends only on seed, step and sample', () => {
     expect(drawIndex(1, 2, 3, 1e6)).toBe(drawIndex(1, 2, 3, 1e6));
     const drawn = [
       drawIndex(1, 2, 3, 1e9),

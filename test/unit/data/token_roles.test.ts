@@ -118,7 +118,7 @@ describe('roles of tokens', () => {
     expect(told).not.toHaveBeenCalled();
   });
 
-  it('are warned of where the vocabulary lacks the token', async () => {
+  it('cause a warning if the vocabulary lacks the token', async () => {
     const told = warnings();
     const file = await put({
       'tokenizer.json': json(['</s>']),
@@ -179,7 +179,7 @@ describe('roles of tokens', () => {
       '{"eos_token": "</s>",}',
       /tokenizer_config.json' can't be read: it is not valid JSON: line 1, column 22/,
     ],
-    ['{"eos_token": "a", "eos_token": "b"}', /"eos_token" is there twice/],
+    ['{"eos_token": "a", "eos_token": "b"}', /"eos_token" occurs twice/],
     ['[]', /it is not a JSON object/],
     ['version https://git-lfs.github.com/spec/v1\n', /it is a Git LFS pointer/],
   ])('are refused where the file is %s', async (contents, message) => {

@@ -22,7 +22,7 @@ it('every link of the pages leads somewhere', () => {
   expect(check(...more, ...pages.map((name) => `docs/${name}`))).toMatchObject({ status: 0, stderr: '' });
 });
 
-it('finds files and headings that are not there', () => {
+it('finds missing files and headings', () => {
   writeFileSync(path.join(folder, 'other.md'), '# What `it` does, in short\n\n```md\n# In code\n```\n');
   const page = path.join(folder, 'page.md');
   const sound = '[a](other.md) [b](other.md#what-it-does-in-short) [c](https://example.org/none) [d](#here)';

@@ -31,7 +31,7 @@ it.each(['plan', 'call', 'tensor'])('every key of a %s is there, and no other', 
     expect(described.get(key)).toEqual(expect.arrayContaining(Object.keys(value ?? { nothing: 0 })));
 });
 
-it('every key of metrics.jsonl is there, and no other', () => {
+it('has every key of metrics.jsonl and no other', () => {
   const schema = metricsJsonSchema() as { anyOf: { properties: Record<string, { const?: string }> }[] };
   const wanted = schema.anyOf.map(({ properties: { type, ...rest } }) => [
     type?.const,
@@ -46,7 +46,7 @@ it('every key of metrics.jsonl is there, and no other', () => {
   expect([...found]).toEqual(wanted);
 });
 
-it('every code is there, and no other', () => {
+it('has every code and no other', () => {
   const codes: Record<ErrorCode, true> = {
     ...{ ERR_CONFIG: true, ERR_DATA: true, ERR_SHAPE: true, ERR_DEVICE: true, ERR_OUT_OF_MEMORY: true },
     ...{ ERR_CHECKPOINT: true, ERR_BUSY: true, ERR_DISPOSED: true, ERR_NON_FINITE: true },

@@ -48,7 +48,7 @@ describe('parseJson', () => {
   });
 
   it.each([
-    ['{"a": 1, "a": 2}', /column 10: the key "a" is there twice/],
+    ['{"a": 1, "a": 2}', /column 10: the key "a" occurs twice/],
     ['{"a": 1, "\\u0061": 2}', /twice/],
     ['9007199254740993', /beyond 2\^53/],
     ['1e999', /beyond/],
@@ -72,7 +72,7 @@ describe('parseJson', () => {
     expect(() => parseJsonMaps(text)).toThrow(message);
   });
 
-  it('rounds numbers where it is told to', () => {
+  it('rounds numbers on request', () => {
     expect(parseJson('{"max": 1000000000000000019884624838656, "b": 1e999}', { rounds: true })).toEqual({
       max: 1e30,
       b: Infinity,

@@ -23,11 +23,11 @@ describe('recognise', () => {
     ['a page', '<!DOCTYPE html>\n<html lang="en">', /^an HTML page/],
     ['a page after a mark and spaces', '\uFEFF\n <HTML>', /^an HTML page/],
     ['XML', '<?xml version="1.0"?><Error><Code>AccessDenied</Code>', /^an XML file/],
-    ['what a hub answers', 'Entry not found', /^the message of a download that failed/],
+    ['what a hub answers', 'Entry not found', /^the error message of a failed download/],
     ['what torch.save writes', zip('archive/data.pkl'), /^a PyTorch checkpoint.*save_pretrained/],
     ['what numpy.savez writes', zip('arr_0.npy'), /NumPy/],
     ['another archive', zip('readme.md'), /^a zip archive: unpack/],
-    ['what older torch.save wrote', Uint8Array.of(0x80, 2, 0x8a, 10, 0x6c, 0xfc), /^a pickle of Python/],
+    ['what older torch.save wrote', Uint8Array.of(0x80, 2, 0x8a, 10, 0x6c, 0xfc), /^a Python pickle/],
     ['GGUF', 'GGUF\x03\0\0\0', /^a GGUF file/],
     ['an .h5', Uint8Array.of(0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a), /^an HDF5 file/],
     ['ONNX', '\x08\x07\x12\x07pytorch\x1a\x051.9.0', /^an ONNX model/],
@@ -39,7 +39,7 @@ describe('recognise', () => {
     ['UTF-16', Buffer.from('\uFEFF{"a": 1}', 'utf16le'), /^text in UTF-16/],
     ['safetensors', safetensors('{"a":{}}'), /^a safetensors file/],
     ['nothing', '', /^empty/],
-    ['zeros', new Uint8Array(300), /^nothing but zeros/],
+    ['zeros', new Uint8Array(300), /^only zeros/],
   ])('%s', (_what, start, expected) => {
     const bytes = typeof start === 'string' ? Buffer.from(start, 'utf8') : start;
     expect(recognise(bytes, 'JSON')).toMatch(expected);
@@ -57,7 +57,7 @@ describe('recognise', () => {
       expect(recognise(Buffer.from(text), 'JSON')).toBeUndefined();
   });
 
-  it('knows what is text and token ids, and yet never meant', () => {
+  it('recognises files of text and token ids that are never meant', () => {
     const [pointer, page] = [Buffer.from(`xx${POINTER}`).subarray(2), Buffer.from('<html>')];
     expect(recogniseUnmeant(pointer, 'text')).toMatch(/Git LFS/);
     expect(recogniseUnmeant(pointer, 'tokens')).toMatch(/Git LFS/);

@@ -19,7 +19,7 @@ const explosive = (): number[] =>
     },
   });
 
-/** A list of any length, every entry of which is 1; it counts what is read. */
+/** A list of any length that is 1 everywhere; it counts how often it is read. */
 function endless(length: number): { readonly list: number[]; readonly reads: () => number } {
   let reads = 0;
   const list = new Proxy<number[]>([], {
@@ -49,7 +49,7 @@ describe('readList', () => {
     expect(readList({ 0: 'a', length: 2 }, rules, keep)).toEqual(['a', undefined]);
   });
 
-  it('reads nothing of a list that is too long, or is none', async () => {
+  it('reads nothing of a list that is too long, or of something else', async () => {
     const { list, reads } = endless(4);
     const { message } = await failureOf('ERR_DATA', () => readList(list, rules, keep));
     expect(message).toBe('ids may have at most 3 entries, not 4');

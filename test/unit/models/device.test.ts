@@ -11,20 +11,20 @@ describe('pickDevice', () => {
   it('takes the CPU with a reason when auto finds no GPU', async () => {
     const { device, fallbackReason } = await pickDevice('auto', without, cuda(true));
     expect(device).toBe('cpu');
-    expect(fallbackReason).toMatch(/no CUDA device/);
+    expect(fallbackReason).toMatch(/no visible CUDA device/);
     expect((await pickDevice('auto', without, cuda(false))).fallbackReason).toMatch(/this build has no CUDA/);
   });
 
-  it('takes the GPU that is asked for', async () => {
+  it('uses the requested GPU', async () => {
     expect(await pickDevice('cpu', two)).toEqual({ device: 'cpu' });
     expect(await pickDevice('auto', two)).toEqual({ device: 'cuda:0' });
     expect(await pickDevice('cuda', two)).toEqual({ device: 'cuda:0' });
     expect(await pickDevice('cuda:1', two)).toEqual({ device: 'cuda:1' });
   });
 
-  it('refuses a GPU that is not there and says why', async () => {
+  it('refuses a missing GPU and says why', async () => {
     expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda', without, cuda(true)))).message).toMatch(
-      /no CUDA device/,
+      /no visible CUDA device/,
     );
     expect((await failureOf('ERR_DEVICE', () => pickDevice('cuda:2', two))).message).toMatch(
       /cuda:0, cuda:1/,

@@ -27,7 +27,7 @@ test.each(cases)('packed documents train as documents of their own rows do: %s',
   });
   for (const [name, gradient] of packed.gradients) {
     const expected = padded.gradients.get(name)!;
-    // A bias of keys shifts all scores of a query alike: its gradient is zero, and rounding is all that is computed.
+    // A bias of keys shifts all scores of a query equally, so its gradient is zero and only rounding errors remain.
     const isZero = (i: number): boolean =>
       name.endsWith('c_attn.bias') && Math.floor((3 * i) / expected.length) === 1;
     const of = (values: Float32Array): Float32Array => values.filter((_, i) => !isZero(i));
@@ -96,7 +96,7 @@ describe('an optional input', () => {
       ),
     );
 
-  it('is needed where documents are asked for, and refused where they are not', async () => {
+  it('is required for programs with documents, and refused for others', async () => {
     const qkv = new Float32Array(48);
     const starts = Int32Array.of(0, 1);
     const missing = await failureOf('ERR_DATA', () => run(attention, true, { qkv }));
@@ -105,7 +105,7 @@ describe('an optional input', () => {
     expect(unread.message).toMatch(/'starts' is given to a program without documents/);
   });
 
-  it('can not be an output, nor what an operation needs', async () => {
+  it("can't be an output, nor a required input of an operation", async () => {
     const output = build((_, starts) => ({ y: starts }));
     await failureOf('ERR_CONFIG', () => run(output, false, {}));
     const needed = build((g, starts) => ({

@@ -60,7 +60,7 @@ describe('buildGraph', () => {
     expect(projection?.init).toEqual({ type: 'normal', std: 0.02 / Math.sqrt(4) });
   });
 
-  it('needs lengths only where attention sees later positions', () => {
+  it('needs lengths only if attention sees later positions', () => {
     const inputs = (config: ModelConfig): string[] =>
       buildGraph(config)
         .inputs.filter(({ optional }) => !optional)
@@ -80,7 +80,7 @@ describe('buildGraph', () => {
     });
   });
 
-  it('leaves dropout out where its probability is 0', () => {
+  it('leaves dropout out if its probability is 0', () => {
     const none = { ...tiny, residPdrop: 0, embdPdrop: 0, attnPdrop: 0 };
     expect(buildGraph(none).nodes.filter(({ op }) => op === 'dropout')).toEqual([]);
     expect(buildGraph(tiny).nodes.filter(({ op }) => op === 'dropout')).toHaveLength(1 + 2 * 2);
@@ -111,7 +111,7 @@ describe('config.json', () => {
     expect(modelFromFile(JSON.parse(JSON.stringify(modelToFile(resolved))))).toEqual(resolved);
   });
 
-  it('is a GPT-2 where it does not say', () => {
+  it('is a GPT-2 if it has no model_type', () => {
     expect(modelFromFile({ n_layer: 3 })).toMatchObject({ type: 'gpt2', nLayer: 3 });
   });
 

@@ -132,7 +132,7 @@ describe('resolveGPT2Config', () => {
     expect(error.details['path']).toBe(Object.keys(options).at(-1));
   });
 
-  it('names every wrong field, where it stands', () => {
+  it('names every wrong field with its path', () => {
     const error = failure(() => resolveGPT2Config({ nLayer: 0, nHead: 0 }, 'model'));
     expect(error.message).toMatch(/^model\.nLayer must .*; model\.nHead must /);
     expect(error.details['path']).toBe('model.nLayer');
@@ -263,7 +263,7 @@ describe('Hugging Face config.json', () => {
     ['another model', { model_type: 'llama' }, "model_type must be 'gpt2', not 'llama'"],
     ['a model type of another type', { model_type: ['gpt2'] }, "model_type must be 'gpt2', not an array"],
     ['cross attention', { add_cross_attention: true }, 'add_cross_attention is true'],
-    ['weights that were quantised', { quantization_config: { bits: 4 } }, 'quantization_config is there'],
+    ['weights that were quantised', { quantization_config: { bits: 4 } }, 'quantization_config is set'],
     ['heads that were pruned', { pruned_heads: { 0: [1] } }, 'pruned_heads is not supported'],
     ['two widths', { hidden_size: 512, n_embd: 1024 }, 'hidden_size 512 and n_embd 1024'],
     ['a size that is text', { n_embd: '16' }, 'nEmbd must be an integer'],

@@ -1,8 +1,9 @@
-import { buildGraph, resolveModelConfig, type ModelConfig } from '../../../lib/models/families';
+import { buildGraph, resolveModelConfig } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import { packBatch, type InputContract, type TrainingBatch } from '../../../lib/models/inputs';
 import { failureOf } from '../support/errors';
 
-const contract = (options: Partial<ModelConfig> = {}): InputContract => {
+const contract = (options: Partial<GPT2Options> = {}): InputContract => {
   const config = resolveModelConfig({
     type: 'gpt2',
     vocabSize: 50,
@@ -56,7 +57,7 @@ describe('packBatch', () => {
     expect(Array.from(inputs['targets'] ?? []).slice(4)).toEqual([-100, -100, -100, -100]);
   });
 
-  it('cuts rows at lengths and tells an encoder about them', () => {
+  it('cuts rows at lengths and passes them to an encoder', () => {
     const batch = {
       tokens: [
         [1, 2, 3],
@@ -91,7 +92,7 @@ describe('packBatch', () => {
     const documentStarts = [[0, 3, 4], Int32Array.of(0)];
     const capacity = { rows: 3, lengths: { time: 7 } };
 
-    it('gives each position where its document starts, and no target across a boundary', () => {
+    it('gives each position the start of its document, and no target across a boundary', () => {
       const packed = packBatch(causal, { tokens, documentStarts }, { targets: true, capacity });
       expect(packed.capacity).toEqual({ ...capacity, documents: true });
       expect(arrays(packed.inputs)).toMatchObject({

@@ -39,7 +39,7 @@ describe('Model', () => {
     expect(message).toMatch(/tokens\[1\]\[1\] is 99/);
   });
 
-  it('starts from the seed alone', async () => {
+  it('starts only from the seed', async () => {
     const logits = async (seed: number): Promise<number[]> => [
       ...(await (await tinyModel({}, { seed })).logits([[1, 2]])).data,
     ];
@@ -67,7 +67,7 @@ describe('Model', () => {
     expect(await model.logits(packed)).toEqual(await model.logits(tokens, { types }));
     expect((await model.logProbs(whole)).shape).toEqual([2, 16, 32]);
     const { message } = await failureOf('ERR_CONFIG', () => model.logits(packed, { types }));
-    expect(message).toMatch(/^types stands beside a packed batch/);
+    expect(message).toMatch(/^types is given next to a packed batch/);
     const unequal = { ...packed, lengths: [3, 2] };
     expect((await failureOf('ERR_SHAPE', () => model.logits(unequal))).message).toMatch(/row 1 has 2 tokens/);
   });
@@ -88,7 +88,7 @@ describe('Model', () => {
     shorter.data.forEach((value, i) => expect(value).toBeCloseTo(data[i] ?? NaN, 5));
   });
 
-  it('gives the rows that were asked for where the program has room for more', async () => {
+  it('returns only the requested rows of a larger program', async () => {
     const model = await tinyModel();
     const rows = [[1], [2], [3]];
     const { data } = await model.logits(rows);

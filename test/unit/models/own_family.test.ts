@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { loadModel } from '../../../lib/checkpoint/checkpoint';
@@ -91,13 +91,13 @@ it('is read again from a checkpoint', async () => {
   using read = loaded;
   expect(read.config).toEqual(model.config);
   expect(tokenizer).toBeUndefined();
-  expect(await read.native.readTensor('parameter', 'table')).toEqual(
-    await model.native.readTensor('parameter', 'table'),
+  expect(await read.native.readTensor('parameter', 'caption.table')).toEqual(
+    await model.native.readTensor('parameter', 'caption.table'),
   );
 });
 
 it('is planned for its longest rows', () => {
-  const plan = planTraining(toy({ width: 24 }), { chip: 'h100', arguments: { batchSize: 16 } });
+  const plan = planTraining(toy({ hiddenSize: 24 }), { chip: 'h100', arguments: { batchSize: 16 } });
   expect(plan).toMatchObject({ rows: 16, lengths: { patches: 40, words: 50 } });
   expect(plan.tokensPerSecond).toBeCloseTo(16 / plan.stepSeconds, 6);
   expect(plan.largestBatch.rows).toBeGreaterThan(1000);
@@ -118,8 +118,8 @@ it('reports several losses, and trains where one has no target', async () => {
   using model = await Model.create(toy({ wordWeight: 0.5 }), { device: 'cpu', threads: 1, seed: 3 });
   const trainer = new Trainer(model, { arguments: { maxSteps: 9, learningRate: 1e-2 } });
   const image = [new Float32Array(6), new Float32Array(12)];
-  const batch = (label: readonly number[], before: readonly number[][]) =>
-    trainer.step({ examples: { image, caption: [[1], [2, 3]], label, before } });
+  const batch = (label: readonly number[], wordTarget: readonly number[][]) =>
+    trainer.step({ examples: { image, caption: [[1], [2, 3]], label, wordTarget } });
   const both = await batch([0, 2], [[4], [4, 4]]);
   expect(both.losses).toEqual({ loss: both.loss, word: expect.any(Number) as number });
   expect(both.tokens).toBe(2);
@@ -128,6 +128,16 @@ it('reports several losses, and trains where one has no target', async () => {
   expect(one.losses!['word']).toBeLessThan(both.losses!['word']!);
   const none = await failureOf('ERR_DATA', () => batch([-1, -1], [[-1], [-1, -1]]));
   expect(none.message).toMatch(/no target of step 3 has a loss/);
+});
+
+it('is the family that the tutorial builds', async () => {
+  const read = (file: string) => readFile(path.resolve(__dirname, file), 'utf8');
+  const page = await read('../../../docs/tutorials/adding_a_model.md');
+  const blocks = page.matchAll(/^```ts lib\/models\/captioned_images\.ts\n([^]*?)^```$/gm);
+  const here = (await read('../support/captioned_images.ts'))
+    .replaceAll("'../../../lib/models/", "'./")
+    .replaceAll("'../../../lib/", "'../");
+  expect([...blocks].map(([, code]) => code).join('\n')).toBe(here);
 });
 
 const broken: [string, Record<string, unknown>, 'ERR_DATA' | 'ERR_SHAPE', RegExp][] = [
@@ -163,7 +173,7 @@ const broken: [string, Record<string, unknown>, 'ERR_DATA' | 'ERR_SHAPE', RegExp
     'a caption that is a text',
     { caption: ['one', 'two'] },
     'ERR_DATA',
-    /^caption must be an array that has an array of numbers/,
+    /^caption must be an array with one array of numbers per row/,
   ],
   [
     'a pixel that is a text',

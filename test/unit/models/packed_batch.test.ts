@@ -1,10 +1,11 @@
 import { Capacities } from '../../../lib/models/capacities';
-import { buildGraph, resolveModelConfig, type ModelConfig } from '../../../lib/models/families';
+import { buildGraph, resolveModelConfig } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import { packBatch, type InputContract } from '../../../lib/models/inputs';
 import type { PackedBatch } from '../../../lib/models/packed_batch';
 import { failureOf } from '../support/errors';
 
-const contract = (options: Partial<ModelConfig> = {}): InputContract => {
+const contract = (options: Partial<GPT2Options> = {}): InputContract => {
   const shape = { vocabSize: 50, nPositions: 40, nEmbd: 8, nLayer: 1, nHead: 1 };
   const config = resolveModelConfig({ type: 'gpt2', ...shape, ...options });
   return { graph: buildGraph(config), config };
@@ -74,7 +75,7 @@ describe('a packed batch', () => {
     expect([...padded.lengths]).toEqual([2]);
   });
 
-  it('tells an encoder its lengths', () => {
+  it('gives an encoder its lengths', () => {
     const { inputs, lengths } = complete(
       { ...batch, capacity: { rows: 3, lengths: { time: 4 } }, lengths: Int32Array.of(3) },
       encoder,

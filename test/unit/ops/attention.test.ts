@@ -13,7 +13,7 @@ describe.each([true, false])('causal %s', (causal) => {
     await checkCase(attentionCase({ rows, time, heads, headDim, causal }));
   });
 
-  test('lengths: zeros beyond a row, also in a row of none', async () => {
+  test('lengths: zeros beyond the end of a row, also in an empty row', async () => {
     await checkCase(attentionCase({ rows: 7, time: 29, heads: 2, headDim: 12, causal, lengths: true }));
   });
 

@@ -58,7 +58,7 @@ test.each<[string, Batch, object, 'ERR_DATA' | 'ERR_CONFIG', RegExp]>([
     { image: bytes, caption },
     { ...lengths, time: 4 },
     'ERR_CONFIG',
-    /request.lengths.time is no length axis/,
+    /request.lengths.time is not a length axis/,
   ],
 ])('a batch with %s is refused', async (_, inputs, of, code, message) => {
   const failure = await failureOf(code, () => run('uint8', inputs, of as typeof lengths));
@@ -70,12 +70,12 @@ test.each<[string, (graph: Graph) => object, RegExp]>([
   [
     'an axis twice',
     (graph) => ({ ...graph, lengthAxes: ['words', 'words'] }),
-    /graph.lengthAxes must hold names/,
+    /graph.lengthAxes must hold distinct names/,
   ],
   [
     'batch as a length axis',
     (graph) => ({ ...graph, lengthAxes: ['batch'] }),
-    /graph.lengthAxes must hold names/,
+    /graph.lengthAxes must hold distinct names/,
   ],
   ...(
     [
@@ -87,16 +87,21 @@ test.each<[string, (graph: Graph) => object, RegExp]>([
       ],
       ['ids without a range', 'caption', { kind: 'ids', below: undefined }, /needs the field 'below'|below/],
       ['doubles', 'image', { dtype: 'float64' }, /dtype must be float32 or uint8/],
-      ['lengths of no length axis', 'captionLengths', { measures: 'pixels' }, /measures 'pixels' is none of/],
+      [
+        'lengths of no length axis',
+        'captionLengths',
+        { measures: 'pixels' },
+        /measures 'pixels' is not one of/,
+      ],
       [
         'lengths by position',
         'captionLengths',
         { axes: [BATCH, 'words'] },
-        /lengths have the axis batch alone/,
+        /lengths must have only the axis batch/,
       ],
-      ['positions along no length axis', 'places', { measures: 'pixels' }, /measures 'pixels' is none of/],
-      ['positions by row', 'places', { axes: [BATCH] }, /positions have the axes batch and one of/],
-      ['starts by row', 'starts', { axes: [BATCH] }, /starts have the axes batch and one of/],
+      ['positions along no length axis', 'places', { measures: 'pixels' }, /measures 'pixels' is not one of/],
+      ['positions by row', 'places', { axes: [BATCH] }, /positions must have the axes batch and one of/],
+      ['starts by row', 'starts', { axes: [BATCH] }, /starts must have the axes batch and one of/],
     ] as const
   ).map(([name, input, change, message]): [string, (graph: Graph) => object, RegExp] => [
     name,

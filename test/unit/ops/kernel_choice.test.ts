@@ -14,7 +14,7 @@ const callsOf = (chip: string, precision: Precision, activationFunction: 'gelu_n
 const operationsOf = (...args: Parameters<typeof callsOf>): string[] =>
   callsOf(...args).map(({ operation }) => operation);
 
-describe('an activation runs in a product only where a kernel does both', () => {
+describe('an activation is fused into a product only if a kernel does both', () => {
   test.each<[string, Precision, 'gelu_new' | 'relu', boolean]>([
     ['h100', 'bf16', 'gelu_new', true],
     ['h100', 'fp16', 'gelu_new', true],
@@ -30,7 +30,7 @@ describe('an activation runs in a product only where a kernel does both', () => 
   });
 });
 
-it('names the kernel where there are several', () => {
+it('names the kernel if there are several', () => {
   const kernels = (precision: Precision): Map<string, string> =>
     new Map(callsOf('h100', precision, 'gelu_new').map(({ operation, kernel }) => [operation, kernel]));
   expect(kernels('bf16').get('attention')).toBe('sm80');
@@ -42,7 +42,7 @@ it('names the kernel where there are several', () => {
   );
 });
 
-it('says what padding buys only where that was measured', () => {
+it('shows the gain of padding only if it was measured', () => {
   const odd = { ...TINY, vocabSize: 250 };
   const buys = (chip: string, precision: Precision): string[] =>
     planTraining(odd, { chip, precision }).padding.map((entry) => entry.buys);

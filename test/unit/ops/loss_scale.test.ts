@@ -71,7 +71,7 @@ test('the scale follows the rule through overflows, and skipped steps advance no
   });
 });
 
-test('a scale that is a power of two changes no bit of what is trained', async () => {
+test('a scale that is a power of two does not change a bit of the weights', async () => {
   const run = (lossScaling?: Scaling): Promise<{ steps: Partial<StepResult>[]; weight: Float32Array }> =>
     train(lossScaling, async (model) => {
       const steps: Partial<StepResult>[] = [];
@@ -126,7 +126,7 @@ test('settings that make no sense are refused', async () => {
   }
 });
 
-test('the scaler of a checkpoint goes on where it was, and a wrong one is refused', async () => {
+test('the scaler continues from a checkpoint, and a wrong one is refused', async () => {
   const rule = { initScale: 4, growthFactor: 2, backoffFactor: 0.5, growthInterval: 3 };
   await train(rule, async (model) => {
     expect(await model.scaler()).toEqual({ scale: 4, cleanSteps: 0, skippedInRow: 0 });

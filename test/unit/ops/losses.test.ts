@@ -98,7 +98,7 @@ test('losses have the weights of their means, over the valid targets of all micr
   });
 });
 
-test('a step is not taken where no loss has a target', async () => {
+test('a step without targets for any loss is not applied', async () => {
   await withModel(graph, {}, async (model) => {
     await configure(model);
     const before = await model.readTensor('parameter', 'wte');
@@ -126,7 +126,7 @@ test('one batch gives the same bits as before where its targets moved in between
   });
 });
 
-test('a program has all losses unless it is asked for some', async () => {
+test('a program has all losses unless the request selects some', async () => {
   await withModel(graph, {}, async (model) => {
     const batch = batchOf(graph, batchAt(1));
     const outputs = async (request: object): Promise<string[]> =>
@@ -166,7 +166,7 @@ test.each<[string, (losses: readonly LossSpec[]) => readonly LossSpec[], RegExp]
   [
     'a weight of the only one',
     ([a]) => [{ ...a!, weight: 2 }],
-    /losses\[0\].weight is 2; a loss that is alone has/,
+    /losses\[0\].weight is 2; a single loss must have/,
   ],
   ['too many', ([a, b, c]) => [a!, b!, c!, a!, b!], /graph.losses/],
 ])('refuses a list of losses with %s', async (_, change, message) => {

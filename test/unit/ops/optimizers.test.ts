@@ -104,7 +104,7 @@ test('the moving average starts at the parameters and follows them', async () =>
   });
 });
 
-test('another optimizer gives back the moments that it has not', async () => {
+test('another optimizer frees the moments that it does not use', async () => {
   await train({ optimizer: adamw, emaDecay: 0.9 }, async (model) => {
     await model.trainStep(capacity, [batch(0)]);
     const sgd = { type: 'sgd', momentum: 0.9, nesterov: false, weightDecay: 0 } as const;

@@ -25,7 +25,7 @@ test.each([
   [
     'behind its position',
     [0, 2, 2],
-    /starts\[1\]\[1\] is 2; it must be 1, or what the position before it has/,
+    /starts\[1\]\[1\] is 2; it must be 1, or equal to the value of the previous position/,
   ],
   ['before the document of the position before it', [0, 1, 0], /starts\[1\]\[2\] is 0; it must be 2, or/],
   ['of a row that does not begin with one', [-1, -1, -1], /starts\[1\]\[0\] is -1; it must be 0, or/],

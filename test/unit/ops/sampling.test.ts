@@ -50,7 +50,7 @@ test.each([
   });
 });
 
-test('a prompt in two pieces samples what the whole prompt does', async () => {
+test('a prompt in two pieces samples the same as the whole prompt', async () => {
   await withModel(graph, {}, async (model) => {
     await writeParameters(model, weights);
     const whole = await sessionOf(model, [0]);
@@ -65,7 +65,7 @@ test('a prompt in two pieces samples what the whole prompt does', async () => {
   });
 });
 
-test('a row that has its tokens stays as it is, and tells why', async () => {
+test('a finished row stays unchanged and says why', async () => {
   await withModel(graph, {}, async (model) => {
     await writeParameters(model, weights);
     const free = await sessionOf(model, [0, 0, 0]);

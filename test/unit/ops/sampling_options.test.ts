@@ -14,4 +14,4 @@ test.each([0, 0.01, 1, 100, 1e6])('no token of the padding is chosen at temperat
   checkPadding(temperature),
 );
 
-test('a row samples the same beside others as alone', () => checkAlone());
+test('a row samples the same tokens alone and among other rows', () => checkAlone());

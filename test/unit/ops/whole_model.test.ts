@@ -134,7 +134,7 @@ describe.each(gpt2Cases)('%s', (_, graph) => {
   });
 });
 
-/** A bias of keys shifts all scores of a query alike: its gradient is zero, and rounding is all that is computed. */
+/** A bias of keys shifts all scores of a query equally, so its gradient is zero and only rounding errors remain. */
 function withoutKeyBias(actual: Float32Array, expected: Float64Array): void {
   const third = expected.length / 3;
   const largest = Math.max(...expected.map(Math.abs));
@@ -212,7 +212,7 @@ describe('initial weights', () => {
       return read;
     });
 
-  test('depend on the seed alone, not on padding or threads', async () => {
+  test('depend only on the seed, not on padding or threads', async () => {
     const first = await draw({});
     expect(await draw({ padding: { width: 32, vocabulary: 1 }, threads: 2 })).toEqual(first);
     expect(await draw({ seed: SEED + 1 })).not.toEqual(first);

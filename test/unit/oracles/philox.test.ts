@@ -75,7 +75,7 @@ describe('dropoutFactor', () => {
   });
 });
 
-test('dropout of a batch is that of its samples one by one', () => {
+test('dropout of a batch equals that of its samples one by one', () => {
   const ones = (rows: number): ReturnType<typeof tensor> =>
     tensor([rows, 5, 6], new Float64Array(rows * 30).fill(1));
   const { data } = dropout(ones(3), 0.5, 'site', atStart(9));

@@ -11,11 +11,11 @@ it.each([
   expect(bytesText(done, total, seconds)).toBe(text);
 });
 
-it('tells of tokens', () => {
+it('describes tokens', () => {
   expect(tokensText(12_000, 20_000, 3)).toBe('12 k of 20 k tokens · 4 k tokens/s · 2s left');
 });
 
-it('is quiet where there is no terminal, and draws and removes a bar where there is one', () => {
+it('is quiet without a terminal, and draws and removes a bar on one', () => {
   const shown = (isTTY: boolean): string => {
     const stream = Object.assign(new PassThrough(), { isTTY, columns: 100, cursorTo: () => true });
     const progress = new AmountProgress(

@@ -88,7 +88,7 @@ it('loses what does not fit in memory while the disk is full, and says how much'
   expect(troubles[1]).toMatch(/can be written again, but lacks 2 entries/);
 });
 
-it('tells at the end what could not be written at all, and closes the file', async () => {
+it('reports at the end what was never written, and closes the file', async () => {
   const handles: FileHandle[] = [];
   const file = new AppendedFile({
     path: '/dev/full',

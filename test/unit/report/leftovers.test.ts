@@ -85,7 +85,7 @@ describe('removeLeftoversOf', () => {
     expect(await readFile(at('out'), 'utf8')).toBe('the old one');
   });
 
-  it('leaves in peace what is not there', () => removeLeftoversOf(at('none/out')));
+  it('ignores missing folders', () => removeLeftoversOf(at('none/out')));
 });
 
 it('the next folder and the next file of the same name tidy up', async () => {
@@ -96,7 +96,7 @@ it('the next folder and the next file of the same name tidy up', async () => {
   expect((await readdir(folder)).sort()).toEqual(['loss.svg', 'out']);
 });
 
-it('a file that cannot be replaced stays as it was, and nothing beside it', async () => {
+it("a file that can't be replaced stays unchanged, and nothing is left next to it", async () => {
   await mkdir(at('loss.svg'));
   await expect(replaceFile(at('loss.svg'), 'x')).rejects.toThrow(/EISDIR|ENOTEMPTY|EEXIST/);
   expect(await readdir(folder)).toEqual(['loss.svg']);

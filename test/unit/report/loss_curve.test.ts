@@ -41,7 +41,7 @@ describe('lossCurveSvg', () => {
     expect(new Set(training?.map(([, y]) => y)).size).toBe(1);
   });
 
-  it('leaves out what is not finite', () => {
+  it('leaves out values that are not finite', () => {
     const broken = [...falling, { step: 201, loss: NaN }, { step: 202, loss: Infinity }];
     expect(lossCurveSvg(broken, [], { title: 'x' })).toBe(lossCurveSvg(falling, [], { title: 'x' }));
   });

@@ -21,6 +21,6 @@ it('does not take a file for a folder', async () => {
   await expect(makeFolder(path.join(file, 'below'))).rejects.toMatchObject({ code: 'ENOTDIR' });
 });
 
-it('ends where a file system has no room for folders, and says so', async () => {
+it('fails if the file system has no room for folders, and says so', async () => {
   await expect(makeFolder('/proc/run/deep')).rejects.toMatchObject({ code: 'ENOENT' });
 });

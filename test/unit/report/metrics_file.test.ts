@@ -23,7 +23,7 @@ it('writes one object a line, in snake_case and in order', async () => {
   expect(lines[50]).toBe('{"type":"step","step":51,"loss":null}');
 });
 
-it('starts an old file anew', async () => {
+it('overwrites an old file', async () => {
   const file = path.join(folder, 'metrics.jsonl');
   for (const step of [1, 2]) {
     const metrics = await MetricsFile.create(file);
@@ -33,7 +33,7 @@ it('starts an old file anew', async () => {
   expect(await readFile(file, 'utf8')).toBe('{"step":2}\n');
 });
 
-it('fails where the folder is missing', async () => {
+it('fails if the folder is missing', async () => {
   await expect(MetricsFile.create(path.join(folder, 'no', 'metrics.jsonl'))).rejects.toMatchObject({
     code: 'ERR_CONFIG',
     message: expect.stringContaining('ENOENT') as string,
@@ -67,7 +67,7 @@ describe('of a run that is resumed', () => {
     },
   );
 
-  it('is made where there was none', async () => {
+  it('is created if it is missing', async () => {
     const { file, kept } = await MetricsFile.resume(at(), 5);
     await file.close();
     expect(kept).toEqual([]);

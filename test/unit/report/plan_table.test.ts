@@ -77,7 +77,7 @@ it('lists every call with its inputs when asked', () => {
   );
 });
 
-it('tells memory by owner, padding, time and the largest batch', () => {
+it('shows memory by owner, padding, time and the largest batch', () => {
   const text = planText(plan);
   expect(lines(text)).toEqual(
     expect.arrayContaining([

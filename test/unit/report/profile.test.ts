@@ -99,7 +99,7 @@ describe('makeProfile', () => {
   });
 });
 
-it('tells time by kind', () => {
+it('shows time by kind', () => {
   expect(sumKinds(profile.calls).map(({ name, count }) => [name, count])).toEqual([
     ['GEMM', 8],
     ['attention', 4],
@@ -111,7 +111,7 @@ it('tells time by kind', () => {
 });
 
 describe('profileText', () => {
-  it('tells operations, calls with repeated blocks joined, kinds and totals', () => {
+  it('shows operations, calls with repeated blocks joined, kinds and totals', () => {
     const text = lines(profileText(profile));
     expect(text[0]).toBe(
       'cuda:0 (NVIDIA H100 80GB HBM3, sm_90) · bf16 · micro-batch of 4 × 16 positions, 2 per step',

@@ -58,7 +58,7 @@ it('shows evaluations and notes on standard error, unless told not to', async ()
   }
 });
 
-it('does not fail where nothing can be written, but says so', async () => {
+it('does not fail if nothing can be written, but says so', async () => {
   const write = jest.spyOn(process.stderr, 'write').mockReturnValue(true);
   const end = await withoutAppends();
   try {
@@ -78,7 +78,7 @@ it('does not fail where nothing can be written, but says so', async () => {
   }
 });
 
-it('goes on with the metrics and the curve of a run that is resumed', async () => {
+it('continues the metrics and the curve of a resumed run', async () => {
   const directory = folder;
   const first = await RunReport.create({ directory, maxSteps: 3, progress: false });
   for (const n of [1, 2, 3]) first.add(step(n));

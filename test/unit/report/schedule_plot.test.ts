@@ -28,7 +28,7 @@ describe('scheduleSvg', () => {
     expect(svg).toContain('a &amp; b');
   });
 
-  it('marks phases where they are, without gaps', () => {
+  it('marks phases at their steps, without gaps', () => {
     const bands = [
       ...scheduleSvg(schedule, { title: 'x' }).matchAll(/<rect x="([\d.]+)" y="66" width="([\d.]+)"/g),
     ];

@@ -120,7 +120,7 @@ describe('beam search', () => {
     const beams = { numBeams: 3, numReturnSequences: 2, maxNewTokens: 8 } as const;
     const early = await one.generate(['a', 'b'], { ...beams, signal: AbortSignal.abort() });
     expect(early).toEqual(Array(4).fill({ text: '', tokens: new Int32Array(), finishReason: 'abort' }));
-    // Aborted while it runs: heard after so many questions.
+    // Aborted while it runs: noticed after this many checks.
     let asked = 0;
     const { signal } = new AbortController();
     Object.defineProperty(signal, 'aborted', { get: () => ++asked > 3 });
@@ -131,7 +131,7 @@ describe('beam search', () => {
     }
   });
 
-  it('stops early when it is told to', async () => {
+  it('stops early on request', async () => {
     const one = await sampler();
     const options = { numBeams: 2, maxNewTokens: 12, eosTokenId: [3, 4], earlyStopping: true } as const;
     const made = await one.generate(['a'], { ...options, numReturnSequences: 2 });

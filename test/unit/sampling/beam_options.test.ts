@@ -159,7 +159,7 @@ describe.each(CASES)('beams with %s', (_, given) => {
   );
 });
 
-it('beams that may have no token give way to others, and are an error where there are none', async () => {
+it('beams without an allowed token are replaced by others, and are an error if there are none', async () => {
   const one = new Sampler(await model(), letters);
   // Nothing may follow 3.
   const dead = (batch: readonly MaskedSequence[]): Uint32Array =>

@@ -1,6 +1,7 @@
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
 import type { SequenceStarts } from '../../../lib/data/dataset';
-import type { ModelConfig } from '../../../lib/models/families';
+import { tokenSettings } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import type { GenerateOptions, MaskedSequence } from '../../../lib/sampling/options';
 import { Sampler, type SamplerOptions } from '../../../lib/sampling/sampler';
 import { scores } from '../../oracles/sampling';
@@ -9,12 +10,12 @@ import { disposeModels, tinyModel } from '../support/tiny_model';
 
 afterEach(disposeModels);
 
-async function sampler(config: Partial<ModelConfig> = {}, options: SamplerOptions = {}): Promise<Sampler> {
+async function sampler(config: Partial<GPT2Options> = {}, options: SamplerOptions = {}): Promise<Sampler> {
   return new Sampler(await tinyModel({ vocabSize: 256, ...config }), new ByteTokenizer(), options);
 }
 
 describe('several sequences', () => {
-  it('are what each of them is alone, beyond the end of the context too', async () => {
+  it('are the same as alone, also beyond the end of the context', async () => {
     const one = await sampler();
     const prompts = ['a', 'hello world', '0123456789abcdef0123', ''];
     const options = { maxNewTokens: 40, seed: 9, topK: 40, repetitionPenalty: 1.2 };
@@ -24,7 +25,7 @@ describe('several sequences', () => {
       expect(await one.generate(prompt, options)).toEqual(together[i]);
   });
 
-  it('of one prompt are drawn apart, the same beside another prompt, and the first as alone', async () => {
+  it('of one prompt differ, do not depend on other prompts, and the first is the same as alone', async () => {
     const one = await sampler();
     const options = { maxNewTokens: 12, seed: 4, numReturnSequences: 3 };
     const made = await one.generate(['ab', 'c'], options);
@@ -57,7 +58,7 @@ describe('several sequences', () => {
     expect(new Set(made.map(({ tokens }) => tokens.join())).size).toBe(12);
   });
 
-  it('are refused where there are more than can be generated side by side', async () => {
+  it('are refused if there are too many to generate at once', async () => {
     const one = await sampler();
     const many = { numReturnSequences: 40_000, maxNewTokens: 1 };
     const { message } = await failureOf('ERR_CONFIG', () => one.generate(['a', 'b'], many));
@@ -66,7 +67,7 @@ describe('several sequences', () => {
     await failureOf('ERR_CONFIG', () => one.generate(Array(1024).fill('a'), beams));
   });
 
-  it('end where a document does, unless they are told otherwise', async () => {
+  it('end with the document by default', async () => {
     const one = await sampler();
     const { tokens: free } = await one.generate('a', { maxNewTokens: 30, seed: 1 });
     const endOfTextToken = free[4]!;
@@ -114,7 +115,7 @@ it('stop tokens end with stop, after minNewTokens', async () => {
 describe('tokens by position', () => {
   it('count from the first of the prompt, and hold beyond the end of the context', async () => {
     const one = await sampler();
-    const { nPositions } = one.model.config;
+    const { nPositions } = tokenSettings(one.model.config)!;
     const far = nPositions + 5;
     const allowedTokens = new Map([
       [2, [65, 66]],
@@ -167,7 +168,7 @@ describe('tokens by position', () => {
     ]);
   });
 
-  it('a mask that allows nothing, or is none, is an error that names the row', async () => {
+  it('a mask that allows nothing, or is not a mask, is an error that names the row', async () => {
     const one = await sampler();
     const nothing = (batch: readonly MaskedSequence[]): Uint32Array =>
       new Uint32Array(8 * batch.length).fill(0xffffffff, 0, 8);
@@ -244,7 +245,7 @@ describe('beyond the end of the context', () => {
     }
   });
 
-  it('no token comes twice, until there is none left', async () => {
+  it('no token repeats until none is left', async () => {
     const one = new Sampler(await tinyModel({ vocabSize: 24 }));
     const { tokens } = await one.generate([1], { noRepeatNgramSize: 1, maxNewTokens: 23, seed: 1 });
     expect(new Set([1, ...tokens]).size).toBe(24);
@@ -286,7 +287,7 @@ describe('beyond the end of the context', () => {
 describe('types', () => {
   const config = { nTypes: 3, nStypes: 5 } as const;
 
-  it('by token and by position are what the whole forward pass takes', async () => {
+  it('by token and by position match the whole forward pass', async () => {
     const one = await sampler(config);
     const byToken = Array.from({ length: 256 }, (_, id) => id % 3);
     const byPosition = Array.from({ length: 64 }, (_, position) => (position * 2) % 5);
@@ -349,7 +350,7 @@ describe('how training began', () => {
     expect((await lenient.generate('b', { maxNewTokens: 1 })).tokens).toHaveLength(1);
   });
 
-  it('is what an empty prompt becomes, where there is one way', async () => {
+  it('starts an empty prompt if there is only one start token', async () => {
     const one = await sampler({}, { trainingStarts: starts(65) });
     const draw = async (prompt: string): Promise<number[]> => [
       ...(await one.generate(prompt, { maxNewTokens: 8, seed: 1 })).tokens,
@@ -366,7 +367,7 @@ describe('how training began', () => {
     expect((await unknown.generate('', { maxNewTokens: 1 })).tokens).toHaveLength(1);
   });
 
-  it('is told by options with these names alone', async () => {
+  it('applies only options with these names', async () => {
     const misspelt: object = { allowAnyStarts: true };
     const { message, details } = await failureOf('ERR_CONFIG', () => sampler({}, misspelt));
     expect(message).toBe('allowAnyStarts is unknown: did you mean allowAnyStart?');

@@ -1,5 +1,6 @@
 import { ByteTokenizer } from '../../../lib/data/byte_tokenizer';
-import type { ModelConfig } from '../../../lib/models/families';
+import { tokenSettings } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import type { Model } from '../../../lib/models/model';
 import type { GenerateOptions } from '../../../lib/sampling/options';
 import { Sampler } from '../../../lib/sampling/sampler';
@@ -10,13 +11,13 @@ afterEach(disposeModels);
 
 const BYTES = { vocabSize: 256 };
 
-async function sampler(config: Partial<ModelConfig> = {}): Promise<Sampler> {
+async function sampler(config: Partial<GPT2Options> = {}): Promise<Sampler> {
   return new Sampler(await tinyModel({ ...BYTES, ...config }), new ByteTokenizer());
 }
 
 /** What a greedy sampler must choose, by whole forward passes over the same context. */
 async function greedy(model: Model, prompt: readonly number[], count: number): Promise<number[]> {
-  const { nPositions, vocabSize } = model.config;
+  const { nPositions, vocabSize } = tokenSettings(model.config)!;
   let context = prompt.length > nPositions ? prompt.slice(-nPositions / 2) : [...prompt];
   const chosen: number[] = [];
   while (chosen.length < count) {
@@ -31,7 +32,7 @@ async function greedy(model: Model, prompt: readonly number[], count: number): P
 }
 
 describe('Sampler', () => {
-  it('at temperature 0 chooses the likeliest token, beyond the end of the context too', async () => {
+  it('at temperature 0 chooses the likeliest token, also beyond the end of the context', async () => {
     const one = await sampler();
     for (const prompt of ['a', 'hello world', '0123456789abcdef', '0123456789abcdef0123']) {
       const { tokens, text, finishReason } = await one.generate(prompt, { maxNewTokens: 40, temperature: 0 });
@@ -56,7 +57,7 @@ describe('Sampler', () => {
       expect((await one.generate('a', { maxNewTokens: 30, seed: 1, ...options })).tokens).toEqual(tokens);
   });
 
-  it('repeats itself with a seed, whatever the length asked for, and varies without', async () => {
+  it('repeats itself with a seed for any length, and varies without one', async () => {
     const one = await sampler();
     const draw = async (options: GenerateOptions): Promise<number[]> => [
       ...(await one.generate('x', { maxNewTokens: 50, ...options })).tokens,

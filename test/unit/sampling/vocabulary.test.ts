@@ -84,7 +84,7 @@ describe.each(KINDS)('ids without a token, %s,', (_kind, ids, tokenizer) => {
       const likeliest = made.topLogprobs![i]!;
       expect(likeliest).toHaveLength(Math.min(20, row.filter(Number.isFinite).length));
       expect(likeliest.every((one) => isToken(one.token))).toBe(true);
-      // By the model alone: what the options suppress is told of too.
+      // By the model alone: tokens that the options suppress are listed too.
       const best = row.indexOf(Math.max(...row));
       expect(likeliest[0]).toMatchObject({ token: best });
       expect(likeliest[0]!.logprob).toBeCloseTo(row[best]! - total, 4);
@@ -168,7 +168,7 @@ describe('the tokens of a configuration', () => {
     }
   });
 
-  it('end no text where they have no token', async () => {
+  it('end no text if they have no token', async () => {
     const model = await tinyModel({ vocabSize: ROWS, eosTokenId: ROWS - 1, bosTokenId: ROWS - 1 });
     const one = new Sampler(model, numbers(33, { endOfTextToken: 7, startToken: 3 }));
     expect((await ended(one)).tokens).toHaveLength(2);

@@ -41,7 +41,7 @@ export interface Trained {
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
-/** Steps at a learning rate of zero, so that they are all alike. A GPU replays the last of them. */
+/** Steps at a learning rate of zero, so that all are equal. A GPU replays the last of them. */
 async function train(
   graph: Graph,
   batch: TrainingBatch,

@@ -89,7 +89,7 @@ export async function checkOptimizer(
       }
     }
     for (const [name, oracle] of oracles) {
-      // Eight steps of some ten roundings of 2⁻²⁴ each, of which few point the same way.
+      // Eight steps of about ten roundings of 2⁻²⁴ each; few have the same sign.
       expectClose(name, await model.readTensor('parameter', name), oracle.parameter, 1e-6);
       for (const [i, moment] of moments.slice(0, count).entries())
         expectClose(

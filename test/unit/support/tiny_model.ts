@@ -1,5 +1,5 @@
 import type { Dataset } from '../../../lib/data/dataset';
-import type { ModelConfig } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import { Model, type ModelOptions } from '../../../lib/models/model';
 import type { Ids } from './tokenizer';
 
@@ -19,7 +19,7 @@ const live: Model[] = [];
 
 /** A model of a few thousand parameters on the CPU, disposed after the test. */
 export async function tinyModel(
-  config: Partial<ModelConfig> = {},
+  config: Partial<GPT2Options> = {},
   options: ModelOptions = {},
 ): Promise<Model> {
   const model = await Model.create(

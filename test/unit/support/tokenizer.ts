@@ -71,7 +71,7 @@ const table = (tokens: readonly string[]): Record<string, number> =>
 
 const rest = { version: '1.0', truncation: null, padding: null, added_tokens: [], post_processor: null };
 
-/** As Llama's: ▁ stands for a space, and the decoder strips the first one of a text. */
+/** As Llama's: ▁ represents a space, and the decoder strips the first one of a text. */
 export const SENTENCE_PIECE = {
   ...rest,
   normalizer: {
@@ -99,7 +99,7 @@ export const SENTENCE_PIECE = {
   },
 };
 
-/** As BERT's: ## marks a token that goes on with a word. */
+/** As BERT's: ## marks a token that continues a word. */
 export const WORD_PIECE = {
   ...rest,
   normalizer: null,

@@ -2,8 +2,8 @@ import type { TrainerEvent } from '../../../lib/training/events';
 import type { Trainer } from '../../../lib/training/trainer';
 
 /**
- * Trains, up to a checkpoint if one is given. Gives the events but for what is measured in seconds, those of checkpoints
- * last: when one is told of depends on the disk.
+ * Trains, up to a checkpoint if one is given. Returns the events without measured times, those of checkpoints last, because
+ * the disk decides when one is reported.
  */
 export async function eventsOf(one: Trainer, last = Infinity): Promise<object[]> {
   const events: TrainerEvent[] = [];

@@ -50,7 +50,7 @@ it('can be awaited itself', async () => {
   expect(await Promise.resolve(client.remote)).toBe(client.remote);
 });
 
-it('refuses a program that is not there', () =>
+it('refuses a missing program', () =>
   failureOf('ERR_INTERNAL', () => new ThreadClient('threads/none.js', names)));
 
 describe('errors', () => {
@@ -73,7 +73,7 @@ describe('errors', () => {
     expect(await client.remote.add(1, 1)).toBe(2);
   });
 
-  it('of arguments that cannot be sent reject the call, and the thread goes on', async () => {
+  it("of arguments that can't be sent reject the call, and the thread continues", async () => {
     const argument = { array: () => undefined } as unknown as Float32Array;
     await expect(client.remote.lengthOf(argument)).rejects.toThrow(/could not be cloned/);
     expect(await client.remote.add(1, 1)).toBe(2);
@@ -81,7 +81,7 @@ describe('errors', () => {
 });
 
 describe('progress', () => {
-  it('is told while the call runs, and of the end', async () => {
+  it('is reported while the call runs, and at the end', async () => {
     const seen: [number, number][] = [];
     let ended = false;
     const call = client.remote.count(1000, (done, total) => {
@@ -94,7 +94,7 @@ describe('progress', () => {
     expect(seen.at(-1)).toEqual([1000, 1000]);
   });
 
-  it('is told ten times a second at most', () => {
+  it('is reported at most ten times a second', () => {
     const now = jest.spyOn(performance, 'now');
     const seen: number[] = [];
     const report = throttled((done) => seen.push(done));
@@ -113,7 +113,7 @@ describe('progress', () => {
 });
 
 describe('memory', () => {
-  it('of results moves where the method says so, and is copied otherwise', async () => {
+  it('of results moves if the method says so, and is copied otherwise', async () => {
     expect((await client.remote.give(false)).kept).toHaveLength(4);
     expect(await client.remote.keptLength()).toBe(4);
     expect((await client.remote.give(true)).kept).toHaveLength(4);

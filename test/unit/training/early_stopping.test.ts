@@ -175,7 +175,7 @@ describe('a run that stops early and is resumed', () => {
     expect(await again.train()).toMatchObject({ reason: 'stopped', step: LAST });
   });
 
-  it('begins anew with an early stopping that the checkpoint does not have', async () => {
+  it('starts early stopping from scratch if the checkpoint has none', async () => {
     await leaveAt(await byArgument(4, { earlyStopping: undefined }), 7);
     const again = await byArgument(1);
     await again.resume(path.join(folder, 'checkpoint-7'));

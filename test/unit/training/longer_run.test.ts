@@ -53,7 +53,7 @@ describe('a finished run with a larger maxSteps', () => {
     expect((await one.train()).loss).toBe(loss);
   });
 
-  it('goes on by the new schedule where that depends on maxSteps, and says what becomes of the rate', async () => {
+  it('continues with the new schedule if it depends on maxSteps, and reports the change of the rate', async () => {
     const { differences, one } = await fourThenEight({ lrScheduler: 'linear' });
     expect(differences).toEqual([
       'maxSteps was 4, but is 8 now: the steps so far used the learning rates for 4 steps, and the remaining steps use ' +
@@ -62,13 +62,13 @@ describe('a finished run with a larger maxSteps', () => {
     expect(await one.model.native.counters()).toEqual({ attempted: 8, applied: 8 });
   });
 
-  it('tells of momentum that depends on it too', async () => {
+  it('also reports momentum that depends on it', async () => {
     const lrSchedulerKwargs = { cycleMomentum: true };
     const { differences } = await fourThenEight({ lrScheduler: 'oneCycle', lrSchedulerKwargs });
     expect(differences).toEqual([expect.stringMatching(/^maxSteps was 4, but is 8 now/)]);
   });
 
-  it('is one run with a stable phase where it goes on from before the decay', async () => {
+  it('equals one run with a longer stable phase if it resumes before the decay', async () => {
     const args = {
       lrScheduler: 'warmupStableDecay',
       lrSchedulerKwargs: { numDecaySteps: 2 },
@@ -83,7 +83,7 @@ describe('a finished run with a larger maxSteps', () => {
     expect(await bitsOf(one)).toEqual(await bitsOf(whole));
   });
 
-  it('is refused where a function of your own gave other rates to the steps so far', async () => {
+  it('is refused if your own function gives other rates for past steps', async () => {
     const until = (end: number) => ({ lrScheduler: (step: number) => 1e-2 * (1 - step / end) });
     await (await trainer(4, until(4))).train();
     const { message } = await failureOf('ERR_CHECKPOINT', async () => (await trainer(8, until(8))).resume());

@@ -28,7 +28,7 @@ const schemas = { 'metrics.jsonl': metricsJsonSchema(), events: eventJsonSchema(
 const kindsOf = (schema: object): Published =>
   ('anyOf' in schema ? schema.anyOf : (schema as { oneOf: unknown }).oneOf) as Published;
 
-/** Parses a line by a published schema, every key of which it must know. */
+/** Parses a line by a published schema, which must have all its keys. */
 function check(which: keyof typeof schemas, line: string): void {
   const value = JSON.parse(line) as Record<string, unknown>;
   const schema = schemas[which];
@@ -55,7 +55,7 @@ async function run(): Promise<TrainerEvent[]> {
   return events;
 }
 
-it('schemas describe what a run tells, and every key of it', async () => {
+it('schemas describe every key that a run reports', async () => {
   const events = await run();
   const lines = (await readFile(file, 'utf8')).trimEnd().split('\n');
   expect(new Set(events.map(({ type }) => type))).toEqual(new Set(['step', 'evaluate', 'save', 'end']));
@@ -83,7 +83,7 @@ it.each([warning, halfPrecision, nothingDone])('schemas describe %j', (event) =>
   check('events', JSON.stringify(event));
 });
 
-it('schemas refuse what no run tells', () => {
+it('schemas refuse what no run reports', () => {
   for (const [which, line] of [
     ['metrics.jsonl', { type: 'step', step: 1 }],
     ['metrics.jsonl', { ...warning, type: 'warn' }],
@@ -93,7 +93,7 @@ it('schemas refuse what no run tells', () => {
     expect(z.fromJSONSchema(schemas[which] as never).safeParse(line)).toMatchObject({ success: false });
 });
 
-it('are read as they were told, without a line that is not whole yet', async () => {
+it('are read as written, without an incomplete last line', async () => {
   const events = await run();
   const lines = await readMetrics(file);
   expect(lines.map(({ type, step }) => [type, step])).toEqual(events.map(({ type, step }) => [type, step]));
@@ -118,7 +118,7 @@ it.each(['loss: 1', '{"type":"step","step":1}', '[]', 'null', '{}'])('refuse a l
   expect(details).toEqual({ path: file, line: 2 });
 });
 
-it('refuse a file that is not there', async () => {
+it('refuse a missing file', async () => {
   const { message, details } = await failureOf('ERR_DATA', () => readMetrics(folder + '/none'));
   expect(message).toMatch(/none' can't be read: .*ENOENT/);
   expect(details).toEqual({ path: folder + '/none' });

@@ -101,7 +101,7 @@ describe('checkpoints', () => {
 describe('arguments', () => {
   const resolve = (args: Partial<TrainingArguments>) => resolveTrainingArguments({ maxSteps: 4, ...args });
 
-  it('have the settings of their optimizer alone', () => {
+  it('have only the settings of their optimizer', () => {
     expect(resolve({ optim: 'sgd' })).toMatchObject({ weightDecay: 0, momentum: 0, nesterov: false });
     expect(resolve({ optim: 'sgd' })).not.toHaveProperty('adamBeta1');
     expect(resolve({})).not.toHaveProperty('momentum');
@@ -214,7 +214,7 @@ describe('parameter groups', () => {
     expect(failure.message).toMatch(message);
   });
 
-  it('are refused by a trainer whose model has no such parameter, as a fixed table is none', async () => {
+  it('are refused if they match no parameter; a fixed table does not count', async () => {
     const model = await tinyModel({ positions: 'sinusoidal' });
     const create = (match: string) => () =>
       new Trainer(model, { arguments: { maxSteps: 1, parameterGroups: [{ match, weightDecay: 0 }] } });

@@ -35,7 +35,7 @@ function packedLike(one: Trainer, batch: TrainingBatch, { rows = 3, time = 8 } =
   return { inputs, capacity, rows, lengths };
 }
 
-it('a step is the same over rows and over what is packed of them', async () => {
+it('a step is the same over rows and over packed rows', async () => {
   const [one, other] = await Promise.all([trainer(), trainer()]);
   for (let step = 0; step < 3; step++) {
     const expected = await one.step(rows);
@@ -63,7 +63,7 @@ it('a step has documents if a packed batch has some', async () => {
   ]);
 });
 
-it('a run is the same over rows and over what is packed of them', async () => {
+it('a run is the same over rows and over packed rows', async () => {
   const dataset = countingDataset(8);
   const one = await trainer(dataset);
   const other: Trainer = await trainer({
@@ -96,7 +96,7 @@ it('micro-batches without rows are left out', async () => {
   expect(await one.train()).toMatchObject({ step: 4, tokens: 4 * 3 * 8 });
 });
 
-describe('what is packed wrongly is found by native code', () => {
+describe('native code finds wrongly packed batches', () => {
   const wrong: [string, (inputs: Record<string, Int32Array>) => object, RegExp][] = [
     [
       'an id beyond the vocabulary',
@@ -127,7 +127,7 @@ describe('what is packed wrongly is found by native code', () => {
     const packed = packedLike(one, rows);
     const inputs = { ...packed.inputs, ...change(packed.inputs as Record<string, Int32Array>) };
     expect((await failureOf('ERR_DATA', () => one.step({ ...packed, inputs }))).message).toMatch(message);
-    // The trainer goes on.
+    // The trainer continues.
     expect((await one.step(packed)).applied).toBe(true);
   });
 

@@ -25,7 +25,7 @@ it('plans what the arguments ask for', () => {
   expect(planned.totalBytes).toBe(added);
 });
 
-it('plans AdamW on the CPU with rows of 8 where nothing is said', () => {
+it('plans AdamW on the CPU with 8 rows by default', () => {
   const time = TINY.nPositions;
   expect(planTraining(TINY)).toEqual(
     plan(buildGraph(resolveModelConfig(TINY)), { rows: 8, lengths: { time } }),

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { manifestText } from '../../../lib/checkpoint/manifest';
 import type { ModelOptions } from '../../../lib/models/model';
-import type { ModelConfig } from '../../../lib/models/families';
+import type { GPT2Options } from '../../../lib/models/gpt2_config';
 import type { TrainingArguments } from '../../../lib/training/arguments';
 import type { TrainerEvent } from '../../../lib/training/events';
 import { Trainer } from '../../../lib/training/trainer';
@@ -39,7 +39,7 @@ const DROPOUT = { residPdrop: 0.1, embdPdrop: 0.2, attnPdrop: 0.1 };
 
 async function trainer(
   args: Partial<TrainingArguments> = {},
-  config: Partial<ModelConfig> = {},
+  config: Partial<GPT2Options> = {},
   options: ModelOptions = {},
 ): Promise<Trainer> {
   return new Trainer(await tinyModel({ ...DROPOUT, ...config }, options), {
@@ -100,7 +100,7 @@ describe('resume', () => {
     expect(await bitsOf(one)).toEqual(bits);
   });
 
-  it('ends at once where nothing is left to do', async () => {
+  it('ends immediately if no step is left', async () => {
     await eventsOf(await trainer());
     const again = await trainer();
     expect((await again.resume()).step).toBe(12);
@@ -154,7 +154,7 @@ describe('resume', () => {
     expect(one.globalStep).toBe(0);
   });
 
-  it('tells what may change the bits', async () => {
+  it('reports what may change the bits', async () => {
     const one = await trainer();
     await one.step({ tokens: [[1, 2, 3]] });
     await one.save(at('saved'));
@@ -168,7 +168,7 @@ describe('resume', () => {
     ]);
   });
 
-  it('goes on in another precision, without the loss scale of the saved one, and says so', async () => {
+  it('continues in another precision without the saved loss scale, and says so', async () => {
     const one = await trainer();
     await one.step({ tokens: [[1, 2, 3]] });
     await one.save(at('saved'));
@@ -247,7 +247,7 @@ describe('a damaged checkpoint', () => {
     ],
     [
       'weights that were cut off',
-      /model\.safetensors' is damaged: it has \d+ bytes, not/,
+      /model\.safetensors' is damaged: it has \d+ bytes instead of the \d+ that were written/,
       (directory) => truncate(path.join(directory, 'model.safetensors'), 100),
     ],
     [
@@ -257,12 +257,12 @@ describe('a damaged checkpoint', () => {
     ],
     [
       'a manifest that is missing',
-      /manifest\.json' cannot be read/,
+      /manifest\.json' can't be read/,
       (directory) => rm(path.join(directory, 'manifest.json')),
     ],
     [
       'a manifest that is torn',
-      /manifest\.json' cannot be read/,
+      /manifest\.json' can't be read/,
       (directory) => truncate(path.join(directory, 'manifest.json'), 40),
     ],
   ];
@@ -280,7 +280,7 @@ describe('a damaged checkpoint', () => {
     expect((await (await trainer()).resume()).step).toBe(12);
   });
 
-  it('is refused where it is named, and where there is no other', async () => {
+  it('is refused if it is named, or if there is no other', async () => {
     await eventsOf(await trainer(), 5);
     await flip(at('checkpoint-5', 'optimizer.safetensors'));
     const one = await trainer();
@@ -319,7 +319,7 @@ describe('saveTotalLimit', () => {
     expect((await readdir(folder)).sort(byStep)).toEqual([`checkpoint-${String(best)}`, 'checkpoint-12']);
   });
 
-  it('keeps as many of the best as saveBestLimit says, and what is pinned', async () => {
+  it('keeps the saveBestLimit best checkpoints and pinned ones', async () => {
     const args = { saveTotalLimit: 1, saveSteps: 1, evalSteps: 1, learningRate: 5, saveBestLimit: 3 };
     const losses = new Map<number, number>();
     for await (const event of await trainer(args)) {
@@ -334,7 +334,7 @@ describe('saveTotalLimit', () => {
     const again = await trainer(args);
     await again.resume(at('checkpoint-4'));
     const { message } = await failureOf('ERR_CHECKPOINT', () => again.save());
-    expect(message).toMatch(/checkpoint-4' is not replaced by a checkpoint: it holds 'pinned'/);
+    expect(message).toMatch(/checkpoint-4' is not replaced, because it holds 'pinned'/);
   });
 
   it('keeps none for its loss where saveBestLimit is 0', async () => {
@@ -349,7 +349,7 @@ describe('saveTotalLimit', () => {
     expect((await readdir(folder)).sort(byStep)).toEqual(['checkpoint-11', 'checkpoint-12']);
   });
 
-  it('keeps all by default, and leaves what is no checkpoint of the run', async () => {
+  it('keeps all by default, and leaves other folders alone', async () => {
     await writeFile(at('notes.txt'), 'mine');
     await mkdir(at('checkpoint-1'));
     await eventsOf(await trainer({ saveSteps: 3, saveTotalLimit: 1, evalSteps: 0 }));

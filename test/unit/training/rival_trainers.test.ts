@@ -20,7 +20,7 @@ describe('trainers of one model', () => {
     expect((await first.step(batch)).step).toBe(2);
   });
 
-  it('leaves a trainer whole when another one was refused', async () => {
+  it('leaves a trainer unchanged when another one is refused', async () => {
     const first = await trainer();
     const batch = { tokens: [[1, 2, 3]] };
     const other = new Trainer(first.model, { arguments: ARGUMENTS, train: countingDataset() });

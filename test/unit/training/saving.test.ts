@@ -49,7 +49,7 @@ const names = (all: readonly TrainerEvent[]): string[] =>
 const bits = ({ model: { native } }: Trainer): Promise<Float32Array> =>
   native.readTensor('moment2', 'transformer.wte.weight');
 
-/** Lets the disk be full for the checkpoints of these steps: so many times each. */
+/** Makes the disk full for the checkpoints of these steps, each for a number of attempts. */
 function fullFor(times: Record<number, number>): void {
   const { mkdir } = files;
   jest.spyOn(files, 'mkdir').mockImplementation((name) => {
@@ -61,7 +61,7 @@ function fullFor(times: Record<number, number>): void {
 }
 
 describe('a save that fails during a run', () => {
-  it('is told, changes nothing of what is learnt, and the next one is tried', async () => {
+  it('is reported, does not change training, and the next save is tried', async () => {
     const undisturbed = await trainer({ outputDir: path.join(folder, 'undisturbed') });
     await undisturbed.train();
     const one = await trainer();
@@ -72,7 +72,7 @@ describe('a save that fails during a run', () => {
     expect(all.find(({ type }) => type === 'warning')).toMatchObject({
       code: 'ERR_CHECKPOINT',
       message: expect.stringMatching(
-        /checkpoint-2' cannot be written: ENOSPC.*the next save will be tried$/,
+        /checkpoint-2' can't be written: ENOSPC.*the next save will be tried$/,
       ) as string,
     });
     expect(all.at(-1)).toMatchObject({ type: 'end', checkpoint: path.join(folder, 'checkpoint-6') });
@@ -87,7 +87,7 @@ describe('a save that fails during a run', () => {
     const one = await trainer();
     fullFor(full);
     const { message } = await failureOf('ERR_CHECKPOINT', () => events(one));
-    expect(message).toMatch(/checkpoint-6' cannot be written: ENOSPC.*The previous save failed too/);
+    expect(message).toMatch(/checkpoint-6' can't be written: ENOSPC.*The previous save failed too/);
     jest.restoreAllMocks();
     const again = await trainer();
     expect((await again.resume()).path).toBe(path.join(folder, left));
@@ -97,7 +97,7 @@ describe('a save that fails during a run', () => {
     expect(await bits(again)).toEqual(await bits(undisturbed));
   });
 
-  it('becomes a warning of the process where nobody looks at events', async () => {
+  it('becomes a process warning if nobody reads events', async () => {
     const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
     const one = await trainer();
     fullFor({ 2: 1 });
@@ -124,8 +124,8 @@ describe('a save that fails during a run', () => {
   });
 });
 
-describe('writing while training goes on', () => {
-  it('holds what the model was, waits for the one before, and the end waits', async () => {
+describe('writing while training continues', () => {
+  it('holds the weights of its step, waits for the previous save, and the end waits for it', async () => {
     const { rename } = files;
     let underWay = 0;
     const log: string[] = [];
@@ -191,11 +191,11 @@ describe('a save for which there are no threads, files or memory', () => {
 });
 
 describe('before the first step', () => {
-  it('refuses a folder that cannot be written, and does nothing', async () => {
+  it("refuses a folder that can't be written, and does nothing", async () => {
     await writeFile(path.join(folder, 'file'), '');
     const one = await trainer({ outputDir: path.join(folder, 'file') });
     const { message } = await failureOf('ERR_CHECKPOINT', () => one.train());
-    expect(message).toMatch(/file' cannot hold a run's checkpoints: .*EEXIST/);
+    expect(message).toMatch(/file' can't hold a run's checkpoints: .*EEXIST/);
     expect(one.globalStep).toBe(0);
   });
 
@@ -214,8 +214,8 @@ describe('before the first step', () => {
   });
 
   it.each([
-    ['all are kept', {}, /the 3 checkpoints to come/],
-    ['some are kept', { maxSteps: 60, saveTotalLimit: 2, saveBestLimit: 2 }, /the 5 checkpoints to come/],
+    ['all are kept', {}, /the next 3 checkpoints/],
+    ['some are kept', { maxSteps: 60, saveTotalLimit: 2, saveBestLimit: 2 }, /the next 5 checkpoints/],
   ])('warns of a disk without space for those to come, where %s', async (_, args, message) => {
     const one = await trainer(args);
     const size = 60_000;
@@ -235,7 +235,7 @@ describe('a folder with checkpoints of an earlier run', () => {
   const warnings = (all: readonly TrainerEvent[]): TrainerEvent[] =>
     all.filter(({ type }) => type === 'warning');
 
-  it('is told when a run begins there anew, which changes nothing', async () => {
+  it('is reported when a run starts over there, and changes nothing', async () => {
     expect(warnings(await events(await trainer({ maxSteps: 2 })))).toEqual([]);
     const anew = await events(await trainer());
     expect(warnings(anew)).toEqual([
@@ -251,7 +251,7 @@ describe('a folder with checkpoints of an earlier run', () => {
     expect(names(anew)).toEqual(['warning 0', 'save 2', 'save 4', 'save 6']);
   });
 
-  it('is not, when it goes on', async () => {
+  it('is not reported when the run resumes', async () => {
     const one = await trainer();
     for await (const { type } of one) if (type === 'save') one.stop();
     const same = await trainer();

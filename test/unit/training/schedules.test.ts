@@ -105,7 +105,7 @@ describe('learningRateSchedule', () => {
     close(rates(polynomial), rates({ ...polynomial, type: 'linear' }));
   });
 
-  it('warms up from a rate: at 0 that of Hugging Face and fairseq', () => {
+  it('warms up from a given rate; from 0 as Hugging Face and fairseq do', () => {
     close(rates({ warmupSteps: 4, warmupInitLearningRate: 0 }), [0, 0.25, 0.5, 0.75, 1, 1, 1, 1]);
     close(
       rates({ type: 'linear', maxSteps: 6, warmupSteps: 2, warmupInitLearningRate: 0 }),
@@ -255,7 +255,7 @@ describe('learningRateSchedule', () => {
     expect(phases({ type: own, maxSteps: 4 })).toEqual(['custom 0 4']);
   });
 
-  it('refuses rates that are none, and says of which step', async () => {
+  it('refuses invalid rates and names the step', async () => {
     // A recipe that was published with an end of −1: the rate is negative after 30 steps.
     const published = (step: number): number => (3e-4 + 1) * (1 - step / 1e5) - 1;
     const negative = await failureOf('ERR_CONFIG', () => rates({ type: published, maxSteps: 100_000 }));

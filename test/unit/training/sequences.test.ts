@@ -196,7 +196,7 @@ describe('a dataset of sequences', () => {
     await writeFile(config, JSON.stringify(json));
     await rm(path.join(directory, 'manifest.json'));
     const failure = await failureOf('ERR_CHECKPOINT', () => loadModel(directory, { device: 'cpu' }));
-    expect(failure.message).toMatch(/trainingStarts that are not valid/);
+    expect(failure.message).toMatch(/invalid trainingStarts/);
   });
 });
 
@@ -208,7 +208,7 @@ describe('a stream of sequences', () => {
     }
   };
 
-  it('is trained on, stopped, and resumed where it was', async () => {
+  it('is trained on, stopped, and resumed at the same place', async () => {
     const open = (): Dataset => {
       const data = streamSequences(stream, { vocabSize: 32, blockSize: 16 });
       opened.push(data);
@@ -226,7 +226,7 @@ describe('a stream of sequences', () => {
     expect(await weights(model)).toEqual(await weights(straight));
   });
 
-  it('goes on after a stop with what was drawn ahead', async () => {
+  it('continues after a stop with the batches drawn ahead', async () => {
     const data = streamSequences(stream(), { vocabSize: 32, blockSize: 16 });
     opened.push(data);
     const straight = await tinyModel();

@@ -49,7 +49,7 @@ describe('Trainer', () => {
     expect(await losses(4)).not.toEqual(first);
   });
 
-  it('asks for each batch once and never beyond the run', async () => {
+  it('requests each batch once, and none after the last step', async () => {
     const train = countingDataset();
     await (await trainer({ maxSteps: 3, gradientAccumulationSteps: 2 }, { train })).train();
     expect(train.requests).toEqual(['0.0', '0.1', '1.0', '1.1', '2.0', '2.1']);
@@ -79,7 +79,7 @@ describe('Trainer', () => {
         { evaluation: countingDataset(), callbacks: [(event) => void heard.push(event)] },
       );
       for await (const event of one) events.push(event);
-      // The first is written while training goes on: when it is told, depends on the disk.
+      // The first is written while training continues; when it is reported depends on the disk.
       expect(names(events).filter((name) => name !== 'save 3')).toEqual([
         'step 2',
         'evaluate 2',
@@ -113,7 +113,7 @@ describe('Trainer', () => {
     expect(rates).toEqual([0.5, 1, 1, 0.5]);
   });
 
-  it('stops at break and goes on from there as if nothing had been', async () => {
+  it('stops at break and continues from there as if uninterrupted', async () => {
     const whole = await trainer();
     const wholeLoss = (await whole.train()).loss;
     const one = await trainer();
@@ -257,7 +257,7 @@ describe('Trainer', () => {
     expect((await one.train()).step).toBe(50);
   });
 
-  it('finishes the step that was under way when the one before it failed', async () => {
+  it('finishes the step in flight when the previous one failed', async () => {
     const train = countingDataset();
     const one = await trainer(
       { maxSteps: 5, loggingSteps: 5 },
@@ -274,7 +274,7 @@ describe('Trainer', () => {
     expect((await one.model.native.counters()).attempted).toBe(5);
   });
 
-  it('has loss scaling for models in fp16 alone', async () => {
+  it('scales the loss only for models in fp16', async () => {
     const { details } = await failureOf('ERR_CONFIG', () => trainer({ lossScaling: {} }));
     expect(details['path']).toBe('lossScaling');
   });

@@ -6,7 +6,7 @@ import { ARGUMENTS, trainer } from '../support/tiny_trainer';
 afterEach(disposeModels);
 
 describe('Trainer.step', () => {
-  it('lets two calls of step() be under way, and refuses a third', async () => {
+  it('lets two calls of step() run at once, and refuses a third', async () => {
     const one = await trainer();
     const batch = { tokens: [[1, 2, 3]] };
     await one.step(batch);
@@ -37,7 +37,7 @@ describe('Trainer.step', () => {
     for (const room of [4, 5, 6]) {
       const model = await tinyModel();
       const one = new Trainer(model, { arguments: { ...ARGUMENTS, learningRate: 0 } });
-      // From here on there is a capacity of so many rows, which smaller batches are padded to.
+      // From here on there is a capacity of this many rows, to which smaller batches are padded.
       await one.step({ tokens: Array.from({ length: room }, (_, r) => row(r)) });
       const halves = [1, 5].map((from) => ({ tokens: [0, 1, 2, 3].map((r) => row(from + r)) }));
       losses.push((await one.step(halves)).loss);
@@ -130,7 +130,7 @@ describe('Trainer.step', () => {
     expect(last.loss).toBeLessThan(first.loss / 2);
   });
 
-  it('refuses what the model can not read, and goes on working', async () => {
+  it("refuses inputs that the model can't read, and keeps working", async () => {
     const one = new Trainer(await tinyModel(), { arguments: ARGUMENTS });
     await failureOf('ERR_DATA', () => one.step([]));
     await failureOf('ERR_DATA', () => one.step(undefined as never));

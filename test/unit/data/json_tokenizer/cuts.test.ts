@@ -49,7 +49,7 @@ it.each<[string, string, object]>([
   expect(made.every((id, i) => id === whole[i])).toBe(true);
 });
 
-it('refuses a long text that it can not cut, where a pattern might take for ever', async () => {
+it("refuses a long text that it can't cut, because a pattern might take forever", async () => {
   const tokenizer = new JsonTokenizer(JSON.stringify(cuttable({ pre_tokenizer: split('(\\[[^\\]]+]|a)') })));
   const { message, details } = await failureOf('ERR_DATA', () => tokenizer.encode('['.repeat(200_000)));
   expect(message).toMatch(/the 65536 characters from offset 0 have no place where the text can be cut/);

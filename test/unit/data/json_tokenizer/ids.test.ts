@@ -29,7 +29,7 @@ describe.each(Object.keys(ids))('the tokenizer.json of %s', (name) => {
     expect(made).toEqual(ids[name]);
   });
 
-  it('decodes after any prompt what it decodes as a whole', () => {
+  it('decodes the same text after any prompt', () => {
     for (const all of ids[name] ?? [])
       for (let split = 0; split <= all.length; split += Math.ceil(all.length / 7) || 1) {
         const prompt = all.slice(0, split);
@@ -47,7 +47,7 @@ describe.each(Object.keys(ids))('the tokenizer.json of %s', (name) => {
   });
 });
 
-it('counts ids as the library does where the vocabulary has no unknown token', async () => {
+it('counts ids as the library does if the vocabulary has no unknown token', async () => {
   const vocab = { a: 0, b: 1, '<pad>': 2 };
   const added = ['<x>', '<pad>', '<y>'].map((content, i) => ({ id: 3 + i, content, special: i < 2 }));
   const tokenizer = new JsonTokenizer(

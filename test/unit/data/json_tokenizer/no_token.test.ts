@@ -36,7 +36,7 @@ it('finds it behind cuts too', async () => {
   expect(details).toMatchObject({ offset: text.length - 1, line: 30_001, column: 2 });
 });
 
-it('takes an unknown token for it where there is one', async () => {
+it('uses the unknown token for it if there is one', async () => {
   const tokenizer = made({ type: 'WordLevel', vocab: { '[UNK]': 0, NOTE_ON: 1 }, unk_token: '[UNK]' });
   expect([...(await tokenizer.encode('NOTE_ON x NOTE_ON'))]).toEqual([1, 0, 1]);
   expect(tokenizer.decode([1, 0])).toBe('NOTE_ON [UNK]');

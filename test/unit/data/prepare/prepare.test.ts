@@ -81,7 +81,7 @@ describe('prepareTokens', () => {
     expect(one?.train.documents).toBeGreaterThan(0);
   });
 
-  it('tokenises a text in parts as it would as a whole', async () => {
+  it('tokenises a text in parts as it does the whole', async () => {
     const tokenizer = new JsonTokenizer(JSON.stringify(tinyTokenizer()));
     const { output, train } = await prepared([await input('long.txt', long)], {
       tokenizer: path.join(folder, 'tokenizer.json'),
@@ -101,7 +101,7 @@ describe('prepareTokens', () => {
     expect(data.tokenizer).toMatchObject({ name: 'tokenizer.json', sha256: tokenizer.sha256 });
   });
 
-  it('cuts a file only where no token changes', async () => {
+  it('cuts a file only at places that change no token', async () => {
     const json = cuttable({});
     // Longer than a segment, with few tokens.
     const text = Array.from({ length: 4500 }, (_, i) => `the at on ${' '.repeat(220)}${i % 97}`).join('\r\n');
@@ -177,7 +177,7 @@ describe('prepareTokens', () => {
       ],
       [
         '[{"text":"a"},\n {"text":"b","text":"c"}]',
-        /line 2 \(offset 16\), is not JSON: the key "text" is there twice/,
+        /line 2 \(offset 16\), is not JSON: the key "text" occurs twice/,
       ],
       ['["a", "b"]', /is not a JSON object/],
       ['[{"text":"a"},]', /has a ',' after the last element/],
@@ -214,7 +214,7 @@ describe('prepareTokens', () => {
     expect(tokenizer).toMatchObject({ endOfTextToken: the, startToken: 5 });
   });
 
-  it('reads folders in order of names, files of known endings alone', async () => {
+  it('reads folders in order of names, and only files with known endings', async () => {
     for (const name of ['b.txt', 'a/z.md', 'a/y.jsonl', 'c.bin', 'B.TXT'])
       await input(`tree/${name}`, name.endsWith('jsonl') ? '{"text": "y"}' : name);
     const { output } = await prepared([path.join(folder, 'in/tree')]);
@@ -249,7 +249,7 @@ describe('prepareTokens', () => {
     expect(seen.at(-1)).toEqual([bytes, bytes]);
   });
 
-  it('stops when it is told to', async () => {
+  it('stops on request', async () => {
     const abort = new AbortController();
     const call = prepared([await input('long.txt', long)], {
       signal: abort.signal,

@@ -19,7 +19,7 @@ describe('boundary', () => {
     expect(cutAt(text, at)).toBe(expected);
   });
 
-  it('takes a character where no line ends near', () => {
+  it('cuts at a character if no line end is near', () => {
     const text = '😀'.repeat(10);
     expect([4, 5, 6, 7, 8].map((at) => cutAt(text, at, 8))).toEqual([4, 8, 8, 8, 8]);
   });

@@ -46,7 +46,7 @@ describe.each(plans)('the plan of %s', (name, plan) => {
     expect(straight.slice(-resumed.length)).toEqual(resumed);
   });
 
-  it('goes on over epochs that do not end with a step', () => {
+  it('continues over epochs that do not end with a step', () => {
     const sequences = drawn(plan, 0, Math.ceil(3 * steps));
     const times = new Map<number, number>();
     for (const one of sequences) times.set(one, (times.get(one) ?? 0) + 1);
@@ -71,7 +71,7 @@ describe.each(plans)('the plan of %s', (name, plan) => {
 });
 
 describe('PadPlan', () => {
-  it('depends on the place of a sample in its step alone, not on micro-batches', () => {
+  it('depends only on the place of a sample in its step, not on micro-batches', () => {
     const plan = new PadPlan(300);
     expect(drawn(plan, 0, 20, { rows: 8, microSteps: 1 })).toEqual(
       drawn(plan, 0, 20, { rows: 2, microSteps: 4 }),
@@ -80,7 +80,7 @@ describe('PadPlan', () => {
 });
 
 describe('PackPlan', () => {
-  it('keeps the lengths of a row, and deals the sequences of a length anew each epoch', () => {
+  it('keeps the lengths of a row, and reshuffles sequences of equal length each epoch', () => {
     // Two of each length up to 8, four rows of 18.
     const lengths = Int32Array.from({ length: 16 }, (_, i) => 1 + (i % 8));
     const plan = new PackPlan(lengths, 18);
@@ -134,7 +134,7 @@ describe('BucketPlan', () => {
     expect(sorted(everyone)).toEqual(EVERYONE);
   });
 
-  it('works where a batch holds one sequence, and with fewer sequences than micro-steps', () => {
+  it('works with one sequence per batch, and with fewer sequences than micro-steps', () => {
     const long = new BucketPlan(Int32Array.from([90, 91, 92]), 100, 92);
     expect(sorted(drawn(long, 0, 3))).toEqual([0, 1, 2]);
     expect(sorted(drawn(long, 0, 1, { microSteps: 8 }))).toEqual([0, 1, 2]);

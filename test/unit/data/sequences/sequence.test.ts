@@ -13,7 +13,7 @@ const targets = (value: unknown, rules = {}): number[] => {
 };
 
 describe('checkSequence', () => {
-  it('predicts the next token, where the mask lets it', () => {
+  it('predicts the next token where the mask allows it', () => {
     expect(targets({ tokens: [1, 2, 3] })).toEqual([2, 3, -100]);
     expect(targets({ tokens: Int32Array.of(1, 2, 3), lossMask: [0, 0, 1] })).toEqual([-100, 3, -100]);
     // The first token is given in any case.

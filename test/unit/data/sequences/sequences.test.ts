@@ -155,7 +155,7 @@ describe('openSequences', () => {
     expect(byFirst(await read(data, { rows: 7 }))).toEqual(ALL.slice(0, 7));
   });
 
-  it('tells how sequences begin', async () => {
+  it('reports how sequences begin', async () => {
     const same = { tokens: [7, 1, 2], lossMask: [0, 0, 1] };
     await using some = await openSequences([same, same, { tokens: [3, 1] }], OPTIONS);
     expect(some.starts).toEqual({
@@ -229,7 +229,7 @@ describe('openSequences', () => {
     expect(failure.message).toMatch(`${name}:2 has more than 33554432 bytes`);
   });
 
-  it('refuses what is no file', async () => {
+  it('refuses what is not a file', async () => {
     const missing = await failureOf('ERR_DATA', () => openSequences(path.join(folder, 'none'), OPTIONS));
     expect(missing.message).toMatch(/'.*none' does not exist/);
     const directory = await failureOf('ERR_DATA', () => openSequences(folder, OPTIONS));

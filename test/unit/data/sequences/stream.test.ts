@@ -36,7 +36,7 @@ describe('streamSequences', () => {
     expect(await firsts(data.train, 1)).toEqual([6, 7, 8]);
   });
 
-  it('begins a function where a run resumes', async () => {
+  it('calls a function with the sequence at which a run resumes', async () => {
     const begun: number[] = [];
     const stream = (first: number): AsyncGenerator<Sequence> => {
       begun.push(first);
@@ -85,7 +85,7 @@ describe('streamSequences', () => {
     );
   });
 
-  it('hands on what the stream throws', async () => {
+  it('passes on what the stream throws', async () => {
     await using data = streamSequences(
       // eslint-disable-next-line require-yield
       (async function* (): AsyncGenerator<Sequence> {
@@ -116,7 +116,7 @@ describe('streamSequences', () => {
     await failureOf('ERR_DISPOSED', () => firsts(data.train, 0, 1));
   });
 
-  it('is not for evaluation, and refuses what is no stream', async () => {
+  it("can't evaluate, and refuses what is not a stream", async () => {
     await using data = streamSequences(counting(), OPTIONS);
     await failureOf('ERR_CONFIG', async () => {
       for await (const _ of data.train.evaluationBatches(1, 1)) break;

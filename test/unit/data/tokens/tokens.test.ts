@@ -319,7 +319,7 @@ describe('openTokens', () => {
       expect((await failureOf('ERR_CONFIG', call)).details['path']).toBe(where);
     });
 
-    it('a file whose vocabulary nothing tells, or that is told another', async () => {
+    it('a file with an unknown vocabulary, or with another one', async () => {
       const bare = await file('bare.bin', good);
       const { message } = await failureOf('ERR_CONFIG', () => openTokens(bare, { blockSize: 16 }));
       expect(message).toContain('give vocabSize, such as 50257');
