@@ -25,7 +25,7 @@ function rounded(schema: z.ZodNumber, round: (value: number) => number, precisio
       const allowed = describeNumber(schema, value);
       return Math.abs(value) < LEAST
         ? `must be ${allowed}, and ${accepts(0) ? '0 or ' : ''}at least ${LEAST.toPrecision(3)}, the smallest number in fp32, not ${value}`
-        : `must be ${allowed} in ${precision}, the precision in which it is used: there ${value} is ${round(value)}`;
+        : `must be ${allowed} in ${precision}: ${value} is rounded to ${round(value)}`;
     },
   });
 }

@@ -60,7 +60,7 @@ describe('sample', () => {
     expect(await sample('text', ...beams)).toMatchObject({ code: 0, err: '' });
     const refused = await sample('text', ...beams, '--temperature', '1');
     expect(refused.code).toBe(1);
-    expect(refused.err).toMatch(/ERR_CONFIG: temperature is given, which beam search/);
+    expect(refused.err).toMatch(/ERR_CONFIG: temperature does not work with beam search/);
   });
 
   it.each([
@@ -135,7 +135,7 @@ describe('sample', () => {
     const other = await sample('ids', '--prompt', '4, 5');
     expect(other).toMatchObject({ code: 1, out: '' });
     expect(other.err).toMatch(
-      /ERR_DATA: the prompt begins with token 4, .*training began with 3: begin with it/,
+      /ERR_DATA: the prompt begins with token 4, .*training sequences began with 3: begin with it/,
     );
     expect(await sample('ids', '--prompt', '4', '--allow-any-start')).toMatchObject({ code: 0 });
     expect((await sample('ids', '--prompt', 'the cat')).err).toMatch(/ERR_DATA: 'the' is not a token id/);
