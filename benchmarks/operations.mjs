@@ -5,8 +5,8 @@ import { GraphBuilder, normal, ones, vocabulary, width, zeros } from '../dist/gr
 import { NativeModel, plan } from '../dist/native.js';
 import { machine, peer } from './lib/measure.mjs';
 
-/** Bytes a second of a copy on an H100, reads and writes counted: what shares refer to. */
-const COPY_BANDWIDTH = 3.0e12;
+/** Bytes a second of a copy on an H200, reads and writes counted: what shares refer to. */
+const COPY_BANDWIDTH = 4.25e12;
 /** Smaller tensors live in the L2 cache, and their launches weigh. */
 const LEAST_BYTES = 64e6;
 const WARMUP = 3;
