@@ -33,7 +33,7 @@ async function tesserae({ rows, prompt, fresh }) {
     name: 'tesserae',
     async sample() {
       const start = performance.now();
-      const made = await sampler.generate(prompts, { maxNewTokens: fresh });
+      const made = await sampler.generate(prompts, { maxNewTokens: fresh, eosTokenId: [] });
       const seconds = (performance.now() - start) / 1000;
       if (made.some(({ tokens }) => tokens.length !== fresh)) throw new Error('a sequence ended early');
       return seconds;

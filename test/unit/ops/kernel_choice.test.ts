@@ -6,7 +6,7 @@ import { failureOf } from '../support/errors';
 import { withModel } from '../support/native';
 import { TINY } from '../support/tiny_model';
 
-const callsOf = (chip: string, precision: Precision, activationFunction: 'gelu_new' | 'relu') =>
+const callsOf = (chip: string, precision: Precision, activationFunction: 'gelu_new' | 'relu' | 'tanh') =>
   planTraining({ ...TINY, activationFunction }, { chip, precision }).calls.filter(
     ({ section }) => section === 'micro',
   );
@@ -15,12 +15,15 @@ const operationsOf = (...args: Parameters<typeof callsOf>): string[] =>
   callsOf(...args).map(({ operation }) => operation);
 
 describe('an activation is fused into a product only if a kernel does both', () => {
-  test.each<[string, Precision, 'gelu_new' | 'relu', boolean]>([
+  test.each<[string, Precision, 'gelu_new' | 'relu' | 'tanh', boolean]>([
     ['h100', 'bf16', 'gelu_new', true],
     ['h100', 'fp16', 'gelu_new', true],
     ['h100', 'fp32', 'gelu_new', false],
     ['h100', 'tf32', 'gelu_new', false],
-    ['h100', 'bf16', 'relu', false],
+    ['h100', 'bf16', 'relu', true],
+    ['h100', 'bf16', 'tanh', false],
+    ['a100', 'bf16', 'gelu_new', true],
+    ['a100', 'bf16', 'relu', false],
     ['cpu', 'fp32', 'gelu_new', true],
     ['cpu', 'fp32', 'relu', true],
   ])('%s, %s, %s', (chip, precision, activation, isFused) => {
@@ -31,11 +34,13 @@ describe('an activation is fused into a product only if a kernel does both', () 
 });
 
 it('names the kernel if there are several', () => {
-  const kernels = (precision: Precision): Map<string, string> =>
-    new Map(callsOf('h100', precision, 'gelu_new').map(({ operation, kernel }) => [operation, kernel]));
+  const kernels = (precision: Precision, chip = 'h100'): Map<string, string> =>
+    new Map(callsOf(chip, precision, 'gelu_new').map(({ operation, kernel }) => [operation, kernel]));
   expect(kernels('bf16').get('attention')).toBe('sm80');
   expect(kernels('fp32').get('attention')).toBe('plain');
-  expect(kernels('bf16').get('linear')).toBe('cuBLASLt, chosen on the device');
+  expect(kernels('bf16').get('linear')).toBe('sm90 128 × 192');
+  expect(kernels('bf16').get('linear_weight_gradient')).toBe('cuBLASLt, chosen on the device');
+  expect(kernels('bf16', 'a100').get('linear')).toBe('cuBLASLt, chosen on the device');
   expect(kernels('bf16').get('layer_norm')).toBe('');
   expect(callsOf('cpu', 'fp32', 'relu').map(({ kernel }) => kernel)).toEqual(
     callsOf('cpu', 'fp32', 'relu').map(() => ''),
