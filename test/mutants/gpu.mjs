@@ -9,7 +9,8 @@ const overflow = {
   only: 'fp16: a gradient that overflows skips the step, halves the scale and leaves no other trace',
 };
 const sampling = (name) => ({ gate: 'test/gpu/sampling/sampling.test.ts', only: name });
-const operation = (name) => ({ gate: 'test/gpu/ops/operations.test.ts', only: name });
+/** A name begins with its precision. */
+const operation = (name) => ({ gate: `test/gpu/ops/operations_${name.slice(0, 4)}.test.ts`, only: name });
 
 export const gpuMutants = [
   {

@@ -187,32 +187,34 @@ const cases: OperationCase[] = [
   linearCrossEntropyCase({ rows: 1, time: 113, vocabSize: 2051, nEmbd: 32, ignored: false }),
 ];
 
-describe.each<Precision>(['fp32', 'tf32', 'bf16', 'fp16'])('%s', (precision) => {
-  test.each(cases.map((one) => [one.name, one] as const))('%s', async (_, one) => {
-    await checkOnGpu(one, precision);
-  });
+/** In a file for each precision, which run at the same time. */
+export const testOperations = (precision: Precision): void =>
+  describe(precision, () => {
+    test.each(cases.map((one) => [one.name, one] as const))('%s', async (_, one) => {
+      await checkOnGpu(one, precision);
+    });
 
-  test('attention with rare large values', async () => {
-    // Scores of some tens: exp(s − max) turns the rounding of s, |s| · 2⁻²⁴, into relative error.
-    for (const causal of [true, false]) {
-      const one = attentionCase({ rows: 2, time: 65, heads: 2, headDim: 64, causal, outliers: true });
-      await checkOnGpu(one, precision, { slack: 4 });
-    }
-  });
+    test('attention with rare large values', async () => {
+      // Scores of some tens: exp(s − max) turns the rounding of s, |s| · 2⁻²⁴, into relative error.
+      for (const causal of [true, false]) {
+        const one = attentionCase({ rows: 2, time: 65, heads: 2, headDim: 64, causal, outliers: true });
+        await checkOnGpu(one, precision, { slack: 4 });
+      }
+    });
 
-  test('label smoothing', async () => {
-    const one = crossEntropyCase({ rows: 3, time: 17, vocabSize: 250, ignored: true });
-    await checkOnGpu(one, precision, { labelSmoothing: 0.1 });
-  });
+    test('label smoothing', async () => {
+      const one = crossEntropyCase({ rows: 3, time: 17, vocabSize: 250, ignored: true });
+      await checkOnGpu(one, precision, { labelSmoothing: 0.1 });
+    });
 
-  test('log_softmax', async () => {
-    for (const vocabSize of [3, 250, 5001]) {
-      await checkOnGpu(logSoftmaxCase({ rows: 3, time: 5, vocabSize }), precision, { eval: true });
-    }
-  });
+    test('log_softmax', async () => {
+      for (const vocabSize of [3, 250, 5001]) {
+        await checkOnGpu(logSoftmaxCase({ rows: 3, time: 5, vocabSize }), precision, { eval: true });
+      }
+    });
 
-  test('evaluation drops no probability', async () => {
-    const one = attentionCase({ rows: 2, time: 9, heads: 2, headDim: 8, causal: true, dropout: 0.5 });
-    await checkOnGpu(one, precision, { eval: true });
+    test('evaluation drops no probability', async () => {
+      const one = attentionCase({ rows: 2, time: 9, heads: 2, headDim: 8, causal: true, dropout: 0.5 });
+      await checkOnGpu(one, precision, { eval: true });
+    });
   });
-});

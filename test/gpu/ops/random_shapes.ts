@@ -86,11 +86,13 @@ const operations: Readonly<Record<string, fc.Arbitrary<OperationCase>>> = {
     .map(crossEntropyCase),
 };
 
-describe.each<Precision>(['fp32', 'tf32', 'bf16', 'fp16'])('%s', (precision) => {
-  test.each(Object.entries(operations))('%s', async (_, cases) => {
-    await fc.assert(
-      fc.asyncProperty(cases, (one) => checkOnGpu(one, precision)),
-      runs,
-    );
+/** In a file for each precision, which run at the same time. */
+export const testRandomShapes = (precision: Precision): void =>
+  describe(precision, () => {
+    test.each(Object.entries(operations))('%s', async (_, cases) => {
+      await fc.assert(
+        fc.asyncProperty(cases, (one) => checkOnGpu(one, precision)),
+        runs,
+      );
+    });
   });
-});

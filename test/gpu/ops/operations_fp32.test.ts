@@ -1,0 +1,3 @@
+import { testOperations } from './operations';
+
+testOperations('fp32');

@@ -1,0 +1,3 @@
+import { testRandomShapes } from './random_shapes';
+
+testRandomShapes('fp32');
