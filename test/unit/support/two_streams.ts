@@ -1,4 +1,4 @@
-import { count, GraphBuilder, normal, width } from '../../../lib/graph/builder';
+import { GraphBuilder, normal, width } from '../../../lib/graph/builder';
 import { BATCH, type Graph } from '../../../lib/graph/graph';
 
 /** Pixels along one length axis and ids along another, each looked up or multiplied by a matrix. */
