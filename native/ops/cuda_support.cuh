@@ -131,7 +131,8 @@ inline constexpr int kVector = 8;
 inline void requireVectors(const char* operation, int64_t columns) {
   if (columns % kVector) {
     fail(ErrorCode::Config,
-         "%s: a width of %lld is not a multiple of 8, which CUDA kernels need; give the axis the role width or "
+         "%s: a width of %lld is not a multiple of 8, which CUDA kernels need; give the axis the role width "
+         "or "
          "vocabulary, which are padded unless options.padding says otherwise, or choose a multiple of 8",
          operation, static_cast<long long>(columns));
   }

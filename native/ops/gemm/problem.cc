@@ -60,8 +60,8 @@ const char* gemmKernelName(GemmKernel kernel) {
 std::vector<GemmKernel> gemmKernels(const GemmProblem& problem, const Target& target) {
   std::vector<GemmKernel> kernels;
   const bool sm90 = target.arch == 90 && sm90Takes(problem);
-  // cuBLASLt takes a third longer with an activation or a slope, and wants a bias in 16 bits, which is one more kernel.
-  // It is the faster one at dY W without a slope.
+  // cuBLASLt takes a third longer with an activation or a slope, and wants a bias in 16 bits, which is one
+  // more kernel. It is the faster one at dY W without a slope.
   const bool sm90IsFaster = problem.transB || !problem.epilogue.empty();
   if (sm90 && sm90IsFaster) kernels.push_back(GemmKernel::Sm90);
   if (target.cublasLt && libraryTakes(problem)) kernels.push_back(GemmKernel::CublasLt);
