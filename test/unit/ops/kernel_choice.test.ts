@@ -34,17 +34,39 @@ describe('an activation is fused into a product only if a kernel does both', () 
 });
 
 it('names the kernel if there are several', () => {
-  const kernels = (precision: Precision, chip = 'h100'): Map<string, string> =>
-    new Map(callsOf(chip, precision, 'gelu_new').map(({ operation, kernel }) => [operation, kernel]));
+  const kernels = (precision: Precision): Map<string, string> =>
+    new Map(callsOf('h100', precision, 'gelu_new').map(({ operation, kernel }) => [operation, kernel]));
   expect(kernels('bf16').get('attention')).toBe('sm80');
   expect(kernels('fp32').get('attention')).toBe('plain');
-  expect(kernels('bf16').get('linear')).toBe('sm90 128 × 192');
-  expect(kernels('bf16').get('linear_weight_gradient')).toBe('cuBLASLt, chosen on the device');
-  expect(kernels('bf16', 'a100').get('linear')).toBe('cuBLASLt, chosen on the device');
+  expect(kernels('bf16').get('linear')).toBe('cuBLASLt, chosen on the device');
   expect(kernels('bf16').get('layer_norm')).toBe('');
   expect(callsOf('cpu', 'fp32', 'relu').map(({ kernel }) => kernel)).toEqual(
     callsOf('cpu', 'fp32', 'relu').map(() => ''),
   );
+});
+
+it('multiplies by our own kernel where its tiles fill the chip', () => {
+  const kernelsOf = (chip: string, batchSize: number): Record<string, string> => {
+    const { calls } = planTraining(TINY, { chip, precision: 'bf16', arguments: { batchSize } });
+    return Object.fromEntries(
+      ['transformer.h.0.mlp.c_fc', 'd(transformer.h.0.mlp.c_proj)', 'd(transformer.h.0.mlp.c_fc)'].flatMap(
+        (name) =>
+          calls
+            .filter((call) => call.name === name)
+            .map(({ operation, kernel }) => [`${name} ${operation}`, kernel.split(',')[0]!]),
+      ),
+    );
+  };
+  const many = kernelsOf('h100', 4096);
+  expect(many).toEqual({
+    'transformer.h.0.mlp.c_fc linear': 'sm90 128 × 192',
+    'd(transformer.h.0.mlp.c_proj) linear_input_gradient': 'sm90 128 × 192', // with GELU's slope
+    'd(transformer.h.0.mlp.c_proj) linear_weight_gradient': 'cuBLASLt',
+    'd(transformer.h.0.mlp.c_fc) linear_input_gradient': 'cuBLASLt',
+    'd(transformer.h.0.mlp.c_fc) linear_weight_gradient': 'cuBLASLt',
+  });
+  for (const other of [kernelsOf('h100', 8), kernelsOf('a100', 4096)])
+    expect(new Set(Object.values(other))).toEqual(new Set(['cuBLASLt']));
 });
 
 it('shows the gain of padding only if it was measured', () => {
