@@ -41,7 +41,7 @@ class Recording {
   virtual ~Recording() = default;
 };
 
-// Measures the device's time between marks that stand among the work.
+// Measures the device's time between marks in the stream of work.
 class Stopwatch {
  public:
   virtual ~Stopwatch() = default;
