@@ -57,7 +57,7 @@ export async function eventsAreToldApartByTheirType(trainer: Trainer): Promise<v
   }
 }
 
-/** What a run or a call told is not changed, and neither is what it was given. */
+/** The results of a run or a call are readonly, and so are its arguments. */
 export function resultsAreReadonly(): void {
   expectTypeOf<StepEvent>().toEqualTypeOf<Readonly<StepEvent>>();
   expectTypeOf<EvaluateEvent>().toEqualTypeOf<Readonly<EvaluateEvent>>();
