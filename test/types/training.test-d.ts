@@ -136,6 +136,6 @@ export function theSchemaOfEventsHasTheirKeys(): void {
 export function aPlanIsTyped(): void {
   expectTypeOf(planTraining({ type: 'gpt2' }, { chip: 'h100' })).toEqualTypeOf<Plan>();
   expectTypeOf<Plan['calls'][number]['bound']>().toEqualTypeOf<'compute' | 'memory'>();
-  // @ts-expect-error arguments of the training stand under `arguments`
+  // @ts-expect-error training arguments are under `arguments`
   planTraining({ type: 'gpt2' }, { batchSize: 4 });
 }
