@@ -1,5 +1,5 @@
-// How late JavaScript's own timers are while `tesserae train` runs with its display on, evaluates and saves: what a server
-// in the same process would feel.
+// Measures how late JavaScript's timers are while `tesserae train` shows progress, evaluates and saves: the delay of a server
+// in the same process.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// The memory of a training process, planned and as the driver has it: the card's memory in use before the process
-// starts and while it trains. Nothing else may run on the card.
+// The memory of a training process, as planned and as the driver reports it: the card's used memory before the process starts
+// and while it trains. Nothing else may run on the card.
 import { spawnSync } from 'node:child_process';
 import { setTimeout } from 'node:timers/promises';
 import { buildGraph, resolveModelConfig } from '../dist/models/families.js';
@@ -20,12 +20,12 @@ function used() {
   return Number(spawnSync('nvidia-smi', query, { encoding: 'utf8' }).stdout);
 }
 
-/** Waits until a process that ends has given its memory back. */
+/** Waits until an ending process has freed its memory. */
 async function idle(before) {
   for (let i = 0; i < 100 && used() > before; i++) await setTimeout(100);
 }
 
-/** What is in use once a process of the suite before has given its memory back: the same for a second. */
+/** The memory in use once the previous suite's process has freed its own: it must stay the same for a second. */
 async function settled() {
   let before = used();
   for (let same = 0; same < 5;) {

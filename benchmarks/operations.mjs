@@ -1,13 +1,13 @@
-// Memory-bound operations in Graphs of their own, compared with the same functions under torch.compile: the bandwidth that
-// each reaches for the bytes that it must move at least, by the contract of the operation. A sample is one training step,
-// run call by call; the device times each call.
+// Memory-bound operations, each in its own Graph, compared with the same functions under torch.compile. Bandwidth counts the
+// fewest bytes that the operation must move, by its contract. A sample is one training step, run call by call; the device times
+// each call.
 import { GraphBuilder, normal, ones, vocabulary, width, zeros } from '../dist/graph/builder.js';
 import { NativeModel, plan } from '../dist/native.js';
 import { machine, peer } from './lib/measure.mjs';
 
-/** Bytes a second of a copy on an H200, reads and writes counted: what shares refer to. */
+/** Bytes per second of a copy on an H200, reads plus writes; shares are relative to it. */
 const COPY_BANDWIDTH = 4.25e12;
-/** Smaller tensors live in the L2 cache, and their launches weigh. */
+/** Smaller tensors fit in the L2 cache, and launches would take a large part of the time. */
 const LEAST_BYTES = 64e6;
 const WARMUP = 3;
 const VOCABULARY = 50257;

@@ -35,13 +35,13 @@ export class TesseraeError extends Error {
   /** The stable code. */
   readonly code: ErrorCode;
   /**
-   * Facts for programs. Which there are depends on the mistake: `path` and `issues` (of a configuration), `file`, `line` and
-   * `column`, `directory`, `step`, `row`, `device`; docs/tool_builders.md lists them by code. Empty where there is none.
+   * Facts for programs, which depend on the error: `path` and `issues` (of a configuration), `file`, `line` and `column`,
+   * `directory`, `step`, `row`, `device`; docs/tool_builders.md lists them by code. Empty if there are none.
    */
   readonly details: Readonly<Record<string, unknown>>;
 
   /**
-   * For code that extends the library, such as a Dataset of your own: its errors are then told as ours are.
+   * Create one in code that extends the library, such as your own Dataset: it is reported like the library's errors.
    *
    * @param code - the stable code.
    * @param message - names the value, what is allowed and what to do.
@@ -59,17 +59,17 @@ export class TesseraeError extends Error {
   }
 }
 
-/** What an error says, or whatever else was thrown. */
+/** The message of an error, or any other thrown value as text. */
 export function messageOf(cause: unknown): string {
   try {
     return cause instanceof Error ? cause.message : String(cause);
   } catch {
-    // Anything may be thrown, also what can't be looked at.
+    // Anything may be thrown, even a value that throws when it is read.
     return 'something was thrown that has no text';
   }
 }
 
-/** What is used up, by the code of the system or of Node.js, and what to do about it. */
+/** Which resource is used up, by the code of the system or of Node.js, and what to do about it. */
 const EXHAUSTED: Readonly<Record<string, readonly [code: ErrorCode, what: string]>> = {
   EMFILE: ['ERR_DEVICE', 'the process has too many files open: raise its limit (ulimit -n)'],
   ENFILE: ['ERR_DEVICE', 'the machine has too many files open: close some, or raise its limit (fs.file-max)'],

@@ -25,7 +25,7 @@ export interface NativeModelOptions {
   readonly precision: Precision;
   /** Seeds initial weights and every random number of training; an integer in [0, 2^53). */
   readonly seed: number;
-  /** Multiples that factors are padded to. Default { vocabulary: 64, width: 8, head: 8 }. */
+  /** Factors are padded to multiples of these. Default { vocabulary: 64, width: 8, head: 8 }. */
   readonly padding?: Partial<Record<'vocabulary' | 'width' | 'head', number>>;
   /** Threads of the CPU's pool. Default: all processors that the process may use. */
   readonly threads?: number;
@@ -44,11 +44,11 @@ export interface Capacity {
   readonly rows: number;
   /** Positions of a row along each length axis of the Graph, by name: `{ time: 1024 }`. */
   readonly lengths: Readonly<Record<string, number>>;
-  /** Whether a row may hold several documents, none of which sees another. Default false: the program reads less. */
+  /** Whether a row may hold several documents, which don't see each other. Default false: the program reads less. */
   readonly documents?: boolean;
 }
 
-/** What a program is compiled for: to train or to evaluate. Those of sampling belong to a session. */
+/** What a program is compiled for: to train or to evaluate. Programs for sampling belong to a session. */
 export type ProgramRequest = TrainRequest | EvalRequest;
 
 /** The loss and its gradients. */
@@ -110,7 +110,7 @@ export interface RunResult {
   readonly timings: readonly Omit<CallTiming, 'section'>[];
 }
 
-/** What an operation call of a step took on the device. */
+/** The time of an operation call of a step on the device. */
 export interface CallTiming {
   readonly section: 'micro' | 'update';
   readonly call: string;
@@ -121,7 +121,7 @@ export interface CallTiming {
 /** A tensor of the model's State. */
 export type StateKind = 'parameter' | 'gradient' | 'moment1' | 'moment2' | 'ema';
 
-/** Order of a tensor's elements: of its axes, or as checkpoints hold it. */
+/** Order of a tensor's elements: the order of its axes, or that of checkpoints. */
 export type TensorOrder = 'logical' | 'file';
 
 export interface ParameterInfo {
@@ -138,12 +138,12 @@ export interface ModelInfo {
   readonly layoutHash: string;
   readonly threads: number;
   readonly isa: string;
-  /** What the bits of results depend on beside our kernels: the chip and the versions of libraries. */
+  /** What the bits of results depend on besides our kernels: the chip and the versions of libraries. */
   readonly arithmetic: string;
   readonly parameters: readonly ParameterInfo[];
 }
 
-/** What `plan` is asked for; everything but the Graph has a default. */
+/** The request of `plan`; everything but the Graph has a default. */
 export interface PlanRequest {
   readonly precision?: Precision;
   /** A chip of the table: 'h100', 'a100', …; 'cpu' for this machine's kind. */
@@ -152,13 +152,13 @@ export interface PlanRequest {
   /** Positions of a row along each length axis of the Graph, by name. */
   readonly lengths: Readonly<Record<string, number>>;
   readonly gradientAccumulationSteps?: number;
-  /** Bytes of memory for which the largest batch is sought; default: the chip's. */
+  /** Bytes of memory that the largest batch must fit; default: the chip's. */
   readonly memory?: number;
   readonly padding?: NativeModelOptions['padding'];
   /** Default AdamW. */
   readonly optimizer?: OptimizerSettings;
   readonly emaDecay?: number;
-  /** Names of parameters that training leaves alone, beside those of the Graph. */
+  /** Names of parameters to freeze, in addition to those that the Graph freezes. */
   readonly frozen?: readonly string[];
 }
 
@@ -222,7 +222,7 @@ function addon(): Addon {
   try {
     const load = require('node-gyp-build') as (directory: string) => Addon;
     const native = load(root);
-    // A kernel that still runs while the process tears its libraries down would crash it.
+    // A kernel that still runs while the process unloads its libraries would crash it.
     process.once('exit', () => {
       native.shutdown();
     });
@@ -274,7 +274,7 @@ export interface DeviceInfo {
   /** Such as `cpu` or `cuda:0`. */
   readonly name: string;
   readonly kind: 'cpu' | 'cuda';
-  /** What `plan` calls it; absent for one that it does not know. */
+  /** Its name for `plan`; absent for a device that `plan` does not know. */
   readonly chip?: string;
   readonly description: string;
 }
@@ -292,7 +292,7 @@ export interface SystemInfo {
   readonly oneDnn: string;
   /** The newest CUDA that the NVIDIA driver serves, 13000 for 13.0; absent without a driver. */
   readonly driver?: number;
-  /** What the driver says where it gives no GPU. */
+  /** The driver's error if it provides no GPU. */
   readonly problem?: string;
   /** All that the driver shows, with their memory in bytes; `supported` are those of sm_80 and newer. */
   readonly gpus: readonly {
@@ -366,7 +366,7 @@ export class NativeModel {
     return async((native) => native.trainStep(this.open(), step, [...microBatches]));
   }
 
-  /** One optimizer step, each call of which is measured on the device, those of all micro-batches in order. */
+  /** Like `trainStep`, but measures each call on the device. Returns the calls of all micro-batches in order. */
   async profileStep(
     capacity: Capacity,
     microBatches: readonly Batch[],
@@ -395,7 +395,7 @@ export class NativeModel {
     return into;
   }
 
-  /** Sets a tensor of the State from its logical values, or from those of a file. */
+  /** Sets a tensor of the State from values in logical order, or in the order of a file. */
   async writeTensor(
     kind: StateKind,
     name: string,

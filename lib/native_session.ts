@@ -30,21 +30,21 @@ const SETTINGS: readonly (keyof SamplingSettings)[] = [
   'maxNewTokens',
 ];
 
-/** What a session does beside drawing: each costs time and memory. */
+/** What a session does besides drawing; each feature costs time and memory. */
 export interface SamplingFeatures {
-  /** Ids that `arrays.known` gives −∞ are no tokens: log-probabilities are of the others alone. */
+  /** Ids that `arrays.known` gives −∞ are not tokens: log-probabilities are over the others alone. */
   readonly known?: boolean;
   readonly bias?: boolean;
   readonly mask?: boolean;
-  /** Sets of allowed tokens that there is room for. */
+  /** The number of sets of allowed tokens that there is room for. */
   readonly sets?: number;
   readonly minimum?: boolean;
   readonly penalties?: boolean;
   readonly ngrams?: boolean;
   readonly filter?: boolean;
-  /** Scores are made of log-probabilities, and those that are told of are the scores: `redirect` decides. */
+  /** Scores start from log-probabilities, and the reported ones are the scores; `redirect` decides which token a row gets. */
   readonly beams?: boolean;
-  /** Of each token chosen and of so many of the likeliest; −1: none. */
+  /** Log-probabilities of each chosen token and of this many of the likeliest; −1: none. */
   readonly logProbs?: number;
 }
 
@@ -53,7 +53,7 @@ export interface SessionOptions {
   /** Positions that a row may have. */
   readonly cache: number;
   readonly seeds: readonly number[];
-  /** Which of its seed's sequences each row is: all have random numbers of their own. Default: the first. */
+  /** The index of each row among its seed's sequences, which all have their own random numbers. Default: the first. */
   readonly sequences?: readonly number[];
   /** Tokens that each row has drawn before. Default: none. */
   readonly drawn?: readonly number[];
@@ -63,17 +63,19 @@ export interface SessionOptions {
   readonly stopTokens?: readonly number[];
   readonly features?: SamplingFeatures;
   readonly arrays?: {
-    /** 0 for each token and −∞ for ids that are none (vocabSize); features.known. */
+    /** 0 for each token and −∞ for ids without one (vocabSize); features.known. */
     readonly known?: Float32Array;
     /** Added to each logit (vocabSize); features.bias. */
     readonly bias?: Float32Array;
-    /** Tokens of the rows, one after the other, before the prompts, and how many each row has: for penalties. */
+    /** Tokens before the prompts, row after row, and how many each row has; for penalties. */
     readonly past?: Int32Array;
     readonly pastLengths?: Int32Array;
-    /** Sets of ⌈vocabSize / 32⌉ words, and which one a row's position takes tokens from (rows × (cache + 1); −1: all). */
+    /** Sets of ⌈vocabSize / 32⌉ words, and the set for each position of a row (rows × (cache + 1); −1: all tokens). */
     readonly sets?: Int32Array;
     readonly setAt?: Int32Array;
-    /** For a model with types: of each token id (vocabSize), and by row and position (rows × cache; −1: as the id's). */
+    /**
+     * For a model with types: the type of each token id (vocabSize), and by row and position (rows × cache; −1: the id's type).
+     */
     readonly typesOf?: Int32Array;
     readonly typesAt?: Int32Array;
     readonly subtypesOf?: Int32Array;
@@ -81,7 +83,7 @@ export interface SessionOptions {
   };
 }
 
-/** Why a row goes no further: `Finish` in native/ops/sampling.h. */
+/** Why a row has ended: `Finish` in native/ops/sampling.h. */
 export const FINISH = ['running', 'end', 'stop', 'length', 'full', 'none'] as const;
 export type Finish = (typeof FINISH)[number];
 
@@ -144,7 +146,7 @@ export class NativeSession {
     await this.async((native) => native.prefill(this.open(), { tokens, ...types }, lengths));
   }
 
-  /** Starts the model on the tokens chosen last, so that the next `decode` finds its logits. */
+  /** Starts the model on the tokens chosen last, so that the next `decode` need not wait for the logits. */
   async forward(): Promise<void> {
     await this.async((native) => native.forward(this.open()));
   }
@@ -170,8 +172,8 @@ export class NativeSession {
   }
 
   /**
-   * Rows go on as copies of others, with other tokens than were chosen last: row i from row parents[i], which must have as
-   * many positions, with tokens[i]. A row that had ended runs again.
+   * Continues rows as copies of others: row i from row parents[i], which must have as many positions, with tokens[i] in place
+   * of the token chosen last. A row that had ended runs again.
    */
   async redirect(parents: Int32Array, tokens: Int32Array): Promise<void> {
     await this.async((native) => native.redirect(this.open(), parents, tokens));

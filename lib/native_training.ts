@@ -1,4 +1,4 @@
-/** What native code is told of training, and what it tells of a step; lib/native.ts hands it out. */
+/** The types of native training: its options, and the results of a step. lib/native.ts exports them. */
 
 /** How parameters follow their gradients. */
 export type OptimizerSettings =
@@ -20,24 +20,24 @@ interface AdamSettings {
   readonly beta1: number;
   readonly beta2: number;
   readonly epsilon: number;
-  /** Of the parameters that decay. */
+  /** Weight decay of the parameters that decay. */
   readonly weightDecay: number;
 }
 
-/** What a parameter has of its own. */
+/** The settings of one parameter. */
 export interface ParameterSettings {
-  /** In place of the optimizer's, whether the Graph lets the parameter decay or not. */
+  /** Weight decay in place of the optimizer's, whatever the Graph says about the parameter. */
   readonly weightDecay?: number | undefined;
   /** What the learning rate is multiplied by, above 0. */
   readonly learningRateScale?: number | undefined;
-  /** False: it stays as it is, and has no gradient. */
+  /** False: the parameter is frozen and has no gradient. */
   readonly trainable?: boolean | undefined;
 }
 
 /** How the optimizer works; fixed while a trainer uses the model. */
 export interface NativeTrainingOptions {
   readonly optimizer: OptimizerSettings;
-  /** By name; parameters that are not here train as the optimizer says. */
+  /** By name; other parameters use the optimizer's settings. */
   readonly parameters?: Readonly<Record<string, ParameterSettings>>;
   /** Global norm that gradients are clipped to; 0: no clipping. */
   readonly maxGradNorm: number;
@@ -62,7 +62,7 @@ export interface StepResult {
   /** Sum over valid targets of the loss, in nats, and how many there were. */
   readonly lossSum: number;
   readonly validTargets: number;
-  /** The same of each of the Graph's losses, in its order, the first again included. */
+  /** The same for each of the Graph's losses, in its order, including the first. */
   readonly losses: readonly { readonly sum: number; readonly validTargets: number }[];
   /** Norm of the mean gradient, before clipping. */
   readonly gradNorm: number;
@@ -73,7 +73,7 @@ export interface StepResult {
   readonly appliedSteps: number;
   /** What the next step's loss will be multiplied by; 1 without loss scaling. */
   readonly lossScale: number;
-  /** Steps up to this one, without one between them that had a finite gradient. */
+  /** Steps in a row, up to this one, without a finite gradient. */
   readonly skippedInRow: number;
 }
 
@@ -90,6 +90,6 @@ export interface LossScaler {
   readonly scale: number;
   /** Steps with a finite gradient since the scale last changed. */
   readonly cleanSteps: number;
-  /** Steps without one since the last that had one. */
+  /** Steps in a row without a finite gradient. */
   readonly skippedInRow: number;
 }

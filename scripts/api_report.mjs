@@ -1,5 +1,5 @@
-// The public API as text, docs/tesserae.api.md, which reviews see change. `npm run api` writes it; `npm run api:check`
-// compares it with what dist/ declares, and fails where they differ.
+// The public API as text, docs/tesserae.api.md, so that reviews see changes. `npm run api` writes it; `npm run api:check`
+// compares it with the declarations in dist/ and fails if they differ.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
@@ -24,12 +24,12 @@ if (errors.length > 0) {
 const report = path.relative(root, config.reportFilePath);
 const read = (file) => readFileSync(file, 'utf8').replaceAll('\r\n', '\n');
 
-// Docstrings are not the API, and TypeDoc tells where one is missing.
+// Docstrings are not part of the API, and TypeDoc reports missing ones.
 const declared = read(config.reportTempFilePath)
   .replace(/^ *\/\/ \(undocumented\)\n/gm, '')
   .replaceAll(' (undocumented)', '');
 
-/** What one text has and another has not, counting lines that are there several times. */
+/** The lines that one text has and another lacks, counting repeated lines. */
 function missing(from, others) {
   const left = [...others];
   return from.filter((line) => {

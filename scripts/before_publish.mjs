@@ -1,5 +1,4 @@
-// npm runs this before it publishes: a package without its prebuilt addon, or one whose provenance npm would refuse, is
-// not to go out.
+// npm runs this before it publishes. It stops a package without its prebuilt addon, or one whose provenance npm would refuse.
 import { existsSync, readFileSync } from 'node:fs';
 
 const missing = [];

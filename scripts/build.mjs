@@ -37,7 +37,7 @@ function compile() {
   return { program, ok: !all.some((one) => one.category === ts.DiagnosticCategory.Error) };
 }
 
-// The names that exist when the program runs: classes, functions, constants, not types.
+// The names that exist at run time: classes, functions, constants, not types.
 function publicNames(program) {
   const checker = program.getTypeChecker();
   const index = checker.getSymbolAtLocation(program.getSourceFile(path.join(lib, 'index.ts')));
@@ -61,7 +61,7 @@ function writeModuleEntry(names) {
   writeFileSync(path.join(dist, 'index.d.mts'), "export * from './index.js';\n");
 }
 
-// Removes what a source that is gone had been compiled to.
+// Removes the compiled files of deleted sources.
 function prune() {
   for (const entry of readdirSync(dist, { withFileTypes: true, recursive: true })) {
     const match = /^(.*?)(?:\.d\.ts|\.js|\.js\.map)$/.exec(entry.name);

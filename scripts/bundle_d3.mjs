@@ -1,4 +1,4 @@
-// Replaces dist/report/d3.js, which requires d3, by one file that has what is used of it, with d3's licences.
+// Replaces dist/report/d3.js, which requires d3, by one file with the used parts of d3 and its licences.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
@@ -18,7 +18,7 @@ export async function bundleD3(root) {
       (folder) => `${path.basename(folder)}:\n\n${readFileSync(path.join(root, folder, 'LICENSE'), 'utf8')}`,
     );
   writeFileSync(file, `/*\n${licences.join('\n')}*/\n${outputFiles[0].text}`);
-  // Nobody reads the types of the inside, and they would need d3's.
+  // Removes the internal types: nobody reads them, and they would need d3's.
   for (const beside of ['d3.d.ts', 'd3.js.map'])
     rmSync(path.join(path.dirname(file), beside), { force: true });
 }

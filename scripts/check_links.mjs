@@ -1,5 +1,5 @@
-// Checks the links of Markdown pages: each file that one names is there, and so is the heading that a #fragment names.
-// Usage: node scripts/check_links.mjs PAGE-OR-FOLDER...
+// Checks the links of Markdown pages: each linked file exists, and so does the heading of a #fragment. Usage: node
+// scripts/check_links.mjs PAGE-OR-FOLDER...
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 

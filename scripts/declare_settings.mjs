@@ -45,7 +45,7 @@ for (const file of sources)
     complain(`${file} has no schema any more: remove it`);
 if (stale) process.exit(1);
 
-/** The modules as they run, which need no build: types are left out. */
+/** The modules, run from their sources without types, so that no build is needed. */
 function load() {
   const loaded = ['lib/models/settings', 'lib/models/setting_text', ...modules];
   const { outputFiles } = buildSync({

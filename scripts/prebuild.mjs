@@ -2,14 +2,14 @@
 //   prebuilds/linux-x64/tesserae.glibc.node    CPU and CUDA in one; stripped
 //   prebuilds/linux-x64/*.so.*                 libraries that a plain system lacks, found by the addon's DT_RPATH
 //   prebuilds/linux-x64/licenses/              theirs
-// Fails where something asks for a newer C or C++ library than the package promises.
+// Fails if anything needs a newer C or C++ library than the package promises.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 
 import { root } from './stale.mjs';
 
-// What docs promise: glibc 2.34, and the C++ library of GCC 11 that the oldest systems with it have.
+// The docs promise glibc 2.34, and the C++ library of GCC 11, which the oldest systems with it have.
 const LEAST = { GLIBC: [2, 34], GLIBCXX: [3, 4, 29] };
 // Parts of the system, or of every system with Node.js.
 const SYSTEM = /^(linux-vdso|ld-linux-x86-64|libc|libm|libdl|libpthread|librt|libstdc\+\+|libgcc_s)\.so/;
@@ -48,7 +48,7 @@ for (const name of readdirSync(folder)) {
 }
 console.log(`${(bytes / 1e6).toFixed(1).padStart(6)} MB  in prebuilds/linux-x64`);
 
-/** Libraries that the addon is linked to, their own included, but for the system's: [name, file]. */
+/** Libraries that the addon needs, directly or not, except the system's: [name, file]. */
 function librariesOf(file) {
   const lines = execFileSync('ldd', [file], { encoding: 'utf8' }).trim().split('\n');
   return lines

@@ -1,4 +1,4 @@
-// Runs nvcc for one object and writes what ptxas tells of its kernels beside it (<object>.ptxas.json), for
+// Runs nvcc for one object and writes ptxas's report on its kernels next to it (<object>.ptxas.json), for
 // scripts/ptxas_ledger.mjs. CMake calls it as the launcher of nvcc in `npm run build:cuda`.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -70,7 +70,7 @@ function record() {
 if (status === 0) writeFileSync(`${object}.ptxas.json`, JSON.stringify(record()));
 rmSync(kept, { recursive: true });
 process.stdout.write(stdout);
-// What is not ptxas's report: warnings and errors.
+// Everything but ptxas's report: warnings and errors.
 process.stderr.write(
   stderr
     .split(/(?<=\n)/)

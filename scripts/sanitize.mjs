@@ -71,8 +71,8 @@ async function sanitize() {
         command: [runner, ...files],
         own: true,
       });
-      // How we call cuBLASLt is a matter of memory alone. initcheck does not see what its kernels for Hopper store through
-      // TMA: it takes results that are right for unwritten.
+      // For cuBLASLt, only our calls matter here. initcheck does not see what its Hopper kernels store through TMA, so it takes
+      // correct results for unwritten memory.
       if (tool === 'memcheck')
         jobs.push({ tool, precision, what: 'operations, cuBLASLt', command: [runner, ...files] });
       const steps = [
@@ -138,7 +138,7 @@ function check(sanitizer, { tool, command, own, log }) {
         status,
         findings: summary ? Number(summary[1] ?? summary[2]) : undefined,
         seconds: Math.round((Date.now() - started) / 1000),
-        // Cases that failed; op_run tells each in one line.
+        // Cases that failed; op_run reports each in one line.
         output: output
           .split('\n')
           .filter((line) => !line.includes('"ok":true'))

@@ -1,4 +1,4 @@
-// Whether a build is older than what it was made from: stamps under node_modules/.cache, compared by modification time.
+// Whether a build is older than its sources: stamps under node_modules/.cache, compared by modification time.
 import { existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 

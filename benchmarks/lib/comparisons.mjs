@@ -1,6 +1,6 @@
-// What the README shows of the results: suites that compare tesserae with a peer, in their order and words.
+// The results in the README: suites that compare tesserae with a peer, with their order and names there.
 
-/** Whether a row of a result is one that ratios compare tesserae with: PyTorch, or transformers on top of it. */
+/** Whether ratios compare tesserae with a row of a result: PyTorch, or transformers on top of it. */
 const isPyTorch = ({ name }) => name.includes('PyTorch');
 
 const best = (rows) => Math.max(...rows.map(({ median }) => median));
@@ -8,11 +8,11 @@ const best = (rows) => Math.max(...rows.map(({ median }) => median));
 /** The speed of the fastest PyTorch among the rows of a result; -Infinity without any. */
 export const fastestPyTorch = (rows) => best(rows.filter(isPyTorch));
 
-/** The chip of a result's machine in place of `one GPU`: 'NVIDIA H200, driver 580' → 'one H200'. */
+/** Replaces `one GPU` by the chip of a result's machine: 'NVIDIA H200, driver 580' → 'one H200'. */
 export const onChip = (text, machine) =>
   text.replace('one GPU', `one ${/^NVIDIA (\S+?),? /.exec(machine.name)?.[1] ?? 'GPU'}`);
 
-/** Suite, what it does, its name in the README's table and, where that leans on the row above, in a picture. */
+/** Suite, description, name in the README's table and, if that depends on the row above, name in a picture. */
 const rows = [
   ['gpt2_step', 'training', 'GPT-2 124M, T = 1024, batch 32, bf16, one GPU'],
   ['gpt2_step_fp16', 'training', 'the same in fp16', 'GPT-2 124M, T = 1024, batch 32, fp16, one GPU'],

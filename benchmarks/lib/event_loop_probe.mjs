@@ -1,6 +1,6 @@
-// Runs a command line in this process, shows it a terminal, and tells at its end how late timers of JavaScript's thread
-// were, as JSON in the file that EVENT_LOOP_REPORT names. Milliseconds beyond the probe's own interval. Measures from the
-// first line of the command on: a server loads the modules before, when it starts.
+// Runs a command line in this process, as if at a terminal, and then writes how late the timers of JavaScript's thread were:
+// JSON in the file EVENT_LOOP_REPORT, in milliseconds beyond the probe's interval. Measures from the command's first line on,
+// because a server loads the modules when it starts.
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { monitorEventLoopDelay } from 'node:perf_hooks';

@@ -1,4 +1,4 @@
-// Measures subjects side by side: warm-up, samples taken in turn so that both see the same machine, median and spread.
+// Measures subjects side by side: warm-up, samples taken in turn so that all see the same machine, median and spread.
 import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
@@ -34,7 +34,7 @@ export async function measure(subjects, { warmup = 5, samples = 20 } = {}) {
 }
 
 /**
- * What `measure` gives, as how much of the work is done a second.
+ * Converts the result of `measure` to work per second.
  *
  * @param {{ name: string, median: number, low: number, high: number, samples: number }[]} results seconds of a sample
  * @param {number} work in a sample
@@ -79,7 +79,7 @@ export async function peer(command, args, environment = {}) {
   };
 }
 
-/** What the figures were taken on: the processor, or the GPU with its clocks. */
+/** The machine of the measurements: the processor, or the GPU with its clocks. */
 export function machine(device) {
   if (device === 'cuda') {
     const query = [

@@ -1,4 +1,4 @@
-// A process that makes a model, says so, and trains some steps for each line on its input: a peer of lib/measure.mjs.
+// A process that makes a model, reports that, and trains some steps for each line on its input: a peer of lib/measure.mjs.
 //   node memory_subject.mjs '{"device": "cuda", "precision": "bf16", "rows": 8, "shape": {…}}'
 import readline from 'node:readline';
 import { Model, Trainer } from 'tesserae';

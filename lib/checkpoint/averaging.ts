@@ -25,7 +25,7 @@ export interface AveragedCheckpoints {
   readonly damaged: readonly TesseraeError[];
 }
 
-/** As lib/data/json_tokenizer.ts reads them: the largest in use have 33 MB. */
+/** The limit of lib/data/json_tokenizer.ts; the largest tokenizers in use have 33 MB. */
 const MOST_TOKENIZER_BYTES = 2 ** 28;
 
 const optionsSchema = z.strictObject({ last: z.int().min(2).optional() });

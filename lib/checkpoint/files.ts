@@ -59,7 +59,7 @@ export function fileError(file: string, failed: string, cause: unknown): Tessera
 
 const FORBIDDEN: readonly unknown[] = ['EACCES', 'EPERM'];
 
-/** Whether an error tells of what this process may do, and so nothing of what is on the disk. */
+/** Whether an error is about the permissions or limits of this process, and so says nothing about the disk's contents. */
 export const isOfProcess = (error: unknown): boolean =>
   [...FORBIDDEN, 'EMFILE', 'ENFILE', 'ENOMEM'].includes(systemCode(error));
 

@@ -19,14 +19,14 @@ const common = {
 };
 
 const schema = z.discriminatedUnion('version', [
-  /** Of releases that ordered checkpoints by `saved`. */
+  /** The format of releases that ordered checkpoints by `saved`. */
   z.strictObject({ version: z.literal(1), ...common }),
   z.strictObject({
     version: z.literal(2),
     /** Number of the save in the folder of its run, from 1: the checkpoint with the highest is the latest. */
     save: z.int().min(1),
     ...common,
-    /** Of this very text, with zeros in the place of these digits. */
+    /** The hash of this text itself, with zeros in place of these digits. */
     sha256: z.string().regex(/^[0-9a-f]{64}$/),
   }),
 ]);
@@ -34,7 +34,7 @@ const schema = z.discriminatedUnion('version', [
 /** The files of a checkpoint with their sizes and hashes. */
 export type Manifest = z.output<typeof schema>;
 
-/** In the place of the hash while it is computed. */
+/** Replaces the hash while it is computed. */
 const ZEROS = '0'.repeat(64);
 
 /** The text of manifest.json for files that were just written. @param save - the number of the save. */
@@ -59,8 +59,8 @@ export async function readManifest(directory: string): Promise<Manifest> {
 }
 
 /**
- * Which of two manifests is of the later save, for sorting the latest first. Those of older releases are before all others,
- * and among themselves told apart by the clock.
+ * Compares two manifests for sorting, latest save first. Those of older releases count as earlier than all others; among them,
+ * the clock decides.
  */
 export function compareSaves(a: Manifest, b: Manifest): number {
   if (a.version === 2 && b.version === 2) return b.save - a.save;
@@ -69,7 +69,7 @@ export function compareSaves(a: Manifest, b: Manifest): number {
 
 const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-/** The hash is the last that the text has. */
+/** The hash is the last field of the text. */
 function withOwnHash(text: string, from: string, to: string): string {
   const at = text.lastIndexOf(from);
   return text.slice(0, at) + to + text.slice(at + from.length);

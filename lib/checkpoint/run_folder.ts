@@ -153,7 +153,7 @@ export async function rotateCheckpoints({ run, limit, bestLimit }: Rotation, sav
   const isSaved = ({ directory }: { directory: string }): boolean =>
     path.resolve(directory) === path.resolve(saved);
   const inOrder = [...whole.filter(isSaved), ...whole.filter((one) => !isSaved(one))];
-  // Of equally good ones the oldest, so that the best does not change with every save.
+  // Of equally good ones keep the oldest, so that the best does not change with every save.
   const best = whole
     .filter(({ loss }) => loss < Infinity)
     .reverse()
@@ -273,7 +273,7 @@ function compareManifests(a: Candidate['manifest'], b: Candidate['manifest']): n
   return compareSaves(a, b);
 }
 
-/** The number of the next save into the folder of a run: one above all that its checkpoints have. */
+/** The number of the next save into the folder of a run: one more than the highest of its checkpoints. */
 export async function nextSave(run: string): Promise<number> {
   const numbers = (await checkpointsOf(run)).map(({ manifest }) =>
     manifest instanceof TesseraeError || manifest.version === 1 ? 0 : manifest.save,

@@ -37,7 +37,7 @@ export interface SafetensorsHeader {
 
 /** The format's limit on the header's length. */
 export const MAX_HEADER_BYTES = 100_000_000;
-/** The header's length stands in this many bytes at the start of the file, little-endian. */
+/** The number of bytes at the start of the file that hold the header's length, little-endian. */
 export const LENGTH_BYTES = 8;
 
 /**

@@ -12,7 +12,7 @@ const schema = z.strictObject({
   library: z.string(),
   /** Optimizer steps of the trainer. */
   step: count,
-  /** Of those, steps that changed nothing, because a gradient was not finite in fp16. */
+  /** How many of them were skipped, because a gradient was not finite in fp16. */
   skipped: count,
   /** Tokens that were read. */
   tokens: count,
@@ -27,16 +27,16 @@ const schema = z.strictObject({
       lossScaler: z.strictObject({ scale: z.number().positive(), cleanSteps: count, skippedInRow: count }),
     })
     .optional(),
-  /** Where the data goes on: what the next batch is asked of the dataset with. */
+  /** Where the data continues: the request for the next batch. */
   data: z.strictObject({
     seed: count,
     step: count,
     blockSize: count.optional(),
     order: z.string().optional(),
   }),
-  /** Mean loss of a target in the evaluation at this very step, when there was one. */
+  /** Mean loss per target in the evaluation at this step, if there was one. */
   evaluationLoss: z.number().optional(),
-  /** What each early stopping of the trainer has counted, that of its arguments and those of its callbacks by their places. */
+  /** The counts of each early stopping of the trainer: the one of its arguments, and those of its callbacks by index. */
   earlyStopping: z
     .record(
       z.string(),
@@ -51,11 +51,11 @@ const schema = z.strictObject({
   /** The training arguments with every default filled in. */
   arguments: z.record(z.string(), z.unknown()),
   precision: z.string(),
-  /** What the bits of a result depend on beside all this. */
+  /** What else the bits of a result depend on. */
   machine: z.strictObject({
     device: z.string(),
     isa: z.string(),
-    /** Chip and versions of libraries: products of matrices are theirs to cut into tiles. */
+    /** Chip and versions of libraries, which decide how matrix products are tiled. */
     arithmetic: z.string(),
     layoutHash: z.string(),
   }),

@@ -14,7 +14,7 @@ export interface OptimizerTensors {
   readonly ema: boolean;
 }
 
-/** A tensor of a model's State, and where it stands in files. */
+/** A tensor of a model's State, and its place in files. */
 interface SavedTensor {
   /** Its name in the file. */
   readonly key: string;
@@ -63,14 +63,14 @@ const sources = (model: Model, tensors: readonly SavedTensor[]): TensorSource[] 
 /** The weights as model.safetensors has them. */
 export const weightSources = (model: Model): TensorSource[] => sources(model, weights(model.graph));
 
-/** The moving average of the weights, under their names: model_ema.safetensors can stand for model.safetensors. */
+/** The moving average of the weights, under their names, so that model_ema.safetensors can replace model.safetensors. */
 export const emaSources = (model: Model): TensorSource[] => sources(model, weights(model.graph, 'ema'));
 
 /** The optimizer's moments as optimizer.safetensors has them, such as `<parameter>.exp_avg`. */
 export const momentSources = (model: Model, kinds: OptimizerTensors['moments']): TensorSource[] =>
   sources(model, moments(model, kinds));
 
-/** A tensor that is wanted, and what it is called in the file. */
+/** A wanted tensor and its name in the file. */
 type FoundTensor = SavedTensor & { readonly stored: string };
 
 /**
@@ -89,8 +89,8 @@ export function findWeights(graph: Graph, file: WeightFiles, name: string): Foun
  *
  * @param name - of the file, for messages.
  * @param kind - what is set: the weights, or their moving average.
- * @throws TesseraeError `ERR_CHECKPOINT` as findWeights does, and where a head that is tied to the token embedding is stored
- * as another.
+ * @throws TesseraeError `ERR_CHECKPOINT` as findWeights does, and if the file has a tied head that differs from the token
+ * embedding.
  */
 export async function loadWeights(
   model: Model,
@@ -143,7 +143,7 @@ async function write(model: Model, found: readonly FoundTensor[], file: WeightFi
 const HEAD = 'lm_head.weight';
 const EMBEDDING = 'transformer.wte.weight';
 
-/** The heads of transformers' other classes of GPT-2, beside which the language model is the same. */
+/** The heads of transformers' other GPT-2 classes; their language model is the same. */
 const OTHER_HEADS = /^(score|classifier|qa_outputs|multiple_choice_head\.summary)\.(weight|bias)$/;
 
 /** Our names → those in the file: Hugging Face's base models have no `transformer.` in front. */
@@ -155,14 +155,14 @@ function storedNames(file: WeightFiles, wanted: ReadonlySet<string>, name: strin
     if (other !== undefined)
       throw mismatch(name, `it has '${key}' and '${other}', which are names of one weight`);
     if (wanted.has(ours)) stored.set(ours, key);
-    // Older files have causal masks, some a tied head beside the embedding.
+    // Older files have causal masks, and some also store the tied head.
     else if (!/(^|\.)h\.\d+\.attn\.(masked_)?bias$/.test(key) && key !== HEAD && !OTHER_HEADS.test(key))
       throw mismatch(name, `it has '${key}', which the model does not have`);
   }
   return stored;
 }
 
-/** A head that config.json ties to the token embedding, yet is stored, must be the same: one of both would be lost. */
+/** If config.json ties the head to the token embedding, a stored head must equal it: one of the two would be lost. */
 async function checkTiedHead(found: readonly FoundTensor[], file: WeightFiles, name: string): Promise<void> {
   if (!file.tensors.has(HEAD) || found.some(({ key }) => key === HEAD)) return;
   const head = await file.readFloat32(HEAD);

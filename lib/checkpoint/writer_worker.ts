@@ -3,7 +3,7 @@ import { serve } from '../threads/server';
 import { writeCheckpoint, type UnwrittenCheckpoint } from './checkpoint_writer';
 import type { TensorSource } from './safetensors';
 
-/** A checkpoint of which tensors have names and shapes; their values are read when their turn comes. */
+/** A checkpoint whose tensors have only names and shapes; their values are read when it is their turn. */
 export type CheckpointOutline = Omit<UnwrittenCheckpoint, 'files'> & {
   readonly files: readonly (readonly [
     name: string,

@@ -38,7 +38,7 @@ const OPTIONS = {
 
 export type SamplingOptions = Pick<GenerateOptions, keyof typeof OPTIONS>;
 
-/** What is taken where nothing is said: as for the sample at the end of a run. */
+/** The defaults: those of the sample at the end of a run. */
 const { prompt: _, ...DEFAULTS } = samplingSchema.parse({});
 
 export const samplingOptions = (): Option[] =>

@@ -6,9 +6,9 @@ import { settings } from '../models/settings';
 import { trainingArgumentsSchema } from '../training/arguments';
 import { integer, number, positive } from './options';
 
-/** What the command line says of a setting itself. */
+/** What the command line itself says about a setting. */
 interface SettingOption {
-  /** What help tells as the default. Default: that of the schema. */
+  /** The default shown in help. Default: the schema's. */
   readonly byDefault?: string | undefined;
   /** The argument in help, such as `<folder>`, and how it is read. Default: by the schema's type. */
   readonly argument?: string;

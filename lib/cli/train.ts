@@ -136,7 +136,7 @@ async function train(file: string, command: TrainCommand): Promise<number> {
     shown: shownPath(directory),
     setting: 'training.outputDir',
   });
-  await removeLeftovers(directory); // a checkpoint may be among them, moved aside when a crash came
+  await removeLeftovers(directory); // one may be a checkpoint that was moved aside before a crash
   const resumed = (await hasCheckpoints(directory)) ? await trainer.resume() : undefined;
   const report = await RunReport.create({
     directory,

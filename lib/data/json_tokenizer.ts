@@ -225,7 +225,7 @@ function loaded(contents: Contents, file: string): LibraryTokenizer {
   }
   const normalizer = library.getNormalizer();
   for (const content of normalizer ? contents.normalizedAdded : [])
-    // The library finds an empty text everywhere, and never gets past it.
+    // The library finds an empty text everywhere and never gets past it.
     if (normalizer?.normalizeString(content) === '')
       throw unusable(file, `its normalizer leaves nothing of the added token ${JSON.stringify(content)}`);
   return library;
@@ -245,8 +245,8 @@ function bytesOfTokens({ tokens, added }: Contents): (Uint8Array | undefined)[] 
 }
 
 /**
- * GPT-2's letters for bytes (`bytes_to_unicode` in its encoder.py): printable Latin-1 stands for itself, the other bytes
- * for U+0100 and on, in order.
+ * GPT-2's letters for bytes (`bytes_to_unicode` in its encoder.py): printable Latin-1 characters are their own letters; the
+ * other bytes get U+0100 and on, in order.
  */
 const BYTE_OF_LETTER: ReadonlyMap<string, number> = (() => {
   const printable = (byte: number): boolean =>

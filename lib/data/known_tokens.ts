@@ -8,8 +8,8 @@ const isToken = (value: unknown): value is { readonly content: string; readonly 
   isObject(value) && typeof value['content'] === 'string';
 
 /**
- * The tokens that the text of a tokenizer.json names. Of a text that is none there are none: the tokenizer that is made of
- * it says what is wrong.
+ * The tokens that the text of a tokenizer.json names; none for any other text: the tokenizer made from it reports what is
+ * wrong.
  */
 export function knownTokens(json: string): KnownTokens {
   const { added_tokens: added, model } = parsed(json);

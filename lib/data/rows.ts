@@ -52,7 +52,7 @@ export function cropOffsets(
   );
 }
 
-/** Batch `index` of those that `batches` batches of `rows` rows make of evenly spread windows, or undefined. */
+/** Batch `index` of at most `batches` batches of `rows` evenly spread windows, or undefined after the last. */
 export function windowOffsets(
   { index, rows, batches }: EvaluationRequest,
   length: number,
@@ -89,14 +89,14 @@ export function splitSizes(tokens: number, blockSize: number, fraction: number, 
   return { train, validation };
 }
 
-/** The shortest text of which both parts have blockSize + 1 tokens. */
+/** The shortest text whose parts both have blockSize + 1 tokens. */
 function neededLength(blockSize: number, fraction: number): number {
   const fits = (length: number): boolean => {
     const validation = Math.floor(length * fraction);
     return length - validation > blockSize && (fraction === 0 || validation > blockSize);
   };
   let length = Math.ceil((blockSize + 1) / (fraction === 0 ? 1 : Math.min(fraction, 1 - fraction)));
-  // The division and the product are rounded apart: at most a token or two off.
+  // The division and the product are rounded separately, so the result may be a token or two off.
   while (!fits(length)) length++;
   while (length > 1 && fits(length - 1)) length--;
   return length;

@@ -78,12 +78,11 @@ export interface FoundRoles {
 }
 
 /**
- * The roles that tokens have. The first source that says something about a role decides; after all of them come
- * the special tokens of the tokenizer.json whose names say what they are for. An id counts only if it is that of a special
- * token: models keep GPT-2's 50256 with vocabularies in which that is a word. A text begins with the token that ends one
- * where none is for its beginning.
+ * The roles of tokens. The first source that names a role decides; last come the special tokens of the tokenizer.json whose
+ * names imply a role. An id counts only if it is a special token: models keep GPT-2's 50256 with vocabularies in which that is
+ * a word. Without a start token, a text begins with the end token.
  *
- * @param sources - in the order of their weight.
+ * @param sources - highest priority first.
  */
 export function tokenRoles(tokens: KnownTokens, sources: readonly RoleSource[] = []): FoundRoles {
   const warnings: string[] = [];
@@ -105,7 +104,7 @@ export function tokenRoles(tokens: KnownTokens, sources: readonly RoleSource[] =
   return { roles, warnings };
 }
 
-/** What a source says of a role: one id, or several of which each has it. */
+/** The ids that a source gives to a role: one, or several that all have it. */
 function idsIn(
   { name, contents, has }: RoleSource,
   { key, what }: Role,
@@ -172,8 +171,7 @@ function tokenNamed(given: string | number, role: keyof TokenRoles, tokens: Know
 }
 
 /**
- * A tokenizer_config.json that names every role that was found, so that nothing else has to be read to know it. What it says
- * stays.
+ * A tokenizer_config.json that names every role that was found, so that no other file is needed. It keeps its own contents.
  */
 export function namingRoles(
   config: JsonObject,
@@ -184,7 +182,7 @@ export function namingRoles(
     const id = roles[role];
     const token = id === undefined ? undefined : tokenOf(id);
     const isKnown = nameOf(config[key]) !== undefined;
-    // The token that ends a text stands in for one that begins it: that is no role of its own.
+    // The end token replaces a missing start token, so it is not a role of its own.
     const isStandIn = role === 'startToken' && id === roles.endOfTextToken && 'bos_token' in config;
     return token === undefined || isKnown || isStandIn ? [] : [[key, token] as const];
   });

@@ -16,13 +16,13 @@ export interface TokenDecoder {
 
 /** Tokens with special roles. */
 export interface TokenRoles {
-  /** Token that an empty prompt is replaced by. */
+  /** Token that replaces an empty prompt. */
   readonly startToken?: number;
   /** Token that ends a document. */
   readonly endOfTextToken?: number;
-  /** Token that fills rows up. */
+  /** Token that pads rows. */
   readonly padToken?: number;
-  /** Token that stands for text that the vocabulary has no other for. */
+  /** Token for text that has no other token. */
   readonly unknownToken?: number;
 }
 

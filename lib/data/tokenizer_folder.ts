@@ -43,25 +43,25 @@ export interface TokenizerSide {
   readonly files: TokenizerFiles;
 }
 
-/** Files beside which others say what their tokens are for. */
+/** Files whose neighbours give the roles of their tokens. */
 const BESIDE_OTHERS = ['tokenizer.json', 'vocab.json'];
 
 /**
- * Reads what stands beside a tokenizer.json, or a vocab.json in its place, and what it says of the roles of tokens. What
- * decides, in this order: what the caller names, tokenizer_config.json, special_tokens_map.json, generation_config.json,
- * config.json, the names of special tokens. Where files disagree, the process is warned. Beside a file of another name
- * nothing is read.
+ * Reads the files next to a tokenizer.json (or next to a vocab.json in its place), and the roles that they give to tokens. The
+ * first that names a role decides: the caller, tokenizer_config.json, special_tokens_map.json, generation_config.json,
+ * config.json, the names of special tokens. Emits a process warning if files disagree. Reads nothing next to a file of another
+ * name.
  *
  * @param json - the text of the tokenizer.json.
- * @param file - where it stands.
- * @param named - what a caller says of the roles.
- * @throws TesseraeError `ERR_DATA` for a file that is there and can't be read, `ERR_CONFIG` for a token that is none.
+ * @param file - its path.
+ * @param named - roles that the caller names.
+ * @throws TesseraeError `ERR_DATA` for an existing file that can't be read, `ERR_CONFIG` for a token that does not exist.
  */
 export async function readSide(json: string, file: string, named: NamedRoles = {}): Promise<TokenizerSide> {
   const folder = path.dirname(file);
   const isBeside = BESIDE_OTHERS.includes(path.basename(file));
   const tokens = knownTokens(json);
-  // The tokenizer that is made of such a text says what is wrong with it.
+  // The tokenizer made from such a text reports what is wrong with it.
   if (tokens.size === 0) return { roles: {}, files: {} };
   const files = await withNames(isBeside ? await readSideFiles(folder) : {}, folder, named, tokens);
   const sources: RoleSource[] = [];
@@ -75,7 +75,7 @@ export async function readSide(json: string, file: string, named: NamedRoles = {
   }
   const { roles, warnings } = tokenRoles(tokens, sources);
   for (const warning of warnings) warnOnce(`'${folder}': ${warning}`);
-  // Whoever reads the tokenizer.json without the files of the model has to know the same.
+  // Readers of the tokenizer.json without the model's files must find the same roles.
   if (isDeepStrictEqual(roles, tokenRoles(tokens, sources.slice(0, 2)).roles)) return { roles, files };
   const config = await objectOf(files[TOKENIZER_CONFIG], folder, TOKENIZER_CONFIG);
   return {
@@ -84,7 +84,7 @@ export async function readSide(json: string, file: string, named: NamedRoles = {
   };
 }
 
-/** A file of this name may be anything; the file of a model is checked when the model is read. */
+/** A file of this name may be anything; a model's file is checked when the model is read. */
 async function modelConfigIn(folder: string): Promise<JsonObject> {
   try {
     return await objectOf(await readText(path.join(folder, MODEL_CONFIG)), folder, MODEL_CONFIG);

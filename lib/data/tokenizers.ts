@@ -36,10 +36,10 @@ export async function tokenizerIn(folder: string): Promise<Tokenizer | undefined
 }
 
 /**
- * The tokenizer that a person names: `byte`; or a tokenizer.json, a vocab.json with a merges.txt beside it, or a folder
+ * The tokenizer that a person names: `byte`; or a tokenizer.json, a vocab.json with a merges.txt next to it, or a folder
  * with either.
  *
- * @param named - tokens that the person names for their roles, in place of what files say.
+ * @param named - tokens that the person names for roles; they override the files.
  * @throws TesseraeError `ERR_DATA` when it can't be read or used, `ERR_CONFIG` for a named token that it does not have.
  */
 export async function openTokenizer(given: string, named: NamedRoles = {}): Promise<Tokenizer> {
@@ -99,7 +99,7 @@ const is = (name: string, kind: 'isFile' | 'isDirectory'): Promise<boolean> =>
     () => false,
   );
 
-/** What is known of the tokenizer that made a file. */
+/** What is known about the tokenizer that made a file. */
 export interface TokenizerIdentity {
   readonly name: string;
   /** SHA-256 of its tokenizer.json, in hexadecimal, where it has one. */
@@ -120,7 +120,7 @@ export function checkSameTokenizer(tokenizer: Tokenizer, wanted: TokenizerIdenti
   );
 }
 
-/** What a file that the tokenizer makes says of it. */
+/** The description of the tokenizer in a file that it makes. */
 export const identityOf = (tokenizer: Tokenizer): TokenizerIdentity => ({
   name: tokenizer.name,
   ...(tokenizer instanceof JsonTokenizer ? { sha256: tokenizer.sha256 } : {}),

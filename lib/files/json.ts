@@ -37,8 +37,8 @@ const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const WORD = /true|false|null/y;
 
 /**
- * Parses JSON like JSON.parse, but refuses duplicate keys, of which JSON.parse keeps the last, and integers that it would
- * round. A leading byte order mark is ignored; `__proto__` is a key like any other.
+ * Parses JSON like JSON.parse, but refuses duplicate keys (JSON.parse keeps the last) and integers that it would round. A
+ * leading byte order mark is ignored; `__proto__` is a key like any other.
  *
  * @throws JsonError for anything but one JSON value, or for nesting deeper than 128.
  */
@@ -139,7 +139,7 @@ class Reader {
     return found.value;
   }
 
-  /** The text in quotes that begins here; undefined where there is none, or none that is well-formed. */
+  /** The quoted string that begins here; undefined if there is none or it is malformed. */
   private stringHere(): { readonly value: string; readonly end: number } | undefined {
     const quote = this.text[this.at] === '"' ? this.closingQuote() : undefined;
     if (quote === undefined) return undefined;
@@ -151,7 +151,7 @@ class Reader {
     }
   }
 
-  /** The next quote that an even number of backslashes, or none, stands before. */
+  /** The next quote that is not escaped: an even number of backslashes, or none, is before it. */
   private closingQuote(): number | undefined {
     for (let end = this.text.indexOf('"', this.at + 1); end >= 0; end = this.text.indexOf('"', end + 1)) {
       let start = end;

@@ -3,10 +3,10 @@
 /** Number of first bytes that `recognise` reads. */
 export const RECOGNISED_BYTES = 512;
 
-/** Fewer may be what was meant. */
+/** A file with fewer zeros may be intended. */
 const LEAST_ZEROS = 64;
 
-/** What a file was expected to be, which is then no news. */
+/** The expected type of a file, which is not reported. */
 export type ExpectedFile = 'JSON' | 'safetensors' | 'text' | 'tokens';
 
 interface Kind {
@@ -14,7 +14,7 @@ interface Kind {
   readonly what: string;
   readonly matches: (start: Buffer) => boolean;
   readonly expectedAs?: ExpectedFile;
-  /** Where it is never what was meant, although what is in it could be read. */
+  /** The expected types for which it is never intended, although it could be read. */
   readonly neverAs?: readonly ExpectedFile[];
 }
 
@@ -128,8 +128,8 @@ export function recognise(start: Uint8Array, expected: ExpectedFile): string | u
 }
 
 /**
- * As recognise, but only what is never meant where such a file is expected: a page is text and token ids as well, but
- * nobody trains on a page as ids.
+ * Like recognise, but only types that are never intended in place of the expected one: a web page is also text and token ids,
+ * but nobody trains on a page as ids.
  */
 export function recogniseUnmeant(start: Uint8Array, expected: ExpectedFile): string | undefined {
   const bytes = Buffer.from(start.buffer, start.byteOffset, Math.min(start.length, RECOGNISED_BYTES));

@@ -23,7 +23,7 @@ export class NotAFileError extends Error {
   }
 }
 
-// Between the look at the name and its opening something else may take it: opening must not wait, whatever it opens.
+// The file may be replaced between the check and the opening, so opening must never wait.
 const NO_WAIT = constants.O_NONBLOCK | constants.O_NOCTTY;
 /** Flags that open a file or a folder for reading. */
 export const READ = constants.O_RDONLY | NO_WAIT;

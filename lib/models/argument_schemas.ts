@@ -1,8 +1,10 @@
-/** Schemas of arguments that JSON has none of, such as functions: mistakes in them are told as those in any other field. */
+/**
+ * Schemas of arguments that JSON does not have, such as functions. Their mistakes are reported like those of any other field.
+ */
 import { z } from 'zod';
 import { show } from './validation';
 
-/** Takes what `is` says yes to, as it is, without a copy. @param what - says in words what that would be. */
+/** Accepts a value for which `is` returns true, without copying it. @param what - describes such a value in messages. */
 export const taken = <T>(is: (value: unknown) => boolean, what: string): z.ZodType<T, T> =>
   z.custom<T>(is, { error: ({ input }) => `must be ${what}, not ${show(input)}` });
 
@@ -37,7 +39,7 @@ export function hasFunctions(value: unknown, names: readonly string[]): boolean 
   return names.every((name) => typeof (value as Readonly<Record<string, unknown>>)[name] === 'function');
 }
 
-/** Whether it is a list, of whatever. */
+/** Whether it is a list, whatever its entries. */
 export function isArrayLike(value: unknown): value is ArrayLike<unknown> {
   if (typeof value !== 'object' || value === null) return false;
   const { length } = value as { readonly length?: unknown };

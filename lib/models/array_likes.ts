@@ -1,4 +1,4 @@
-/** Lists that callers hand over: bounded before anything of them is read, and each entry read once. */
+/** Lists from callers: their length is checked before anything else is read, and each entry is read once. */
 import { types } from 'node:util';
 import { messageOf, TesseraeError } from '../errors';
 import { isArrayLike } from './argument_schemas';
@@ -12,16 +12,16 @@ export interface ListRules {
   /** What messages call it. */
   readonly name: string;
   readonly code: 'ERR_CONFIG' | 'ERR_DATA';
-  /** Where it stands in the options, for `details.path`. */
+  /** Its path in the options, for `details.path`. */
   readonly path?: string;
   /** Entries that it may have. */
   readonly most: number;
 }
 
 /**
- * Runs code that reads what a caller handed over, where a getter or a Proxy may throw anything.
+ * Runs code that reads a caller's value, whose getters or Proxy may throw anything.
  *
- * @throws TesseraeError of the code, with what was thrown as its cause; a TesseraeError as it is.
+ * @throws TesseraeError of the code, with what was thrown as its cause; a TesseraeError is rethrown as it is.
  */
 export function reading<T>({ name, code, path }: Omit<ListRules, 'most'>, read: () => T): T {
   try {
@@ -33,7 +33,7 @@ export function reading<T>({ name, code, path }: Omit<ListRules, 'most'>, read: 
   }
 }
 
-/** Whether the memory of a typed array has gone elsewhere, as that of a message to a worker; its length is 0 then. */
+/** Whether a typed array is detached, for example because it was sent to a worker; its length is then 0. */
 export function isDetached(value: unknown): boolean {
   if (!types.isTypedArray(value) || value.length > 0) return false;
   try {
@@ -45,9 +45,9 @@ export function isDetached(value: unknown): boolean {
 }
 
 /**
- * The length of a list of which nothing else has been read: an array, a typed array, or an object with a length.
+ * The length of a list (an array, a typed array, or an object with a length), before anything else of it is read.
  *
- * @throws TesseraeError of the code for what is no list, has more entries than it may, or was detached.
+ * @throws TesseraeError of the code for a value that is not a list, has too many entries, or was detached.
  */
 export function boundedLength(list: unknown, rules: ListRules): number {
   const { name, code, path, most } = rules;

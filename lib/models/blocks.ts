@@ -25,7 +25,7 @@ export interface AttentionOptions {
   readonly starts?: Value | undefined;
   /** Attributes of the operation: `causal`, `dropout`, `scale`. */
   readonly mixing: Readonly<Record<string, number | boolean>>;
-  /** What the standard deviation of the last matrix is multiplied by. Default 1. */
+  /** Factor of the standard deviation of the last matrix. Default 1. */
   readonly outScale?: number;
 }
 
@@ -38,7 +38,7 @@ export interface MlpOptions {
   /** Names of the linear layers. */
   readonly layers: readonly [wide: string, out: string];
   readonly activation: string;
-  /** What the standard deviation of the last matrix is multiplied by. Default 1. */
+  /** Factor of the standard deviation of the last matrix. Default 1. */
   readonly outScale?: number;
 }
 

@@ -27,7 +27,7 @@ const holds = (capacity: Capacity, batch: Capacity): boolean =>
  * padding.
  */
 export class Capacities {
-  /** In the order of use, the last one last. */
+  /** Least recently used first. */
   private known: readonly Capacity[] = [];
 
   /** @param most - the most positions of a row along each length axis. */
@@ -35,7 +35,7 @@ export class Capacities {
 
   /**
    * The capacity for a batch: the smallest known one that holds it and leaves at most a third of its positions unused;
-   * else a new one, for which the one that was used longest ago is forgotten when there are eight.
+   * else a new one. If there are already eight, the least recently used one is forgotten.
    *
    * @param batch - its rows, its longest row along each length axis, and whether it has documents.
    */

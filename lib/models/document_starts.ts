@@ -1,8 +1,8 @@
 import type { Capacity } from './capacities';
 
 /**
- * For each position the index of the first token of its document (rows, time). Padding after a row's end is a document
- * of its own, and so is a row that no one uses: every position sees something.
+ * For each position the index of the first token of its document (rows, time). Padding after a row's end is a document of its
+ * own, and so is an unused row, so that every position sees something.
  */
 export function startsOf(
   documents: readonly (readonly number[] | Int32Array)[] | undefined,

@@ -1,4 +1,4 @@
-/** The largest and smallest of values of any number: arguments of Math.max end at about 100,000. */
+/** Maximum and minimum of any number of values: Math.max takes at most about 100,000 arguments. */
 
 /** The largest value, or -Infinity of none. */
 export function largestOf(values: Iterable<number>): number {

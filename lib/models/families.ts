@@ -145,7 +145,7 @@ export function modelToFile(config: ResolvedModelConfig): ReturnType<ConfigForm<
   return formOf(type).write(settings);
 }
 
-/** The setting because of which Hugging Face can't compute a model, such as `positions none`; undefined if it can. */
+/** The setting that Hugging Face can't compute, such as `positions none`; undefined if it can compute the model. */
 export function whatIsOwn({ type, ...settings }: ResolvedModelConfig): string | undefined {
   return formOf(type).whatIsOwn(settings);
 }

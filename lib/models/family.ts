@@ -31,7 +31,7 @@ export interface ConfigForm<Config> {
   write(config: Config): Record<string, unknown> & { readonly tesserae: { readonly model: object } };
   /** @throws TesseraeError `ERR_CONFIG` for a file that asks for something else. */
   read(json: unknown): Config;
-  /** The setting because of which Hugging Face can't compute a model, such as `positions none`; undefined if it can. */
+  /** The setting that Hugging Face can't compute, such as `positions none`; undefined if it can compute the model. */
   whatIsOwn(config: Config): string | undefined;
 }
 

@@ -78,7 +78,7 @@ export function gpt2(options: GPT2Options): Graph {
   return g.build({ loss, logits, logProbs });
 }
 
-/** What attention scores of a block are multiplied by, where that is not the operation's default of 1 / √headDim. */
+/** The scale of a block's attention scores, if it differs from the operation's default of 1 / √headDim. */
 function attentionScale(c: GPT2Config, block: number): { readonly scale?: number } {
   if (c.scaleAttnWeights && !c.scaleAttnByInverseLayerIdx) return {};
   const divisor =

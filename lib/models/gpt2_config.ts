@@ -127,7 +127,7 @@ export const gpt2Schema = z
   .describe("The settings of the `gpt2` family. Names and defaults are Hugging Face's in camelCase.")
   .register(settings, { name: 'GPT2Options', synonyms: gpt2Synonyms });
 
-/** What resolveGPT2Config makes of them. */
+/** The result of resolveGPT2Config. */
 export const gpt2ConfigSchema = z
   .strictObject({ ...fields, nInner: innerWidth })
   .required()

@@ -54,8 +54,8 @@ const HUGGING_FACE_ACTIVATIONS: Readonly<Record<string, GPT2Config['activationFu
 };
 
 /**
- * What makes another function of GPT-2, and why; a file that asks for it is refused. `reorder_and_upcast_attn` is none:
- * it computes the same in another order.
+ * Settings that would make GPT-2 another function, and why; a file with one is refused. `reorder_and_upcast_attn` is not among
+ * them: it computes the same in another order.
  */
 const REFUSED: Readonly<Record<string, string>> = {
   add_cross_attention: 'cross-attention to an encoder is not supported',
@@ -139,8 +139,8 @@ function activationOf(
 }
 
 /**
- * Ids as the model can use them: transformers takes any, and compares tokens with them, which those outside the vocabulary
- * never equal.
+ * Ids as the model can use them. transformers accepts any id and only compares tokens with it, so one outside the vocabulary
+ * never matches.
  */
 function tokensOf(given: unknown, vocabSize: unknown, several: boolean): number | number[] | null {
   const most = typeof vocabSize === 'number' ? vocabSize : Infinity;
@@ -151,7 +151,7 @@ function tokensOf(given: unknown, vocabSize: unknown, several: boolean): number 
   return several && ids.length > 1 ? [...new Set(ids)] : first;
 }
 
-/** The setting because of which Hugging Face's GPT-2 can't compute a model, such as `positions none`; undefined if it can. */
+/** The setting that Hugging Face's GPT-2 can't compute, such as `positions none`; undefined if it can compute the model. */
 export function whatIsOwn(config: GPT2Config): string | undefined {
   const portable: Partial<GPT2Config> = {
     ...{
@@ -171,7 +171,7 @@ export function whatIsOwn(config: GPT2Config): string | undefined {
 /**
  * The Hugging Face config.json of a model. Where Hugging Face's GPT-2 computes the same function, `model_type` is 'gpt2';
  * a model that uses more (types, post norm, other positions, an encoder) gets a type of its own, so that nothing loads
- * it as something else. What Hugging Face has no name for stands under `tesserae.model`.
+ * it as something else. Settings that Hugging Face has no name for are under `tesserae.model`.
  */
 export function toHuggingFace(config: GPT2Config): Record<string, unknown> & { tesserae: { model: object } } {
   const portable = whatIsOwn(config) === undefined;

@@ -61,7 +61,7 @@ export interface TrainingBatch extends ExtraInputs {
 
 const extraFields = { types: z.unknown().optional(), subtypes: z.unknown().optional() };
 
-/** The fields of ExtraInputs, whatever is in them. */
+/** The fields of ExtraInputs, not validated yet. */
 export const extraInputsSchema = z.strictObject(extraFields);
 
 /** Those of a batch. */
@@ -80,14 +80,14 @@ const batchSchema = z
 /** A batch for a trainer: rows of tokens, examples for inputs of any kind, or an already packed batch. */
 export type StepBatch = TrainingBatch | ExampleBatch | PackedBatch;
 
-/** What packing must know of a model. */
+/** What packing needs to know about a model. */
 export interface InputContract {
   readonly graph: Graph;
   readonly config: ResolvedModelConfig;
 }
 
 /**
- * Packs a batch for `model`. One that is packed already is only completed.
+ * Packs a batch for `model`. If it is packed already, only completes it.
  *
  * @param options.targets - whether the program reads targets.
  * @param options.capacity - the program's, or those to choose from; default: the batch's rows, and its longest row
@@ -357,7 +357,7 @@ function fill(
   return into;
 }
 
-/** Copies a row of numbers, of which an Int32Array would turn 1.5 into 1 and NaN into 0. */
+/** Copies a row of numbers and checks them: an Int32Array would silently turn 1.5 into 1 and NaN into 0. */
 function copyIntegers(row: readonly unknown[], into: Int32Array, r: number, name: string): void {
   for (let i = 0; i < row.length; i++) {
     const value = row[i];

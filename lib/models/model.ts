@@ -111,7 +111,7 @@ export class Model {
   }
 
   /**
-   * What the model says of the token ids that it reads.
+   * The token settings of the model.
    *
    * @internal
    * @param what - what needs them, for the message.
@@ -205,7 +205,7 @@ export class Model {
 /** Takes a Model. */
 export const aModel = taken<Model>((value) => value instanceof Model, 'a Model');
 
-/** The first `wanted` values of every `stride`, for so many rows. */
+/** The first `wanted` values of every `stride`, for `rows` rows. */
 function cutRows(data: Float32Array, rows: number, stride: number, wanted: number): Float32Array {
   if (data.length === rows * wanted) return data;
   const cut = new Float32Array(rows * wanted);

@@ -87,7 +87,8 @@ export function completePacked(graph: Graph, given: PackedBatch, capacity: Capac
 }
 
 /**
- * The inputs of a Graph that have the lengths of rows. Rows that no one uses still attend to something: their first position.
+ * The inputs of a Graph that have the lengths of rows. Unused rows get length 1, so that they attend to something: their first
+ * position.
  *
  * @param lengths - by length axis; of each row that is used.
  */
@@ -150,7 +151,7 @@ const kinds = [
   [types.isUint8Array, Uint8Array],
 ] as const;
 
-/** An array with the rows that it lacks; the array itself when it has them all. */
+/** An array padded with the rows that it lacks, or the array itself if it lacks none. */
 function padded(
   name: string,
   given: unknown,

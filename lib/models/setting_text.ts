@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { describeNumber } from './validation';
 
-/** A schema and those inside it: what is optional, nullable or has a default wraps another. */
+/** A schema and the schemas that it wraps: optional, nullable and default schemas wrap another. */
 function* layersOf(schema: z.ZodType): Generator<z.ZodType, void, void> {
   for (let layer = schema; ; layer = layer.unwrap() as z.ZodType) {
     yield layer;
@@ -34,10 +34,10 @@ export function settingText(schema: z.ZodType, byDefault?: string): string {
 }
 
 /**
- * The description of a setting that goes with some choices of another alone.
+ * The description of a setting that only some choices of another setting have.
  *
  * @param owners - these choices.
- * @param byDefault - what is filled in for them, if that depends on nothing else.
+ * @param byDefault - its default for them, if that depends on nothing else.
  * @param note - a remark on the default.
  */
 export function ownedText(owners: readonly string[], what: string, byDefault?: unknown, note = ''): string {

@@ -1,24 +1,24 @@
-/** What schemas of settings have in addition to rules and descriptions. */
+/** Metadata of schemas of settings, in addition to rules and descriptions. */
 import { z } from 'zod';
 
 /** Other libraries' names of settings → ours. */
 export type Synonyms = Readonly<Record<string, string>>;
 
-/** What is registered of a schema. */
+/** The metadata of a schema. */
 export interface SettingsMeta {
   /** The TypeScript type that scripts/declare_settings.mjs declares: types that zod infers have no docstrings. */
   readonly name?: string;
-  /** An example that its docstring has. */
+  /** An example for its docstring. */
   readonly example?: string;
   /** The TypeScript type of what zod can't describe, such as a function. */
   readonly type?: string;
   /** The modules of names in `type`, relative to the schema's module. */
   readonly imports?: Readonly<Record<string, string>>;
-  /** Of an object: names that its settings have elsewhere. Errors suggest ours for them. */
+  /** For an object: other libraries' names of its settings. Errors suggest ours instead. */
   readonly synonyms?: Synonyms;
 }
 
-/** Register a schema last: most of zod's methods return another schema. */
+/** Register a schema last, because most of zod's methods return a new schema. */
 export const settings = z.registry<SettingsMeta>();
 
 /** An integer from `least` to `most`. */

@@ -11,10 +11,10 @@ export interface ConfigIssue {
   readonly message: string;
 }
 
-/** Fields that an error tells of: a file may have a million wrong ones. */
+/** Most fields that an error names: a file may have a million wrong ones. */
 const MOST_ISSUES = 10;
 
-/** The candidate that `name` most probably means, or undefined when none is near. Synonyms win over similar names. */
+/** The candidate that `name` most probably means, or undefined if none is close. Synonyms win over similar names. */
 export function nearestName(
   name: string,
   candidates: readonly string[],
@@ -101,7 +101,7 @@ type Defined<T> = T extends (...args: never[]) => unknown
     ? { [K in keyof T]: Defined<Exclude<T[K], undefined>> }
     : T;
 
-/** Leaves out what is undefined in plain data, at any depth, so that optional fields are either there or not. */
+/** Removes undefined fields from plain data, at any depth, so that an optional field is either present or not. */
 export function withoutUndefined<T>(value: T): Defined<T> {
   if (Array.isArray(value)) return value.map((item: unknown) => withoutUndefined(item)) as Defined<T>;
   const isPlain =
@@ -113,7 +113,7 @@ export function withoutUndefined<T>(value: T): Defined<T> {
 
 type Path = readonly PropertyKey[];
 
-/** One issue for all that would be told in the same words: of a number, each bound that it breaks is one. */
+/** Merges issues with the same message: a number has an issue for each bound that it breaks. */
 function distinct(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
   const told = new Set<string>();
   return issues.filter((issue) => {
@@ -208,7 +208,7 @@ export function describeNumber(
 ): string {
   const kind = schema.isInt ? 'an integer' : 'a number';
   const { minValue: low, maxValue: high } = schema;
-  // All integers end at the largest that is exact: told only to those who went beyond it.
+  // Every integer is bounded by the largest exact one; only a value beyond that bound needs to hear of it.
   const beyond = typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER;
   const bounded = (bound: number | null): bound is number =>
     bound !== null && Number.isFinite(bound) && (beyond || Math.abs(bound) < Number.MAX_SAFE_INTEGER);

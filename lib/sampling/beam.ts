@@ -25,11 +25,11 @@ export interface Beam extends Hypothesis {
 interface Candidate extends Hypothesis {
   readonly parent: number;
   readonly token: number;
-  /** What its last token adds to its text, after as much as a stop text may have begun in; '' where nothing stops it. */
+  /** The end of its text: what its last token adds, after enough text for a stop text to begin in; '' without stop texts. */
   readonly text: string;
 }
 
-/** What there is when a search is aborted before it begins. */
+/** The result of a search that is aborted before it begins. */
 const NOTHING: Beam = { tokens: [], logprob: 0, score: 0, finishReason: 'abort' };
 
 /** A score far below that of any real beam. */
@@ -169,7 +169,7 @@ class Search {
       if (ending === undefined && going.length < numBeams) going.push(candidate);
     }
     const canGoOn = going.some(({ logprob }) => logprob > NEVER / 2);
-    // There may be too few tokens that do not end: the last beam goes on more than once, never to win.
+    // Too few continuations may be left that do not end: the last beam then continues several times; its copies never win.
     const filler = going.at(-1) ?? { tokens: [], parent: 0, token: 0, text: '' };
     while (going.length < numBeams) going.push({ ...filler, logprob: NEVER });
     this.running = going;

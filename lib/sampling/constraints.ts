@@ -91,7 +91,7 @@ function pastOf(rows: readonly RowContext[]): { past: Int32Array; pastLengths: I
   return { past, pastLengths };
 }
 
-/** Sets of allowed tokens, which one each row's positions take, and the room for sets; undefined when none has one. */
+/** Sets of allowed tokens, the set for each position of each row, and the room for sets; undefined if no row has one. */
 function setsOf(
   { allowedTokens }: ResolvedOptions,
   vocabSize: number,
@@ -100,7 +100,7 @@ function setsOf(
 ): { sets: Int32Array; setAt: Int32Array; room: number } | undefined {
   if (allowedTokens.size === 0) return undefined;
   const words = maskWords(vocabSize);
-  // A token may stand behind a full context: it is the last that the session chooses.
+  // A full context may be followed by one more token: the last that the session chooses.
   const places = capacity + 1;
   const setAt = new Int32Array(rows.length * places).fill(-1);
   const known = new Map<readonly number[], number>();

@@ -39,7 +39,7 @@ async function* fillCache(
   const settings = model.tokens('sampling');
   const { nPositions: capacity } = settings;
   const half = Math.max(1, Math.floor(capacity / 2));
-  // A row that filled its cache has as many positions as that, and one token that found no place.
+  // A row that filled its cache has one more token than the cache has positions.
   const rows = sequences.map(({ tokens, generated }): RowContext => ({
     tokens,
     context: tokens.length > capacity ? tokens.slice(-half) : tokens,

@@ -226,7 +226,7 @@ export class Sampler {
     const random = randomInt(2 ** 48 - 1);
     return prompts.flatMap(({ tokens, decoder }, index) =>
       Array.from({ length: numReturnSequences }, (_, i) => {
-        // With a seed a prompt draws what it would alone; without, none draws what another does.
+        // With a seed, a prompt draws the same as it would alone; without one, no prompt draws the same as another.
         const stream =
           seed === undefined
             ? { seed: random, sequence: index * numReturnSequences + i }
@@ -260,7 +260,7 @@ export class Sampler {
       );
     };
     const tokens = readList(given, { ...PROMPT, name, most: MOST_TOKENS }, check);
-    // What stands for an empty prompt is no part of its text.
+    // The token that replaces an empty prompt is not part of its text.
     const written = tokens.length === 0 ? [] : tokens;
     if (tokens.length === 0) tokens.push(check(this.startToken(), 0));
     this.checkStart(tokens[0] ?? -1);
@@ -273,7 +273,7 @@ export class Sampler {
     return { tokens, decoder };
   }
 
-  /** The first tokens of training's sequences, the most frequent first; undefined where any may begin one. */
+  /** The first tokens of training sequences, most frequent first; undefined if any token may begin one. */
   private get firstTokens(): readonly number[] | undefined {
     const { firstTokens = 'any' } = this.options.trainingStarts ?? {};
     return firstTokens === 'any' ? undefined : firstTokens.map(({ token }) => token);
@@ -291,7 +291,7 @@ export class Sampler {
     );
   }
 
-  /** A token with its text, where it has one: `10 ("\n")`. */
+  /** A token with its text, if it has one: `10 ("\n")`. */
   private shown(token: number): string {
     const text = token < this.tokenizer.vocabSize ? this.tokenizer.decode([token]) : '';
     return /^\uFFFD?$/.test(text) || text === String(token)
@@ -328,7 +328,7 @@ function generationOfBeam(
   const last = tokens.at(-1) ?? -1;
   const isSilent = finishReason !== 'abort' && (eosTokens.includes(last) || stopTokens.includes(last));
   const filter = new StopFilter(stop);
-  // Not by decode(): what continues a prompt may begin otherwise than a text does.
+  // Not by decode(): a continuation may begin differently from a text.
   const pieces = (isSilent ? tokens.slice(0, -1) : tokens).map((token) => decoder.push(token));
   if (finishReason !== 'abort') pieces.push(decoder.end());
   const { text, stopped } = filter.push(pieces.join(''));

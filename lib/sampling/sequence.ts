@@ -25,7 +25,7 @@ export interface GeneratedToken {
   readonly topLogprobs?: readonly TokenLogprob[];
 }
 
-/** A prompt, and how what continues it becomes text. */
+/** A prompt, and how to decode its continuation. */
 export interface TokenizedPrompt {
   /** At least one. */
   readonly tokens: readonly number[];
@@ -92,6 +92,6 @@ function likeliest(visit: Visit, from: number, count: number): TokenLogprob[] {
   return Array.from({ length: count }, (_, i) => ({
     token: visit.topTokens[from + i] ?? -1,
     logprob: visit.topLogProbs[from + i] ?? NaN,
-    // Where there are fewer tokens than are asked for, ids without a token fill up, which have probability 0.
+    // If there are fewer tokens than requested, ids without a token (probability 0) fill the list.
   })).filter(({ token, logprob }) => token >= 0 && logprob > -Infinity);
 }

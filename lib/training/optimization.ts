@@ -188,7 +188,7 @@ export class Optimization {
   }
 }
 
-/** The part that the device needs: the limit on skipped steps is checked here. */
+/** The part that the device needs; the limit on skipped steps is checked here. */
 function withoutLimit({
   maxSkippedSteps: _,
   ...scaling

@@ -1,6 +1,6 @@
-// Where parameters stand in the flat buffers of State. Computed once from a Graph and a padding policy,
-// before any Program; parameters, gradients, moments and 16-bit copies all share it. Each parameter starts on
-// a chunk; buckets and shards are runs of chunks.
+// Where parameters are in the flat buffers of State. Computed once from a Graph and a padding policy, before
+// any Program; parameters, gradients, moments and 16-bit copies all share it. Each parameter starts on a
+// chunk; buckets and shards are runs of chunks.
 #pragma once
 
 #include <string>
@@ -20,8 +20,8 @@ struct ParameterSlot {
 };
 
 struct Layout {
-  // In reverse order of first use in the forward pass: the order in which gradients are complete. A tied
-  // parameter so stands where its last gradient is written.
+  // In reverse order of first use in the forward pass: the order in which gradients are complete. So a tied
+  // parameter is where its last gradient is written.
   std::vector<ParameterSlot> slots;
   int64_t elements = 0;  // of a flat buffer, padding and chunk tails included
   uint64_t hash = 0;     // of names, extents and offsets

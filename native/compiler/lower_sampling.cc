@@ -28,7 +28,7 @@ void makeSession(Ir& ir, int64_t rows, int64_t cache, const SamplingFeatures& fe
   const Axis& vocabulary = vocabularyOf(ir);
   const Axis words = countAxis("words", maskWords(vocabulary.logical()));
   const Axis visit = countAxis("visit", kMostVisit);
-  // Where a token can stand: behind a full cache too, where the last one of a row is chosen and never read.
+  // The positions of tokens: one more than the cache has, for a row's last token, which is never read.
   const Axis positions = countAxis("positions", cache + 1);
   const auto keep = [&](const char* name, Axes axes, DType type) {
     ir.session(name, {std::move(axes), type});

@@ -13,9 +13,9 @@ namespace tesserae {
 
 namespace {
 
-// Memory of a CUDA process beside its arenas, measured on an H100 (driver 580) and taken over for other
-// chips: the context with the code of our kernels; cuBLASLt; the CUDA graphs of a step, the same for 228
-// calls and for 409.
+// Memory of a CUDA process besides its arenas, measured on an H100 (driver 580) and assumed for other chips:
+// the context with the code of our kernels; cuBLASLt; the CUDA graphs of a step, the same for 228 calls and
+// for 409.
 constexpr int64_t kContextBytes = int64_t{525} << 20, kCublasLtBytes = int64_t{2} << 20,
                   kGraphBytes = int64_t{2} << 20;
 
@@ -132,7 +132,7 @@ class Planner {
     return compile(graph_, layout_, chooser_, request);
   }
 
-  // What a process takes beside its arenas once it trains; a CPU's libraries take nothing worth telling.
+  // The memory of a training process besides its arenas; the libraries of a CPU take almost none.
   std::vector<MemoryOwner> driverMemory() const {
     if (!chip_->cuda) return {};
     return {{"context", kContextBytes}, {"cublasLt", kCublasLtBytes}, {"graphs", kGraphBytes}};

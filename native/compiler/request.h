@@ -77,8 +77,8 @@ struct DecodeRequest {
   bool operator==(const DecodeRequest&) const = default;
 };
 
-// What choosing a token takes beside a draw; each costs time and memory, so Programs do what is asked for
-// alone.
+// The features of choosing a token besides the draw. Each costs time and memory, so Programs only do what is
+// requested.
 struct SamplingFeatures {
   bool known = false;      // some ids are no tokens: they are as if the model had none of them
   bool bias = false;       // a number is added to each token's logit

@@ -31,7 +31,7 @@ TensorView viewOf(const TensorSpec& spec, void* data) {
   return view;
 }
 
-// For hosts that have no type for them: 16-bit numbers as fp32, counters as fp64.
+// Types that JavaScript lacks are widened: 16-bit numbers to fp32, counters to fp64.
 HostTensor widened(HostTensor tensor) {
   if (tensor.dtype == DType::I64) {
     HostTensor wide{DType::F64, tensor.shape, std::vector<std::byte>(tensor.data.size())};
@@ -298,7 +298,7 @@ void execute(Device& device, const Program& program, const Bases& bases, int thr
 std::vector<Timing> timingsOf(const Program& program, Stopwatch& stopwatch) {
   const std::vector<double> seconds = stopwatch.seconds();
   std::vector<Timing> timings;
-  // Between two runs there is a mark too many: from the last call of one to the first of the next.
+  // Skip the interval between two runs: from the last call of one to the first call of the next.
   const size_t stride = program.calls.size() + 1;
   for (size_t i = 0; i < seconds.size(); ++i) {
     if (i % stride == program.calls.size()) continue;

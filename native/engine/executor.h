@@ -14,7 +14,7 @@
 
 namespace tesserae {
 
-// A device and what Programs of all models on it share: they run in turn.
+// A device, and the memory that Programs of all its models share, because they run in turn.
 struct DeviceContext {
   std::shared_ptr<Device> device;
   DeviceArena inputs, outputs, workspace;
@@ -52,7 +52,7 @@ struct Timing {
   double seconds;
 };
 
-// Who watches a run; null: nobody.
+// The observers of a run, each null if absent.
 struct Observers {
   std::vector<Tap>* taps = nullptr;
   Stopwatch* stopwatch = nullptr;  // a mark before the first call and one after each
@@ -75,7 +75,7 @@ void upload(Device& device, const Program& program, const HostBatch& batch, cons
 void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add,
              const RunOptions& options = {}, const Observers& observers = {});
 
-// What a stopwatch found that watched one or more runs of a Program.
+// The times that a stopwatch measured over one or more runs of a Program.
 std::vector<Timing> timingsOf(const Program& program, Stopwatch& stopwatch);
 
 // Grows the DeviceContext for a Program; fills the bases of Inputs, Outputs and Workspace. Throws

@@ -47,7 +47,7 @@ class Model {
   ProgramCache& programs() { return programs_; }
   TrainingRun& training() { return training_; }
 
-  // What the last session had, for the next one: what was recorded on it stays valid.
+  // The last session's memory, reused by the next one so that recordings on it stay valid.
   SessionArenas takeSpare();
   void keepSpare(SessionArenas arenas) { spare_ = std::move(arenas); }
 

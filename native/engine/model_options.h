@@ -1,4 +1,4 @@
-// How a model is made native.
+// The options of a native model.
 #pragma once
 
 #include <string>

@@ -22,14 +22,14 @@ struct CompiledProgram {
 
 class ProgramCache {
  public:
-  // All that is given must outlive the cache.
+  // All arguments must outlive the cache.
   ProgramCache(const Graph& graph, const Layout& layout, Chooser& chooser, Device& device, int threads)
       : graph_(graph), layout_(layout), chooser_(chooser), device_(device), threads_(threads) {}
   ProgramCache(const ProgramCache&) = delete;
   ProgramCache& operator=(const ProgramCache&) = delete;
 
-  // The Program of a request. The cache keeps those that were used last: a reference holds until that many
-  // others were asked for. Throws ERR_SHAPE and ERR_CONFIG.
+  // The Program of a request. The cache keeps the most recently used ones; a reference is valid until that
+  // many others were requested. Throws ERR_SHAPE and ERR_CONFIG.
   CompiledProgram& find(const ProgramRequest& request);
   // One that the cache does not keep.
   std::unique_ptr<CompiledProgram> compile(const ProgramRequest& request) const;

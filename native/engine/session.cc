@@ -33,8 +33,8 @@ int64_t stepOf(const Json& value, const char* name) {
   return value.get<int64_t>();
 }
 
-// The key of the random numbers of a seed's n-th sequence. The first has the seed itself, below 2^53; bit 62
-// of all others is set, so that none has the numbers of another seed's first, and the rest is random.
+// The random key of a seed's n-th sequence. For the first it is the seed itself, below 2^53. All others have
+// bit 62 set, so that none equals another seed's first, and the remaining bits are random.
 int64_t keyOf(int64_t seed, int64_t sequence) {
   if (sequence == 0) return seed;
   const Philox4 words = philox(static_cast<uint64_t>(seed), static_cast<uint32_t>(sequence),
@@ -187,8 +187,8 @@ void Session::writePast(const HostBatch& arrays) {
   }
 }
 
-// What penalties and n-grams must know of tokens that were not chosen here. Of a row that has drawn tokens
-// the last ones are its own.
+// What penalties and n-grams must know of tokens that were not chosen here. If a row has drawn tokens, its
+// last ones are those.
 void Session::writeTokens() {
   const auto rows = static_cast<size_t>(rows_);
   if (features_.penalties) {
@@ -285,7 +285,7 @@ void Session::redirect(const std::vector<int32_t>& parents, const std::vector<in
   if (static_cast<int64_t>(parents.size()) != rows_ || static_cast<int64_t>(tokens.size()) != rows_)
     fail(ErrorCode::Data, "redirect needs a parent and a token for each of %lld rows",
          static_cast<long long>(rows_));
-  // Where the token that was chosen last stands, or would stand where there was none to choose.
+  // The position of the token chosen last, or where it would be if none could be chosen.
   const auto placeOf = [&](size_t row) { return positions_[row] - (finished_[row] == kRunning ? 1 : 0); };
   bool moved = false, ended = false;
   for (int64_t row = 0; row < rows_; ++row) {

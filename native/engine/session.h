@@ -33,16 +33,16 @@ class Session {
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
-  // Reads the next piece of each row's prompt: rows × time tokens, of which the first `lengths` count.
+  // Reads the next piece of each row's prompt: rows × time tokens; only the first lengths[row] count.
   void prefill(DeviceContext& context, const HostBatch& inputs, const std::vector<int32_t>& lengths);
-  // Runs the model on what was chosen last, so that the next choice need not wait for it. Does nothing where
-  // that was done already. The device may still be at work when it returns.
+  // Runs the model on the tokens chosen last, so that the next choice need not wait for it. Does nothing if
+  // that is done already. The device may still be at work when it returns.
   void forward(DeviceContext& context);
   // Chooses `steps` tokens of each row, at most kMostVisit. mask: rows × ⌈V/32⌉ words, empty without
   // features.mask.
   Visit decode(DeviceContext& context, int64_t steps, const std::vector<uint32_t>& mask);
-  // Continues rows as copies of others, with other tokens than were chosen last: row i from row parents[i],
-  // which has as many positions, with tokens[i]. A row that had ended runs again.
+  // Continues rows as copies of others: row i from row parents[i], which must have as many positions, with
+  // tokens[i] in place of the token chosen last. A row that had ended runs again.
   void redirect(const std::vector<int32_t>& parents, const std::vector<int32_t>& tokens);
   int64_t rows() const { return rows_; }
   int64_t logProbs() const { return features_.logProbs; }

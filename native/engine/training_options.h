@@ -11,7 +11,7 @@
 
 namespace tesserae {
 
-// What a parameter has of its own; what is absent it has as the others do.
+// The settings of one parameter; absent ones are those of the other parameters.
 struct ParameterOptions {
   std::optional<double> weightDecay;
   double learningRateScale = 1;

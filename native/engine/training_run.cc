@@ -97,7 +97,7 @@ std::shared_ptr<TrainingStep> TrainingRun::freeStep(int64_t inputBytes) {
   fail(ErrorCode::Busy, "%d steps of this model are already running; await one before the next", kStepsAhead);
 }
 
-// Everything that can fail for a mistake of the caller or for want of memory, before anything is enqueued.
+// Everything that can fail, because of the caller or of too little memory, before anything is enqueued.
 CompiledProgram& TrainingRun::prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases) {
   if (!update_) fail(ErrorCode::Internal, "a training step before configureTraining");
   if (step.microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");

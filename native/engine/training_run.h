@@ -33,7 +33,7 @@ struct TrainingStep {
 
 class TrainingRun {
  public:
-  // All that is given must outlive it.
+  // All arguments must outlive it.
   TrainingRun(const Graph& graph, State& state, ProgramCache& programs, Device& device, int threads)
       : graph_(graph), state_(state), programs_(programs), device_(device), threads_(threads) {}
   TrainingRun(const TrainingRun&) = delete;
@@ -56,7 +56,7 @@ class TrainingRun {
 
   // Parameters that the training options leave alone.
   std::set<std::string> frozen() const;
-  // Of a Program that runs outside of a step: what its losses' gradients are divided by. Waits for the
+  // Sets the divisors of the losses' gradients for a Program that runs outside of a step. Waits for the
   // device.
   void setDivisors(const LossDivisors& divisors);
 

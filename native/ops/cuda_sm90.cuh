@@ -38,7 +38,7 @@ __device__ __forceinline__ void arriveAt(uint64_t* barrier, uint32_t block) {
       : "memory");
 }
 
-// Arrives, and lets the phase wait for so many bytes.
+// Arrives, and makes the phase also wait for `bytes`.
 __device__ __forceinline__ void arriveExpecting(uint64_t* barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(sharedAddress(barrier)),
                "r"(bytes)
@@ -83,8 +83,7 @@ __device__ __forceinline__ void loadBox(void* to, const CUtensorMap& map, int x,
       : "memory");
 }
 
-// The same into each block of the cluster whose bit is set, at the same place, where it counts for the same
-// barrier.
+// Like that, but into each block of the cluster whose bit is set, at the same place and for the same barrier.
 __device__ __forceinline__ void loadBoxTo(uint16_t blocks, void* to, const CUtensorMap& map, int x, int y,
                                           uint64_t* barrier) {
   asm volatile(
@@ -141,7 +140,7 @@ __device__ __forceinline__ void waitProducts() {
   asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(kPending) : "memory");
 }
 
-// Where an operand of wgmma stands in shared memory: tiles of 128-byte rows (64 elements), as TMA writes them
+// Where an operand of wgmma is in shared memory: tiles of 128-byte rows (64 elements), as TMA writes them
 // with a 128-byte swizzle, aligned to 1024 bytes. Steps in bytes.
 //   k contiguous: a row of the tile is a row of the operand; 8 rows take 1024 bytes.
 //   rows contiguous: a row of the tile is 64 rows of the operand at one k; the next 64 rows are kNext bytes

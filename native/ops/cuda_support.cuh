@@ -16,7 +16,7 @@ namespace tesserae {
 
 inline cudaStream_t cudaStream(const KernelContext& c) { return static_cast<cudaStream_t>(c.stream); }
 
-// After each launch: a launch that the driver refused throws; nothing waits for the kernel.
+// Call after each launch: throws if the driver refused it; does not wait for the kernel.
 inline void cudaCheckLaunch(const char* operation) {
   const cudaError_t status = cudaGetLastError();
   if (status != cudaSuccess)
@@ -84,7 +84,7 @@ void dispatchActivationType(DType type, const char* operation, F&& f) {
   }
 }
 
-// That tensors which a kernel reads as one type have it. Absent ones fit.
+// Checks that tensors have the type as which a kernel reads them. Absent ones pass.
 inline void requireTypes(const char* operation, DType type, std::initializer_list<const TensorView*> views) {
   for (const TensorView* view : views) {
     if (view->data && view->dtype != type) {

@@ -1,7 +1,7 @@
-// The contract of an operation: everything that the compiler must know of it, and nothing of how it is
-// computed. One folder an operation: ops/<name>/<name>.cc registers the contract (and that of its backward
-// companions), cpu.cc and cuda.cu the kernels. Contracts are in the .cc, so that plans for a GPU work in a
-// build without CUDA.
+// The contract of an operation: everything that the compiler must know about it, and nothing about how it is
+// computed. Each operation has a folder: ops/<name>/<name>.cc registers the contract (and that of its
+// backward companions), cpu.cc and cuda.cu the kernels. Contracts are in the .cc, so that plans for a GPU
+// work in a build without CUDA.
 #pragma once
 
 #include <cstdint>
@@ -72,14 +72,14 @@ class GradientContext {
   virtual void flow(int input, ValueId gradient) = 0;
 };
 
-// Arithmetic that a call can run for another one, before (prologue) or after (epilogue) its own.
+// Arithmetic that a call can run in place of another call, before (prologue) or after (epilogue) its own.
 enum class Piece : uint8_t {
   Activation,  // f(x); the setting is the name of f
   Slope,       // dy ∘ f'(x), the operand; the setting is the name of f
   Addend,      // a + b
 };
 
-// That an operation is nothing but a piece: its first output is the piece applied to the input `through`.
+// Declares that an operation is only a piece: its first output is the piece applied to the input `through`.
 struct AsPiece {
   Piece piece;
   std::string through;
@@ -88,7 +88,7 @@ struct AsPiece {
   bool commutes = false;     // `through` and `operand` may change places
 };
 
-// That an operation takes a piece, in a slot of its own.
+// Declares that an operation can run a piece, and in which of its slots.
 struct Takes {
   enum class Side : uint8_t { Prologue, Epilogue };
   Piece piece;

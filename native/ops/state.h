@@ -67,8 +67,8 @@ struct LossScaler {
 // What the sum of each loss is divided by for the gradient.
 using LossDivisors = std::array<double, kMostLosses>;
 
-// All of them, as they stand at the start of the State arena, each on a cache line of its own. The host reads
-// them after each step.
+// All of them, in their order at the start of the State arena, each on a cache line of its own. The host
+// reads them after each step.
 struct StepState {
   alignas(64) Counters counters;
   alignas(64) std::array<LossSum, kMostLosses> losses;

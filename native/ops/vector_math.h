@@ -1,5 +1,5 @@
 // Elementary functions of fp32 without branches or calls, so that GCC vectorises the `#pragma omp simd` loops
-// they stand in. For cpu.cc files only. Polynomials are minimax fits (Lawson's iteration) in fp64, rounded to
+// around them. For cpu.cc files only. Polynomials are minimax fits (Lawson's iteration) in fp64, rounded to
 // fp32.
 #pragma once
 

@@ -41,7 +41,7 @@ class Recording {
   virtual ~Recording() = default;
 };
 
-// Measures the device's time between marks that stand among the work.
+// Measures the device's time between marks in the stream of work.
 class Stopwatch {
  public:
   virtual ~Stopwatch() = default;
@@ -99,7 +99,7 @@ class Device : public std::enable_shared_from_this<Device> {
   mutable DeviceStatistics statistics_;
 };
 
-// Throws an ERR_OUT_OF_MEMORY that tells what the memory would be for and what would make it less.
+// Throws an ERR_OUT_OF_MEMORY that says what the memory is for and how to need less.
 void requireMemory(const Device& device, int64_t bytes, const char* what, const char* remedy);
 
 std::shared_ptr<Device> cpuDevice();

@@ -6,7 +6,7 @@ import { command, left, records, tinyRun, type Event } from './support/tiny_run'
 
 /** How often a run is killed; more finds rarer moments. */
 const KILLS = Number(process.env['TESSERAE_CRASHES'] ?? 200);
-/** So many steps are left for each process before it is killed: as many as it may do, about. */
+/** Steps left for each process before it is killed: about as many as it can do. */
 const MAX_STEPS = 10 * KILLS;
 
 let folder: string;

@@ -125,7 +125,7 @@ describe('structured', () => {
   const tokens = tokensOf(plan);
   const changed = (at: number, word: string): number[] => tokens.with(at, tokenizer.encode(word)[0]!);
 
-  it('has a parser that takes plans, and nothing else', () => {
+  it('has a parser that accepts plans, and nothing else', () => {
     for (let seed = 0; seed < 200; seed++) {
       const rooms = makePlan(seed);
       expect(parsePlan(tokensOf(rooms))).toEqual(rooms);
@@ -142,7 +142,7 @@ describe('structured', () => {
     expect(tiles(plan.slice(1))).toBe(false);
   });
 
-  it('masks what the parser would not take, and nothing else', () => {
+  it('masks tokens that the parser would refuse, and no others', () => {
     const allowed = (before: number[]): Set<number> => {
       const [bits = 0] = tokenMask([{ prompt: 0, sequence: 0, tokens: before }]);
       return new Set(allowedTokens.get(before.length)?.filter((token) => bits & (1 << token)));

@@ -18,7 +18,7 @@ const metrics = (output: string): string[] =>
     ({ type, step }) => `${String(type)} ${String(step)}`,
   );
 
-/** A command whose reader of one stream, or of both, leaves at the first line. */
+/** A command whose reader of one stream, or of both, stops at the first line. */
 async function leftAlone(
   args: readonly string[],
   ...streams: readonly ('stdout' | 'stderr')[]

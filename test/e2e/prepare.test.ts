@@ -26,7 +26,7 @@ const run = (...args: string[]): SpawnSyncReturns<string> =>
     timeout: 60_000,
   });
 
-it('tidies up what a prepare left that was killed', async () => {
+it('cleans up after a prepare that was killed', async () => {
   writeFileSync(path.join(folder, 'killed.txt'), 'the cat sat on the mat.\n'.repeat(300_000));
   const left = (): string[] => readdirSync(folder).filter((name) => name.startsWith('killed.tmp-'));
   const args = [PROGRAM, 'prepare', 'killed.txt', '--output', 'killed'];

@@ -88,7 +88,7 @@ const hasTerminals = spawnSync('script', ['--version']).status === 0;
 if (!hasTerminals) console.log("a terminal that is closed: not tested, there is no util-linux 'script'");
 const atTerminal = hasTerminals ? it : it.skip;
 
-/** Trains at a terminal that is closed at the first line of metrics, and gives the exit code as a shell tells it. */
+/** Trains at a terminal that is closed at the first line of metrics; returns the exit code as a shell reports it. */
 async function atClosedTerminal(output: string, isTold: boolean): Promise<number> {
   const has = (name: string): boolean => {
     const file = path.join(folder, name);
@@ -96,7 +96,7 @@ async function atClosedTerminal(output: string, isTold: boolean): Promise<number
   };
   const train = [process.execPath, ...command(output)].map((word) => `'${word}'`).join(' ');
   const told = `trap '' HUP; ${train}; echo $? > ${output}.code`;
-  // The system tells the first process of a terminal alone, and all the others when that ends.
+  // The system signals only the first process of a terminal, and the others when that ends.
   const terminal = spawn('script', ['-qec', isTold ? `(${told}) & wait` : told, '/dev/null'], {
     cwd: folder,
     stdio: ['ignore', 'ignore', 'inherit'],

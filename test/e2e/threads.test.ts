@@ -1,12 +1,12 @@
-/** A process that may start only a few threads, as in a small container, gets an error that says so from every caller. */
+/** In a process that may start only a few threads, as in a small container, every call fails with an error that says so. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const PROGRAM = path.resolve(__dirname, '../../dist/cli/main.js');
-// The system counts all that a user runs, in other containers too: this is one who runs nothing else. Only root, who has no
-// limit, may become that.
+// The system counts all threads of a user, also in other containers, so this is a user who runs nothing else. Only root, which
+// has no limit, can switch to it.
 const NOBODY = 1_000_000_000 + process.pid;
 
 let folder: string;

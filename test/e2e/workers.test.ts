@@ -1,6 +1,6 @@
 /**
- * The addon in worker threads, and for long: each test runs in a process of its own, so that a crash is a failed test and
- * memory is that of nothing else.
+ * The addon in worker threads, and over long runs. Each test has its own process, so that a crash is a failed test and nothing
+ * else uses memory.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ const setUp = `
   const row = Array.from({ length: 32 }, (_, i) => i);
   const batch = { tokens: [row, row, row, row] };`;
 
-/** Runs a script with `setUp` before it; gives what it printed as JSON. */
+/** Runs a script with `setUp` before it; returns the JSON that it printed. */
 function run(script: string, ...flags: string[]): unknown {
   const { status, signal, stdout, stderr } = spawnSync(
     process.execPath,

@@ -100,7 +100,7 @@ test.each<[string, string]>([
   expectCoded(failure, ['ERR_CONFIG']);
 });
 
-test('a device without end is no configuration', async () => {
+test('a device without end is refused as a configuration', async () => {
   await expect(readRunConfig('/dev/zero')).rejects.toMatchObject({
     code: 'ERR_CONFIG',
     message: expect.stringContaining('it is a device, not a file') as string,

@@ -23,7 +23,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** What a line means by the rules, from its text alone: its tokens and targets, or undefined if it is wrong. */
+/** The meaning of a line by the rules, from its text alone: its tokens and targets, or undefined if it is wrong. */
 function expected(line: string, rules: SequenceRules): { tokens: number[]; targets: number[] } | undefined {
   let value: Record<string, number[] | undefined>;
   try {
@@ -109,7 +109,7 @@ const key = fc.oneof(
     ),
   },
 );
-/** Written by hand, so that keys stand twice and numbers are what JSON has no value for. */
+/** JSON written by hand, which can have duplicate keys and numbers that JSON does not have. */
 const written = fc
   .tuple(
     fc.array(fc.tuple(key, fc.array(number, { maxLength: 3 })), { maxLength: 3 }),
@@ -139,7 +139,7 @@ const store = (rules: SequenceRules): JsonlStore | undefined => {
   }
 };
 
-test('lines are read as what they stand for, or refused with a code', () => {
+test('lines are read by the rules, or refused with a code', () => {
   const refused = { yes: 0, no: 0 };
   fc.assert(
     fc.property(

@@ -1,4 +1,4 @@
-// Seeded bugs of the GPU: as mutants.mjs, but in CUDA code and in what only GPUs run. The gates are tests of test/gpu.
+// Seeded bugs of the GPU: like mutants.mjs, but in CUDA code and in code that only GPUs run. The gates are tests of test/gpu.
 
 const curve = (precision, microBatches = 1) => ({
   gate: 'test/gpu/models/model.test.ts',

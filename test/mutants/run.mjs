@@ -1,5 +1,5 @@
-// npm run test:mutants: plants one bug after another in a copy of the tree and expects a gate to fail. A gate that lets
-// one through, a bug whose place is gone, and a gate that fails without a bug are failures.
+// npm run test:mutants: plants one bug after another in a copy of the tree and expects a gate to fail. It fails if a gate
+// misses a bug, if the place of a bug is gone, or if a gate fails without a bug.
 //   npm run test:mutants                    bugs of the CPU
 //   npm run test:mutants -- --gpu           bugs of the GPU; needs nvcc and a GPU, unless
 //   npm run test:mutants -- --build FOLDER  builds the addons of those bugs where nvcc is, and
@@ -93,7 +93,7 @@ function prepareBuild() {
     if (single === text) stop('cmake/TesseraeCuda.cmake no longer lists its chips as expected.');
     writeFileSync(file, single);
   }
-  // Those of the GPU too: no other run of continuous integration would tell that their places are gone.
+  // The GPU's bugs too: no other run of continuous integration would notice that their places are gone.
   [...cpuMutants, ...gpuMutants].forEach(requirePlace);
   const configured = ['build.ninja', 'Makefile'].some((file) =>
     existsSync(path.join(copy, buildFolder, file)),
@@ -145,7 +145,7 @@ function install(addon) {
   cpSync(addon, place);
 }
 
-/** Whether the gates pass without a bug, then the mutants that none of them noticed. */
+/** Checks that the gates pass without a bug, then returns the mutants that none of them noticed. */
 function judge(testOf) {
   const healthy = testOf(HEALTHY);
   if (!healthy.ok) stop('A gate fails without any bug.', healthy.output);
@@ -166,7 +166,7 @@ function judge(testOf) {
   process.exitCode = survivors.length > 0 ? 1 : 0;
 }
 
-// The named tests alone where every mutant names one.
+// Only the named tests, if every mutant names one.
 const named = mutants.every(({ only }) => only !== undefined);
 const healthyGates = () =>
   test(

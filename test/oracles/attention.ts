@@ -14,11 +14,11 @@ export interface AttentionOptions {
   readonly dropout?: { readonly p: number; readonly site: string; readonly random: RandomState } | undefined;
 }
 
-/** What keys a query sees: those that every member allows. */
+/** The keys that a query sees: those that every member allows. */
 export interface Mask {
   readonly queries: number;
   readonly keys: number;
-  /** The last query sees the last key, the one before it all but that, and so on. */
+  /** The last query sees all keys, the one before it all but the last, and so on. */
   readonly causal: boolean;
   /** (B): keys at or beyond a row's length are masked; with `lengthsOfQueries`, queries there see nothing. */
   readonly lengths?: Tensor | undefined;
@@ -68,7 +68,7 @@ export function beside(a: Tensor, b: Tensor): Tensor {
   return y;
 }
 
-/** What one query saw: where its q and y stand, where k and v of each key do, its probabilities and dropout's factors. */
+/** What one query saw: the offsets of its q and y, those of each key's k and v, its probabilities, and dropout's factors. */
 interface Seen {
   readonly qAt: number;
   readonly keys: readonly { kAt: number; vAt: number; p: number; kept: number }[];

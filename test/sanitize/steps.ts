@@ -12,7 +12,7 @@ const optimizers: readonly OptimizerSettings[] = [
   { type: 'adamw', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 },
 ];
 
-/** What op_run does not reach: optimizer steps, and sampling. */
+/** The kernels that op_run does not run: optimizer steps and sampling. */
 export async function trainAndSample(device: string, precision: Precision): Promise<void> {
   const model = await NativeModel.create(graph, { device, precision, seed: 1 });
   for (const optimizer of optimizers) {

@@ -5,7 +5,7 @@ import path from 'node:path';
 
 export const root = path.resolve(import.meta.dirname, '../..');
 
-// What a build or a run leaves behind: in a copy without git, nothing else tells it from sources.
+// Outputs of builds and runs: in a copy without git, nothing else distinguishes them from sources.
 const isMade = (name) => /^(node_modules|dist|prebuilds|runs|coverage|\.git|build(-.*)?)$/.test(name);
 
 function walk(folder, isLeftOut = () => false) {
@@ -19,13 +19,13 @@ function walk(folder, isLeftOut = () => false) {
 function sources() {
   const git = spawnSync('git', ['ls-files', '-coz', '--exclude-standard'], { cwd: root, encoding: 'utf8' });
   const names = git.status === 0 ? git.stdout.split('\0') : walk(root, isMade);
-  // A file may be gone that git still knows.
+  // A file that git knows may be deleted.
   return names.filter((name) => name !== '' && existsSync(path.join(root, name)));
 }
 
 /**
- * Makes the sources in a folder those of this tree, and gives it the packages of this tree. Leaves equal files as
- * they are, since builds go by their times, and what builds and runs have left there.
+ * Copies this tree's sources and packages to a folder. Leaves equal files untouched, because builds compare their times, and
+ * keeps the outputs of builds and runs there.
  *
  * @param {string} to - made where it isn't there.
  */

@@ -27,7 +27,7 @@ import type { optimizerArgumentsSchema } from '../../lib/training/optimizer_sett
 import type { parameterGroupSchema } from '../../lib/training/parameter_groups';
 import type { lrSchedulerKwargsSchema } from '../../lib/training/schedule_settings';
 
-/** What zod infers, as it is declared: readonly, and what is not given is left out. */
+/** The type that zod infers in declared form: readonly, and absent fields are left out. */
 type Declared<T> = T extends
   ((...args: never[]) => unknown) | ReadonlyMap<unknown, unknown> | AbortSignal | TokenTypes
   ? T
@@ -55,7 +55,7 @@ export function settingsOfTrainingAreThoseOfTheirSchemas(): void {
   expectTypeOf<OptimizerArguments>().toEqualTypeOf<Given<typeof optimizerArgumentsSchema>>();
   type Arguments = Given<typeof trainingArgumentsSchema>;
   expectTypeOf<Omit<TrainingArguments, 'lrScheduler'>>().toEqualTypeOf<Omit<Arguments, 'lrScheduler'>>();
-  // A schedule of one's own is not of the schema, which is that of JSON.
+  // A custom schedule is not in the schema, which describes JSON.
   expectTypeOf<Exclude<TrainingArguments['lrScheduler'], LrScheduleFunction>>().toEqualTypeOf<
     Arguments['lrScheduler']
   >();

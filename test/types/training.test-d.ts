@@ -57,7 +57,7 @@ export async function eventsAreToldApartByTheirType(trainer: Trainer): Promise<v
   }
 }
 
-/** What a run or a call told is not changed, and neither is what it was given. */
+/** The results of a run or a call are readonly, and so are its arguments. */
 export function resultsAreReadonly(): void {
   expectTypeOf<StepEvent>().toEqualTypeOf<Readonly<StepEvent>>();
   expectTypeOf<EvaluateEvent>().toEqualTypeOf<Readonly<EvaluateEvent>>();
@@ -136,6 +136,6 @@ export function theSchemaOfEventsHasTheirKeys(): void {
 export function aPlanIsTyped(): void {
   expectTypeOf(planTraining({ type: 'gpt2' }, { chip: 'h100' })).toEqualTypeOf<Plan>();
   expectTypeOf<Plan['calls'][number]['bound']>().toEqualTypeOf<'compute' | 'memory'>();
-  // @ts-expect-error arguments of the training stand under `arguments`
+  // @ts-expect-error training arguments are under `arguments`
   planTraining({ type: 'gpt2' }, { batchSize: 4 });
 }

@@ -1,4 +1,4 @@
-/** What scripts/declare_settings.mjs makes types of. */
+/** The schemas for which scripts/declare_settings.mjs writes types. */
 import { z } from 'zod';
 import * as run from '../../lib/cli/run_configuration';
 import * as gpt2 from '../../lib/models/gpt2_config';
@@ -17,7 +17,7 @@ const objects = [run, gpt2, sampling, training, stopping, scaling, optimizer, gr
   .filter((value) => value instanceof z.ZodObject)
   .map((schema) => [settings.get(schema)?.name ?? '', schema] as const);
 
-/** These have the synonyms of another object too, some of whose settings they don't have. */
+/** These share the synonyms of another object, and lack some of its settings. */
 const SHARED = new Set(['RunSampling']);
 
 it('has the settings of every interface', () => expect(objects.length).toBeGreaterThan(10));

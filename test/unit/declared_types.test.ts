@@ -1,4 +1,4 @@
-// The gate behind "types of settings are those of their schemas": what scripts/declare_settings.mjs writes and reports.
+// Checks the gate "types of settings are those of their schemas": what scripts/declare_settings.mjs writes and reports.
 import { spawnSync } from 'node:child_process';
 import {
   copyFileSync,

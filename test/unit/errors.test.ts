@@ -7,7 +7,7 @@ afterEach(disposeModels);
 
 const failing = (code: string): Error => Object.assign(new Error(`${code}: it failed`), { code });
 
-/** What JavaScript throws for arrays that it has no memory for. */
+/** What JavaScript throws if an array does not fit in memory. */
 function allocationFailure(): unknown {
   try {
     return new Float64Array(2 ** 45);
@@ -32,11 +32,11 @@ it.each([
   });
 });
 
-it('an array that there is no memory for is ERR_OUT_OF_MEMORY', () => {
+it('an array that does not fit in memory is ERR_OUT_OF_MEMORY', () => {
   expect(exhaustedError('it failed', allocationFailure())?.code).toBe('ERR_OUT_OF_MEMORY');
 });
 
-it('other errors are not told as exhaustion', () => {
+it('other errors are not reported as exhaustion', () => {
   const coded = new TesseraeError('ERR_DATA', 'wrong', { cause: failing('EMFILE') });
   for (const other of [
     failing('ENOSPC'),
@@ -49,14 +49,14 @@ it('other errors are not told as exhaustion', () => {
 });
 
 describe('retried', () => {
-  it('tries again what failed because files were used up', async () => {
+  it('retries a call that failed because files were used up', async () => {
     let tries = 0;
     const work = (): Promise<string> =>
       ++tries < 3 ? Promise.reject(failing('EMFILE')) : Promise.resolve('done');
     expect(await retried(work)).toBe('done');
   });
 
-  it('tries nothing else again', async () => {
+  it('retries nothing else', async () => {
     let tries = 0;
     const work = (): Promise<string> => Promise.reject(failing(`ENOSPC${++tries}`));
     await expect(retried(work)).rejects.toThrow('ENOSPC1');

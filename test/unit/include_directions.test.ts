@@ -1,4 +1,4 @@
-// The gate behind "a folder imports only from those below it": what it lets through and what it reports.
+// Checks the gate "a folder imports only from those below it": what it accepts and what it reports.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

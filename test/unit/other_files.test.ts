@@ -35,7 +35,7 @@ const load = (name: string) => async () => void (await loadModel(at(name), { dev
 const open = (opening: (file: string) => Promise<unknown>) => async (file: string) =>
   void (await opening(file));
 
-/** Who reads a file: where it stands, how it is read, and the code of the error. */
+/** A reader of a file: its path, how it is read, and the code of the error. */
 const READERS: readonly [string, string, (file: string) => Promise<void>, ErrorCode][] = [
   ['weights', 'model.safetensors/model.safetensors', load('model.safetensors'), 'ERR_CHECKPOINT'],
   ["a model's configuration", 'config.json/config.json', load('config.json'), 'ERR_CHECKPOINT'],

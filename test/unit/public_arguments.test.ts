@@ -1,4 +1,4 @@
-/** What JavaScript may give instead of what the types ask for, at every public call: an error with a code, never a bare one. */
+/** Wrong arguments from JavaScript to every public call: the error always has a code. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -13,7 +13,7 @@ const NONSENSE: readonly unknown[] = [
   ...[undefined, null, 3, NaN, '', true, {}, { nonsense: 1 }, [], [3], FUNCTION],
 ];
 
-/** What fails when it is looked at, and what looks like something else. */
+/** Values that fail when they are read, and values that look like something else. */
 function hostile(): [name: string, value: unknown][] {
   const fail = (): never => {
     throw new RangeError('hostile');
@@ -41,7 +41,7 @@ function hostile(): [name: string, value: unknown][] {
     ['a revoked proxy', revoked.proxy],
     ['a proxy of a function that throws', new Proxy(FUNCTION, traps)],
     ['an array whose element throws', Object.defineProperty([1, 2], 0, { get: fail, enumerable: true })],
-    ['rows of which one throws', [[1], Object.defineProperty([1, 2], 0, { get: fail })]],
+    ['rows with one that throws', [[1], Object.defineProperty([1, 2], 0, { get: fail })]],
     ['an array whose length throws', new Proxy([1], { get: (_, key) => (key === 'length' ? fail() : 1) })],
     ['an object whose fields throw', new Proxy({ type: 'gpt2' }, { get: fail })],
     ['text that throws', { toString: fail, [Symbol.toPrimitive]: fail }],
@@ -87,10 +87,10 @@ const drained = async (stream: AsyncIterable<unknown>): Promise<void> => {
   for await (const _ of stream);
 };
 
-/** A call with a value in the place of one argument; what it makes is closed where that is needed. */
+/** A call with a value in place of one argument; closes what it makes if needed. */
 type Call = (value: never) => unknown;
 
-/** Calls, and which of the values they do take. */
+/** Calls, and the values that each accepts. */
 const calls: [name: string, call: Call, takes?: readonly unknown[]][] = [
   ['Model.create(·)', (v) => api.Model.create(v, OPTIONS)],
   [

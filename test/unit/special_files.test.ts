@@ -1,4 +1,4 @@
-/** What can stand where a file is expected: no call waits for it, and each tells what it is with a code. */
+/** Special files in place of regular ones: no call blocks on them, and each fails with a code and says what they are. */
 import { execFileSync } from 'node:child_process';
 import { cp, lstat, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
@@ -46,7 +46,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** Puts a link to something special in the place of a file. */
+/** Replaces a file by a link to something special. */
 async function put(kind: Kind, file: string): Promise<void> {
   await rm(file, { recursive: true, force: true });
   await symlink(at(kind), file);
@@ -154,7 +154,7 @@ describe.each(KINDS)('in place of a file: a %s', (kind) => {
       expect(damaged).toMatchObject({ code: 'ERR_CHECKPOINT' });
       if (['config.json', 'model.safetensors'].includes(name))
         await expect(load()).rejects.toMatchObject({ code: 'ERR_CHECKPOINT' });
-      // Without a manifest, sizes tell nothing.
+      // Without a manifest, sizes say nothing.
       await rm(path.join(checkpoint, 'manifest.json'));
       if (['config.json', 'model.safetensors'].includes(name))
         await expect(load()).rejects.toMatchObject({ code: 'ERR_CHECKPOINT' });

@@ -118,7 +118,7 @@ export interface Component {
   readonly [field: string]: unknown;
 }
 
-/** What texts the parts stand for texts of. */
+/** The parts around a model, as the library takes them. */
 export interface Components {
   readonly normalizer: Component | null;
   readonly preTokenizer: Component | null;
@@ -156,7 +156,7 @@ export function componentsOf(
   for (const [at, parts] of Object.entries({ normalizer: normalizers, decoder: decoders }))
     if (growthOf(parts) > MOST_GROWTH)
       refuse(`its ${at} makes a text more than ${MOST_GROWTH} times as long`);
-  // Each writes the letters of bytes, and the next one takes them for characters of two bytes.
+  // Each writes letters for bytes, and the next would read these as characters of two bytes.
   if ([...normalizers, ...preTokenizers].filter(({ type }) => type === 'ByteLevel').length > 2)
     refuse('it turns text into the letters of bytes more than twice');
   return {

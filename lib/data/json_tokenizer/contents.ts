@@ -3,11 +3,11 @@ import { z } from 'zod';
 import { messageOf, TesseraeError } from '../../errors';
 import { componentsOf, shown, type Components } from './components';
 
-/** More tokens than any tokenizer in use has, so that a lying id does not become memory. */
+/** More tokens than any tokenizer in use has; bounds the memory that a wrong id can take. */
 const MOST_TOKENS = 2 ** 24;
 /** Each one makes the library slower. */
 const MOST_ADDED = 2 ** 16;
-/** A word of WordPiece is tried at every length: real files have 100. */
+/** WordPiece tries a word at every length; real files have 100. */
 const MOST_WORD = 1000;
 
 /** The unknown token for files that name none. No text contains it. */
@@ -71,7 +71,7 @@ export interface Contents extends Components {
   readonly libraryJson: string;
   /** The library's id for text without a token; undefined if the file has an unknown token. */
   readonly noTokenId: number | undefined;
-  /** Ids that the library gives otherwise, since `noTokenId` takes one, and what they stand for. */
+  /** Ids that differ in the library, because `noTokenId` takes one → ours. */
   readonly shifted: ReadonlyMap<number, number>;
 }
 
@@ -257,7 +257,7 @@ export function addedIds(
   return ids;
 }
 
-/** The model as the library is given it: the vocabulary is the file's own, with one token more where none is unknown. */
+/** The model for the library: the file's vocabulary, with one more token if it has no unknown token. */
 function modelFor(
   { model }: File,
   vocabulary: ReadonlyMap<string, number>,
@@ -275,7 +275,7 @@ function modelFor(
   }
   if (type === 'Unigram') {
     const pairs = vocab as [string, number][];
-    // Not the least of all: that decides what unknown characters cost.
+    // Not the smallest of all: the smallest decides what unknown characters cost.
     const [[, first] = ['', 0]] = pairs;
     if (!names) pairs.push([NO_TOKEN, first]);
     return {
@@ -297,7 +297,7 @@ function modelFor(
     BPE: {
       ...{ merges, dropout: null, continuing_subword_prefix, end_of_word_suffix },
       ...{ byte_fallback: model.byte_fallback, ignore_merges: model.ignore_merges },
-      // Each character without a token is told apart.
+      // Each character without a token is reported separately.
       fuse_unk: noTokenId === undefined && model.fuse_unk,
     },
     WordPiece: { continuing_subword_prefix: continuing_subword_prefix ?? '##', max_input_chars_per_word },

@@ -7,20 +7,20 @@ export type EncodeAll = (texts: readonly string[]) => Promise<number[][]>;
 export interface Cut {
   /** Index in the text (UTF-16). */
   readonly at: number;
-  /** Text before it, with which what follows is encoded as in the middle of a text. */
+  /** Text before it; encoded after this text, the rest has the tokens that it has in the whole text. */
   readonly context: string;
   /** Tokens of the context, which are dropped. */
   readonly contextIds: readonly number[];
 }
 
 /**
- * Characters of context on both sides in which a cut is tried. Odd and even ones, so that a run of one token is not taken
- * for two.
+ * Characters of context on both sides with which a cut is tried. Odd and even numbers, so that a run of one token is not
+ * mistaken for two.
  */
 const CONTEXTS = [200, 101, 51];
 /** Places of one kind that are tried in one window. */
 const MOST_TRIED = 24;
-/** Places that are tried at once after the first, which nearly always serves. */
+/** Number of places tried at once after the first, which nearly always works. */
 const AT_ONCE = 8;
 
 /** Places where pre-tokenizers cut, the best first: lines, words, punctuation. */
@@ -31,8 +31,8 @@ const PLACES = [
 ];
 
 /**
- * The first place from `from` on, and before `to`, where the text can be cut: what stands before it has the same tokens with
- * and without what follows, and what follows has the same tokens after any of several contexts.
+ * The first place in [from, to) where the text can be cut: the text before it has the same tokens with and without the text
+ * after it, which has the same tokens after any of several contexts.
  *
  * @param longest - characters of the longest token that is found in a text before it is split into words.
  */

@@ -46,14 +46,14 @@ export class NoTokenError extends TesseraeError {
   }
 }
 
-/** What an encoder is made of: plain data, so that a worker thread can make one without reading the tokenizer.json again. */
+/** The data of an encoder, plain so that a worker thread can make one without reading the tokenizer.json again. */
 export interface EncoderSource {
-  /** What the library is given. */
+  /** The text for the library. */
   readonly libraryJson: string;
   readonly vocabSize: number;
-  /** Id that the library gives what has no token; undefined where there is an unknown token. */
+  /** The library's id for text without a token; undefined if the file has an unknown token. */
   readonly noTokenId: number | undefined;
-  /** Ids that the library gives otherwise, and what they stand for. */
+  /** Ids that differ in the library → ours. */
   readonly shifted: ReadonlyMap<number, number>;
   /** Characters of the longest added token. */
   readonly longest: number;

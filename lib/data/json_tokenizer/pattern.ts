@@ -21,7 +21,7 @@ interface Part {
   readonly least: number;
   /** Whether there is a text on which it fails. */
   readonly canFail: boolean;
-  /** Whether it takes a text in one way at most, so that there is no choice to come back to. */
+  /** Whether it matches a text in at most one way, so that there is no choice to backtrack to. */
   readonly isFixed: boolean;
   /** Ways to take a text, without those that its runs have. */
   readonly choices: number;
@@ -52,11 +52,14 @@ export function refusalOf(pattern: string): string | undefined {
   }
 }
 
-/** What GPT-4o's tokenizer and its successors split at, up to the digits: capitals that no small letter follows match next. */
+/**
+ * The start of the pattern of GPT-4o's tokenizer and its successors, up to the digits: capitals without a following small
+ * letter match next.
+ */
 const CASED_WORDS =
   /^\[\^\\r\\n\\p\{L\}\\p\{N\}\]\?\[\\p\{Lu\}\\p\{Lt\}\\p\{Lm\}\\p\{Lo\}\\p\{M\}\]\*\[\\p\{Ll\}\\p\{Lm\}\\p\{Lo\}\\p\{M\}\]\+(?:\(\?i:[^)]*\)\?)?\|(?=\[\^\\r\\n\\p\{L\}\\p\{N\}\]\?\[\\p\{Lu\}\\p\{Lt\}\\p\{Lm\}\\p\{Lo\}\\p\{M\}\]\+\[\\p\{Ll\}\\p\{Lm\}\\p\{Lo\}\\p\{M\}\]\*)/;
 
-/** How most patterns end: the last two match the white space that the first stepped back from. */
+/** The end of most patterns: the last two match the white space that the first stepped back from. */
 const WHITE_SPACE = /(?:\|\\s\*\[\\r\\n\]\+?)?\|\\s\+\(\?!\\S\)\|\\s\+$/;
 
 /** Whether a search in a text takes a time that is at most proportional to its length. */
@@ -184,7 +187,7 @@ class Parser {
     if (!this.take('?')) return close(this.alternation());
     for (const look of ['=', '!', '<=', '<!'])
       if (this.take(look)) {
-        // Once it has looked, a match does not come back into it.
+        // After a lookaround, a match does not backtrack into it.
         return { ...ANCHOR, degree: close(this.alternation()).degree };
       }
     if (this.take('>')) return { ...close(this.alternation()), runs: 0, choices: 1, isFixed: true };

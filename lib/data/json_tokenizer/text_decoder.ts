@@ -4,7 +4,7 @@
  */
 import type { TokenDecoder } from '../tokenizer';
 
-/** A character has at most four bytes, so what eight tokens leave unfinished is not one. */
+/** A character has at most four bytes, so bytes that are incomplete after eight tokens are not a character. */
 const MOST_HELD = 8;
 
 /**
@@ -41,7 +41,7 @@ export function textDecoder(
   };
 }
 
-/** The byte that a token such as `<0xE2>` stands for; undefined for a token of text. */
+/** The byte of a token such as `<0xE2>`; undefined for a token of text. */
 function byteOf(token: string | undefined): number | undefined {
   const [, digits] = /^<0x([0-9A-F]{2})>$/.exec(token ?? '') ?? [];
   return digits === undefined ? undefined : parseInt(digits, 16);

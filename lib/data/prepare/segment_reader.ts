@@ -61,7 +61,7 @@ export async function* readSegment(
   }
 }
 
-/** @throws TesseraeError `ERR_DATA` for a file that is text, and yet not the one that was meant. */
+/** @throws TesseraeError `ERR_DATA` for a text file of the wrong kind. */
 function requireMeant(descriptor: number, segment: Segment): void {
   const { path } = segment;
   const what = recogniseUnmeant(read(descriptor, segment, 0, RECOGNISED_BYTES), 'text');
@@ -88,7 +88,7 @@ async function textPart(descriptor: number, segment: Segment, cutter?: Cutter): 
   checkText(descriptor, segment, bytes, end - bytes.length);
   return {
     text: bytes.toString('utf8'),
-    // A document that was cut where it ends anyway has no second half.
+    // A document cut exactly at its end has no second half.
     ends: endsDocument && end > begins,
     after: first.cut,
     offset: end - bytes.length,
@@ -151,7 +151,7 @@ function* arrayElements(descriptor: number, segment: Segment, textKey: string): 
 
 const TOO_LONG = `is longer than ${MOST_LINE_BYTES} bytes: write one JSON object per document`;
 
-/** The text of a JSON object, where it has one. */
+/** The text of a JSON object, if it has one. */
 function* documentOf(
   descriptor: number,
   segment: Segment,
@@ -165,7 +165,7 @@ function* documentOf(
   if (text !== '') yield { text, ends: true, offset };
 }
 
-/** The bytes with those of the last line that are beyond the segment. */
+/** The bytes, and the rest of the last line, which lies beyond the segment. */
 function withLastLine(descriptor: number, segment: Segment, given: Buffer, base: number): Buffer {
   const parts = [given];
   let [size, last] = [given.length, given];

@@ -71,8 +71,8 @@ const isSpace = (byte: number | undefined): boolean =>
   byte === undefined || byte === 32 || (byte >= 9 && byte <= 13);
 
 /**
- * Where a document ends, and another begins, that was to end at `at`: at the end of a line that stands between characters
- * that are no spaces; else at the end of any line; else at a character. At most `most` bytes later.
+ * Where a document that should end at `at` ends and the next begins, at most `most` bytes later: after a line end between two
+ * characters other than spaces, else after any line end, else between characters.
  *
  * @param bytes - a part of the text, from `base` on, with the two bytes before `at` and the `most` after it.
  * @param length - of the whole text: its end is a place to cut.

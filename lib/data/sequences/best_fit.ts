@@ -15,7 +15,7 @@ export interface PackedRows {
 export function packRows(lengths: Int32Array, blockSize: number): PackedRows {
   const count = lengths.length;
   const rowOf = new Int32Array(count);
-  // Rows with the same room left are a linked list, of which `newest` has the head; -1: none.
+  // Rows with the same room left form a linked list; `newest` is its head, or -1.
   const newest = new Int32Array(blockSize + 1).fill(-1);
   const before = new Int32Array(count);
   const rooms = new BitSet(blockSize + 1);

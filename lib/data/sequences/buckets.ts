@@ -17,7 +17,7 @@ const CANDIDATES = 128;
  * The buckets, at most eight, that leave the fewest positions unused when each row is padded to its bucket's time.
  *
  * @param histogram - how many sequences there are of each length, from 0 on.
- * @param longestTime - what no time is above: the least of blockSize and maxTokens, not below the longest sequence.
+ * @param longestTime - the upper bound of times: the smaller of blockSize and maxTokens, at least the longest sequence.
  */
 export function chooseBuckets(histogram: Int32Array, longestTime: number): Bucket[] {
   const longest = histogram.findLastIndex((count) => count > 0);

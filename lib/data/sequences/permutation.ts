@@ -2,7 +2,7 @@ import { philox4x32 } from '../philox';
 
 const ROUNDS = 12;
 
-/** Bits of half a number, at least: with two, a permutation of five numbers prefers some orders, however many rounds. */
+/** Fewest bits of half a number: with two, a permutation of five numbers prefers some orders, even after many rounds. */
 const LEAST_HALF = 3;
 
 /**

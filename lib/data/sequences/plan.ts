@@ -32,7 +32,7 @@ interface Shuffle {
 /** Streams of the permutations: of the units of an epoch, and, above it, of the sequences of each class. */
 const UNITS = 0;
 
-/** Rows that an epoch has once each, in an order of its own. */
+/** Rows that each epoch has once, in its own order. */
 abstract class RowPlan implements Plan {
   abstract readonly units: number;
   protected abstract row(unit: number, shuffle?: Shuffle): readonly number[];
@@ -75,8 +75,8 @@ export class PadPlan extends RowPlan {
 }
 
 /**
- * Several sequences a row, by best fit. What is fixed is the lengths that share a row; an epoch deals the sequences of each
- * length anew. Takes 12 to 16 bytes a sequence.
+ * Several sequences per row, by best fit. The lengths that share a row are fixed; each epoch redistributes the sequences of
+ * each length. Takes 12 to 16 bytes per sequence.
  */
 export class PackPlan extends RowPlan {
   private readonly sorted: Classes;
@@ -103,7 +103,7 @@ export class PackPlan extends RowPlan {
   }
 }
 
-/** A bucket as the steps of an epoch take it: `steps` of them, of up to `rows` rows a micro-batch. */
+/** The part of a bucket in an epoch: `steps` steps with up to `rows` rows per micro-batch. */
 interface BucketSteps extends Bucket {
   readonly rows: number;
   readonly steps: number;

@@ -113,8 +113,8 @@ void inferBackward(InferContext& c) {
   c.output(2, c.input(kKv));
 }
 
-// Pairs of a query and a key that it sees, were each row one document. Causal queries are aligned with the
-// last keys, so the last query sees all of them.
+// Pairs of a query and a key that it sees, as if each row were one document. Causal queries are aligned with
+// the last keys, so the last query sees all of them.
 double pairsOf(const Extents& e, const Attributes& attributes) {
   const double keys = static_cast<double>(e.keys), queries = static_cast<double>(e.queries);
   const double both = std::min(keys, queries);
@@ -138,7 +138,7 @@ Cost backwardCost(const CallShape& c) {
   return {.matrixFlops = 10.0 * pairs * e.physicalHead, .vectorFlops = 18.0 * pairs};
 }
 
-// The tensor-core kernels take 16-bit types, and ranges of keys as starts of documents alone; the plain one
+// The tensor-core kernels take 16-bit types, and ranges of keys only as starts of documents. The plain kernel
 // takes every call.
 KernelChoice cudaKernelFor(const std::string& operation, DType type, bool isPacked, bool hasStarts,
                            bool hasRanges) {

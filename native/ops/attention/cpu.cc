@@ -12,8 +12,8 @@ namespace tesserae::TESSERAE_ISA {
 
 namespace {
 
-// What both directions read of a call. In q, and in its gradient, head h of query t of row b stands at
-// (b queries + t) queryStride + h head; in keys and values at (b keys + t) keyStride + (h / group) head.
+// What both directions read of a call. Head h of query t of row b is at (b queries + t) queryStride + h head
+// in q and its gradient, and at (b keys + t) keyStride + (h / group) head in keys and values.
 struct Problem {
   int64_t batch, queries, keys, heads, head;  // queries and keys: of a row; head: Dp
   int64_t group;                              // heads of queries that share one of keys
@@ -33,7 +33,7 @@ struct Operands {
   float *q, *k, *v;
 };
 
-// The inputs of both directions that stand in the same order behind those that differ.
+// Both directions have these inputs in the same order, after those that differ.
 enum { kLengths, kCounters, kStarts, kQ, kKv, kKeyBegin, kKeyEnd };
 
 Problem problemOf(const KernelContext& c, const TensorView& qkv, const TensorView* inputs) {
@@ -89,10 +89,10 @@ int64_t keysIn(const Problem& p, int64_t b) {
   return length < 0 ? 0 : (length < p.keys ? length : p.keys);
 }
 
-// Queries of row b that may see a key; lengths are of packed queries too.
+// Queries of row b that may see a key; if packed, lengths bound them too.
 int64_t queriesIn(const Problem& p, int64_t b) { return p.isPacked ? keysIn(p, b) : p.queries; }
 
-// Loops over a row of scores run to a multiple of kLanes, so that none has a slow remainder.
+// Loops over a row of scores run to a multiple of kLanes, so they have no slow remainder.
 constexpr int64_t kLanes = 16;
 
 int64_t roundUp(int64_t keys) { return (keys + kLanes - 1) / kLanes * kLanes; }
@@ -141,7 +141,7 @@ void findKeys(const Problem& p, int64_t b, int64_t first, int64_t last, BlockKey
   }
 }
 
-// The scores of a block of queries begin with this key: whole draws of dropoutMask before the first one seen.
+// The first key of a block's scores: the first one seen, rounded down to a whole draw of dropoutMask.
 constexpr int64_t kDrawn = 4 * kLanes;
 int64_t firstColumn(const Keys& keys) { return keys.first / kDrawn * kDrawn; }
 
@@ -167,8 +167,8 @@ void dropoutMask(const Problem& p, int64_t b, int64_t h, int64_t query, int64_t 
   }
 }
 
-// -∞ for scores from `column` on of a query that it does not see. Returns where the loops over them end; from
-// there on nobody reads s before it is set to zero.
+// -∞ for scores from `column` on of a query that it does not see. Returns where the loops over them end; s is
+// set to zero from there on before anything reads it.
 int64_t maskRow(const Keys& seen, int64_t column, float* s) {
   if (seen.end == 0) return 0;
   const int64_t end = seen.end - column, wide = roundUp(end);
@@ -300,7 +300,8 @@ void attentionBackward(const KernelContext& c) {
   const Operands operands = operandsOf(p, *qkv, inputs[kQ], inputs[kKv]);
   const Operands gradients = operandsOf(p, c.outputs[0], c.outputs[1], c.outputs[2]);
   const int64_t stride = p.plan.stride, ldq = p.queryStride, ldk = p.keyStride;
-  // A task is a head of keys of a sample, since all query blocks of its group add to the same dK and dV.
+  // A task is one head of keys of one sample, because all query blocks of its group add to the same dK and
+  // dV.
 #pragma omp parallel for schedule(dynamic) num_threads(c.threads)
   for (int64_t task = 0; task < p.batch * p.heads / p.group; ++task) {
     const int64_t b = task * p.group / p.heads, firstHead = task * p.group % p.heads;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kGreatestHead = 256;
 
-// The inputs of both directions that stand in the same order behind those that differ.
+// Both directions have these inputs in the same order, after those that differ.
 enum { kLengths, kCounters, kStarts, kQ, kKv, kKeyBegin, kKeyEnd };
 
 void* elementOf(const TensorView& x, int64_t index) {
@@ -57,7 +57,7 @@ StridedAttentionArguments argumentsOf(const KernelContext& c, const TensorView& 
   return a;
 }
 
-// delta (B, H, T) = rowsum(dy ∘ y); eight threads a head of a position.
+// delta (B, H, T) = rowsum(dy ∘ y). Eight threads compute one head of a position.
 template <class T>
 __global__ void __launch_bounds__(256)
     sumProducts(const T* dy, const T* y, float* delta, int64_t count, int heads, int head, int time) {
@@ -79,8 +79,8 @@ __global__ void __launch_bounds__(256)
   delta[(b * heads + h) * time + t] = sum;
 }
 
-// What attention.cc chooses: fp32 or any mask; packed rows; packed rows with documents; queries apart from
-// keys. All but the first are of 16-bit types on tensor cores.
+// The kernels that attention.cc chooses from: any type and mask; packed rows; packed rows with documents;
+// queries apart from keys. All but the first need 16-bit types and use tensor cores.
 enum class Use { Plain, Packed, Documents, Strided };
 
 // qkv (B, T, 3, H, D→Dp), or q (B, Tq, H, D→Dp) and kv (B, Tk, 2, G, D→Dp) -> y (B, Tq, H, D→Dp), lse (B, H,

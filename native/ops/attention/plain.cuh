@@ -1,5 +1,5 @@
-// Attention in fp32 multiply-adds, for every layout and mask: right, and far from the tensor cores' speed. A
-// block has 32 rows, a warp 4 of them; the lanes are 32 rows of the other side.
+// Attention in fp32 multiply-adds, for every layout and mask; far slower than tensor cores. A block has 32
+// rows, a warp 4 of them; the lanes are 32 rows of the other side.
 #pragma once
 
 #include <type_traits>
@@ -32,8 +32,8 @@ __device__ __forceinline__ float plainFactor(const AttentionArguments& a, const 
   return s.keptOfFour(key / 4, query) >> key % 4 & 1u ? 1.0f / (1.0f - a.dropout) : 0.0f;
 }
 
-// The keys that a query of row b sees, as keysOf on the CPU: of a packed row with documents and without a
-// causal mask those of later documents too, which startOf tells. None where end is not above first.
+// The keys that a query of row b sees, like keysOf on the CPU; none if end is not above first. Without a
+// causal mask, a packed row with documents includes later documents: startOf tells them apart.
 __device__ __forceinline__ Span keysOf(const StridedAttentionArguments& a, const RowExtent& extent, int b,
                                        int query) {
   if (query >= extent.queries) return {0, 0};
@@ -46,7 +46,7 @@ __device__ __forceinline__ Span keysOf(const StridedAttentionArguments& a, const
   return seen;
 }
 
-// Where the document of a key of row b starts. A query sees none that starts behind its own first key.
+// Where the document of a key of row b starts. A query sees no document that starts after its own first key.
 __device__ __forceinline__ int startOf(const StridedAttentionArguments& a, const RowExtent& extent, int b,
                                        int key) {
   return a.starts && key < extent.keys ? startsOf(a, b)[key] : 0;
@@ -56,13 +56,13 @@ __device__ __forceinline__ bool isSeen(const Span& seen, int key, int startOfKey
   return key >= seen.first && key < seen.end && startOfKey <= seen.first;
 }
 
-// Each lane keeps what one of the block's rows sees, which costs fewer registers than a warp's rows in each.
+// Each lane keeps what one of the block's rows sees: fewer registers than all of a warp's rows in each lane.
 __device__ __forceinline__ Span spanOfLane(const Span& mine, int lane) {
   return {__shfl_sync(0xffffffffu, mine.first, lane), __shfl_sync(0xffffffffu, mine.end, lane)};
 }
 
-// What a block of queries meets: `span` bounds it already, ofLane is what the query of each lane sees. All
-// lanes of a warp.
+// The keys that a block of queries meets. `span` already bounds them; ofLane is what each lane's query sees.
+// Call with all lanes of a warp.
 __device__ __forceinline__ Span withinRanges(const StridedAttentionArguments& a, Span span,
                                              const Span& ofLane) {
   if (!a.keyBegin && !a.keyEnd) return span;
@@ -149,8 +149,8 @@ __global__ void __launch_bounds__(kPlainThreads) plainForward(StridedAttentionAr
   }
 }
 
-// As attentionBackward in sm80_backward.cuh: the rows are keys (dK, dV), of which each walks over the queries
-// of the heads of its group, or queries (dQ).
+// Like attentionBackward in sm80_backward.cuh: the rows are queries (dQ), or keys (dK, dV) that loop over the
+// queries of all heads in their group.
 template <class T, int kHead, bool kKeysOwn>
 __global__ void __launch_bounds__(kPlainThreads) plainBackward(StridedAttentionArguments a, int tiles) {
   constexpr int kParts = kHead / 32;
@@ -190,7 +190,7 @@ __global__ void __launch_bounds__(kPlainThreads) plainBackward(StridedAttentionA
       const int other = at + lane;
       Span seenByLane{0, 0};
       if constexpr (kKeysOwn) {
-        // The lanes of each warp are the same queries, so all warps leave the tile out, or none does.
+        // The lanes of each warp are the same queries, so either all warps skip the tile or none does.
         seenByLane = keysOf(a, extent, b, other);
         if (!__any_sync(0xffffffffu, seenByLane.first < first + kPlainRows && seenByLane.end > first))
           continue;

@@ -4,8 +4,8 @@
 
 namespace tesserae {
 
-// A task of attention is a block of queries against all keys that they see: scores of queryBlock × stride
-// floats.
+// A task of attention is a block of queries against all keys that they see. Its scores are queryBlock ×
+// stride floats.
 struct AttentionPlan {
   int64_t queryBlock;
   int64_t stride;          // of a row of scores: the keys, rounded up to a cache line

@@ -1,4 +1,4 @@
-// What the CUDA kernels of attention read of a call. For .cu files only.
+// The arguments of the CUDA kernels of attention. For .cu files only.
 #pragma once
 
 #include <cfloat>
@@ -12,8 +12,8 @@ namespace tesserae {
 
 inline constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 
-// Of a call with packed rows. Element (b, t, which, h, d) of qkv stands at ((b T + t) 3 + which) width + h Dp
-// + d, width = H Dp; the same in dqkv. y and dy: (b T + t) width + h Dp + d. lse and delta (B, H, T).
+// A call with packed rows. Element (b, t, which, h, d) of qkv is at ((b T + t) 3 + which) width + h Dp + d,
+// width = H Dp; the same in dqkv. y and dy: (b T + t) width + h Dp + d. lse and delta (B, H, T).
 struct AttentionArguments {
   const void* qkv;
   void* y;
@@ -30,10 +30,10 @@ struct AttentionArguments {
   bool causal;
 };
 
-// Of a call whose queries, keys and values stand wherever the strides say, packed or in tensors apart. A type
-// of its own: parameters that no kernel of packed rows reads cost those that have no register to spare a
-// spill. Element (b, t, h, d) of q and dq stands at (b T + t) queryStride + h Dp +
-// d, that of k, v, dk and dv which head h of queries reads at (b keyTime + t) keyStride + h / group Dp + d.
+// A call whose queries, keys and values are where the strides say, packed or in separate tensors. A separate
+// type, because parameters that a kernel does not read still make register-limited kernels spill. Element (b,
+// t, h, d) of q and dq is at (b T + t) queryStride + h Dp + d, that of k, v, dk and dv which head h of
+// queries reads at (b keyTime + t) keyStride + h / group Dp + d.
 struct StridedAttentionArguments : AttentionArguments {
   const void *q, *k, *v;
   void *dq, *dk, *dv;
@@ -43,24 +43,22 @@ struct StridedAttentionArguments : AttentionArguments {
   bool isPacked;                     // lengths are of queries too
 };
 
-// Of a call whose keys are those of a cache: query t of row b has the position known[b] + t, and position p
-// of k and v stands at p / kPagePositions pageStride + (b kPagePositions + p % kPagePositions) keyStride + h
-// / group Dp + d.
+// A call whose keys are in a cache: query t of row b is at position known[b] + t, and position p of k and v
+// is at p / kPagePositions pageStride + (b kPagePositions + p % kPagePositions) keyStride + h / group Dp + d.
 struct CachedAttentionArguments : StridedAttentionArguments {
   const int32_t* known;  // (B)
   int64_t pageStride;    // elements
 };
 
-// Positions of row b that hold tokens, of `time`.
+// The length of row b: its positions that hold tokens, at most `time`.
 __device__ __forceinline__ int lengthOf(const AttentionArguments& a, int b, int time) {
   if (!a.lengths) return time;
   const int length = a.lengths[b];
   return length < 0 ? 0 : (length < time ? length : time);
 }
 
-// What takes part of a row: its first `queries` queries and `keys` keys. Query 0 has the position `known`
-// among the keys, which is below zero where there are more queries: a causal query i sees keys up to known +
-// i.
+// A row uses its first `queries` queries and `keys` keys. Query i is at position known + i of the keys, so a
+// causal one sees keys up to there. `known` is negative if there are more queries than keys.
 struct RowExtent {
   int queries, keys, known;
 };
@@ -128,14 +126,14 @@ __host__ __device__ inline int keyTimeOf(const StridedAttentionArguments& a) { r
 __host__ __device__ inline int groupOf(const AttentionArguments&) { return 1; }
 __host__ __device__ inline int groupOf(const StridedAttentionArguments& a) { return a.group; }
 
-// For each position of row b that of its document's first token. Kernels for rows with documents (kDocuments)
-// are others than those for rows of one, which would run slower for the registers that this takes.
+// For each position of row b, the position of its document's first token. Rows with documents have kernels of
+// their own (kDocuments): the registers that this takes would slow the others down.
 __device__ __forceinline__ const int32_t* startsOf(const AttentionArguments& a, int b) {
   return a.starts + static_cast<int64_t>(b) * a.time;
 }
 
-// One past the last position of t's document, at most `length`. All lanes of a warp: they probe 32 positions
-// at a time, since documents are contiguous.
+// One past the last position of t's document, at most `length`. Call with all lanes of a warp: they probe 32
+// positions at a time, since documents are contiguous.
 __device__ inline int documentEnd(const int32_t* starts, int t, int length) {
   const int start = starts[t], lane = static_cast<int>(threadIdx.x % 32);
   int low = t + 1, high = length;  // the end is one of low…high
@@ -153,8 +151,8 @@ struct Span {
   int first, end;
 };
 
-// What rows first..first + rows - 1, of which the first takes part, meet between them: queries the keys that
-// they see, keys (keysOwn) the queries that see them. All lanes of a warp.
+// The span that rows first..first + rows - 1 meet: for queries, the keys that they see; for keys (keysOwn),
+// the queries that see them. Row `first` must be in use. Call with all lanes of a warp.
 __device__ __forceinline__ Span othersOf(const AttentionArguments& a, const int32_t* starts,
                                          const RowExtent& extent, int first, int rows, bool keysOwn) {
   Span span{0, keysOwn ? extent.queries : extent.keys};
@@ -168,8 +166,8 @@ __device__ __forceinline__ Span othersOf(const AttentionArguments& a, const int3
   return span;
 }
 
-// The others in the documents of a warp's rows: of any row, beyond which no other is met, and of all rows,
-// within which every pair is of one document. In shared memory, for want of registers.
+// What a warp's rows see of the other side. Outside `any`, no row of the warp has its document; inside `all`,
+// every row does. Kept in shared memory to save registers.
 struct alignas(16) WarpDocuments {
   Span any, all;
   __device__ __forceinline__ bool isUnmet(int at, int atEnd) const {
@@ -180,7 +178,7 @@ struct alignas(16) WarpDocuments {
   }
 };
 
-// What a causal mask bounds by itself is left open. All lanes of a warp.
+// Leaves open what a causal mask already bounds. Call with all lanes of a warp.
 __device__ __forceinline__ WarpDocuments documentsOf(const AttentionArguments& a, const int32_t* starts,
                                                      int first, int rows, int length, bool keysOwn) {
   WarpDocuments documents{{0, INT_MAX}, {0, INT_MAX}};
@@ -202,8 +200,8 @@ __device__ __forceinline__ int64_t headOffset(const AttentionArguments& a, int b
   return static_cast<int64_t>(b) * a.time * a.heads * a.head + static_cast<int64_t>(h) * a.head;
 }
 
-// The random numbers of a head of a row. Key and counters as on the CPU: one Philox block is for four keys of
-// a query.
+// The random numbers of a head of a row. Key and counters are those of the CPU: one Philox block serves four
+// keys of a query.
 struct DropoutStream {
   uint64_t key;
   uint32_t firstRow, sample, attempted;

@@ -10,9 +10,9 @@ namespace tesserae {
 
 inline constexpr int kWarps = 4, kAttentionThreads = 32 * kWarps;
 
-// Rows first..first + kRows - 1 of a head, `from` being its row 0, into a tile (kRows, kHead + 8): an odd
-// number of 16-byte words a row, so that ldmatrix reads eight rows from different banks. Rows from `limit`
-// on and columns beyond the head are zero.
+// Loads rows first..first + kRows - 1 of a head into a tile (kRows, kHead + 8). `from` is row 0 of the head.
+// A tile row has an odd number of 16-byte words, so that ldmatrix reads eight rows from different banks. Rows
+// from `limit` on and columns beyond the head are zero.
 template <int kRows, int kHead, class T>
 __device__ __forceinline__ void loadRows(T* tile, const T* from, int stride, int first, int limit, int head) {
   constexpr int kChunks = kHead / 8;
@@ -27,8 +27,8 @@ __device__ __forceinline__ void loadRows(T* tile, const T* from, int stride, int
   }
 }
 
-// A warp's rows of a tile (rows, kHead + 8), columns `column`..column + kColumns - 1, to rows first… of a
-// head, `to` being its row 0; not from row `limit` on.
+// Copies columns `column`..column + kColumns - 1 of a warp's rows of a tile (rows, kHead + 8) to rows first…
+// of a head, below row `limit`. `to` is row 0 of the head.
 template <int kRows, int kHead, int kColumns, class T>
 __device__ __forceinline__ void storeRows(const T* tile, T* to, int stride, int first, int limit, int head,
                                           int column) {
@@ -53,7 +53,7 @@ __device__ __forceinline__ uint32_t keptOfRows(const DropoutStream& s, int query
 }
 
 // The same where rows are keys from `key` on and columns queries from `query` on. A lane has two queries of
-// two keys: four blocks, of which the four lanes with the same keys ÷ 4 draw one each.
+// two keys. They need four blocks; the four lanes with the same keys ÷ 4 draw one each.
 __device__ __forceinline__ uint32_t keptOfColumns(const DropoutStream& s, int key, int query) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, part = g % 4;
   const uint32_t mine = s.keptOfFour((key + part / 2 * 8 + g) / 4, query + 2 * t + part % 2);

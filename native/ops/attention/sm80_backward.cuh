@@ -30,8 +30,8 @@ __device__ __forceinline__ void multiplyTiles(float (&c)[kColumns / 8][4], const
 // A block owns 64 rows, a warp 16 of them, and walks over the others, kOthers at a time.
 //   kKeysOwn: rows are keys; S^T = K Q^T, dP^T = V dO^T, dK += dS^T Q, dV += P^T dO
 //   else:     rows are queries; S = Q K^T, dP = dO V^T, dQ += dS K
-// Keys walk over the queries of each head of their group, in order. Of the head's columns a block sums
-// kColumns, those of part blockIdx.y.
+// Keys walk over the queries of each head of their group, in order. A block sums kColumns of the head's
+// columns: part blockIdx.y.
 template <class T, int kHead, int kColumns, int kOthers, int kStages, bool kKeysOwn, bool kDropout,
           bool kDocuments, class Arguments>
 __global__ void __launch_bounds__(kAttentionThreads,

@@ -60,7 +60,7 @@ void inferCachedAttention(InferContext& c) {
 
 int64_t positionsOf(const TensorSpec& cache) { return cache.axes[0].physical() * kPagePositions; }
 
-// Counted for a full cache. Of the cache, keys and values of this layer are read, new ones are written.
+// Counted for a full cache: this layer's keys and values are read, and new ones are written.
 Cost cachedAttentionCost(const CallShape& c) {
   const TensorSpec &y = *c.outputs[0], &cache = *c.outputs[1];
   const double positions = static_cast<double>(positionsOf(cache));
@@ -93,9 +93,9 @@ int64_t cachedAttentionWorkspace(const CallShape& c, const Target& target, const
 
 void register_cached_attention(OperationRegistry& registry) {
   // Row b appends the keys and values of its lengths[b] new positions at start[b]; its position t attends to
-  // the positions up to start[b] + t. Positions from lengths[b] on are zero. The attribute `layer` says whose
-  // part of the cache. Operands and grouped heads are those of attention. No row's results depend on how many
-  // there are.
+  // the positions up to start[b] + t. Positions from lengths[b] on are zero. The attribute `layer` selects a
+  // part of the cache. Operands and grouped heads are as in attention. The results of a row do not depend on
+  // the number of rows.
   registry.add({.name = "cached_attention",
                 .inputs = {"qkv?", "cache*", "start", "lengths", "q?", "kv?"},
                 .outputs = {"y", "cache*"},

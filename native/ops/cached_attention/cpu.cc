@@ -42,7 +42,7 @@ void cachedAttention(const KernelContext& c) {
   const int64_t heads = q.factors[isPacked ? 3 : 2].physical, width = kv.factors[4].physical;
   const int64_t group = heads / kv.factors[3].physical;     // heads of queries that share one of keys
   const int64_t row = heads * width, keyRow = row / group;  // of y; of the cache
-  const float* newKeys = kv.f32() + (isPacked ? row : 0);   // their values stand keyRow behind them
+  const float* newKeys = kv.f32() + (isPacked ? row : 0);   // the values are keyRow elements after them
   const int64_t positions = cache.factors[0].physical * kPagePositions, layers = cache.factors[1].physical;
   const int64_t layer = c.attributes->integer("layer", 0);
   // Keys (0) or values (1) of a row's position.

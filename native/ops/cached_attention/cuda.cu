@@ -22,7 +22,7 @@ struct Shape {
   int64_t pageStride, rowStride;  // elements of the cache from one page, one row to the next
 };
 
-// The new positions: element (b, t, h, d) of q stands at (b T + t) queryStride + h width + d, that of k and v
+// The new positions: element (b, t, h, d) of q is at (b T + t) queryStride + h width + d, the one of k and v
 // at (b T + t) keyStride + h / group width + d.
 template <class T>
 struct NewPositions {
@@ -30,7 +30,7 @@ struct NewPositions {
   int32_t queryStride, keyStride;
 };
 
-// Elements 2 i and 2 i + 1. Taken apart by hand where it is bf16: nvcc 13 spends a register on each element.
+// Elements 2 i and 2 i + 1. bf16 is unpacked by hand, because nvcc 13 spends a register on each element.
 template <class T>
 __device__ __forceinline__ float2 pairOf(const Packed<T>& packed, int i) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>) {
@@ -43,10 +43,10 @@ __device__ __forceinline__ float2 pairOf(const Packed<T>& packed, int i) {
 
 // A block for each (row, head, query). kLanes threads, a power of two, form a group that takes every
 // (groups)-th run of kAhead keys with an online softmax (Milakov & Gimelshein 2018); each holds eight
-// elements of the query and of its group's output. At the end the groups' outputs are weighed in their order.
-// kOne: one query a row, whose key and value the block puts into the cache before it reads that; else the
-// block of a position's own query puts them there, whenever it runs, and new positions are read as they came.
-// The blocks of heads that share one of keys all put the same numbers there.
+// elements of the query and of its group's output. At the end the groups' outputs are combined in order.
+// kOne: one query per row; the block writes its key and value to the cache before it reads the cache.
+// Otherwise the block of each query writes its own position, in any order, and reads new positions from the
+// input. Blocks whose heads share a head of keys write the same numbers.
 template <class T, int kLanes, bool kOne>
 __global__ void __launch_bounds__(kThreads, sizeof(T) == 2 ? 3 : 2)
     attentionKernel(NewPositions<T> fresh, T* keys, T* values, const int32_t* start, const int32_t* lengths,
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(T) == 2 ? 3 : 2)
   const int known = start[b], visible = known + t + 1;
   const int group = threadIdx.x / kLanes, lane = threadIdx.x % kLanes;
   const int column = lane * kVector;
-  const bool holds = column < s.width;  // lanes beyond the width of a head only take part in exchanges
+  const bool holds = column < s.width;  // lanes beyond the width of a head only exchange
   // This lane's part of position 0 in the cache, and of the key and the value at the query's own position.
   const int64_t cache = b * s.rowStride + inRow + column;
   const int64_t own = (static_cast<int64_t>(b) * time + t) * fresh.keyStride + inRow + column;
@@ -223,7 +223,7 @@ void readPrompt(const KernelContext& c, const Shape& s, const NewPositions<T>& f
   launchCachedForward16<T>(a, cudaStream(c));
 }
 
-// Calls f(lanes) with a constant: the threads that hold a head's features.
+// Calls f(lanes) with a constant: the number of threads that hold a head's features.
 template <class F>
 void dispatchLanes(int64_t width, F&& f) {
   requireVectors("cached_attention", width);

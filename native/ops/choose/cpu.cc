@@ -10,8 +10,9 @@ namespace {
 
 constexpr int64_t kBlock = 128;  // token ids at a time: four words of a mask
 
-// Natural logarithm of a positive x, given x - 1 too: near 1 the caller may know it better than x holds it.
-// Cephes' logf (Moshier 1992): log(m * 2^e) = e * log 2 + f - f²/2 + f³ * P(f), f = m - 1, m in [√½, √2).
+// Natural logarithm of a positive x, given x - 1 too: near 1 the caller may know x - 1 more exactly than x
+// holds it. Cephes' logf (Moshier 1992): log(m * 2^e) = e * log 2 + f - f²/2 + f³ * P(f), f = m - 1, m in
+// [√½, √2).
 __attribute__((always_inline)) inline float logarithm(float x, float xMinus1) {
   const int32_t bits = __builtin_bit_cast(int32_t, x);
   const int32_t exponent = (bits - 0x3f3504f3) >> 23;

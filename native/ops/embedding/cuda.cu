@@ -43,10 +43,10 @@ __global__ void __launch_bounds__(kThreads)
   storeVector(y + static_cast<int64_t>(vector) * kVector, v);
 }
 
-// --- Gradient of the table
-// ------------------------------------------------------------------------------------ Positions are sorted
-// by id, stably (least significant digit first), so that the positions of an id stand in their order. Then a
-// warp sums kSegment sorted positions: work is even however often a token occurs.
+// --- Gradient of the table ---
+
+// A stable sort by id (least significant digit first) keeps the positions of an id in order. Then each warp
+// sums kSegment sorted positions, so work is even however often a token occurs.
 
 // Where a pass finds its keys: the ids themselves in the first, with position as value.
 struct SortInput {
@@ -168,16 +168,16 @@ __global__ void __launch_bounds__(kSortThreads)
   }
 }
 
-// Whether the run of one id that crosses `boundary`, between two segments, lies in these two alone: the first
-// one's warp sums it, and only longer runs come in parts.
+// Whether the run of one id across `boundary` lies in the two segments next to it. Then the first segment's
+// warp sums it; only longer runs are split.
 __device__ __forceinline__ bool liesInTwo(const uint32_t* keys, uint32_t positions, uint32_t boundary,
                                           uint32_t key) {
   return (boundary == kSegment || keys[boundary - kSegment - 1] != key) &&
          (positions - boundary <= kSegment || keys[boundary + kSegment] != key);
 }
 
-// Rows of the table that no position has become zero: a lane looks a row up among the sorted keys, then its
-// warp writes those of its 32 rows that are not there.
+// Rows of the table that no position uses become zero. Each lane looks one row up among the sorted keys; then
+// the warp writes zeros to those of its 32 rows that are missing.
 __device__ __forceinline__ void zeroAbsent(const uint32_t* keys, uint32_t positions, uint32_t vocabulary,
                                            uint32_t block, int32_t tableRows, int32_t columns,
                                            float* dweight) {
@@ -211,9 +211,8 @@ __global__ void __launch_bounds__(kSegmentThreads, 8)
     segmentKernel(const T* dy, const uint32_t* keys, const uint32_t* values, uint32_t positions,
                   uint32_t vocabulary, uint32_t zeroBlocks, int32_t tableRows, int32_t columns,
                   float* partial, float* dweight) {
-  // Rows of dy, and those of the table that they add to, in flight. More of them were slower (H100, 131,072
-  // positions of 768 columns, µs with 2, 4 and 8: 136, 135, 175): registers and code are better spent on more
-  // warps.
+  // Rows of dy, and the table rows that they add to, in flight. More were slower (H100, 131,072 positions of
+  // 768 columns, µs with 2, 4 and 8: 136, 135, 175): registers and code are better spent on more warps.
   constexpr int kAhead = kAccumulate ? 2 : 4;
   constexpr uint32_t kEnd = 1u << 31;                           // of a key: its run ends here
   __shared__ uint2 sorted[kSegmentThreads / 32][2 * kSegment];  // {position, key}
@@ -232,7 +231,7 @@ __global__ void __launch_bounds__(kSegmentThreads, 8)
   const uint32_t key = keyAt(first + lane), tailKey = keyAt(first + kSegment + lane);
   const uint32_t firstKey = __shfl_sync(kAll, key, 0), lastKey = __shfl_sync(kAll, key, 31);
   const uint32_t below = __shfl_down_sync(kAll, key, 1), after = __shfl_sync(kAll, tailKey, 0);
-  // Positions from i to count, those of the next segment included. Ids out of range stand last.
+  // Positions from i to count, including the next segment's. Ids out of range come last.
   int i = 0, count = __popc(__ballot_sync(kAll, key < vocabulary));
   bool entered = first > 0 && keys[first - 1] == firstKey;  // by a run of the segment before
   if (entered && liesInTwo(keys, positions, first, firstKey)) {
@@ -284,8 +283,8 @@ __global__ void __launch_bounds__(kSegmentThreads, 8)
   }
 }
 
-// The runs that come in parts: each lane looks for one that leaves the segment before its boundary, where it
-// started; the warps of the block share out its parts, and one adds what they have, in order.
+// The split runs. Each lane looks for one that starts in the segment before its boundary and leaves it. The
+// warps of the block share its parts, and one warp adds their sums in order.
 __global__ void __launch_bounds__(kRunThreads)
     runKernel(const uint32_t* keys, uint32_t positions, uint32_t vocabulary, uint32_t segments,
               int32_t columns, const float* partial, float* dweight, bool accumulate) {

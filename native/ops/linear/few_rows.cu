@@ -1,4 +1,4 @@
-// The weight is read once and is all that counts: a warp has 8 outputs (or a few times 8) of up to 16 rows
+// Reading the weight, once, is all that takes time. A warp has 8 outputs (or a few times 8) of up to 16 rows
 // (or a few times 16) on the tensor cores, and a share of the inputs: every kWarps-th run of 32. The shares
 // are added in the order of the warps. Neither depends on the number of rows.
 #include "ops/linear/few_rows.h"
@@ -40,7 +40,7 @@ __device__ __forceinline__ uint4 loadEight(const T* from, bool inside) {
 
 // 16 kRowTiles rows by 8 kColumnTiles outputs a block. A lane's g = lane / 4 and t = lane % 4: it holds
 // inputs 8 t .. 8 t + 7 of a run, of output g of each column tile and of rows g and g + 8 of each row tile.
-// Which input a slot of the product stands for is free, as long as both operands agree.
+// The order of inputs in the product's slots is free, as long as both operands agree.
 template <class T, class Out, int kRowTiles, int kColumnTiles, int kAhead>
 __global__ void __launch_bounds__(kThreads)
     fewRowsKernel(const T* x, const T* weight, const float* bias, Out* y, int32_t rows, int32_t in,

@@ -11,8 +11,8 @@ struct ScalerRule {
   int64_t growthInterval;
 };
 
-// Moves the scaler on after a step with this norm. A step that was not taken for another reason than its
-// gradient leaves it alone. A scale that growing would make infinite in fp32 stays, as in PyTorch.
+// Updates the scaler after a step with this norm. A step skipped for another reason than its gradient does
+// not change it. A scale does not grow if that would make it infinite in fp32, as in PyTorch.
 TESSERAE_BOTH static void followScaler(const ScalerRule& rule, const GradientNorm& norm, LossScaler& scaler) {
   constexpr double kLargest = 3.4028234663852886e38;
   const bool finite = norm.norm - norm.norm == 0;

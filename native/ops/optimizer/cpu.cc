@@ -22,7 +22,7 @@ void update(const KernelContext& c, const typename Rule::Settings& settings) {
 #pragma omp parallel for schedule(static) num_threads(c.threads)
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const double scale = chunkTable[chunk].rateScale;
-    if (scale == 0) continue;  // frozen; where only the schedule stands at zero, moments still move
+    if (scale == 0) continue;  // frozen; if only the schedule is zero, moments still move
     Rule rule = step;
     rule.enter(chunkTable[chunk].weightDecay, scale);
     const int64_t end = (chunk + 1) * kChunkElements < elements ? (chunk + 1) * kChunkElements : elements;

@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kThreads) updateKernel(Buffers<H> b, typename 
   const int64_t chunks = divideUp(b.elements, kChunkElements);
   for (int64_t chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
     const double scale = b.chunkTable[chunk].rateScale;
-    if (scale == 0) continue;  // frozen; where only the schedule stands at zero, moments still move
+    if (scale == 0) continue;  // frozen; if only the schedule is zero, moments still move
     rule.enter(b.chunkTable[chunk].weightDecay, scale);
     const int64_t i = chunk * kChunkElements + threadIdx.x * 4;
     if (i + 4 <= b.elements) {

@@ -1,7 +1,7 @@
 // The optimizers. AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019, "Decoupled weight decay
 // regularization", algorithm 2). Adam with L2 decay (Kingma & Ba 2015). RAdam: Adam whose adaptive rate is
 // rectified (Liu et al. 2020, "On the variance of the adaptive learning rate and beyond"). SGD with momentum
-// and Nesterov's (Sutskever et al. 2013). The formulas stand in rules.h.
+// and Nesterov's (Sutskever et al. 2013). The formulas are in rules.h.
 #include "ops/optimizer/rules.h"
 #include "ops/registry.h"
 #include "ops/state_values.h"

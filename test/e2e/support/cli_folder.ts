@@ -8,7 +8,7 @@ import path from 'node:path';
 export const ON_CPU = { ...process.env, CUDA_VISIBLE_DEVICES: '' };
 export const PROGRAM = path.resolve(__dirname, '../../../dist/cli/main.js');
 
-/** Its real name, by which programs that run there show paths: the folder of temporary files may be a link. */
+/** Its real name, which programs that run there show in paths: the folder of temporary files may be a link. */
 export const folder = realpathSync(mkdtempSync(path.join(tmpdir(), 'cli-')));
 afterAll(() => rmSync(folder, { recursive: true }));
 

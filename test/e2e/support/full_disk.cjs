@@ -1,6 +1,6 @@
 'use strict';
 
-// Loaded before a program, into each of its threads: the disk is full for the checkpoints that FULL_DISK_FOR names.
+// Preloaded into each thread of a program: makes the disk full for the checkpoints that FULL_DISK_FOR names.
 const path = require('node:path');
 const { files } = require('../../../dist/checkpoint/files.js');
 

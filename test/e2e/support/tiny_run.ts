@@ -59,7 +59,7 @@ export const records = (text: string): Event[] =>
     .slice(0, -1)
     .map((line) => JSON.parse(line) as Event);
 
-/** What a run of this many steps leaves, without times, names of its folders and when it saved. */
+/** The output of a run of this many steps, without times, folder names and the times of saves. */
 export function left(folder: string, output: string, step: number): unknown {
   const last = path.join(folder, output, `checkpoint-${step}`);
   const { files } = JSON.parse(readFileSync(path.join(last, 'manifest.json'), 'utf8')) as {
@@ -78,7 +78,7 @@ export function left(folder: string, output: string, step: number): unknown {
       .filter(({ type }) => type !== 'save')
       .map((event) =>
         Object.fromEntries(
-          // The end tells the loss of its own process's last report.
+          // The `end` event has the loss of the last report of its own process.
           Object.entries(event).filter(
             ([name]) => !timed.includes(name) || (name === 'loss' && event['type'] !== 'end'),
           ),

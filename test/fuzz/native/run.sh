@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes native code's readers of text under AddressSanitizer:
-#   test/fuzz/native/run.sh [RUNS]     so many inputs (default 2,500, about a minute), the same ones each time
-# The first inputs are Graphs of lib/models, so dist/ has to be there. An input that fails is left in build-fuzz/, named
-# in the last lines; build-fuzz/fuzz_native FILE runs it again.
+#   test/fuzz/native/run.sh [RUNS]     RUNS inputs (default 2,500, about a minute), the same each time The first inputs are
+#   Graphs of lib/models, so dist/ has to be there. An input that fails is left in build-fuzz/, named in the last lines;
+#   build-fuzz/fuzz_native FILE runs it again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 

@@ -72,7 +72,7 @@ test('a third step under way is refused, as is any other call', async () => {
   });
 });
 
-test('a measured step tells every call and a time for each', async () => {
+test('a measured step reports every call with its time', async () => {
   await withModel(graph, on, async (model) => {
     await startCurve(model, graph);
     await steps(model, 0, 1);

@@ -36,7 +36,7 @@ const withLengths = (one: OperationCase, lengths: readonly number[]): OperationC
   };
 };
 
-/** Tensor cores take all but ranges, which are the plain kernel's in every type. */
+/** Tensor cores take everything but ranges, which the plain kernel computes in every type. */
 const crossAttention: OperationCase[] = [
   crossAttentionCase({ rows: 1, time: 1, keys: 1, heads: 1, kvHeads: 1, headDim: 8, causal: true }),
   ...[8, 20, 64, 68, 72, 96, 128, 256].flatMap((headDim) => [
@@ -187,7 +187,7 @@ const cases: OperationCase[] = [
   linearCrossEntropyCase({ rows: 1, time: 113, vocabSize: 2051, nEmbd: 32, ignored: false }),
 ];
 
-/** In a file for each precision, which run at the same time. */
+/** Each precision has its own test file, so that they run in parallel. */
 export const testOperations = (precision: Precision): void =>
   describe(precision, () => {
     test.each(cases.map((one) => [one.name, one] as const))('%s', async (_, one) => {

@@ -8,8 +8,8 @@ import { gpu } from '../support/gpu';
 import { rounded } from '../support/rounded';
 
 /**
- * Matrix products without cuBLASLt, by the kernels for this chip and by those for an A100: a process decides once, so
- * op_run is one that decided so.
+ * Matrix products without cuBLASLt, by the kernels for this chip and by those for an A100. A process chooses once, so op_run
+ * runs with that choice.
  */
 
 const cases = [

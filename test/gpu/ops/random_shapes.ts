@@ -16,8 +16,8 @@ import {
 import { checkOnGpu } from '../support/gates';
 
 /**
- * Shapes that nobody chose. Their number and seed are fixed, so that a run is the same each time; what fails is printed
- * with the seed and the smallest sizes that still fail, as far as they were found in the time of one test.
+ * Random shapes. Their number and seed are fixed, so that runs repeat. A failure is printed with the seed and the smallest
+ * sizes that still fail, as far as one test has time to find them.
  */
 const runs = { numRuns: 5, seed: 20_240_229, interruptAfterTimeLimit: 40_000 };
 
@@ -86,7 +86,7 @@ const operations: Readonly<Record<string, fc.Arbitrary<OperationCase>>> = {
     .map(crossEntropyCase),
 };
 
-/** In a file for each precision, which run at the same time. */
+/** Each precision has its own test file, so that they run in parallel. */
 export const testRandomShapes = (precision: Precision): void =>
   describe(precision, () => {
     test.each(Object.entries(operations))('%s', async (_, cases) => {

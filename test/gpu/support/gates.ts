@@ -77,7 +77,7 @@ export async function checkOnGpu(
   }
 }
 
-/** How far a result may be from the exact one, in relative Frobenius norm. */
+/** The largest relative distance of a result from the exact one, in Frobenius norm. */
 export function tolerance(
   one: OperationCase,
   name: string,
@@ -176,8 +176,8 @@ function checkFlash(
 }
 
 /**
- * ln Σ eˢ of each query, −∞ where a query sees no key: within 1e-5, or that part of it, because fp32 holds a score of
- * some hundreds to no better.
+ * ln Σ eˢ of each query, −∞ if it sees no key. Must agree within 1e-5, absolutely or relatively, because fp32 holds scores of
+ * some hundreds no better.
  */
 function checkLse(one: OperationCase, lse: ArrayLike<number> | undefined, slack: number): void {
   if (!lse) throw new Error('attention handed out no lse');
@@ -207,7 +207,7 @@ function checkLse(one: OperationCase, lse: ArrayLike<number> | undefined, slack:
   }
 }
 
-/** Mean and 1/σ of each row, which only the backward pass shows otherwise. */
+/** Mean and 1/σ of each row, which otherwise only affect the backward pass. */
 function checkStatistics(one: OperationCase, taps: RunResult['taps']): void {
   const [mean, rstd] = [outputOf(taps, 'mean'), outputOf(taps, 'rstd')];
   if (!mean || !rstd) throw new Error('layer_norm handed out no statistics');

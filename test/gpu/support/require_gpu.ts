@@ -1,8 +1,8 @@
 import { devices, system, type SystemInfo } from '../../../lib/native';
 
 /**
- * Before the tests of a GPU: ends them with the cause where they can't run. They are not skipped, as that is easily missed.
- * Tells them the GPUs in TESSERAE_TEST_GPUS.
+ * Runs before the tests of a GPU. If they can't run, it ends them with the cause instead of skipping them, which is easily
+ * missed. It passes them the GPUs in TESSERAE_TEST_GPUS.
  */
 export default async function requireGpu(): Promise<void> {
   const problem = problemOf(await system());

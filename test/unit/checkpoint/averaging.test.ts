@@ -103,7 +103,7 @@ describe('refuses', () => {
     await refused(/its model differs .* in .*nEmbd/);
   });
 
-  it('weights that a config.json does not tell of', async () => {
+  it('weights that config.json does not describe', async () => {
     await three();
     const name = at('b', 'model.safetensors');
     await rm(name);

@@ -121,7 +121,7 @@ describe('saveModel and loadModel', () => {
         const [wide, read] = await Promise.all(
           [model, narrow].map((one) => one.native.readTensor('parameter', name, 'file')),
         );
-        // Half an ulp is this share of a value; of a half that is subnormal it is 2^-25.
+        // Half an ulp is this share of a value; for a subnormal half it is 2^-25.
         wide?.forEach((value, i) =>
           expect(Math.abs((read?.[i] ?? NaN) - value)).toBeLessThanOrEqual(
             Math.max(Math.abs(value) * ulp, least),

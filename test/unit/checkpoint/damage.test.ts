@@ -44,7 +44,7 @@ async function found(): Promise<{ step: number; damaged: readonly TesseraeError[
   return { step: Number(/\d+$/.exec(directory)?.[0]), damaged };
 }
 
-/** One place of every class of bytes of a file: the first and the last, in the header of tensors, in each kind of text. */
+/** One place for every kind of byte in a file: the first and the last, in the tensors' header, in each kind of text. */
 function places(name: string, bytes: Buffer): number[] {
   const chosen = new Set([0, 1, bytes.length >> 1, bytes.length - 2, bytes.length - 1]);
   if (name.endsWith('.safetensors')) {
@@ -55,7 +55,7 @@ function places(name: string, bytes: Buffer): number[] {
       chosen.add(bytes.indexOf(word));
   } else
     for (const match of bytes.toString('latin1').matchAll(/[{}":,\n ]|[0-9]|[a-z]/g)) {
-      // Of each of these marks the first, and one in thirty of the rest.
+      // The first of each of these marks, and one in thirty of the rest.
       if (match.index % 30 === 0 || match.index < 40) chosen.add(match.index);
     }
   return [...chosen].filter((place) => place >= 0 && place < bytes.length);
@@ -98,7 +98,7 @@ describe.each(NAMES)('%s', (name) => {
           code: 'ERR_CHECKPOINT',
         });
     }
-    // With bytes of nothing instead, as some file systems leave it after a crash.
+    // With zero bytes instead, as some file systems leave a file after a crash.
     for (const length of [0, 512])
       for (const tail of [Buffer.alloc(bytes.length - length), Buffer.alloc(bytes.length)]) {
         await writeFile(at(2, name), Buffer.concat([bytes.subarray(0, length), tail]));
@@ -107,7 +107,7 @@ describe.each(NAMES)('%s', (name) => {
   });
 });
 
-it('files of another checkpoint are not taken for its own', async () => {
+it('files of another checkpoint are not accepted as its own', async () => {
   for (const name of NAMES.filter((one) => one !== 'manifest.json' && one !== 'config.json')) {
     await cp(at(1, name), at(2, name));
     expect((await found()).step).toBe(1);

@@ -28,7 +28,7 @@ const at = (step: number): string => checkpointFolder(run, step);
 const checkpoint = (step: number, value: number): UnwrittenCheckpoint => smallCheckpoint(run, step, value);
 const valueOf = (step: number): Promise<number | undefined> => valueIn(run, step);
 
-/** Steps 1 and 2 are there; then one is saved that replaces the second, or makes the first one too many. */
+/** Steps 1 and 2 exist; then a save replaces the second, or makes the first one too many. */
 const saves: [string, number][] = [
   ['replaces one of its name', 2],
   ['makes an older one too many', 3],
@@ -87,14 +87,14 @@ describe.each(saves)('a save that %s', (_, step) => {
         await valueOf(2),
         ...(step === 3 ? [await valueOf(3)] : []),
       ];
-      // One that is there is what it was; what is not replaced or too many is there.
+      // A checkpoint that exists is unchanged, and one that is neither replaced nor too many exists.
       const expectNothingLost = async (): Promise<void> => {
         const [first, second, third] = await whole();
         expect({ where, second }).toEqual({ where, second: step === 2 && second === 9 ? 9 : 2 });
         if (step === 2 || third === undefined) expect({ where, first }).toEqual({ where, first: 1 });
         else expect({ where, third }).toEqual({ where, third: 9 });
       };
-      // Where the disk stays as it is, it may have to be tidied up first.
+      // If the disk was left as it was, it may need a cleanup first.
       if (!fault.stays) await expectNothingLost();
       await prepareRunFolder(run, { bytes: 0, count: 1 });
       await expectNothingLost();

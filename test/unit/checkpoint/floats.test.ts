@@ -1,12 +1,12 @@
 import { FLOATS, narrowed, type StoredDtype } from '../../../lib/checkpoint/floats';
 
-/** The value that a value is stored as; undefined where the dtype can't hold it. */
+/** A value after it was stored; undefined if the dtype can't hold it. */
 function stored(value: number, dtype: StoredDtype): number | undefined {
   const result = narrowed(Float32Array.of(value), dtype);
   return 'bytes' in result ? FLOATS.get(dtype.toUpperCase())?.(result.bytes)[0] : undefined;
 }
 
-/** The finite values of a dtype of 16 bits that are not negative, in order: their bits count up. */
+/** The finite values of a 16-bit dtype that are not negative, in order: their bits count up. */
 const positives = (dtype: 'F16' | 'BF16'): Float32Array => {
   const finite = dtype === 'F16' ? 0x7c00 : 0x7f80;
   const bits = Uint16Array.from({ length: finite }, (_, i) => i);
@@ -25,7 +25,7 @@ describe.each(['f16', 'bf16'] as const)('%s', (dtype) => {
   });
 
   it('rounds to nearest, and ties to even', () => {
-    // Singles have room for the middle between two neighbours, and for what is next to it on both sides.
+    // Single precision can hold the middle between two neighbours, and the values next to it on both sides.
     const middles = values.subarray(0, -1).map((value, i) => (value + values[i + 1]!) / 2);
     const bits = new Uint32Array(middles.buffer.slice(0));
     const beside = (step: number): Float32Array => new Float32Array(bits.map((one) => one + step).buffer);

@@ -37,7 +37,7 @@ async function saveAt(hour: number, step: number, loss = 1, rotation?: Rotation)
   });
 }
 
-/** Makes a checkpoint's manifest what releases wrote that had no numbers. */
+/** Gives a checkpoint the manifest of releases that had no save numbers. */
 async function asOfVersion1(step: number): Promise<void> {
   const name = path.join(run, `checkpoint-${step}`, 'manifest.json');
   const { saved, files } = JSON.parse(await readFile(name, 'utf8')) as { saved: string; files: object };

@@ -6,7 +6,7 @@ import { latestGoodCheckpoint, removeLeftovers } from '../../../lib/checkpoint/r
 import { smallCheckpoint, valueOf } from '../support/small_checkpoint';
 import { LOSSES, recordChanges, UnreliableDisk, type Change } from '../support/unreliable_disk';
 
-/** Two checkpoints, a third that makes the first one too many, and one that replaces the third. */
+/** Saves two checkpoints, a third that makes the first one too many, and one that replaces the third. */
 const SAVES = [
   { step: 1, value: 1 },
   { step: 2, value: 2 },
@@ -16,7 +16,7 @@ const SAVES = [
 
 let folder: string;
 let log: Change[];
-/** How many changes had been asked for when each save was done. */
+/** The number of changes requested when each save was done. */
 const done: number[] = [];
 
 beforeAll(async () => {
@@ -58,7 +58,7 @@ it.each(LOSSES)(
       );
       if (found === undefined) expect({ where, saved }).toEqual({ where, saved: 0 });
       else {
-        // It is the last that was saved, or the one that was being saved.
+        // It is the last saved checkpoint, or the one being saved.
         const step = Number(/\d+$/.exec(found)?.[0]);
         const allowed = SAVES.slice(Math.max(0, saved - 1), saved + 1);
         expect({ where, allowed }).toEqual({

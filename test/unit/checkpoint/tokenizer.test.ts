@@ -63,7 +63,7 @@ describe('a checkpoint made with a tokenizer.json', () => {
     expect(loaded.tokenizer?.vocabSize).toBe(tokenizer.vocabSize);
   });
 
-  describe('and with what stood beside it', () => {
+  describe('and with the files next to it', () => {
     const end = tokenizer.vocabSize - 1;
     const SIDE: Readonly<Record<string, object>> = {
       'tokenizer_config.json': {

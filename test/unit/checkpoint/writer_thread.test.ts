@@ -17,7 +17,7 @@ afterEach(async () => {
   await rm(run, { recursive: true });
 });
 
-/** The checkpoint of a step, `read` being called before each of its tensors is read. */
+/** The checkpoint of a step; calls `read` before each of its tensors is read. */
 function withReads(step: number, read: () => unknown): UnwrittenCheckpoint {
   const checkpoint = smallCheckpoint(run, step, step);
   return {
@@ -52,7 +52,7 @@ it('requests tensors one by one, and removes surplus checkpoints', async () => {
   expect((await readdir(run)).sort()).toEqual(['checkpoint-2', 'checkpoint-3']);
 });
 
-it('fails with what kept a tensor from being read, and leaves nothing behind', async () => {
+it('fails with the error of reading a tensor, and leaves nothing behind', async () => {
   const thrown = new Error('the device is gone');
   const written = writeInThread(withReads(1, () => Promise.reject(thrown)));
   await expect(written).rejects.toBe(thrown);

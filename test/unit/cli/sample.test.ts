@@ -177,7 +177,7 @@ describe('parseSetting', () => {
 describe('converse', () => {
   afterEach(disposeModels);
 
-  /** Converses with what is typed; gives the prompts that were answered and what was written to the terminal. */
+  /** Runs a conversation with typed lines; returns the answered prompts and what was written to the terminal. */
   async function conversation(
     isTTY: boolean,
     type: (input: PassThrough) => void,

@@ -41,7 +41,7 @@ describe('JsonTokenizer of byte-level BPE', () => {
       expect(tokenizer.decode(await tokenizer.encode(text))).toBe(text);
   });
 
-  it('takes special tokens in a text for what they are', async () => {
+  it('recognizes special tokens in a text', async () => {
     expect([...(await tokenizer.encode('a<|endoftext|>'))].at(-1)).toBe(END);
     expect(tokenizer.decode([END])).toBe('<|endoftext|>');
   });

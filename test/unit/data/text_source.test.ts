@@ -2,7 +2,7 @@ import { TextSource } from '../../../lib/data/text_source';
 import { packed } from '../support/batches';
 import { failureOf } from '../support/errors';
 
-/** Bytes that tell where they stand. */
+/** Bytes that encode their own positions. */
 const ramp = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => i % 251);
 
 const request = { seed: 5, step: 3, microStep: 0, rows: 4 };

@@ -131,7 +131,7 @@ describe('roles of tokens', () => {
     expect(told).toHaveBeenCalledWith(lacking, { code: 'ERR_DATA' });
   });
 
-  it('may be named by who opens the tokenizer, by text or id', async () => {
+  it('may be named by the caller, by text or id', async () => {
     const file = await put({
       'tokenizer.json': json(['<a>', '</s>'], ['7']),
       'tokenizer_config.json': { eos_token: '</s>', chat_template: 'x' },
@@ -154,7 +154,7 @@ describe('roles of tokens', () => {
     await failureOf('ERR_CONFIG', () => openTokenizer('byte', { startToken: 10 }));
   });
 
-  it('that only files of the model tell are kept with the tokenizer', async () => {
+  it("that only the model's files name are kept with the tokenizer", async () => {
     const file = await put({
       'tokenizer.json': json(['<x>', '<y>']),
       'config.json': { eos_token_id: FIRST + 1 },

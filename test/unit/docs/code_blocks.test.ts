@@ -1,6 +1,6 @@
 /**
- * What the pages say in TypeScript and JSON is true: each `ts` block of README.md and docs/, and each @example of lib/,
- * type-checks against the public types, and each `json` block is JSON, a run's configuration one that is accepted.
+ * The code in the docs is valid: each `ts` block of README.md and docs/, and each @example of lib/, type-checks against the
+ * public types; each `json` block is JSON, and a run's configuration is accepted.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -17,7 +17,7 @@ const pages = [
   .filter((name) => name.endsWith('.md') && !name.endsWith('.api.md'))
   .sort();
 
-/** What blocks use without saying where it comes from. */
+/** Names that blocks use without declaring them. */
 const GIVEN: Readonly<Record<string, string>> = {
   model: 'Model',
   trainer: 'Trainer',
@@ -94,7 +94,7 @@ function program(virtual: ReadonlyMap<string, string>): ts.Program {
   const { config } = ts.readConfigFile(path.join(root, 'tsconfig.json'), (file) => ts.sys.readFile(file)) as {
     config: { compilerOptions: object };
   };
-  // Not everybody's compiler is as strict as ours.
+  // Not every user's compiler is as strict as ours.
   const compilerOptions = {
     ...config.compilerOptions,
     noUncheckedIndexedAccess: false,
@@ -115,7 +115,7 @@ function program(virtual: ReadonlyMap<string, string>): ts.Program {
   return ts.createProgram([...virtual.keys()], options, host);
 }
 
-/** What the compiler says of blocks, as `file:line message`. */
+/** The compiler's errors for blocks, as `file:line message`. */
 function mistakes(blocks: readonly Block[]): string[] {
   const scope = [path.join(root, 'globals.d.ts'), globals()] as const;
   const files = new Map(blocks.map((block, i) => [path.join(root, `block_${i}.mts`), block]));

@@ -1,4 +1,4 @@
-/** The tables of docs/tool_builders.md have the keys that there are. */
+/** The tables of docs/tool_builders.md list all existing keys. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { metricsJsonSchema } from '../../../lib/cli/write_schema';

@@ -1,4 +1,4 @@
-/** Files that can't be opened because too many are open: opening is tried again for a second, and then has a coded error. */
+/** If too many files are open, opening is retried for a second and then fails with a code. */
 import fs from 'node:fs';
 import promises, { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -49,7 +49,9 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 afterEach(() => jest.restoreAllMocks());
 
-/** Lets the first opens of a file fail as where too many files are open, without pauses between tries; gives how many did. */
+/**
+ * Makes the first opens of a file fail as if too many files were open, without pauses between retries; returns how many failed.
+ */
 function failing(count: number, name: string): () => number {
   let failed = 0;
   const check = (file: unknown): void => {

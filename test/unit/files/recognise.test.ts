@@ -45,14 +45,14 @@ describe('recognise', () => {
     expect(recognise(bytes, 'JSON')).toMatch(expected);
   });
 
-  it('does not tell what was expected', () => {
+  it('does not report the expected type', () => {
     const json = Buffer.from('{"a": 1');
     expect(recognise(json, 'JSON')).toBeUndefined();
     expect(recognise(json, 'safetensors')).toBe('a JSON file');
     expect(recognise(safetensors('{"a":{}}'), 'safetensors')).toBeUndefined();
   });
 
-  it('says nothing of what it does not know', () => {
+  it('says nothing about unknown types', () => {
     for (const text of ['Call me Ishmael.', 'not founded', '# notes', 'null'])
       expect(recognise(Buffer.from(text), 'JSON')).toBeUndefined();
   });

@@ -76,7 +76,7 @@ describe('readList', () => {
   });
 });
 
-/** What no list of token ids may be. */
+/** Values that are not valid lists of token ids. */
 const WRONG: readonly (readonly [string, () => unknown])[] = [
   ['a length of 2^32 - 1', () => ({ length: 2 ** 32 - 1 })],
   ['a length of 3e8', () => ({ length: 3e8 })],

@@ -11,7 +11,7 @@ import { countingDataset, disposeModels, tinyModel } from '../support/tiny_model
 
 afterEach(disposeModels);
 
-// Rounding passes through some twenty operations, and a packed row sums what padded rows sum in another order.
+// Rounding errors pass through about twenty operations, and a packed row sums in another order than padded rows.
 const tolerance = 2.5e-6;
 
 // Dropout draws by row and position, so the masks of a document depend on where it lies.

@@ -15,7 +15,7 @@ describe('Model', () => {
     );
   });
 
-  it('says what it is', async () => {
+  it('describes itself', async () => {
     const model = await tinyModel();
     expect(model).toMatchObject({ device: 'cpu', precision: 'fp32', threads: 1 });
     expect(model.fallbackReason).toBeUndefined();

@@ -129,7 +129,7 @@ it('plans the calls that a step with these settings makes', async () => {
     );
     expect(measured).toEqual(planned);
     expect(planned).toContain('update sgd sgd');
-    // With the embeddings and the first block frozen, nothing flows back into that.
+    // With the embeddings and the first block frozen, no gradient flows back into that block.
     expect(planned.length).toBeLessThan(plan().calls.length - 5);
   } finally {
     model.dispose();

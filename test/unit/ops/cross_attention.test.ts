@@ -165,7 +165,7 @@ function attentionOf(change: {
   };
   const { q, kv } = inputs;
   const mixed = g.node('attention', NODE, change.slots?.(inputs) ?? { q, kv });
-  // A plan is of a loss.
+  // A plan needs a loss.
   const classes = g.axis('classes', vocabulary(3));
   const logits = g.node('linear', 'head', {
     x: mixed,

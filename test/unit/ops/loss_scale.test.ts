@@ -5,8 +5,8 @@ import { failureOf } from '../support/errors';
 import { randomBatch, randomWeights } from '../support/gpt2_cases';
 import { batchOf, withModel, writeParameters } from '../support/native';
 
-// Loss scaling is for fp16, which the CPU has not; the rule and what depends on it are the same in fp32, where a scale near
-// the largest number overflows.
+// Loss scaling is for fp16, which the CPU does not have. The rule and its effects are the same in fp32, where a scale near the
+// largest number overflows.
 const graph = gpt2({ vocabSize: 13, nPositions: 5, nEmbd: 6, nHead: 1, nLayer: 1 });
 const capacity = { rows: 2, lengths: { time: 5 } };
 const batch = (step: number): Batch => batchOf(graph, randomBatch(graph, 2, 5, step));

@@ -53,7 +53,7 @@ async function configure(model: NativeModel): Promise<void> {
   });
 }
 
-/** With `ignored`, none of the targets of these losses counts. */
+/** With `ignored`, no target of these losses counts. */
 function batchAt(seed: number, ignored: readonly string[] = []): Map<string, Tensor> {
   const batch = randomBatch(graph, rows, time, seed);
   for (const name of ignored) batch.get(`${name}.targets`)!.data.fill(-1);

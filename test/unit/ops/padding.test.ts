@@ -3,7 +3,7 @@ import type { RunResult } from '../../../lib/native';
 import { randomBatch, randomWeights } from '../support/gpt2_cases';
 import { batchOf, withModel, writeParameters } from '../support/native';
 
-// Physical extents that no two axes share, so that a tensor's shape tells which of its lanes are padding.
+// Physical extents that differ for all axes, so that a tensor's shape shows which lanes are padding.
 const headDim = 9;
 const nHead = 5;
 const graph = gpt2({
@@ -44,8 +44,8 @@ function dirt({ shape, data }: RunResult['taps'][number]['value']): { lanes: num
   return { lanes, dirty };
 }
 
-// Dirt in a parameter or a moment would show in what is computed with it: in the padding of y for rows of a weight, a
-// bias or a table, in that of dx for columns of a weight.
+// Dirty padding of a parameter or a moment would show in results: rows of a weight, a bias or a table in the padding of y,
+// columns of a weight in the padding of dx.
 test.each([true, false])('padding lanes are zero after 100 steps: rewrite %s', async (rewrite) => {
   await withModel(graph, {}, async (model) => {
     const physical = (name: string): readonly number[] | undefined =>

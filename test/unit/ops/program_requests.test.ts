@@ -13,8 +13,8 @@ import { batchOf, withModel, writeParameters } from '../support/native';
 import { padded, sessionOf, settingsOf } from '../support/sampling';
 
 /**
- * A model keeps its compiled programs by request. Two requests that differ in any field must not share one: after one of
- * them, the other has to do what it does on a model of its own.
+ * A model keeps its compiled programs by request. Two requests that differ in any field must not share one: after one of them,
+ * the other must do the same as on a new model.
  */
 async function expectOwnProgram<T>(
   onModel: <R>(use: (model: NativeModel) => Promise<R>) => Promise<R>,
@@ -27,7 +27,7 @@ async function expectOwnProgram<T>(
   expect(second).not.toEqual(first);
 }
 
-/** What a program computes and hands out: each call, its outputs and their values. */
+/** What a program computes and returns: each call, its outputs and their values. */
 const trace = async (model: NativeModel, request: ProgramRequest, inputs: Batch): Promise<unknown> =>
   model.run(request, inputs, { tap: true });
 
@@ -117,7 +117,7 @@ describe('sampling', () => {
   const greedy = (more: Partial<SamplingSettings> = {}): SamplingSettings[] =>
     [0, 1].map(() => settingsOf({ temperature: 0, ...more }));
 
-  /** What a session chooses after its prompts, two unless there are others. */
+  /** The tokens that a session chooses after its prompts; by default there are two prompts. */
   const sample =
     (options: Partial<SessionOptions>, prompts: readonly (readonly number[])[] = [[3], [1, 2, 1, 2, 1]]) =>
     async (model: NativeModel): Promise<unknown> => {
@@ -142,7 +142,7 @@ describe('sampling', () => {
 
   const bias = Float32Array.from({ length: 37 }, (_, id) => (id === 9 ? 100 : 0));
   const known = Float32Array.from({ length: 37 }, (_, id) => (id === 9 ? 0 : -Infinity));
-  const everywhere = new Int32Array(2 * 25); // the token behind a full cache too
+  const everywhere = new Int32Array(2 * 25); // including the token after a full cache
   test.each<[keyof SamplingFeatures, boolean | number, Partial<SessionOptions>]>([
     ['known', true, { arrays: { known } }],
     ['bias', true, { arrays: { bias } }],

@@ -3,7 +3,7 @@ import { GraphBuilder, normal, ones, vocabulary, width } from '../../../lib/grap
 import { expectClose } from '../support/compare';
 import { withModel } from '../support/native';
 
-/** Graphs on which a fusion would be wrong: the plain program says what is right. */
+/** Graphs for which a fusion would be wrong; the plain program gives the right result. */
 function tied(build: (g: GraphBuilder, embedded: string, embd: string) => string): Graph {
   const g = new GraphBuilder('fusion');
   const time = g.lengthAxis('time');
@@ -41,7 +41,7 @@ test.each<[string, Graph]>([
 ])('%s', async (_, graph) => {
   await withModel(graph, {}, async (model) => {
     const ids = Int32Array.from({ length: 15 }, (__, i) => (i * 7) % 11);
-    // Not the inputs again: a tied head is sure of those, and p − 1 would cancel to few digits.
+    // Not the inputs again: a tied head predicts those with certainty, and p − 1 would cancel to few digits.
     const targets = ids.map((id) => (id * 5 + 3) % 11);
     const results = [];
     for (const rewrite of [false, true]) {

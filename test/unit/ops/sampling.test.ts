@@ -41,7 +41,7 @@ test.each([
         const logits = await nextLogits(model, tokens);
         const options = { temperature: temperatures[row]!, seed: seeds[row]!, step, site: 'choose' };
         const { token, margin } = choose(logits, options);
-        // A draw that rounding could decide otherwise would say nothing.
+        // Skip draws that rounding could decide either way.
         expect(margin).toBeGreaterThan(1e-4);
         expect({ row, step, token: next[row] }).toEqual({ row, step, token });
         tokens.push(token);
@@ -85,7 +85,7 @@ test('a finished row stays unchanged and says why', async () => {
       ids.includes(end) ? ids.slice(0, ids.indexOf(end) + 1) : [...ids];
     expect(got(0)).toEqual(upTo(row(0).slice(0, 4)));
     expect(got(1)).toEqual(upTo(row(1)));
-    // The first of twelve places is the prompt's, the last token needs none.
+    // The prompt takes the first of twelve positions; the last token needs none.
     expect(got(2).length).toBe(upTo(got(2)).length);
     if (!row(2).includes(end)) expect(got(2)).toHaveLength(12);
     expect(visits[1]!.finished[1]).toBe('end');
@@ -117,7 +117,7 @@ test.each([
       );
       for (let at = prompt.length; at < all.length; at++) {
         const logits = outputs['logits']!.data.subarray((at - 1) * vocabSize, at * vocabSize);
-        // The likeliest, but for what rounding decides.
+        // The likeliest, except where rounding decides.
         expect(logits[all[at]!]).toBeGreaterThan(Math.max(...logits) - 1e-4);
       }
     }

@@ -12,7 +12,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** Lets calls of appendFile fail; each has written half of what it was given by then. */
+/** Makes calls of appendFile fail after each has written half of its content. */
 async function onDisk(
   fails: (call: number) => boolean,
   troubles: string[] = [],
@@ -34,7 +34,7 @@ async function onDisk(
 }
 
 const written = (): Promise<string> => readFile(name, 'utf8');
-/** Lets writes that were begun come to their end. */
+/** Waits until started writes have ended. */
 const settle = async (calls: () => number, wanted: number): Promise<void> => {
   while (calls() < wanted) await new Promise((resolve) => setImmediate(resolve));
   await written();

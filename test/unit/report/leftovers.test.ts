@@ -21,7 +21,7 @@ const deadName = (target: string, kind: string): string => {
   return `${target}.${kind}-${pid}-12345-0123456789ab`;
 };
 
-/** A name of this process's id, as one had it that started at another time. */
+/** A name with this process's id but another start time. */
 const reusedName = (target: string): string => `${target}.tmp-${process.pid}-1-0123456789ab`;
 
 describe('the name of a temporary', () => {

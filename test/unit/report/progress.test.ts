@@ -80,7 +80,7 @@ it('keeps lines above the bar, and leaves no timer behind', () => {
   progress.stop();
   expect(screen.text.startsWith('before\n')).toBe(true);
   expect(screen.text).toContain('validation loss 2.1\n');
-  // ESC 8 puts the cursor back to where the bar was started: that has to come first.
+  // ESC 8 moves the cursor back to where the bar was started; it must come first.
   expect(screen.text.indexOf('\u001b8')).toBeLessThan(screen.text.indexOf('validation loss'));
   // The bar was started again after the line, in the place that the cursor had then.
   expect(screen.text.lastIndexOf('loss 2.5000')).toBeGreaterThan(screen.text.indexOf('validation loss'));

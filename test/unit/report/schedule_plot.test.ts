@@ -57,7 +57,7 @@ describe('scheduleSvg', () => {
     expect(scheduleSvg({ rates: [], phases: [] }, { title: 'none' })).toContain('no steps');
   });
 
-  it.each([-1e-9, NaN, Infinity])('refuses a rate of %d, and says of which step', async (wrong) => {
+  it.each([-1e-9, NaN, Infinity])('refuses a rate of %d, and names its step', async (wrong) => {
     const failure = await failureOf('ERR_CONFIG', () =>
       scheduleSvg({ rates: [1, wrong], phases: [] }, { title: 'wrong' }),
     );

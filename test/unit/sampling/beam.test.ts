@@ -25,7 +25,7 @@ interface Sequence {
   readonly score: number;
 }
 
-/** Every sequence of at most `length` new tokens, by score; `eos` ends one. */
+/** All sequences of at most `length` new tokens, by score; `eos` ends one. */
 async function all(
   one: Sampler,
   prompt: readonly number[],

@@ -24,7 +24,7 @@ const letters = {
 
 const model = (): Promise<Model> => tinyModel({ vocabSize: VOCABULARY, initializerRange: 0.4 });
 
-/** What the model above says, which all cases ask of the same texts. */
+/** The results of the model above, cached: all cases use the same texts. */
 const known = new Map<string, ArrayLike<number>>();
 
 const logProbs =
@@ -46,7 +46,7 @@ const tokenMask = (batch: readonly MaskedSequence[]): Uint32Array =>
     ),
   );
 
-/** What transformers would do with the options. */
+/** The effect of the options in transformers. */
 function processed(options: GenerateOptions, promptLength: number) {
   return (given: ArrayLike<number>, tokens: readonly number[]): readonly number[] => {
     const position = tokens.length;

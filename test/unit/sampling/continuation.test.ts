@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 afterEach(disposeModels);
 
-/** What continues a prompt, how it is returned, and where it stops. */
+/** The continuation of a prompt: how it is returned, and where it stops. */
 const CASES: readonly (readonly [name: string, json: object, prompt: string, text: string, stop: string])[] =
   [
     ['a new word of SentencePiece', SENTENCE_PIECE, 'the', ' cats the', ' cat'],

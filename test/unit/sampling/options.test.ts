@@ -255,7 +255,7 @@ describe('beyond the end of the context', () => {
   it('penalties count tokens of the whole sequence', async () => {
     const one = new Sampler(await tinyModel({ vocabSize: 48 }));
     const options = { maxNewTokens: 40, temperature: 0 };
-    // A token that was there before has no chance: the first 40 are all different.
+    // A token that has occurred has no chance, so the first 40 all differ.
     for (const penalty of [{ presencePenalty: 100 }, { frequencyPenalty: 100 }])
       expect(new Set((await one.generate([1], { ...options, ...penalty })).tokens).size).toBe(40);
     const settings = { repetitionPenalty: 1.3, frequencyPenalty: 0.02, presencePenalty: 0.01 };
@@ -268,7 +268,7 @@ describe('beyond the end of the context', () => {
       const { data } = await one.model.logits([context]);
       const rule = { tokens: sequence, promptLength: prompt.length, ...settings };
       const expected = scores(data.subarray(data.length - 48), rule);
-      // The likeliest, but for what rounding decides.
+      // The likeliest, except where rounding decides.
       expect(expected[token]).toBeGreaterThan(Math.max(...expected) - 1e-5);
       sequence.push(token);
       context.push(token);

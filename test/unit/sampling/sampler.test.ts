@@ -15,7 +15,7 @@ async function sampler(config: Partial<GPT2Options> = {}): Promise<Sampler> {
   return new Sampler(await tinyModel({ ...BYTES, ...config }), new ByteTokenizer());
 }
 
-/** What a greedy sampler must choose, by whole forward passes over the same context. */
+/** The tokens that a greedy sampler must choose, from full forward passes over the same context. */
 async function greedy(model: Model, prompt: readonly number[], count: number): Promise<number[]> {
   const { nPositions, vocabSize } = tokenSettings(model.config)!;
   let context = prompt.length > nPositions ? prompt.slice(-nPositions / 2) : [...prompt];

@@ -9,7 +9,7 @@ export interface CaseFileOptions {
   readonly model?: { readonly device: string; readonly precision: Precision };
   /** Default as the unit tests run: poisoned memory, an allocation for each buffer. */
   readonly run?: { readonly poison: boolean; readonly separate: boolean };
-  /** Relative error of a result: `value`, or the gradient of what has that name. Default what fp32 arithmetic may leave. */
+  /** Relative error of a result: `value`, or the gradient with that name. Default: what fp32 arithmetic may cause. */
   readonly tolerance?: (name: string, exact: Tensor) => number;
   /** How often the case runs again for the timing. Default 3. */
   readonly repeat?: number;

@@ -4,8 +4,7 @@ import type { Tensor } from '../../oracles/tensor';
 import { Random } from './random';
 
 /**
- * A Graph with one operation, the tensors that it runs on, and the gradient of its value: an input `dy`, but for a loss,
- * whose gradient is one number.
+ * A Graph with one operation, its tensors, and the gradient of its value: an input `dy`, or one number for a loss.
  */
 export interface OperationCase {
   readonly name: string;
@@ -18,7 +17,7 @@ export interface OperationCase {
   readonly given: ReadonlyMap<string, Tensor>;
   /** Float inputs and parameters: what has a gradient. */
   readonly differentiable: readonly string[];
-  /** How many products an element of the value or of a gradient sums, at most: sets the tolerance. */
+  /** The most products that an element of the value or of a gradient sums; sets the tolerance. */
   readonly terms: number;
 }
 
@@ -224,9 +223,9 @@ export function attentionCase(
 }
 
 /**
- * Attention of queries along `time` and `keys` keys along an axis of their own, in tensors apart.
+ * Attention of queries along `time` and `keys` keys along their own axis, in separate tensors.
  *
- * The terms of a gradient of kv are those of all heads that share it.
+ * A gradient of kv sums the terms of all heads that share it.
  */
 export function crossAttentionCase(
   sizes: Sizes & {
@@ -357,7 +356,7 @@ export function crossEntropyCase(
 
 /**
  * The output layer and its loss, which a rewrite rule makes one operation. x and weight are small multiples of 1/2 and
- * 1/16, mostly zeros, so that 16-bit types hold each logit: what they round is the gradient alone.
+ * 1/16, mostly zeros, so that 16-bit types hold each logit and round only the gradient.
  */
 export function linearCrossEntropyCase(
   sizes: Sizes & { vocabSize: number; nEmbd: number; ignored: boolean },

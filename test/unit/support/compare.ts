@@ -32,8 +32,8 @@ export function expectClose(
 }
 
 /**
- * The error that fp32 arithmetic may leave on a result that sums `terms` products: each of the roundings of a sum is at
- * most u = 2⁻²⁴ of the partial sum, their signs are random, so that the error grows with √terms; twice that covers what
- * the operations around a sum add. Kernels were seen to stay within half of it. Oracles read the same fp32 inputs.
+ * The error that fp32 arithmetic may leave on a result that sums `terms` products. Each rounding is at most u = 2⁻²⁴ of the
+ * partial sum and has a random sign, so the error grows with √terms; twice that covers the operations around a sum. Kernels
+ * were seen to stay within half of it. Oracles read the same fp32 inputs.
  */
 export const fp32Tolerance = (terms: number): number => 2 * 2 ** -24 * Math.sqrt(terms + 4);

@@ -68,7 +68,7 @@ export function batchOfStep(step: number, from = 0, to = curve.batches.shape[1])
 /** PyTorch's defaults. */
 export const lossScaling = { initScale: 2 ** 16, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000 };
 
-/** Gives a model the fixture's weights and optimizer, and loss scaling where it computes in fp16. */
+/** Gives a model the fixture's weights and optimizer, and loss scaling if it computes in fp16. */
 export async function startCurve(
   model: NativeModel,
   graph: Graph,

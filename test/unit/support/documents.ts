@@ -35,7 +35,7 @@ function batchesOf(graph: Graph): { packed: TrainingBatch; padded: TrainingBatch
   };
 }
 
-/** What training steps make of a batch: each step's result, and the gradients of the last, of the loss's sum. */
+/** The results of training steps on a batch, and the last step's gradients of the summed loss. */
 export interface Trained {
   readonly results: readonly StepResult[];
   readonly gradients: ReadonlyMap<string, Float32Array>;
@@ -64,7 +64,7 @@ async function train(
     const gradients = new Map<string, Float32Array>();
     for (const { name, trainable } of graph.parameters) {
       if (trainable === false) continue;
-      // Gradients in memory are of the sum over targets ÷ positions of the step.
+      // Gradients in memory are those of the sum over targets ÷ positions of the step.
       const gradient = await model.readTensor('gradient', name);
       gradients.set(
         name,

@@ -2,7 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { files, type OpenFile } from '../../../lib/checkpoint/files';
 
-/** What goes wrong, at which of the calls that are counted, and for how long. */
+/** What fails, at which counted call, and for how long. */
 export interface Fault {
   readonly code: 'ENOSPC' | 'EIO' | 'EACCES';
   /** From 1; Infinity: never. */
@@ -19,8 +19,8 @@ export const isRead = (call: string): boolean =>
   /^(readdir|readText|sizeOf|freeBytes|open r|read|close r) /.test(call);
 
 /**
- * Runs `work` with file operations that count their calls, and fail as told. Writes are short ones, which the system may
- * do at any time: each takes two thirds of what it is given.
+ * Runs `work` with file operations that count their calls and fail as requested. All writes are short, as the system allows:
+ * each writes two thirds of its bytes.
  */
 export async function withFaults(
   { code, at, stays }: Fault,
@@ -68,8 +68,8 @@ export async function withFaults(
 }
 
 /**
- * From here on files are not synced to the disk, which takes most of a test's time and makes no difference without a power
- * failure. Gives back what ends it.
+ * Stops syncing files to the disk: that takes most of a test's time and matters only in a power failure. Returns a function
+ * that ends this.
  */
 export function withoutSyncs(): () => void {
   const { open } = files;

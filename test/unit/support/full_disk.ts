@@ -1,6 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
 
-/** From here on nothing can be appended to an open file, as on a full disk. Gives what ends it. */
+/** Makes every append to an open file fail, as on a full disk. Returns a function that ends this. */
 export async function withoutAppends(): Promise<() => void> {
   const handle = await open('/dev/null');
   const prototype = Object.getPrototypeOf(handle) as FileHandle;

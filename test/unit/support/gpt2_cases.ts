@@ -4,7 +4,7 @@ import { sinusoidalTable } from '../../oracles/position_embedding';
 import { elements, type Tensor } from '../../oracles/tensor';
 import { Random } from './random';
 
-/** Where each position's document starts in rows of several, some of them of one token: (rows, time). */
+/** Where each position's document starts, (rows, time). Rows have several documents, some of one token. */
 export function randomStarts(rows: number, time: number, seed: number): Tensor {
   const random = new Random(seed);
   let start = 0;
@@ -18,7 +18,7 @@ export function randomStarts(rows: number, time: number, seed: number): Tensor {
 
 const small = { nPositions: 11, nLayer: 2, embdPdrop: 0, attnPdrop: 0, residPdrop: 0 };
 
-/** Small GPT-2s that between them use every option, in sizes that are no multiple of anything. */
+/** Small GPT-2s that together use every option, in sizes that are multiples of nothing. */
 export const gpt2Cases: readonly (readonly [name: string, graph: Graph])[] = [
   ['pre norm, learned positions, tied', gpt2({ ...small, vocabSize: 61, nEmbd: 30, nHead: 3 })],
   [

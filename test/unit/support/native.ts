@@ -22,7 +22,7 @@ export interface CaseOptions {
   readonly separate?: boolean;
   readonly threads?: number;
   readonly padding?: NativeModelOptions['padding'];
-  /** How much farther than a plain sum of products the result may be from the oracle. Default 1. */
+  /** Factor of the tolerance of a plain sum of products. Default 1. */
   readonly slack?: number;
   /** Runs the operation as evaluation does; there are no gradients then. */
   readonly eval?: boolean;
@@ -76,7 +76,7 @@ export async function readParameters(model: NativeModel, graph: Graph): Promise<
   return read;
 }
 
-/** What a case computes natively: its value, gradients by name, and what each call wrote where `tap` asks for it. */
+/** The native results of a case: its value, gradients by name, and with `tap` what each call wrote. */
 export async function runNative(
   one: OperationCase,
   options: CaseOptions & { readonly tap?: boolean } = {},
@@ -146,7 +146,7 @@ export function runOracle(
   });
 }
 
-/** Runs a case natively and by its oracle: value and every gradient have to agree to fp32 rounding. */
+/** Runs a case natively and by its oracle; the value and every gradient must agree to fp32 rounding. */
 export async function checkCase(one: OperationCase, options: CaseOptions = {}): Promise<void> {
   const oracle = runOracle(one, options);
   const native = await runNative(one, options);

@@ -5,7 +5,7 @@ import path from 'node:path';
 
 const RUNNER = path.resolve(__dirname, '../../../build/op_run');
 
-/** What op_run tells of a case. */
+/** The output of op_run for a case. */
 export interface OpRunLine {
   readonly case: string;
   readonly ok: boolean;

@@ -36,20 +36,20 @@ const capacity = { rows: 2, lengths: { time: 5 } };
 const batchAt = (step: number): Batch => batchOf(optimizerGraph, randomBatch(optimizerGraph, 2, 5, step));
 const moments: readonly StateKind[] = ['moment1', 'moment2'];
 
-/** What a test changes: rates and momenta of the steps, and what parameters have of their own. */
+/** What a test changes: rates and momenta of the steps, and settings of single parameters. */
 export interface Course {
   readonly model?: Partial<NativeModelOptions>;
   readonly learningRates?: Float32Array;
   readonly momenta?: Float32Array;
   readonly parameters?: Readonly<Record<string, ParameterSettings>>;
   readonly emaDecay?: number;
-  /** Looks at the model in the end. */
+  /** Checks the model at the end. */
   readonly look?: (model: NativeModel, oracles: ReadonlyMap<string, OptimizerState>) => Promise<void>;
 }
 
 /**
- * Eight steps, in each of which the oracle follows the gradients that native code computed: whatever the precision of
- * the model, parameters and moments are those of fp32 arithmetic.
+ * Eight steps. In each, the oracle uses the gradients that native code computed, so that parameters and moments must match fp32
+ * arithmetic in every precision of the model.
  */
 export async function checkOptimizer(
   optimizer: OptimizerSettings,
@@ -103,10 +103,13 @@ export async function checkOptimizer(
   });
 }
 
-/** That a frozen parameter has no gradient, and takes nothing from those of others: each one alone, and all others. */
+/**
+ * Checks that a frozen parameter has no gradient and does not change the gradients of others. Freezes each one alone, then all
+ * others.
+ */
 export async function checkFreezing(
   options: Partial<NativeModelOptions>,
-  // Other kernels may add in another order: a bias that is not summed beside its weight.
+  // Other kernels may add in another order, such as for a bias that is not summed with its weight.
   tolerance = 1e-5,
 ): Promise<void> {
   const names = optimizerGraph.parameters.map(({ name }) => name);

@@ -57,7 +57,7 @@ function referenceOf(model: ModelOfFile, graph: Graph): Reference {
   return { ...model, graph, lengths, rows: Object.values(model.batches)[0]!.shape[1]! };
 }
 
-/** The models by name, with our Graphs of them. */
+/** The models by name, with our Graphs for them. */
 export const references: readonly (readonly [string, Reference])[] = [
   ['a GPT-2 with the norms after', referenceOf(models.post_norm, gpt2(models.post_norm.config))],
   ['a GPT-2 with types and subtypes', referenceOf(models.types, gpt2(models.types.config))],

@@ -5,7 +5,7 @@ import type { TrainingArguments } from '../../../lib/training/arguments';
 import { Trainer } from '../../../lib/training/trainer';
 import { countingDataset, tinyModel } from './tiny_model';
 
-/** Optimizers that between them keep every kind of State. */
+/** Optimizers that together keep every kind of State. */
 export const resumedArguments: readonly (readonly [string, Partial<TrainingArguments>])[] = [
   ['adam', { optim: 'adam', weightDecay: 0.1 }],
   ['sgd', { optim: 'sgd' }],
@@ -45,7 +45,7 @@ export async function smallTrainer(
   });
 }
 
-/** Every bit of parameters, of the moments and the average that there are, and of counters. */
+/** Every bit of the parameters, the counters and, if present, the moments and the average. */
 export async function bitsOf(model: Model, args: Trainer['arguments']): Promise<unknown> {
   const kinds = [
     'parameter',
@@ -61,7 +61,7 @@ export async function bitsOf(model: Model, args: Trainer['arguments']): Promise<
   return { tensors, counters: await model.native.counters(), scaler: await model.native.scaler() };
 }
 
-/** That a run which is resumed at its fifth step ends in the bits of one that was left alone. */
+/** Checks that a run resumed at its fifth step ends with the same bits as an uninterrupted one. */
 export async function checkResumes(
   folder: string,
   args: Partial<TrainingArguments>,

@@ -5,8 +5,8 @@ const bits = new Uint32Array(float.buffer);
 
 /**
  * Rounds an fp32 number (to which fp64 is rounded first, as kernels do) to nearest, ties to even, in a binary type with
- * `fraction` bits after the leading one and `least` as the exponent of its smallest normal number; what is beyond
- * `largest` becomes infinite.
+ * `fraction` bits after the leading one and `least` as the exponent of its smallest normal number; values beyond `largest`
+ * become infinite.
  */
 const nearest = (fraction: number, least: number, largest: number) => {
   const normal = 2 ** least;

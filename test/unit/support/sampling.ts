@@ -30,7 +30,7 @@ export function sessionOf(
   });
 }
 
-/** Prompts as the capacity that prefill takes: rows of the longest length, with any id behind a shorter row. */
+/** Prompts in prefill's capacity: rows of the longest length, with any id after a shorter row. */
 export function padded(
   prompts: readonly (readonly number[])[],
   filler = 7,

@@ -42,7 +42,7 @@ export interface SamplingCase {
   readonly endTokens?: readonly number[];
   /** Positions that a row may have. Default 40. */
   readonly cache?: number;
-  /** Ids from here on are no tokens. */
+  /** Ids from here on are not tokens. */
   readonly known?: number;
   /** Allowed tokens by position. */
   readonly sets?: ReadonlyMap<number, readonly number[]>;
@@ -51,7 +51,7 @@ export interface SamplingCase {
 /** Tokens that a case samples for each row. */
 export const STEPS = 20;
 
-/** Samples, and compares each token with what the oracle chooses from the model's own logits. */
+/** Samples, and compares each token with the oracle's choice from the model's own logits. */
 export async function checkSampling(one: SamplingCase, where: Where = {}): Promise<void> {
   const size = one.vocabSize ?? vocabSize;
   const own = one.vocabSize === undefined ? graph : graphOf(size);
@@ -108,7 +108,7 @@ export async function checkSampling(one: SamplingCase, where: Where = {}): Promi
           site: 'choose',
         });
         expect(got).toBeLessThan(size);
-        // What rounding could decide otherwise says nothing.
+        // Skip draws that rounding could decide either way.
         if (draw.margin > 1e-4 && kept.margin > 1e-5) {
           expect({ row, step, token: got }).toEqual({ row, step, token: draw.token });
           compared++;
@@ -267,7 +267,7 @@ export async function checkLogProbs(where: Where = {}): Promise<void> {
           const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
           const at = 3 * step + row;
           const token = visit.tokens[at]!;
-          // A sum of 61 fp32 terms, of logits that came by another path.
+          // A sum of 61 fp32 terms, of logits computed by another path.
           expect(visit.logProbs[at]).toBeCloseTo(logProb(token), 4);
           expect([...visit.topTokens.subarray(4 * at, 4 * at + 4)]).toEqual(order.slice(0, 4));
           for (let k = 0; k < 4; k++)

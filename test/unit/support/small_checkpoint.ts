@@ -8,7 +8,7 @@ import { TesseraeError } from '../../../lib/errors';
 
 const NAMES = ['model.safetensors', 'optimizer.safetensors', TRAINER_STATE, 'manifest.json'];
 
-/** A checkpoint, without a model, whose tensors hold `value` everywhere; of its run the newest two are kept. */
+/** A checkpoint without a model whose tensors hold `value` everywhere; its run keeps the newest two. */
 export function smallCheckpoint(run: string, step: number, value: number): UnwrittenCheckpoint {
   const tensor = (name: string): TensorSource => ({
     name,
@@ -41,7 +41,7 @@ const state = (step: number): TrainerState => ({
   machine: { device: 'cpu', isa: '', arithmetic: '', layoutHash: '' },
 });
 
-/** What the tensors of a checkpoint hold; undefined unless it is whole. */
+/** The value in the tensors of a checkpoint; undefined if it is incomplete. */
 export async function valueOf(run: string, step: number): Promise<number | undefined> {
   const directory = checkpointFolder(run, step);
   try {

@@ -30,7 +30,7 @@ export async function tinyModel(
   return model;
 }
 
-/** A model of `vocabSize` rows for which these ids are by far the likeliest, whatever came before. */
+/** A model with `vocabSize` rows that finds these ids by far the likeliest after any context. */
 export async function preferringModel(vocabSize: number, [first, last]: Ids): Promise<Model> {
   const model = await tinyModel({ vocabSize, tieWordEmbeddings: false });
   const { native } = model;
@@ -46,7 +46,7 @@ export function disposeModels(): void {
   for (const model of live.splice(0)) model.dispose();
 }
 
-/** Rows that count upwards from a start that the request decides: easy to learn, and told apart by their tokens. */
+/** Rows that count upwards from a start that the request decides: easy to learn, and identified by their tokens. */
 export function countingDataset(blockSize = 8): Dataset & { readonly requests: string[] } {
   const row = (start: number): number[] => Array.from({ length: blockSize }, (_, i) => (start + i) % 32);
   const requests: string[] = [];

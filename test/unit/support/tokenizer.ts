@@ -55,7 +55,7 @@ export function tinyTokenizer(): Record<string, unknown> & {
   };
 }
 
-/** The same without special tokens, with tokens across the places where a cut of a text suggests itself. */
+/** The same without special tokens, with tokens across the obvious places to cut a text. */
 export function cuttable(parts: object): ReturnType<typeof tinyTokenizer> {
   const json = { ...tinyTokenizer(), ...parts };
   const merges = ['č Ċ', 'čĊ Ċ', 'Ċ Ċ', 'Ċ Ġ', 'Ġ Ġ', 'ĠĠ ĠĠ', 'ĠĠĠĠ ĠĠĠĠ', ', l', '▁ ▁'];
@@ -158,7 +158,7 @@ export const BYTE_FALLBACK = {
 /** The first and the last of ids that follow one another. */
 export type Ids = readonly [first: number, last: number];
 
-/** A tokenizer.json of the numbers below `size`, which are their own ids, without those of a gap. */
+/** A tokenizer.json of the numbers below `size`, which are their own ids, except those in a gap. */
 export function gappedTokenizer(size: number, [first, last]: Ids): JsonTokenizer {
   const ids = Array.from({ length: size }, (_, id) => id).filter((id) => id < first || id > last);
   const vocab = Object.fromEntries(ids.map((id) => [String(id), id]));

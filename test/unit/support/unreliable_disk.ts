@@ -2,13 +2,13 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { files, type OpenFile } from '../../../lib/checkpoint/files';
 
-/** A change that was asked of the disk; names are relative to the folder that is watched. */
+/** A change of the disk; names are relative to the watched folder. */
 export type Change =
   | { readonly kind: 'mkdir' | 'create' | 'sync' | 'remove'; readonly name: string }
   | { readonly kind: 'write'; readonly name: string; readonly at: number; readonly bytes: Buffer }
   | { readonly kind: 'rename'; readonly name: string; readonly to: string };
 
-/** Records, in order, the changes that file operations make below a folder. Gives the log, and what ends it. */
+/** Records, in order, the changes that file operations make below a folder. Returns the log, and a function that ends it. */
 export function recordChanges(folder: string): { log: Change[]; end: () => void } {
   const log: Change[] = [];
   const at = (name: string): string => path.relative(folder, name);
@@ -55,13 +55,12 @@ interface Folder {
 }
 
 /**
- * What a power failure leaves of what was not synced: its names but not its bytes, its names and half of its bytes (the
- * rest zeros), or nothing of it.
+ * What a power failure leaves of unsynced data: names without bytes, names with half of the bytes (the rest zeros), or nothing.
  */
 export const LOSSES = ['bytes', 'half of the bytes', 'names and bytes'] as const;
 export type Loss = (typeof LOSSES)[number];
 
-/** A disk that keeps only what it must: what was synced, each file and each folder for itself. */
+/** A disk that keeps only what was synced, each file and each folder separately. */
 export class UnreliableDisk {
   private readonly root: Folder = { now: new Map(), synced: new Map() };
 

@@ -9,7 +9,7 @@ import { countingDataset, disposeModels, tinyModel } from '../support/tiny_model
 
 afterEach(disposeModels);
 
-/** What it says to evaluations with these losses, one each ten steps. */
+/** Its answers to evaluations with these losses, one every ten steps. */
 const answers = (stopping: EarlyStopping, losses: readonly number[]): boolean[] =>
   losses.map((loss, i) => {
     const event = {
@@ -69,7 +69,7 @@ describe('earlyStopping', () => {
 });
 
 describe('a run that stops early', () => {
-  // Nothing is learnt at a rate of 0, so that no evaluation is better than the first.
+  // At a rate of 0 nothing is learned, so no evaluation is better than the first.
   const args = { maxSteps: 20, batchSize: 2, learningRate: 0, evalSteps: 2 } as const;
   const evaluated = async (options: object, more: object = {}): Promise<Trainer> =>
     new Trainer(await tinyModel(), {

@@ -27,7 +27,7 @@ async function trainer(maxSteps: number, args: Partial<TrainingArguments>, into 
   });
 }
 
-/** Four steps, then eight in the same folder. Gives what resuming tells. */
+/** Four steps, then eight in the same folder. Returns the result of resuming. */
 async function fourThenEight(
   args: Partial<TrainingArguments>,
 ): Promise<{ differences: readonly string[]; one: Trainer }> {

@@ -22,7 +22,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** As published: a tool sees the file, not our code. */
+/** The published schema: a tool sees the file, not our code. */
 type Published = { readonly properties: Readonly<Record<string, unknown>> }[];
 const schemas = { 'metrics.jsonl': metricsJsonSchema(), events: eventJsonSchema() };
 const kindsOf = (schema: object): Published =>

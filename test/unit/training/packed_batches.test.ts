@@ -26,7 +26,7 @@ async function trainer(train?: Dataset, args: Partial<TrainingArguments> = {}): 
   });
 }
 
-/** What packBatch makes of rows, as a data worker would hand it over. */
+/** The result of packBatch for rows, as a data worker would pass it on. */
 function packedLike(one: Trainer, batch: TrainingBatch, { rows = 3, time = 8 } = {}): PackedBatch {
   const { inputs, capacity, lengths } = packBatch(one.model, batch, {
     targets: true,

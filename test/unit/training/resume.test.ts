@@ -63,7 +63,7 @@ describe('resume', () => {
     });
     expect(resumed.globalStep).toBe(5);
     const events = await eventsOf(resumed);
-    // Steps 6 to 12: the mean loss of step 6 is over steps 4 to 6, two of which were before.
+    // Steps 6 to 12: the mean loss of step 6 is over steps 4 to 6, and steps 4 and 5 came before.
     expect(events).toEqual(wanted.filter((event) => (event as TrainerEvent).step > 5));
     expect(await bitsOf(resumed)).toEqual(await bitsOf(whole));
   });
@@ -94,7 +94,7 @@ describe('resume', () => {
     await other.resume(at('begin'));
     expect(await eventsOf(other)).toEqual(wanted);
     expect(await bitsOf(other)).toEqual(bits);
-    // One that has trained meanwhile is set back: its moments too.
+    // A trainer that has trained meanwhile is reset, with its moments.
     await one.resume(at('begin'));
     expect(await eventsOf(one)).toEqual(wanted);
     expect(await bitsOf(one)).toEqual(bits);
@@ -293,7 +293,7 @@ describe('a damaged checkpoint', () => {
     await eventsOf(await trainer(), 5);
     await cp(at('checkpoint-5'), at('checkpoint-9.tmp-0123456789ab'), { recursive: true });
     await mkdir(at('checkpoint-2.trash-0123456789ab'));
-    // Moved aside for one of the same name that never came.
+    // Moved aside for a new one of the same name, which was never completed.
     await rename(at('checkpoint-5'), at('checkpoint-5.old-0123456789ab'));
     expect((await (await trainer()).resume()).step).toBe(5);
     expect(await readdir(folder)).toEqual(['checkpoint-5']);
@@ -330,7 +330,7 @@ describe('saveTotalLimit', () => {
     const best = [...losses].sort(([, a], [, b]) => a - b).slice(0, 3);
     const kept = [...new Set([...best.map(([step]) => step), 4, 12])].sort((a, b) => a - b);
     expect((await readdir(folder)).sort(byStep)).toEqual(kept.map((step) => `checkpoint-${step}`));
-    // It may be resumed like any other, and is not written over.
+    // It can be resumed like any other, and is not overwritten.
     const again = await trainer(args);
     await again.resume(at('checkpoint-4'));
     const { message } = await failureOf('ERR_CHECKPOINT', () => again.save());

@@ -206,7 +206,7 @@ describe('learningRateSchedule', () => {
     [3, 1],
     [10, 0.1],
     [10, 0.05],
-  ])('has one cycle of %d steps of which the share %d rises', (maxSteps, pctStart) => {
+  ])('has one cycle of %d steps that rises for the share %d', (maxSteps, pctStart) => {
     for (const threePhase of pctStart > 0.5 ? [false] : [false, true]) {
       const all = rates({ type: 'oneCycle', maxSteps, kwargs: { pctStart, threePhase } });
       expect(all.every((rate) => rate > 0 && rate <= 1)).toBe(true);

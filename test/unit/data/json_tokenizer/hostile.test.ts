@@ -3,7 +3,7 @@ import { charsmapRefusal } from '../../../../lib/data/json_tokenizer/charsmap';
 import { isLinear, refusalOf } from '../../../../lib/data/json_tokenizer/pattern';
 import { failureOf } from '../../support/errors';
 
-// Each of these ended the process or hung it when the library was given it.
+// Each of these makes the library end the process or hang.
 const MODEL = { type: 'BPE', vocab: { a: 0, b: 1, ab: 2 }, merges: ['a b'] };
 const made = (parts: object): JsonTokenizer => new JsonTokenizer(JSON.stringify({ model: MODEL, ...parts }));
 const split = (Regex: string) => ({

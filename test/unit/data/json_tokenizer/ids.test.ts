@@ -36,7 +36,7 @@ describe.each(Object.keys(ids))('the tokenizer.json of %s', (name) => {
         const decoder = tokenizer.decoder(prompt);
         const pieces = all.slice(split).map((id) => decoder.push(id));
         const rest = pieces.join('') + (split === all.length ? '' : decoder.end());
-        // A character that the prompt begins is given whole: what comes before it has up to three tokens less.
+        // A character that the prompt begins is returned whole, so the text before it has up to three tokens fewer.
         const befores = [0, 1, 2, 3].map((bytes) =>
           tokenizer.decode(all.slice(0, Math.max(split - bytes, 0))),
         );
@@ -61,7 +61,7 @@ it('counts ids as the library does if the vocabulary has no unknown token', asyn
   ]);
 });
 
-it('takes the roles of tokens from whoever knows them', () => {
+it('takes the roles of tokens from the files that have them', () => {
   const json = JSON.stringify({
     added_tokens: [{ id: 0, content: '<s>', special: true }],
     model: { type: 'WordLevel', vocab: { '<s>': 0, a: 1 }, unk_token: '<s>' },

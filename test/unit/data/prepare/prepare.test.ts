@@ -28,7 +28,7 @@ const input = async (name: string, contents: string | Uint8Array): Promise<strin
   return at;
 };
 
-/** Makes token files in a new folder; gives its path with what was made. */
+/** Makes token files in a new folder; returns its path and the result. */
 async function prepared(inputs: readonly string[], options: Partial<PrepareOptions> = {}) {
   const output = path.join(folder, `out${count++}`);
   await mkdir(output);
@@ -47,7 +47,7 @@ const ids16 = async (file: string, start = 0): Promise<number[]> => {
 const textOf = async (output: string, name = 'train.bin'): Promise<string> =>
   Buffer.from(await ids16(path.join(output, name))).toString();
 
-/** Lines of several lengths, some of them with characters of more bytes, more than a segment of them. */
+/** More than a segment of lines of several lengths, some with multi-byte characters. */
 const long = Array.from({ length: 22_000 }, (_, i) => `line ${i} of a löng téxt ${'x'.repeat(i % 50)}`).join(
   '\n',
 );
@@ -120,7 +120,7 @@ describe('prepareTokens', () => {
     expect(train.tokens).toBeGreaterThan(500_000);
   });
 
-  it('takes a document a line from JSON lines, with the end-of-text token after each', async () => {
+  it('reads one document per line of JSON lines, with the end-of-text token after each', async () => {
     const name = await input(
       'a.jsonl',
       '\uFEFF{"text": "one"}\r\n\n{"text": ""}\n{"id": 2, "text": "t\\nwo"}',

@@ -26,7 +26,7 @@ describe('packRows', () => {
     const rows = rowsOf(lengths, 512);
     const total = lengths.reduce((a, b) => a + b, 0);
     for (const row of rows) expect(row.reduce((a, b) => a + b, 0)).toBeLessThanOrEqual(512);
-    // The fewest rows that could hold them, and the last, which nothing is left for.
+    // The fewest rows that could hold them, and the last, which is empty.
     expect(rows.length).toBeLessThanOrEqual(Math.ceil(total / 512) + 1);
   });
 });

@@ -46,7 +46,7 @@ describe('Permutation', () => {
   });
 
   it('does not keep neighbours together', () => {
-    // Of 2,000 pairs of neighbours two stay neighbours, in this order or the other, in a random permutation on average.
+    // On average, a random permutation keeps two of 2,000 pairs of neighbours as neighbours, in either order.
     const order = all(2000);
     const kept = order.slice(1).filter((place, i) => Math.abs(place - (order[i] as number)) === 1).length;
     expect(kept).toBeLessThan(10);

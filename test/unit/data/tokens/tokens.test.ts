@@ -99,7 +99,7 @@ describe('openTokens', () => {
     expect(seen).toEqual(new Set([0, 1, 2, 3, 4]));
   });
 
-  it('draws the rows that a text in memory draws', async () => {
+  it('draws the same rows as a text in memory', async () => {
     const text = 'the quick brown fox jumps over the lazy dog. '.repeat(20);
     const book = path.join(folder, 'book.txt');
     await writeFile(book, text);
@@ -122,7 +122,7 @@ describe('openTokens', () => {
     expect(data.train.tokenizer).toBe(data.tokenizer);
   });
 
-  it('reports how far the look at a whole file is', async () => {
+  it('reports the progress of reading a whole file', async () => {
     const name = await file('scanned.bin', encoded(ramp(5_000_000), 'uint16'));
     const seen: [number, number][] = [];
     await using _data = await openTokens(name, {
