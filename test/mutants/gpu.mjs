@@ -137,8 +137,8 @@ export const gpuMutants = [
   {
     name: 'the cubic term of GELU is off by a thousandth',
     file: 'native/ops/activation/functions.cuh',
-    search: 'return k * b * (1.0f + 0.044715f * square);',
-    replace: 'return k * b * (1.0f + 0.04476f * square);',
+    search: 'fmaf(k * 0.044715f, square, k)',
+    replace: 'fmaf(k * 0.04476f, square, k)',
     ...operation('fp32 activation rows=3 time=43 nEmbd=37 name=gelu_new'),
   },
   {
