@@ -19,7 +19,7 @@ __device__ __forceinline__ void initBarrier(uint64_t* barrier, int arrivals) {
                : "memory");
 }
 
-// Makes new barriers known to TMA and to the other threads, after a __syncthreads.
+// Makes new barriers known to TMA and to the cluster; before the sync after which they are used.
 __device__ __forceinline__ void fenceBarriers() {
   asm volatile("fence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;\n" ::: "memory");
 }
@@ -143,8 +143,8 @@ __device__ __forceinline__ void waitProducts() {
 // Where an operand of wgmma is in shared memory: tiles of 128-byte rows (64 elements), as TMA writes them
 // with a 128-byte swizzle, aligned to 1024 bytes. Steps in bytes.
 //   k contiguous: a row of the tile is a row of the operand; 8 rows take 1024 bytes.
-//   rows contiguous: a row of the tile is 64 rows of the operand at one k; the next 64 rows are kNext bytes
-//   on.
+//   rows contiguous: a row of the tile is 64 rows of the operand at one k; the next 64 rows are next64Rows
+//   bytes on.
 __device__ __forceinline__ uint64_t operandAt(const void* tile, int next64Rows) {
   constexpr uint64_t kSwizzle128 = uint64_t{1} << 62, kNext8 = uint64_t{1024 >> 4} << 32;
   return (sharedAddress(tile) & 0x3ffff) >> 4 | static_cast<uint64_t>(next64Rows >> 4) << 16 | kNext8 |

@@ -1,6 +1,6 @@
 // 16-bit products on Hopper. A block has a warpgroup that loads by TMA and two that multiply by wgmma, a tile
 // of 128 × 192 each in turns: one stores its tile while the other has the tensor cores. Two blocks are a
-// cluster: their tiles are one above the other, each loads half of the columns of B for both, and so the L2
+// cluster: their tiles are one above the other, each loads half of a stage of B for both, and so the L2
 // cache is read a third less. Clusters stay on their multiprocessors and take every n-th pair of tiles. A row
 // of C depends on its row of A alone, bit for bit.
 #pragma once
