@@ -30,9 +30,23 @@ bool ownKernelsTake(const GemmProblem& problem) {
 bool sm90Takes(const GemmProblem& problem) {
   using Kind = GemmPiece::Kind;
   const auto takes = [&](const GemmPiece& piece) {
-    if (piece.function == ActivationFunction::Tanh)
-      return false;  // its branches need more registers than there are
-    return problem.transB ? piece.kind != Kind::Slope : piece.kind == Kind::Slope;
+    switch (piece.kind) {
+      case Kind::Bias:
+      case Kind::KeepInput:
+        return problem.transB && !problem.has(Kind::Exponentials);
+      case Kind::Activation:
+        // tanh's branches need more registers than there are.
+        return problem.transB && piece.function != ActivationFunction::Tanh;
+      case Kind::Slope:
+        return !problem.transB && piece.function != ActivationFunction::Tanh;
+      case Kind::ColumnSums:
+        return problem.has(Kind::Slope);
+      case Kind::RowScale:
+        return !problem.transB && problem.epilogue.size() == 1;
+      case Kind::Exponentials:  // fp16 has not their range
+        return problem.transB && problem.epilogue.size() == 1 && problem.type == DType::BF16;
+    }
+    return false;
   };
   return !problem.transA && dtypeSize(problem.type) == 2 && problem.result == problem.type &&
          problem.strideA() % 8 == 0 && problem.strideB() % 8 == 0 && problem.strideC() % 8 == 0 &&

@@ -15,10 +15,13 @@ namespace tesserae {
 // Arithmetic on the fp32 sums before they are stored, in the order in which it is listed.
 struct GemmPiece {
   enum class Kind : uint8_t {
-    Bias,        // + bias (n), fp32
-    Activation,  // f(x)
-    KeepInput,   // stores x in `aux`, which has the shape, type and stride of C
-    Slope,       // x ∘ f'(aux)
+    Bias,          // + bias (n), fp32
+    Activation,    // f(x)
+    KeepInput,     // stores x in `aux`, which has the shape, type and stride of C
+    Slope,         // x ∘ f'(aux)
+    ColumnSums,    // stores the sums of x over 32 rows at a time
+    RowScale,      // x ∘ scale (m), fp32
+    Exponentials,  // e^(x - reference) (m), and their sums over kExponentialColumns at a time
   };
   Kind kind;
   ActivationFunction function = ActivationFunction::None;
@@ -43,6 +46,12 @@ struct GemmProblem {
   ActivationFunction function(GemmPiece::Kind kind) const;
   bool operator==(const GemmProblem&) const = default;
 };
+
+// Columns that the piece Exponentials sums together.
+inline constexpr int kExponentialColumns = 192;
+
+// Rows of sums that the piece ColumnSums stores: of 32 rows each, for whole tiles.
+inline int64_t columnSumRows(int64_t m) { return (m + 255) / 256 * (256 / 32); }
 
 enum class GemmKernel : uint8_t {
   CublasLt,  // the vendor's library; it picks one of its kernels on the device

@@ -7,47 +7,46 @@
 
 #include "ops/activation/functions.cuh"
 #include "ops/cuda_sm90.cuh"
+#include "ops/gemm/pieces/column_sums.cuh"
+#include "ops/gemm/pieces/exponentials.cuh"
+#include "ops/gemm/pieces/row_scale.cuh"
+#include "ops/gemm/pieces/tile_bias.cuh"
 #include "ops/gemm/sm90.h"
-#include "ops/gemm/tiles.cuh"
 
 namespace tesserae {
 
 namespace {
 
 constexpr int kCluster = 2;
-constexpr int kTileM = 128, kTileN = 192, kTileK = 64;
+constexpr int kTileK = 64, kStages = 4;
 constexpr int kThreads = 3 * kWarpgroup;
 constexpr int kBytesA = kTileM * kTileK * 2, kBytesB = kTileN * kTileK * 2, kStageBytes = kBytesA + kBytesB;
 // A warp has 2 × 16 rows of a tile, 64 rows apart. It stores them in parts of 64 columns: 16 rows of 128
 // bytes, as TMA swizzles them, twice.
 constexpr int kParts = kTileN / 64, kSliceRows = 16, kSliceBytes = kSliceRows * 128,
               kPartBytes = 2 * kSliceBytes;
+constexpr int kBuffers = 2;  // parts of a warp that are on their way at a time
+static_assert(kTileN == kExponentialColumns);
 
-// What happens to a tile between the tensor cores and memory.
-enum class Sm90Epilogue { Plain, Activation, Slope };
+// What happens to a tile between the tensor cores and memory. Plain has a bias or a row scale where they are
+// given.
+enum class Sm90Epilogue { Plain, Activation, Slope, Exponentials };
 
-// A slope reads a whole tile of aux from where that of C is written; the others write a part while TMA reads
-// the one before, and have room for one more stage.
-template <Sm90Epilogue kEpilogue>
-struct Sm90Room {
-  static constexpr int kStages = kEpilogue == Sm90Epilogue::Slope ? 3 : 4;
-  static constexpr int kBuffers = kEpilogue == Sm90Epilogue::Slope ? kParts : 2;
-};
-
-template <Sm90Epilogue kEpilogue>
 struct alignas(1024) Sm90Shared {
-  static constexpr int kStages = Sm90Room<kEpilogue>::kStages;
   char stages[kStages][kStageBytes];
-  char staging[2 * kWarpgroup / 32][Sm90Room<kEpilogue>::kBuffers][kPartBytes];  // of each multiplying warp
+  char staging[2 * kWarpgroup / 32][kBuffers][kPartBytes];  // of each multiplying warp
   uint64_t full[kStages], empty[kStages];
-  uint64_t turn[2];                      // a warpgroup may use the tensor cores
-  uint64_t loaded[2 * kWarpgroup / 32];  // a warp's part of aux is in staging
+  uint64_t turn[2];                              // a warpgroup may use the tensor cores
+  uint64_t loaded[2 * kWarpgroup / 32][kParts];  // a part of a warp's aux is in staging
 };
 
 struct Sm90Arguments {
   CUtensorMap a, b, c, aux;
-  const float* bias;  // (n) or null
-  bool keepInput;     // stores what the activation reads in aux
+  const float* bias;      // (n) or null
+  bool keepInput;         // stores what the activation reads in aux
+  float* columnSums;      // (columnSumRows(m), n) or null
+  const float* rowScale;  // (m) or null
+  GemmExponentials exponentials;
   int32_t m, n, k;
 };
 
@@ -75,8 +74,8 @@ struct TilePairs {
 };
 
 // One thread keeps the ring of stages filled.
-template <bool kRowsB, class Shared>
-__device__ __forceinline__ void loadTiles(const Sm90Arguments& g, Shared& shared) {
+template <bool kRowsB>
+__device__ __forceinline__ void loadTiles(const Sm90Arguments& g, Sm90Shared& shared) {
   constexpr uint16_t kAll = (1 << kCluster) - 1;
   const TilePairs pairs(g);
   const int steps = (g.k + kTileK - 1) / kTileK, block = static_cast<int>(blockOfCluster());
@@ -100,7 +99,7 @@ __device__ __forceinline__ void loadTiles(const Sm90Arguments& g, Shared& shared
         const int first = block * (kTileN / kCluster);
         loadBoxTo(kAll, b + first * 128, g.b, step * kTileK, at.column + first, barrier);
       }
-      if (++stage == Shared::kStages) {
+      if (++stage == kStages) {
         stage = 0;
         parity ^= 1;
       }
@@ -115,11 +114,11 @@ __device__ __forceinline__ void releaseStage(uint64_t* empty) {
 
 // sums = a tile of op(A) op(B). `done`: steps of this block before the tile. The other warpgroup may have the
 // tensor cores (`next`) before the last products are done.
-template <class T, bool kRowsB, class Shared>
-__device__ __forceinline__ void multiplyTile(float (&sums)[2][kTileN / 2], Shared& shared, int64_t done,
-                                             int steps, uint64_t* next) {
-  int stage = static_cast<int>(done % Shared::kStages), before = 0;
-  uint32_t parity = done / Shared::kStages & 1;
+template <class T, bool kRowsB>
+__device__ __forceinline__ void multiplyTile(TileSums& sums, Sm90Shared& shared, int64_t done, int steps,
+                                             uint64_t* next) {
+  int stage = static_cast<int>(done % kStages), before = 0;
+  uint32_t parity = done / kStages & 1;
   for (int step = 0; step < steps; ++step) {
     waitPhase(&shared.full[stage], parity);
     const uint64_t a = operandAt(shared.stages[stage], 16);
@@ -139,7 +138,7 @@ __device__ __forceinline__ void multiplyTile(float (&sums)[2][kTileN / 2], Share
       releaseStage(&shared.empty[before]);
     }
     before = stage;
-    if (++stage == Shared::kStages) {
+    if (++stage == kStages) {
       stage = 0;
       parity ^= 1;
     }
@@ -149,24 +148,8 @@ __device__ __forceinline__ void multiplyTile(float (&sums)[2][kTileN / 2], Share
   releaseStage(&shared.empty[before]);
 }
 
-__device__ __forceinline__ void addBias(float (&sums)[2][kTileN / 2], const float* bias, int column, int n) {
-  const int first = column + static_cast<int>(threadIdx.x) % 4 * 2;
-#pragma unroll
-  for (int j = 0; j < kTileN / 8; ++j) {
-    const int at = first + j * 8;  // n is a multiple of 8
-    const float2 pair = at < n ? *reinterpret_cast<const float2*>(bias + at) : float2{0, 0};
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      sums[half][j * 4] += pair.x;
-      sums[half][j * 4 + 1] += pair.y;
-      sums[half][j * 4 + 2] += pair.x;
-      sums[half][j * 4 + 3] += pair.y;
-    }
-  }
-}
-
-// A warp's way from its sums to memory. Each part has a buffer in shared memory, used in turns.
-template <class T, int kBuffers>
+// A warp's way from its sums to memory. Parts use the buffers in shared memory in turns.
+template <class T>
 struct WarpStore {
   char (*buffers)[kPartBytes];
   int row, column;  // of the warp's first row in C, and of the tile
@@ -183,8 +166,7 @@ struct WarpStore {
   // Stores one part. `piece` changes its sums first: 8 at a time, which a thread has of a block. kAux: the
   // buffer holds that part of aux, whose block goes to `piece` too.
   template <bool kAux, class Piece>
-  __device__ __forceinline__ void part(const CUtensorMap& map, float (&sums)[2][kTileN / 2], int part,
-                                       Piece&& piece) {
+  __device__ __forceinline__ void part(const CUtensorMap& map, TileSums& sums, int part, Piece&& piece) {
     char* const buffer = buffers[next];
     if constexpr (!kAux) {
       if (threadIdx.x % 32 == 0) waitStoresRead<kBuffers - 1>();
@@ -226,17 +208,17 @@ struct WarpStore {
 template <class T, bool kRowsB, Sm90Epilogue kEpilogue, ActivationFunction F>
 __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
     sm90Gemm(const __grid_constant__ Sm90Arguments g) {
-  using Shared = Sm90Shared<kEpilogue>;
-  constexpr int kBuffers = Sm90Room<kEpilogue>::kBuffers;
   extern __shared__ __align__(1024) char bytes[];
-  Shared& shared = *reinterpret_cast<Shared*>(bytes);
+  Sm90Shared& shared = *reinterpret_cast<Sm90Shared*>(bytes);
   if (threadIdx.x == 0) {
-    for (int stage = 0; stage < Shared::kStages; ++stage) {
+    for (int stage = 0; stage < kStages; ++stage) {
       initBarrier(&shared.full[stage], 1);
       initBarrier(&shared.empty[stage], kCluster * kWarpgroup / 32);
     }
     for (uint64_t& barrier : shared.turn) initBarrier(&barrier, kWarpgroup);
-    for (uint64_t& barrier : shared.loaded) initBarrier(&barrier, 1);
+    for (auto& parts : shared.loaded) {
+      for (uint64_t& barrier : parts) initBarrier(&barrier, 1);
+    }
     fenceBarriers();
   }
   __syncthreads();
@@ -251,32 +233,37 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
     const TilePairs pairs(g);
     const int steps = (g.k + kTileK - 1) / kTileK;
     const bool first = threadIdx.x % 32 == 0;
-    WarpStore<T, kBuffers> store{shared.staging[warp], 0, 0, g.n};
+    WarpStore<T> store{shared.staging[warp], 0, 0, g.n};
     uint32_t odd = 0;  // of this warpgroup's tiles
     for (int pair = pairs.first() + warpgroup * pairs.step(), ordinal = warpgroup; pair < pairs.count();
          pair += 2 * pairs.step(), ordinal += 2, odd ^= 1) {
       const TilePlace at = pairs[pair];
       store.row = at.row + warp % 4 * kSliceRows;
       store.column = at.column;
-      if (kEpilogue == Sm90Epilogue::Slope && first) {
-        waitStoresRead<0>();
-        arriveExpecting(&shared.loaded[warp], kParts * kPartBytes);
-#pragma unroll
-        for (int part = 0; part < kParts; ++part) {
-          char* const to = shared.staging[warp][part];
-          loadBox(to, g.aux, at.column + part * 64, store.row, &shared.loaded[warp]);
-          loadBox(to + kSliceBytes, g.aux, at.column + part * 64, store.row + 64, &shared.loaded[warp]);
+      // Of aux, to the buffer of the part of C that is computed from it.
+      const auto loadAux = [&](int part) {
+        char* const to = shared.staging[warp][part % kBuffers];
+        uint64_t* const barrier = &shared.loaded[warp][part];
+        arriveExpecting(barrier, kPartBytes);
+        loadBox(to, g.aux, at.column + part * 64, store.row, barrier);
+        loadBox(to + kSliceBytes, g.aux, at.column + part * 64, store.row + 64, barrier);
+      };
+      if constexpr (kEpilogue == Sm90Epilogue::Slope) {
+        store.next = 0;
+        if (first) {
+          waitStoresRead<0>();
+          for (int part = 0; part < kBuffers; ++part) loadAux(part);
         }
       }
-      float sums[2][kTileN / 2];
+      TileSums sums;
       // The first warpgroup begins; then each waits for the other's tile before.
       waitPhase(&shared.turn[warpgroup], warpgroup == 0 ? odd ^ 1 : odd);
       multiplyTile<T, kRowsB>(sums, shared, static_cast<int64_t>(ordinal) * steps, steps,
                               &shared.turn[1 - warpgroup]);
       if constexpr (kEpilogue == Sm90Epilogue::Slope) {
-        waitPhase(&shared.loaded[warp], odd);
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
+          waitPhase(&shared.loaded[warp][part], odd);
           store.template part<true>(g.c, sums, part, [](float* block, const uint32_t(&aux)[4]) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
@@ -285,13 +272,24 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
               block[2 * i + 1] *= cudaActivationSlope<F>(x.y);
             }
           });
+          if (part + kBuffers < kParts && first) {
+            waitStoresRead<0>();
+            loadAux(part + kBuffers);
+          }
         }
+        if (g.columnSums) storeColumnSums(sums, g.columnSums, at.row, at.column, g.n);
       } else {
         const auto unchanged = [](float*, const uint32_t(&)[4]) {};
-        if (g.bias) addBias(sums, g.bias, at.column, g.n);
+        if constexpr (kEpilogue == Sm90Epilogue::Exponentials) {
+          exponentiate(sums, g.exponentials, at.row, at.column, g.m);
+        } else if constexpr (kRowsB) {
+          if (g.rowScale) scaleRows(sums, g.rowScale, at.row, g.m);
+        } else {
+          if (g.bias) addBias(sums, g.bias, at.column, g.n);
+        }
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
-          if constexpr (kEpilogue == Sm90Epilogue::Plain) {
+          if constexpr (kEpilogue != Sm90Epilogue::Activation) {
             store.template part<false>(g.c, sums, part, unchanged);
           } else {
             if (g.keepInput) store.template part<false>(g.aux, sums, part, unchanged);
@@ -318,11 +316,14 @@ void launchSm90(cudaStream_t stream, const GemmProblem& p, const GemmOperands& o
                         operands.aux ? tensorMap(operands.aux, p.type, p.m, p.n, kSliceRows) : CUtensorMap{},
                         operands.bias,
                         operands.aux != nullptr,
+                        operands.columnSums,
+                        operands.rowScale,
+                        operands.exponentials,
                         static_cast<int32_t>(p.m),
                         static_cast<int32_t>(p.n),
                         static_cast<int32_t>(p.k)};
   const auto kernel = sm90Gemm<T, kRowsB, kEpilogue, F>;
-  constexpr int kBytes = sizeof(Sm90Shared<kEpilogue>);
+  constexpr int kBytes = sizeof(Sm90Shared);
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   static const int blocks = residentBlocks(kernel, kThreads, "gemm", kBytes) / kCluster * kCluster;
   const int64_t wanted = divideUp(p.m, kCluster * kTileM) * divideUp(p.n, kTileN) * kCluster;

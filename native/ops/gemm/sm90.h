@@ -15,6 +15,8 @@ void launchSm90Gemm(CUstream_st* stream, const GemmProblem& problem, const GemmO
 
 void launchSm90ForwardBf16(CUstream_st* stream, const GemmProblem& problem, const GemmOperands& operands);
 void launchSm90ForwardF16(CUstream_st* stream, const GemmProblem& problem, const GemmOperands& operands);
+void launchSm90ExponentialsBf16(CUstream_st* stream, const GemmProblem& problem,
+                                const GemmOperands& operands);
 void launchSm90InputGradientBf16(CUstream_st* stream, const GemmProblem& problem,
                                  const GemmOperands& operands);
 void launchSm90InputGradientF16(CUstream_st* stream, const GemmProblem& problem,

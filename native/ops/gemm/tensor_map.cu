@@ -39,6 +39,7 @@ CUtensorMap tensorMap(const void* matrix, DType type, int64_t rows, int64_t colu
 
 void launchSm90Gemm(CUstream_st* stream, const GemmProblem& p, const GemmOperands& operands) {
   const bool bf16 = p.type == DType::BF16;
+  if (p.has(GemmPiece::Kind::Exponentials)) return launchSm90ExponentialsBf16(stream, p, operands);
   if (p.transB) return (bf16 ? launchSm90ForwardBf16 : launchSm90ForwardF16)(stream, p, operands);
   return (bf16 ? launchSm90InputGradientBf16 : launchSm90InputGradientF16)(stream, p, operands);
 }

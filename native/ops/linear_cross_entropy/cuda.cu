@@ -1,6 +1,7 @@
 #include "ops/convert.cuh"
 #include "ops/cross_entropy/rows.cuh"
 #include "ops/gemm/gemm.h"
+#include "ops/linear_cross_entropy/exponentials.h"
 #include "ops/linear_cross_entropy/plan.h"
 #include "ops/registry.h"
 
@@ -98,6 +99,7 @@ void linearCrossEntropy(const KernelContext& c) {
 
 void register_linear_cross_entropy_cuda(KernelRegistry& registry) {
   registry.add("linear_cross_entropy", linearCrossEntropy);
+  registry.add("linear_cross_entropy/exponentials", linearCrossEntropyByExponentials);
 }
 
 }  // namespace tesserae

@@ -37,26 +37,56 @@ Cost costOf(const CallShape& c) {
   return {.matrixFlops = products * product, .vectorFlops = (products > 1 ? 20.0 : 16.0) * logits};
 }
 
-// On a GPU for a panel of rows: the logits, dx and dweight; then the same for the last panel, which may be
-// lower.
+// For a panel of rows: the logits with their pieces, dx and dweight; then the same for the last panel, which
+// may be lower.
+std::vector<GemmProblem> panelProducts(const CallShape& c, int64_t panelRows,
+                                       const std::vector<GemmPiece>& logits,
+                                       const std::vector<GemmPiece>& dx) {
+  const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
+  const int64_t rows = x.rows(), columns = weight.axes[0].physical(), width = weight.axes[1].physical();
+  std::vector<GemmProblem> problems;
+  for (int64_t count : {panelRows, rows - (rows - 1) / panelRows * panelRows}) {
+    problems.push_back({.transB = true,
+                        .m = count,
+                        .n = columns,
+                        .k = width,
+                        .type = x.dtype,
+                        .result = x.dtype,
+                        .epilogue = logits});
+    problems.push_back(
+        {.m = count, .n = width, .k = columns, .type = x.dtype, .result = x.dtype, .epilogue = dx});
+    problems.push_back({.transA = true, .m = columns, .n = width, .k = count, .type = x.dtype});
+  }
+  return problems;
+}
+
+constexpr const char* kByExponentials = "linear_cross_entropy/exponentials";
+
+// By exponentials where the logits' product is Hopper's in any case.
 std::optional<KernelChoice> chooseKernel(const CallShape& c, const Target& target) {
   if (!target.isCuda()) return KernelChoice{"linear_cross_entropy"};
   const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
   const int64_t rows = x.rows(), columns = weight.axes[0].physical(), width = weight.axes[1].physical();
   const CudaLinearCrossEntropyPlan plan =
       planCudaLinearCrossEntropy(rows, columns, width, dtypeSize(x.dtype), weight.dtype != x.dtype);
-  std::vector<GemmProblem> problems;
-  for (int64_t count : {plan.panelRows, rows - (plan.panels - 1) * plan.panelRows}) {
-    problems.push_back(
-        {.transB = true, .m = count, .n = columns, .k = width, .type = x.dtype, .result = x.dtype});
-    problems.push_back({.m = count, .n = width, .k = columns, .type = x.dtype, .result = x.dtype});
-    problems.push_back({.transA = true, .m = columns, .n = width, .k = count, .type = x.dtype});
-  }
-  return chooseProducts("linear_cross_entropy", problems, target);
+  auto choice = chooseProducts("linear_cross_entropy", panelProducts(c, plan.panelRows, {}, {}), target);
+  if (!choice || choice->products[0].kernel != GemmKernel::Sm90 ||
+      c.attributes.number("labelSmoothing", 0) > 0)
+    return choice;
+  using Kind = GemmPiece::Kind;
+  const int64_t panelRows = exponentialPanelRows(rows, columns, width, target.multiprocessors);
+  const auto exponentials = chooseProducts(
+      kByExponentials, panelProducts(c, panelRows, {{Kind::Exponentials}}, {{Kind::RowScale}}), target);
+  return exponentials ? exponentials : choice;
 }
 
-int64_t workspace(const CallShape& c, const Target& target, const KernelChoice&) {
+int64_t workspace(const CallShape& c, const Target& target, const KernelChoice& choice) {
   const TensorSpec &x = *c.inputs[0], &weight = *c.inputs[1];
+  if (choice.kernel == kByExponentials) {
+    return planExponentials(x.rows(), weight.axes[0].physical(), weight.axes[1].physical(),
+                            weight.dtype != x.dtype, choice.products[0].problem.m)
+        .bytes;
+  }
   if (target.isCuda()) {
     return planCudaLinearCrossEntropy(x.rows(), weight.axes[0].physical(), weight.axes[1].physical(),
                                       dtypeSize(x.dtype), weight.dtype != x.dtype)
