@@ -226,10 +226,10 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
   // The same in all lanes of a warp, which the compiler learns from the shuffle.
   const int warp = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 32, 0), warpgroup = warp / 4;
   if (warpgroup == 2) {
-    giveRegisters<40>();
+    giveRegisters<24>();
     if (threadIdx.x == 2 * kWarpgroup) loadTiles<kRowsB>(g, shared);
   } else {
-    takeRegisters<232>();
+    takeRegisters<240>();
     const TilePairs pairs(g);
     const int steps = (g.k + kTileK - 1) / kTileK;
     const bool first = threadIdx.x % 32 == 0;
@@ -276,8 +276,8 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
             waitStoresRead<0>();
             loadAux(part + kBuffers);
           }
+          if (g.columnSums) storeColumnSums(sums, g.columnSums, at.row, at.column, part, g.n);
         }
-        if (g.columnSums) storeColumnSums(sums, g.columnSums, at.row, at.column, g.n);
       } else {
         const auto unchanged = [](float*, const uint32_t(&)[4]) {};
         if constexpr (kEpilogue == Sm90Epilogue::Exponentials) {

@@ -359,10 +359,11 @@ export function crossEntropyCase(
  * 1/16, mostly zeros, so that 16-bit types hold each logit and round only the gradient.
  */
 export function linearCrossEntropyCase(
-  sizes: Sizes & { vocabSize: number; nEmbd: number; ignored: boolean },
+  sizes: Sizes & { vocabSize: number; nEmbd: number; ignored: boolean; spread?: number },
 ): OperationCase {
   const b = new CaseBuilder(label('linear_cross_entropy', sizes), sizes);
-  const { vocabSize, nEmbd } = sizes;
+  // A power of two, by which logits are further apart.
+  const { vocabSize, nEmbd, spread = 1 } = sizes;
   const vocab = b.axis('vocab', vocabulary(vocabSize));
   const embd = b.axis('embd', width(nEmbd));
   const x = b.input('x', embd, nEmbd);
@@ -374,7 +375,7 @@ export function linearCrossEntropyCase(
       const steps = Math.max(-most, Math.min(most, Math.round(value * most)));
       values[i] = b.chance(share) ? steps * step : 0;
     });
-  grid(b.values('x'), 1 / 2, 2, kept);
+  grid(b.values('x'), spread / 2, 2, kept);
   grid(b.values('weight'), 1 / 16, 4, 1);
   const chosen = b.randomIds(vocabSize);
   const values = chosen.data.map((id, i) => (sizes.ignored && i > 0 && (id * 7 + i) % 10 < 4 ? -100 : id));

@@ -17,19 +17,18 @@ __device__ __forceinline__ void addOtherLanes(float (&c)[8], int lane, int mask)
   }
 }
 
-// sums of columns [column, column + 192) below n over the rows of each warp. columnSums (32-row groups, n):
-// the four warps of the tile at `row` write rows row / 32 to row / 32 + 3. Rows beyond the matrix must hold
-// zeros. n is a multiple of 8.
+// Of the 64 columns of `part` in the tile at (row, column), below n. columnSums (32-row groups, n): the four
+// warps write rows row / 32 to row / 32 + 3. Rows beyond the matrix must hold zeros. n is a multiple of 8.
 __device__ __forceinline__ void storeColumnSums(const TileSums& sums, float* columnSums, int row, int column,
-                                                int n) {
+                                                int part, int n) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32 % 4;
   float* const to = columnSums + static_cast<int64_t>(row / 32 + warp) * n;
 #pragma unroll
-  for (int part = 0; part < kTileN / 32; ++part) {
-    float c[8];  // column 8 (i / 2) + columnInTile() + i % 2 of the part
+  for (int run = 2 * part; run < 2 * part + 2; ++run) {
+    float c[8];  // column 32 run + 8 (i / 2) + columnInTile() + i % 2
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      const int at = part * 16 + i / 2 * 4 + i % 2;
+      const int at = run * 16 + i / 2 * 4 + i % 2;
       c[i] = (sums[0][at] + sums[0][at + 2]) + (sums[1][at] + sums[1][at + 2]);
     }
     // The eight lanes of a column share the work: each keeps half of what it has, three times.
@@ -37,7 +36,7 @@ __device__ __forceinline__ void storeColumnSums(const TileSums& sums, float* col
     addOtherLanes<2>(c, lane, 8);
     addOtherLanes<1>(c, lane, 4);
     const int kept = (lane & 16 ? 4 : 0) + (lane & 8 ? 2 : 0) + (lane & 4 ? 1 : 0);
-    const int at = column + part * 32 + kept / 2 * 8 + columnInTile() + kept % 2;
+    const int at = column + run * 32 + kept / 2 * 8 + columnInTile() + kept % 2;
     if (at < n) to[at] = c[0];
   }
 }
