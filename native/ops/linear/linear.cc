@@ -94,7 +94,9 @@ Cost weightGradientCost(const CallShape& c) {
   const TensorSpec &dy = *c.inputs[0], &x = *c.inputs[1];
   const double columns = static_cast<double>(dy.axes.back().physical());
   return {.matrixFlops = c.outputs[0] ? 2.0 * columns * x.physicalElements() : 0.0,
-          .vectorFlops = c.outputs[1] ? 1.0 * dy.physicalElements() : 0.0};
+          .vectorFlops = c.outputs[1] ? 1.0 * dy.physicalElements() : 0.0,
+          // The product and the sums each read dy.
+          .extraBytes = c.outputs[0] && c.outputs[1] ? static_cast<double>(dy.bytes()) : 0.0};
 }
 
 ActivationFunction activationOf(const CallShape& c) {
@@ -195,7 +197,8 @@ void register_linear(OperationRegistry& registry) {
                 .infer = inferWeightGradient,
                 .cost = weightGradientCost,
                 .choose = chooseWeightGradient,
-                .workspace = weightGradientWorkspace});
+                .workspace = weightGradientWorkspace,
+                .outputPiece = OutputPiece{Piece::ColumnSums, "dbias", "dy"}});
 }
 
 }  // namespace tesserae
