@@ -15,6 +15,7 @@ struct GemmOperands {
   bool accumulate = false;      // adds to what C holds
   const float* bias = nullptr;  // (n): of the piece Bias
   void* aux = nullptr;          // (m, n): written by KeepInput, read by Slope
+  float* columnSums = nullptr;  // (sm90SumRows(m), n): written by ColumnSums
 };
 
 // Enqueues a product of the call. Its workspace begins with the kGemmWorkspaceBytes of the products. The

@@ -30,6 +30,7 @@ bool ownKernelsTake(const GemmProblem& problem) {
 bool sm90Takes(const GemmProblem& problem) {
   using Kind = GemmPiece::Kind;
   const auto takes = [&](const GemmPiece& piece) {
+    if (piece.kind == Kind::ColumnSums) return problem.has(Kind::Slope);
     if (piece.function == ActivationFunction::Tanh)
       return false;  // its branches need more registers than there are
     return problem.transB ? piece.kind != Kind::Slope : piece.kind == Kind::Slope;
@@ -37,6 +38,16 @@ bool sm90Takes(const GemmProblem& problem) {
   return !problem.transA && dtypeSize(problem.type) == 2 && problem.result == problem.type &&
          problem.strideA() % 8 == 0 && problem.strideB() % 8 == 0 && problem.strideC() % 8 == 0 &&
          std::all_of(problem.epilogue.begin(), problem.epilogue.end(), takes);
+}
+
+// Only Sm90 has column sums. A pass over C costs less than a slower product, so they don't make it the first.
+std::vector<GemmKernel> kernelsWithSums(const GemmProblem& problem, const Target& target) {
+  GemmProblem without = problem;
+  std::erase_if(without.epilogue,
+                [](const GemmPiece& piece) { return piece.kind == GemmPiece::Kind::ColumnSums; });
+  const std::vector<GemmKernel> kernels = gemmKernels(without, target);
+  const bool isFirst = !kernels.empty() && kernels.front() == GemmKernel::Sm90;
+  return isFirst && sm90Takes(problem) ? std::vector{GemmKernel::Sm90} : std::vector<GemmKernel>{};
 }
 
 }  // namespace
@@ -58,6 +69,7 @@ const char* gemmKernelName(GemmKernel kernel) {
 }
 
 std::vector<GemmKernel> gemmKernels(const GemmProblem& problem, const Target& target) {
+  if (problem.has(GemmPiece::Kind::ColumnSums)) return kernelsWithSums(problem, target);
   std::vector<GemmKernel> kernels;
   const bool sm90 = target.arch == 90 && sm90Takes(problem);
   // cuBLASLt takes a third longer with an activation or a slope, and wants a bias in 16 bits, which is one

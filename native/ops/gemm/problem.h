@@ -19,6 +19,7 @@ struct GemmPiece {
     Activation,  // f(x)
     KeepInput,   // stores x in `aux`, which has the shape, type and stride of C
     Slope,       // x ∘ f'(aux)
+    ColumnSums,  // stores column sums of x, of 32 rows each, in `columnSums`
   };
   Kind kind;
   ActivationFunction function = ActivationFunction::None;
@@ -55,6 +56,10 @@ const char* gemmKernelName(GemmKernel kernel);
 // The kernels that compute a product on a target, best first. Empty where there is none, because of its
 // epilogue.
 std::vector<GemmKernel> gemmKernels(const GemmProblem& problem, const Target& target);
+
+// Rows of sums that the piece ColumnSums stores for m rows of C: one for 32 rows, which are a warp's, in
+// whole tiles of a cluster, 256 rows.
+inline int64_t sm90SumRows(int64_t m) { return (m + 255) / 256 * (256 / 32); }
 
 // Scratch memory of the products of a call: 32 MiB for cuBLASLt, then 1 MiB for a bias in the type of the
 // result. It does not depend on the shape, so memory grows with the rows alone.
