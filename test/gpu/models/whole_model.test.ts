@@ -142,7 +142,8 @@ async function check(
   // Both programs throw the same dice, a dozen times for the smallest tensors (2.8 was seen at most); over all tensors of
   // such small models the errors' mean squares were seen in a ratio of 0.74 to 1.25.
   const rest = errors.filter(({ name }) => name !== 'loss');
-  expect(rest.filter((e) => !(e.error <= 3.5 * e.plain))).toEqual([]);
+  // The plain program has no error where it sums what is given, in double precision.
+  expect(rest.filter((e) => !(e.error <= Math.max(1e-6, 3.5 * e.plain)))).toEqual([]);
   const meanSquare = (of: (e: (typeof errors)[0]) => number): number =>
     rest.reduce((sum, e) => sum + of(e) ** 2, 0) / rest.length;
   const ratio = Math.sqrt(meanSquare(({ error }) => error) / meanSquare(({ plain: floor }) => floor));
