@@ -1,13 +1,14 @@
 import type { Precision } from '../../../lib/native';
-import { caseFile } from '../../unit/support/case_file';
 import { runGraph } from '../../oracles/graph';
 import { atStart } from '../../oracles/philox';
 import type { Tensor } from '../../oracles/tensor';
+import { caseFile } from '../../unit/support/case_file';
 import {
   linearCase,
   linearCrossEntropyCase,
   mlpsCase,
   NODE,
+  normedLinearCase,
   type OperationCase,
 } from '../../unit/support/cases';
 import { relativeError } from '../../unit/support/compare';
@@ -37,15 +38,22 @@ const manyTiles = [
   linearCase({ rows: 1, time: 8, nIn: 12872, nOut: 16, bias: true }),
 ];
 
-/** Hopper's kernel sums the gradients of the inner biases: over rows of a part of a tile, of one pair of tiles and of two. */
-const mlps = [
+/**
+ * Layers whose biases get their gradients from the call before. Hopper's kernel sums those of mlpsCase: over rows of a part of
+ * a tile, of one pair of tiles and of two.
+ */
+const layers = [
   mlpsCase({ rows: 1, time: 19, nEmbd: 24, nInner: 203, function: 'gelu_new', pairs: 1 }),
   mlpsCase({ rows: 2, time: 128, nEmbd: 37, nInner: 200, function: 'relu', pairs: 1 }),
   mlpsCase({ rows: 3, time: 107, nEmbd: 40, nInner: 64, function: 'silu', pairs: 2 }),
+  // The backward kernel of a norm sums them: a row a block, several, and rows of more than 2,048 columns.
+  normedLinearCase({ rows: 2, time: 13, nIn: 24, nOut: 69 }),
+  normedLinearCase({ rows: 7, time: 1021, nIn: 8, nOut: 69 }),
+  normedLinearCase({ rows: 3, time: 5, nIn: 16, nOut: 2100 }),
 ];
 
 /** Several operations: of the error of the plain program, which rounds what it keeps, as much as in whole models. */
-function mlpsTolerance(one: OperationCase, precision: Precision): (name: string, exact: Tensor) => number {
+function layersTolerance(one: OperationCase, precision: Precision): (name: string, exact: Tensor) => number {
   if (precision === 'fp32') return () => 1e-5;
   if (precision === 'tf32') return () => 4e-3;
   const plain = runGraph(one.graph, one.given, new Map([[NODE, one.given.get('dy')!]]), {
@@ -65,15 +73,15 @@ const KERNELS = ['own', 'sm80'];
 test.each(KERNELS.flatMap((kernels) => PRECISIONS.map((precision) => [kernels, precision] as const)))(
   '%s, %s',
   (kernels, precision) => {
-    const run = isHalf(precision) ? [...cases, ...manyTiles, ...mlps] : [...cases, ...mlps];
+    const run = isHalf(precision) ? [...cases, ...manyTiles, ...layers] : [...cases, ...layers];
     const contents = run.map((source) => {
       const one = rounded(source, precision);
-      const ofMlps = mlps.includes(source) ? mlpsTolerance(one, precision) : undefined;
+      const ofLayers = layers.includes(source) ? layersTolerance(one, precision) : undefined;
       return caseFile(one, {
         model: { device: gpu, precision },
         // The sum of a loss is in the same file as its gradients: fp32 sums in nats.
         tolerance:
-          ofMlps ??
+          ofLayers ??
           ((name, exact) =>
             name === 'value' && 'loss' in one.graph.outputs ? 1e-5 : tolerance(one, name, exact, precision)),
         repeat: 1,

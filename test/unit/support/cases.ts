@@ -203,6 +203,21 @@ export function mlpsCase(
   return b.build('linear', last, {}, { axis: embd, size: sizes.nEmbd }, terms);
 }
 
+/** A linear layer and the norm of what it computes; the node of the case is the norm. */
+export function normedLinearCase(sizes: Sizes & { nIn: number; nOut: number }): OperationCase {
+  const b = new CaseBuilder(label('normed linear', sizes), sizes);
+  const from = b.axis('in', width(sizes.nIn));
+  const to = b.axis('out', width(sizes.nOut));
+  const x = b.node('linear', 'linear', {
+    x: b.input('x', from, sizes.nIn),
+    weight: b.parameter('linear.weight', [to, from], [sizes.nOut, sizes.nIn]),
+    bias: b.parameter('linear.bias', [to], [sizes.nOut]),
+  });
+  const weight = b.parameter('weight', [to], [sizes.nOut], 1);
+  const terms = Math.max(sizes.nIn, sizes.nOut, sizes.rows * sizes.time);
+  return b.build('layer_norm', { x, weight }, { epsilon: 1e-5 }, { axis: to, size: sizes.nOut }, terms);
+}
+
 export function activationCase(sizes: Sizes & { nEmbd: number; name: string }): OperationCase {
   const b = new CaseBuilder(label('activation', sizes), sizes);
   const axis = b.axis('embd', width(sizes.nEmbd));
