@@ -20,6 +20,7 @@ Program compile(const Graph& graph, const Layout& layout, Chooser& chooser, cons
     if (rewrites) rewrite(ir);
     removeDeadNodes(ir);
     schedule(ir);
+    if (rewrites) moveOutputs(ir);
   }
   assignWrites(ir);
   return planMemory(ir, request);

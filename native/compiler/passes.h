@@ -30,6 +30,10 @@ void removeDeadNodes(Ir& ir);
 // A stable order in which every value is written before it is read, State hazards included.
 void schedule(Ir& ir);
 
+// Moves outputs that are pieces, such as the column sums of a gradient, to the calls that make what they are
+// computed from, where those take the piece.
+void moveOutputs(Ir& ir);
+
 // Decides which writes of gradients and of the loss store and which add.
 void assignWrites(Ir& ir);
 

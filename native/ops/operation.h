@@ -77,6 +77,7 @@ enum class Piece : uint8_t {
   Activation,  // f(x); the setting is the name of f
   Slope,       // dy ∘ f'(x), the operand; the setting is the name of f
   Addend,      // a + b
+  ColumnSums,  // Σ of the rows, an output besides what it is applied to
 };
 
 // Declares that an operation is only a piece: its first output is the piece applied to the input `through`.
@@ -88,6 +89,13 @@ struct AsPiece {
   bool commutes = false;     // `through` and `operand` may change places
 };
 
+// Declares that an optional output is a piece applied to the input `of`: the call that makes the input may
+// compute it too.
+struct OutputPiece {
+  Piece piece;
+  std::string output, of;
+};
+
 // Declares that an operation can run a piece, and in which of its slots.
 struct Takes {
   enum class Side : uint8_t { Prologue, Epilogue };
@@ -97,6 +105,7 @@ struct Takes {
   std::string operand = {};  // the optional input for the piece's operand
   std::string setting = {};  // the attribute for the piece's setting
   std::string keeps = {};    // the optional output for the value between, when others read it too
+  std::string into = {};     // the optional output for a result that does not replace `on`
 };
 
 struct Operation {
@@ -120,6 +129,7 @@ struct Operation {
       {};                      // the output may take over the input's memory if nobody reads it afterwards
   bool stopsGradient = false;  // on purpose: what is before it is not trained by what is behind it
   std::optional<AsPiece> piece = {};
+  std::optional<OutputPiece> outputPiece = {};
   std::vector<Takes> takes = {};
 };
 

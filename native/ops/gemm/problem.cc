@@ -53,6 +53,16 @@ bool sm90Takes(const GemmProblem& problem) {
          std::all_of(problem.epilogue.begin(), problem.epilogue.end(), takes);
 }
 
+// Only Sm90 has column sums. A pass over C costs less than a slower product, so they don't make it the first.
+std::vector<GemmKernel> kernelsWithSums(const GemmProblem& problem, const Target& target) {
+  GemmProblem without = problem;
+  std::erase_if(without.epilogue,
+                [](const GemmPiece& piece) { return piece.kind == GemmPiece::Kind::ColumnSums; });
+  const std::vector<GemmKernel> kernels = gemmKernels(without, target);
+  const bool isFirst = !kernels.empty() && kernels.front() == GemmKernel::Sm90;
+  return isFirst && sm90Takes(problem) ? std::vector{GemmKernel::Sm90} : std::vector<GemmKernel>{};
+}
+
 }  // namespace
 
 bool GemmProblem::has(GemmPiece::Kind kind) const {
@@ -72,6 +82,7 @@ const char* gemmKernelName(GemmKernel kernel) {
 }
 
 std::vector<GemmKernel> gemmKernels(const GemmProblem& problem, const Target& target) {
+  if (problem.has(GemmPiece::Kind::ColumnSums)) return kernelsWithSums(problem, target);
   std::vector<GemmKernel> kernels;
   const bool sm90 = target.arch == 90 && sm90Takes(problem);
   // cuBLASLt takes a third longer with an activation or a slope, and wants a bias in 16 bits, which is one

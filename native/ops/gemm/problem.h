@@ -50,7 +50,8 @@ struct GemmProblem {
 // Columns that the piece Exponentials sums together.
 inline constexpr int kExponentialColumns = 192;
 
-// Rows of sums that the piece ColumnSums stores: of 32 rows each, for whole tiles.
+// Rows of sums that the piece ColumnSums stores: of 32 rows each, which are a warp's, for whole tiles of a
+// cluster.
 inline int64_t columnSumRows(int64_t m) { return (m + 255) / 256 * (256 / 32); }
 
 enum class GemmKernel : uint8_t {

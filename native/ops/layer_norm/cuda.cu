@@ -111,10 +111,11 @@ __global__ void __launch_bounds__(kThreads)
 
 // dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + addend, g = dy * weight. A thread has eight columns, a
 // block as many threads as a row has vectors; it takes every gridDim.x-th row and keeps its part of
-// dweight = Σ dy * xhat and dbias = Σ dy in registers. They end in partial: (gridDim.x, 2, columns), null
-// where neither is asked for. dx may be dy or addend. Where blocks are small, each thread copies its columns
-// of the next rows to shared memory meanwhile: the memory is busy, and registers are left for many blocks.
-template <class T, int kMostThreads>
+// dweight = Σ dy * xhat, dbias = Σ dy and, with kColumnSums, Σ dx in registers. They end in partial:
+// (gridDim.x, 2 or 3, columns), null where none is asked for. dx may be dy or addend. Where blocks are small,
+// each thread copies its columns of the next rows to shared memory meanwhile: the memory is busy, and
+// registers are left for many blocks.
+template <class T, int kMostThreads, bool kColumnSums>
 __global__ void __launch_bounds__(kMostThreads, kMostThreads <= kThreads ? 3 : 1)
     backwardKernel(const T* dy, const T* x, const float* weight, const float* mean, const float* rstd,
                    const T* addend, T* dx, float* partial, int64_t rows, int32_t columns, int32_t logical) {
@@ -127,6 +128,7 @@ __global__ void __launch_bounds__(kMostThreads, kMostThreads <= kThreads ? 3 : 1
   const bool inside = column < columns;
   const float inverse = 1.0f / static_cast<float>(logical);
   float w[kVector] = {}, dw[kVector] = {}, db[kVector] = {};
+  [[maybe_unused]] float columnSums[kVector] = {};
   if (inside) loadVector(weight + column, w);
   // This thread's columns of dy, x and, where there is one, addend.
   const int tensors = addend ? 3 : 2;
@@ -189,6 +191,7 @@ __global__ void __launch_bounds__(kMostThreads, kMostThreads <= kThreads ? 3 : 1
         const float xhat = (toFloat(in.v[j]) - m) * r;
         const float value = r * (toFloat(g.v[j]) * w[j] - meanG - xhat * meanGX);
         out[j] = column + j < logical ? value + toFloat(around.v[j]) : 0.0f;
+        if constexpr (kColumnSums) columnSums[j] += out[j];
       }
       storeVector(dx + at, out);
     }
@@ -197,22 +200,29 @@ __global__ void __launch_bounds__(kMostThreads, kMostThreads <= kThreads ? 3 : 1
     stage = stage == kStages - 1 ? 0 : stage + 1;
   }
   if (!partial || !inside) return;
-  float* to = partial + static_cast<int64_t>(blockIdx.x) * 2 * columns + column;
+  float* to = partial + static_cast<int64_t>(blockIdx.x) * (kColumnSums ? 3 : 2) * columns + column;
   storeVector(to, dw);
   storeVector(to + columns, db);
+  if constexpr (kColumnSums) storeVector(to + 2 * columns, columnSums);
 }
 
 constexpr int kReduceThreads = 1024;
 constexpr int kReduceWarps = kReduceThreads / 32;
 
-// out[column] = Σ over blocks of partial: 32 columns a block, whose warps add an equal share of the partial
-// rows each.
+// Where the sums of the blocks go: dweight, dbias, columnSums, each (columns) or null.
+struct ReducedSums {
+  float* out[3];
+  bool accumulate[3];
+};
+
+// out[column] = [out[column] +] Σ over blocks of partial (blocks, gridDim.y, columns): 32 columns a block,
+// whose warps add an equal share of the partial rows each.
 __global__ void __launch_bounds__(kReduceThreads)
-    reduceKernel(const float* partial, int32_t blocks, int32_t columns, float* dweight, float* dbias,
-                 bool addWeight, bool addBias) {
+    reduceKernel(const float* partial, int32_t blocks, int32_t columns,
+                 const __grid_constant__ ReducedSums to) {
   __shared__ float shared[kReduceWarps][32];
   const int which = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  float* out = which ? dbias : dweight;
+  float* out = to.out[which];
   if (!out) return;
   const int32_t column = blockIdx.x * 32 + lane;
   const int32_t share = (blocks + kReduceWarps - 1) / kReduceWarps;
@@ -221,13 +231,13 @@ __global__ void __launch_bounds__(kReduceThreads)
   if (column < columns) {
 #pragma unroll 8
     for (int32_t block = warp * share; block < end; ++block)
-      sum += partial[(static_cast<int64_t>(block) * 2 + which) * columns + column];
+      sum += partial[(static_cast<int64_t>(block) * gridDim.y + which) * columns + column];
   }
   shared[warp][lane] = sum;
   __syncthreads();
   if (warp != 0 || column >= columns) return;
   for (int w = 1; w < kReduceWarps; ++w) sum += shared[w][lane];
-  out[column] = (which ? addBias : addWeight) ? out[column] + sum : sum;
+  out[column] = to.accumulate[which] ? out[column] + sum : sum;
 }
 
 // A row is at most a block's: 1,024 threads with eight columns each.
@@ -284,11 +294,12 @@ void layerNormBackward(const KernelContext& c) {
   const char* const name = "layer_norm_backward";
   const TensorView &dy = c.inputs[0], &x = c.inputs[1], &weight = c.inputs[2];
   const TensorView &mean = c.inputs[3], &rstd = c.inputs[4], &addend = c.inputs[5];
-  const TensorView &dx = c.outputs[0], &dweight = c.outputs[1], &dbias = c.outputs[2];
+  const TensorView &dx = c.outputs[0], &dweight = c.outputs[1], &dbias = c.outputs[2],
+                   &columnSums = c.outputs[3];
   requireTypes(name, x.dtype, {&dy, &addend, &dx});
-  requireTypes(name, DType::F32, {&weight, &mean, &rstd, &dweight, &dbias});
+  requireTypes(name, DType::F32, {&weight, &mean, &rstd, &dweight, &dbias, &columnSums});
   const int32_t columns = static_cast<int32_t>(x.columns);
-  const bool sums = dweight.data || dbias.data;
+  const bool sums = dweight.data || dbias.data || columnSums.data;
   float* partial = sums ? static_cast<float*>(c.workspace) : nullptr;
   int64_t blocks = 0;
   const int threads = static_cast<int>(divideUp(columns / kVector, 32) * 32);
@@ -299,7 +310,11 @@ void layerNormBackward(const KernelContext& c) {
     const int tensors = addend.data ? 3 : 2;
     const int bytes = kStages * tensors * threads * kVector * static_cast<int>(sizeof(T));
     const bool copied = threads <= kThreads && bytes <= kMostCopiedBytes;
-    const auto kernel = copied ? backwardKernel<T, kThreads> : backwardKernel<T, 1024>;
+    const auto kernelWith = [&](auto sumsColumns) {
+      constexpr bool kColumnSums = decltype(sumsColumns)::value;
+      return copied ? backwardKernel<T, kThreads, kColumnSums> : backwardKernel<T, 1024, kColumnSums>;
+    };
+    const auto kernel = columnSums.data ? kernelWith(std::true_type{}) : kernelWith(std::false_type{});
     blocks = residentBlocks(kernel, threads, name, copied ? bytes : 0);
     if (blocks > c.choice->ctas) blocks = c.choice->ctas;
     kernel<<<static_cast<unsigned>(blocks), threads, copied ? bytes : 0, cudaStream(c)>>>(
@@ -309,9 +324,10 @@ void layerNormBackward(const KernelContext& c) {
   });
   cudaCheckLaunch(name);
   if (!sums) return;
-  reduceKernel<<<dim3(static_cast<unsigned>(divideUp(columns, 32)), 2), kReduceThreads, 0, cudaStream(c)>>>(
-      partial, static_cast<int32_t>(blocks), columns, dweight.f32(), dbias.f32(), c.accumulate[1],
-      c.accumulate[2]);
+  const dim3 grid(static_cast<unsigned>(divideUp(columns, 32)), columnSums.data ? 3 : 2);
+  reduceKernel<<<grid, kReduceThreads, 0, cudaStream(c)>>>(
+      partial, static_cast<int32_t>(blocks), columns,
+      {{dweight.f32(), dbias.f32(), columnSums.f32()}, {c.accumulate[1], c.accumulate[2], c.accumulate[3]}});
   cudaCheckLaunch(name);
 }
 

@@ -39,7 +39,7 @@ void differentiateLayerNorm(GradientContext& c) {
       c.emit("layer_norm_backward",
              {c.outputGradient(kY), saved, c.input(kWeight), c.output(kMean), c.output(kRstd),
               residual ? c.outputGradient(kSum) : kAbsent},
-             {}, {kNew, c.target(kWeight), c.input(kBias) == kAbsent ? kAbsent : c.target(kBias)});
+             {}, {kNew, c.target(kWeight), c.input(kBias) == kAbsent ? kAbsent : c.target(kBias), kAbsent});
   c.flow(kX, out[0]);
   if (residual) c.flow(kResidual, out[0]);
 }
@@ -49,13 +49,19 @@ void inferBackward(InferContext& c) {
   c.output(0, c.input(kX));
   c.output(1, {c.input(kWeight).axes, DType::F32});
   c.output(2, {c.input(kWeight).axes, DType::F32});
+  c.output(3, {c.input(kWeight).axes, DType::F32});
 }
 
 Cost forwardCost(const CallShape& c) { return {.vectorFlops = 8.0 * c.inputs[0]->physicalElements()}; }
-Cost backwardCost(const CallShape& c) { return {.vectorFlops = 14.0 * c.inputs[0]->physicalElements()}; }
+Cost backwardCost(const CallShape& c) {
+  return {.vectorFlops = (c.outputs[3] ? 15.0 : 14.0) * c.inputs[0]->physicalElements()};
+}
 
-// On a GPU: the largest number of blocks; each writes a row of partial sums of dweight and of dbias.
+// On a GPU: the largest number of blocks; each writes a row of partial sums of dweight, of dbias and, where
+// they are asked for, of dx.
 std::optional<KernelChoice> chooseBackward(const CallShape& c, const Target& target) {
+  enum { kDx, kDweight, kDbias, kColumnSums };
+  if (c.outputs[kColumnSums] && !target.isCuda()) return std::nullopt;
   constexpr int64_t kBlocksOfMultiprocessor = 8;
   const TensorSpec& x = *c.inputs[1];
   const int64_t rows = x.physicalElements() / x.axes.back().physical();
@@ -63,12 +69,13 @@ std::optional<KernelChoice> chooseBackward(const CallShape& c, const Target& tar
       "layer_norm_backward", {}, std::min<int64_t>(rows, kBlocksOfMultiprocessor * target.multiprocessors)};
 }
 
-// Partial column sums of weight and bias gradients, a row of each per thread-independent block of rows.
+// Partial column sums of weight and bias gradients and of dx, a row of each per thread-independent block of
+// rows.
 int64_t backwardWorkspace(const CallShape& c, const Target& target, const KernelChoice& choice) {
   const TensorSpec& x = *c.inputs[1];
   const int64_t columns = x.axes.back().physical(), rows = x.physicalElements() / columns;
   const int64_t blocks = !target.isCuda() ? (rows + 63) / 64 : choice.ctas;
-  return 2 * blocks * columns * static_cast<int64_t>(sizeof(float));
+  return (c.outputs[3] ? 3 : 2) * blocks * columns * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace
@@ -82,16 +89,20 @@ void register_layer_norm(OperationRegistry& registry) {
                 .cost = forwardCost,
                 .aliases = {{1, 3}, {1, 0}, {0, 0}},
                 .takes = {{Piece::Addend, Takes::Side::Prologue, "x", "residual", {}, "sum"}}});
-  // dx = LayerNorm's input gradient + addend (what flows around the norm on the residual path).
-  registry.add({.name = "layer_norm_backward",
-                .inputs = {"dy", "x", "weight", "mean", "rstd", "addend?"},
-                .outputs = {"dx", "dweight?", "dbias?"},
-                .infer = inferBackward,
-                .cost = backwardCost,
-                .choose = chooseBackward,
-                .workspace = backwardWorkspace,
-                .aliases = {{0, 0}, {0, 5}},
-                .takes = {{Piece::Addend, Takes::Side::Epilogue, "dx", "addend"}}});
+  // dx = LayerNorm's input gradient + addend (what flows around the norm on the residual path), columnSums =
+  // column sums of dx, in fp32 before dx is rounded.
+  registry.add(
+      {.name = "layer_norm_backward",
+       .inputs = {"dy", "x", "weight", "mean", "rstd", "addend?"},
+       .outputs = {"dx", "dweight?", "dbias?", "columnSums?"},
+       .infer = inferBackward,
+       .cost = backwardCost,
+       .choose = chooseBackward,
+       .workspace = backwardWorkspace,
+       .aliases = {{0, 0}, {0, 5}},
+       .takes = {
+           {Piece::Addend, Takes::Side::Epilogue, "dx", "addend"},
+           {.piece = Piece::ColumnSums, .side = Takes::Side::Epilogue, .on = "dx", .into = "columnSums"}}});
 }
 
 }  // namespace tesserae

@@ -12,11 +12,11 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Stage 1 of the column sums of dy (rows, columns): a block sums chunkRows rows of 256 columns, in 8 runs of
-// rows that are added in order. partial (chunks, columns)
+// Stage 1 of the column sums of a matrix (rows, columns): a block sums chunkRows rows of 256 columns, in 8
+// runs of rows that are added in order. partial (chunks, columns)
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    sumChunks(const T* dy, float* partial, int64_t rows, int64_t columns, int64_t chunkRows) {
+    sumChunks(const T* matrix, float* partial, int64_t rows, int64_t columns, int64_t chunkRows) {
   __shared__ float shared[8][32 * kVector + 4];
   const int lane = threadIdx.x % 32, run = threadIdx.x / 32;
   const int64_t column = (static_cast<int64_t>(blockIdx.x) * 32 + lane) * kVector;
@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kThreads)
   if (column < columns) {
     for (int64_t row = first + run; row < end; row += 8) {
       float v[kVector];
-      loadVector(dy + row * columns + column, v);
+      loadVector(matrix + row * columns + column, v);
 #pragma unroll
       for (int j = 0; j < kVector; ++j) sums[j] += v[j];
     }
@@ -41,9 +41,9 @@ __global__ void __launch_bounds__(kThreads)
   partial[blockIdx.y * columns + mine] = sum;
 }
 
-// Stage 2: dbias = [dbias +] the sums of the chunks, in 8 runs that are added in order; 32 columns a block.
+// Stage 2: sums = [sums +] the sums of the chunks, in 8 runs that are added in order; 32 columns a block.
 __global__ void __launch_bounds__(kThreads)
-    addChunks(const float* partial, float* dbias, int64_t chunks, int64_t columns, bool accumulate) {
+    addChunks(const float* partial, float* sums, int64_t chunks, int64_t columns, bool accumulate) {
   __shared__ float shared[8][32];
   const int lane = threadIdx.x % 32, run = threadIdx.x / 32;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + lane;
@@ -54,10 +54,26 @@ __global__ void __launch_bounds__(kThreads)
   shared[run][lane] = sum;
   __syncthreads();
   if (run > 0 || column >= columns) return;
-  float total = accumulate ? dbias[column] : 0.0f;
+  float total = accumulate ? sums[column] : 0.0f;
 #pragma unroll
   for (int r = 0; r < 8; ++r) total += shared[r][lane];
-  dbias[column] = total;
+  sums[column] = total;
+}
+
+// sums (columns) = [sums +] the column sums of a matrix (rows, columns); partial: those of planColumnSum.
+void sumColumns(const KernelContext& c, const char* operation, const void* matrix, DType type, int64_t rows,
+                int64_t columns, float* partial, float* sums, bool accumulate) {
+  const ColumnSumPlan plan = planColumnSum(rows, columns);
+  const dim3 blocks(static_cast<unsigned>(divideUp(columns, 256)), static_cast<unsigned>(plan.chunks));
+  dispatchActivationType(type, operation, [&](auto tag) {
+    using T = typename decltype(tag)::Type;
+    sumChunks<<<blocks, kThreads, 0, cudaStream(c)>>>(static_cast<const T*>(matrix), partial, rows, columns,
+                                                      plan.chunkRows);
+  });
+  cudaCheckLaunch(operation);
+  addChunks<<<static_cast<unsigned>(divideUp(columns, 32)), kThreads, 0, cudaStream(c)>>>(
+      partial, sums, plan.chunks, columns, accumulate);
+  cudaCheckLaunch(operation);
 }
 
 // The weight in the type of the activations: itself, or a copy behind the workspace of the product where a
@@ -96,17 +112,26 @@ void linearOfFewRows(const KernelContext& c) {
                    x.rows, x.columns, y.columns, parseActivation(c.attributes->text("activation"))});
 }
 
-// dy (rows, out), W (out, in), pre (rows, in) -> dx (rows, in)
+// dy (rows, out), W (out, in), pre (rows, in) -> dx (rows, in), columnSums (in)
 void linearInputGradient(const KernelContext& c) {
-  const TensorView &dy = c.inputs[0], &weight = c.inputs[1], &pre = c.inputs[2], &dx = c.outputs[0];
+  const TensorView &dy = c.inputs[0], &weight = c.inputs[1], &pre = c.inputs[2], &dx = c.outputs[0],
+                   &columnSums = c.outputs[1];
   requireVectors("linear_input_gradient", dy.columns);
   requireVectors("linear_input_gradient", dx.columns);
   requireTypes("linear_input_gradient", dy.dtype, {&dx, &pre});
+  // Behind the copy of the weight: sums of 32 rows each (sumRows, in), then those of chunks of them.
+  const int64_t sumRows = columnSums.data ? columnSumRows(dx.rows) : 0;
+  float* const sums = reinterpret_cast<float*>(static_cast<char*>(c.workspace) + kGemmWorkspaceBytes +
+                                               weightCopyBytes(weight.dtype, dy.dtype, weight.elements));
   gemm(c, c.choice->products[0],
        {.a = dy.data,
         .b = weightAs(c, weight, dy.dtype, "linear_input_gradient"),
         .c = dx.data,
-        .aux = pre.data});
+        .aux = pre.data,
+        .columnSums = columnSums.data ? sums : nullptr});
+  if (columnSums.data)
+    sumColumns(c, "linear_input_gradient", sums, DType::F32, sumRows, dx.columns, sums + sumRows * dx.columns,
+               columnSums.f32(), c.accumulate[1]);
 }
 
 // dy (rows, out), x (rows, in) -> dW (out, in), dbias (out)
@@ -118,19 +143,10 @@ void linearWeightGradient(const KernelContext& c) {
   if (dweight.data)
     gemm(c, c.choice->products[0],
          {.a = dy.data, .b = x.data, .c = dweight.data, .accumulate = c.accumulate[0]});
-  if (!dbias.data) return;
-  const ColumnSumPlan plan = planColumnSum(dy.rows, dy.columns);
-  float* partial = reinterpret_cast<float*>(static_cast<char*>(c.workspace) + kGemmWorkspaceBytes);
-  const dim3 blocks(static_cast<unsigned>(divideUp(dy.columns, 256)), static_cast<unsigned>(plan.chunks));
-  dispatchActivationType(dy.dtype, "linear_weight_gradient", [&](auto tag) {
-    using T = typename decltype(tag)::Type;
-    sumChunks<<<blocks, kThreads, 0, cudaStream(c)>>>(static_cast<const T*>(dy.data), partial, dy.rows,
-                                                      dy.columns, plan.chunkRows);
-  });
-  cudaCheckLaunch("linear_weight_gradient");
-  addChunks<<<static_cast<unsigned>(divideUp(dy.columns, 32)), kThreads, 0, cudaStream(c)>>>(
-      partial, dbias.f32(), plan.chunks, dy.columns, c.accumulate[1]);
-  cudaCheckLaunch("linear_weight_gradient");
+  if (dbias.data)
+    sumColumns(c, "linear_weight_gradient", dy.data, dy.dtype, dy.rows, dy.columns,
+               reinterpret_cast<float*>(static_cast<char*>(c.workspace) + kGemmWorkspaceBytes), dbias.f32(),
+               c.accumulate[1]);
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ void differentiateLinear(GradientContext& c) {
   enum { kX, kWeight, kBias };
   const ValueId dy = c.outputGradient(0);
   if (c.needs(kX)) {
-    const auto out = c.emit("linear_input_gradient", {dy, c.input(kWeight), kAbsent}, {}, {kNew});
+    const auto out = c.emit("linear_input_gradient", {dy, c.input(kWeight), kAbsent}, {}, {kNew, kAbsent});
     c.flow(kX, out[0]);
   }
   const bool bias = c.input(kBias) != kAbsent && c.needs(kBias);
@@ -55,7 +55,7 @@ void differentiateLinear(GradientContext& c) {
   }
 }
 
-// dy [..., out], weight [out, in], pre? [..., in] -> dx [..., in]
+// dy [..., out], weight [out, in], pre? [..., in] -> dx [..., in], columnSums [in]
 void inferInputGradient(InferContext& c) {
   enum { kDy, kWeight, kPre };
   const TensorSpec &dy = c.input(kDy), &weight = c.input(kWeight);
@@ -70,6 +70,7 @@ void inferInputGradient(InferContext& c) {
     }
   }
   c.output(0, dx);
+  c.output(1, {{weight.axes[1]}, DType::F32});
 }
 
 // dy [..., out], x [..., in] -> dweight [out, in], dbias [out]
@@ -90,11 +91,27 @@ Cost productCost(const CallShape& c) {
           .vectorFlops = (activated ? 21 : 1) * outputs};
 }
 
+// Of the sums of 32 rows each, which the product writes and a kernel adds.
+int64_t partialSumBytes(const TensorSpec& dx) {
+  return columnSumRows(dx.rows()) * dx.columns() * static_cast<int64_t>(sizeof(float));
+}
+
+Cost inputGradientCost(const CallShape& c) {
+  Cost cost = productCost(c);
+  const TensorSpec& dx = *c.outputs[0];
+  if (!c.outputs[1]) return cost;
+  cost.vectorFlops += static_cast<double>(dx.physicalElements());
+  cost.extraBytes += 2.0 * partialSumBytes(dx);
+  return cost;
+}
+
 Cost weightGradientCost(const CallShape& c) {
   const TensorSpec &dy = *c.inputs[0], &x = *c.inputs[1];
   const double columns = static_cast<double>(dy.axes.back().physical());
   return {.matrixFlops = c.outputs[0] ? 2.0 * columns * x.physicalElements() : 0.0,
-          .vectorFlops = c.outputs[1] ? 1.0 * dy.physicalElements() : 0.0};
+          .vectorFlops = c.outputs[1] ? 1.0 * dy.physicalElements() : 0.0,
+          // The product and the sums each read dy.
+          .extraBytes = c.outputs[0] && c.outputs[1] ? static_cast<double>(dy.bytes()) : 0.0};
 }
 
 ActivationFunction activationOf(const CallShape& c) {
@@ -127,11 +144,14 @@ std::optional<KernelChoice> chooseLinear(const CallShape& c, const Target& targe
 
 std::optional<KernelChoice> chooseInputGradient(const CallShape& c, const Target& target) {
   enum { kDy, kWeight, kPre };
+  enum { kDx, kColumnSums };
+  if (!target.isCuda() && c.outputs[kColumnSums]) return std::nullopt;
   if (!target.isCuda()) return KernelChoice{"linear_input_gradient"};
-  const TensorSpec &dy = *c.inputs[kDy], &dx = *c.outputs[0];
+  const TensorSpec &dy = *c.inputs[kDy], &dx = *c.outputs[kDx];
   GemmProblem problem{
       .m = dy.rows(), .n = dx.columns(), .k = dy.columns(), .type = dy.dtype, .result = dx.dtype};
   if (c.inputs[kPre]) problem.epilogue.push_back({GemmPiece::Kind::Slope, activationOf(c)});
+  if (c.outputs[kColumnSums]) problem.epilogue.push_back({GemmPiece::Kind::ColumnSums});
   return chooseProducts("linear_input_gradient", {problem}, target);
 }
 
@@ -150,8 +170,16 @@ std::optional<KernelChoice> chooseWeightGradient(const CallShape& c, const Targe
 int64_t productWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
   if (!target.isCuda()) return 0;
   const TensorSpec &rows = *c.inputs[0], &weight = *c.inputs[1];
-  const int64_t copy = weight.dtype == rows.dtype ? 0 : weight.physicalElements() * dtypeSize(rows.dtype);
-  return gemmWorkspaceBytes(target) + copy;
+  return gemmWorkspaceBytes(target) + weightCopyBytes(weight.dtype, rows.dtype, weight.physicalElements());
+}
+
+// Then the partial sums, and what a kernel needs to add them.
+int64_t inputGradientWorkspace(const CallShape& c, const Target& target, const KernelChoice& choice) {
+  const int64_t product = productWorkspace(c, target, choice);
+  if (!c.outputs[1]) return product;
+  const TensorSpec& dx = *c.outputs[0];
+  return product + partialSumBytes(dx) +
+         planColumnSum(columnSumRows(dx.rows()), dx.columns()).floats * static_cast<int64_t>(sizeof(float));
 }
 
 int64_t weightGradientWorkspace(const CallShape& c, const Target& target, const KernelChoice&) {
@@ -179,15 +207,18 @@ void register_linear(OperationRegistry& registry) {
                 .choose = chooseLinear,
                 .workspace = productWorkspace,
                 .takes = {{Piece::Activation, Takes::Side::Epilogue, "y", {}, "activation", "pre"}}});
-  // dx = (dy W) ∘ activation'(pre)
-  registry.add({.name = "linear_input_gradient",
-                .inputs = {"dy", "weight", "pre?"},
-                .outputs = {"dx"},
-                .infer = inferInputGradient,
-                .cost = productCost,
-                .choose = chooseInputGradient,
-                .workspace = productWorkspace,
-                .takes = {{Piece::Slope, Takes::Side::Epilogue, "dx", "pre", "activation"}}});
+  // dx = (dy W) ∘ activation'(pre), columnSums = column sums of dx, in fp32 before dx is rounded
+  registry.add(
+      {.name = "linear_input_gradient",
+       .inputs = {"dy", "weight", "pre?"},
+       .outputs = {"dx", "columnSums?"},
+       .infer = inferInputGradient,
+       .cost = inputGradientCost,
+       .choose = chooseInputGradient,
+       .workspace = inputGradientWorkspace,
+       .takes = {
+           {Piece::Slope, Takes::Side::Epilogue, "dx", "pre", "activation"},
+           {.piece = Piece::ColumnSums, .side = Takes::Side::Epilogue, .on = "dx", .into = "columnSums"}}});
   // dweight = dyᵀ x, dbias = column sums of dy
   registry.add({.name = "linear_weight_gradient",
                 .inputs = {"dy", "x"},
@@ -195,7 +226,8 @@ void register_linear(OperationRegistry& registry) {
                 .infer = inferWeightGradient,
                 .cost = weightGradientCost,
                 .choose = chooseWeightGradient,
-                .workspace = weightGradientWorkspace});
+                .workspace = weightGradientWorkspace,
+                .outputPiece = OutputPiece{Piece::ColumnSums, "dbias", "dy"}});
 }
 
 }  // namespace tesserae

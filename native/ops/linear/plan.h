@@ -2,7 +2,14 @@
 
 #include <cstdint>
 
+#include "runtime/dtype.h"
+
 namespace tesserae {
+
+// Of a weight's copy in the type of the activations; none where it has that type.
+inline int64_t weightCopyBytes(DType weight, DType activations, int64_t elements) {
+  return weight == activations ? 0 : elements * dtypeSize(activations);
+}
 
 // Column sums on a GPU: runs of rows are summed apart, then their sums in order. Workspace: floats
 // (chunks, columns).

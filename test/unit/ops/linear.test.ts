@@ -1,4 +1,4 @@
-import { linearCase } from '../support/cases';
+import { linearCase, mlpsCase, normedLinearCase } from '../support/cases';
 import { checkCase } from '../support/native';
 
 test.each([
@@ -15,4 +15,13 @@ test.each([
 
 test('linear: more rows than one block of every kind, in separate allocations', async () => {
   await checkCase(linearCase({ rows: 5, time: 239, nIn: 48, nOut: 100, bias: true }), { separate: true });
+});
+
+test('linear: layers with an activation between them and a shared bias', async () => {
+  const sizes = { rows: 3, time: 37, nEmbd: 24, nInner: 61, function: 'gelu_new', pairs: 2 };
+  await checkCase(mlpsCase(sizes), { slack: 4 }); // several products, one after another
+});
+
+test('linear: before a norm', async () => {
+  await checkCase(normedLinearCase({ rows: 3, time: 37, nIn: 24, nOut: 61 }), { slack: 4 });
 });

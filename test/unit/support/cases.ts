@@ -108,7 +108,12 @@ class CaseBuilder {
     return { keyBegin: draw('keyBegin'), keyEnd: draw('keyEnd') };
   }
 
-  node = (op: string, name: string, inputs: NodeSpec['inputs']): string => this.g.node(op, name, inputs);
+  node = (
+    op: string,
+    name: string,
+    inputs: NodeSpec['inputs'],
+    attributes: Readonly<Record<string, Attribute>> = {},
+  ): string => this.g.node(op, name, inputs, attributes);
 
   /** The values of an input or a parameter, to change. */
   values = (name: string): Float64Array => this.given.get(name)!.data;
@@ -165,6 +170,52 @@ export function linearCase(sizes: Sizes & { nIn: number; nOut: number; bias: boo
   const bias = sizes.bias ? { bias: b.parameter('bias', [to], [sizes.nOut]) } : {};
   const terms = Math.max(sizes.nIn, sizes.nOut, sizes.rows * sizes.time);
   return b.build('linear', { x, weight, ...bias }, {}, { axis: to, size: sizes.nOut }, terms);
+}
+
+/**
+ * Pairs of linear layers, one after another, with an activation in each. The first layers of all pairs have the same bias,
+ * whose gradient the last pair stores and the others add to. The node of the case is the last layer.
+ */
+export function mlpsCase(
+  sizes: Sizes & { nEmbd: number; nInner: number; function: string; pairs: number },
+): OperationCase {
+  const b = new CaseBuilder(label('mlps', sizes), sizes);
+  const embd = b.axis('embd', width(sizes.nEmbd));
+  const inner = b.axis('inner', width(sizes.nInner));
+  const x = b.input('x', embd, sizes.nEmbd);
+  // A variance of one in, of one out.
+  const weight = (name: string, axes: [string, string], [to, from]: [number, number]): string => {
+    const parameter = b.parameter(name, axes, [to, from]);
+    b.values(name).forEach((value, i, all) => (all[i] = Math.fround(value / Math.sqrt(from))));
+    return parameter;
+  };
+  const fcBias = b.parameter('fc.bias', [inner], [sizes.nInner]);
+  const layers = (from: string, pair: number): NodeSpec['inputs'] => {
+    const fc = weight(`${pair}.fc`, [inner, embd], [sizes.nInner, sizes.nEmbd]);
+    const pre = b.node('linear', `pre ${pair}`, { x: from, weight: fc, bias: fcBias });
+    const act = b.node('activation', `act ${pair}`, { x: pre }, { function: sizes.function });
+    const proj = weight(`${pair}.proj`, [embd, inner], [sizes.nEmbd, sizes.nInner]);
+    return { x: act, weight: proj, bias: b.parameter(`${pair}.bias`, [embd], [sizes.nEmbd]) };
+  };
+  let last = layers(x, 0);
+  for (let pair = 1; pair < sizes.pairs; pair++) last = layers(b.node('linear', `y ${pair - 1}`, last), pair);
+  const terms = Math.max(sizes.nEmbd, sizes.nInner, sizes.rows * sizes.time);
+  return b.build('linear', last, {}, { axis: embd, size: sizes.nEmbd }, terms);
+}
+
+/** A linear layer and the norm of what it computes; the node of the case is the norm. */
+export function normedLinearCase(sizes: Sizes & { nIn: number; nOut: number }): OperationCase {
+  const b = new CaseBuilder(label('normed linear', sizes), sizes);
+  const from = b.axis('in', width(sizes.nIn));
+  const to = b.axis('out', width(sizes.nOut));
+  const x = b.node('linear', 'linear', {
+    x: b.input('x', from, sizes.nIn),
+    weight: b.parameter('linear.weight', [to, from], [sizes.nOut, sizes.nIn]),
+    bias: b.parameter('linear.bias', [to], [sizes.nOut]),
+  });
+  const weight = b.parameter('weight', [to], [sizes.nOut], 1);
+  const terms = Math.max(sizes.nIn, sizes.nOut, sizes.rows * sizes.time);
+  return b.build('layer_norm', { x, weight }, { epsilon: 1e-5 }, { axis: to, size: sizes.nOut }, terms);
 }
 
 export function activationCase(sizes: Sizes & { nEmbd: number; name: string }): OperationCase {
