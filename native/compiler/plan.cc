@@ -1,8 +1,11 @@
 #include "compiler/plan.h"
 
 #include <algorithm>
+#include <functional>
 #include <set>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "compiler/compile.h"
 #include "compiler/options.h"
@@ -171,15 +174,20 @@ class Planner {
 
   // What was chosen, as users read it. cuBLASLt has an algorithm only once it is asked on the device.
   static std::string kernelOf(const Call& call) {
-    std::string text = call.choice.kernel;
-    if (const size_t slash = text.find('/'); slash != std::string::npos) text = text.substr(slash + 1);
-    std::set<GemmKernel> kernels;
-    for (const GemmChoice& product : call.choice.products) kernels.insert(product.kernel);
-    for (GemmKernel kernel : kernels) {
-      text = gemmKernelName(kernel);
-      if (kernel == GemmKernel::CublasLt) text += ", chosen on the device";
+    std::vector<std::string> names;
+    const std::string& kernel = call.choice.kernel;
+    if (const size_t slash = kernel.find('/'); slash != std::string::npos) {
+      names.push_back(kernel.substr(slash + 1));
+    } else if (kernel != call.op->name) {
+      names.push_back(kernel);
     }
-    return text == call.op->name ? "" : text;
+    std::set<GemmKernel, std::greater<>> products;
+    for (const GemmChoice& product : call.choice.products) products.insert(product.kernel);
+    for (GemmKernel product : products) names.push_back(gemmKernelName(product));
+    if (products.contains(GemmKernel::CublasLt)) names.push_back("chosen on the device");
+    std::string text;
+    for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+    return text;
   }
 
   Json describe(const char* section, const Program& program, const Call& call) const {

@@ -156,16 +156,16 @@ __device__ __forceinline__ constexpr uint64_t operandStep(int bytes) {
   return static_cast<uint64_t>(bytes >> 4);
 }
 
-// d (64, 192) = [d +] a (64, 16) b (192, 16)ᵀ. Thread i of the warpgroup has rows i / 32 · 16 + i % 32 / 4 (+
+// d (64, 192) += a (64, 16) b (192, 16)ᵀ. Thread i of the warpgroup has rows i / 32 · 16 + i % 32 / 4 (+
 // 8 in d[4j + 2], d[4j + 3]) and columns 8j + i % 4 · 2 (+ 1). kRowsA, kRowsB: rows are contiguous in the
 // operand, not k.
 template <class T, bool kRowsA, bool kRowsB>
-__device__ __forceinline__ void multiply64x192(float (&d)[96], uint64_t a, uint64_t b, bool add) {
+__device__ __forceinline__ void multiply64x192(float (&d)[96], uint64_t a, uint64_t b) {
 #define TESSERAE_R4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define TESSERAE_R16(i) TESSERAE_R4(i), TESSERAE_R4(i + 4), TESSERAE_R4(i + 8), TESSERAE_R4(i + 12)
 #define TESSERAE_WGMMA(TYPES)                                                                    \
   asm volatile(                                                                                  \
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"                                               \
+      "{\n.reg .pred p;\nsetp.eq.b32 p, 0, 0;\n"                                                 \
       "wgmma.mma_async.sync.aligned.m64n192k16.f32." TYPES                                       \
       " "                                                                                        \
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                  \
@@ -174,10 +174,10 @@ __device__ __forceinline__ void multiply64x192(float (&d)[96], uint64_t a, uint6
       "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "         \
       "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "         \
       "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}, "        \
-      "%96, %97, p, 1, 1, %99, %100;\n}\n"                                                       \
+      "%96, %97, p, 1, 1, %98, %99;\n}\n"                                                        \
       : TESSERAE_R16(0), TESSERAE_R16(16), TESSERAE_R16(32), TESSERAE_R16(48), TESSERAE_R16(64), \
         TESSERAE_R16(80)                                                                         \
-      : "l"(a), "l"(b), "r"(static_cast<int>(add)), "n"(kRowsA ? 1 : 0), "n"(kRowsB ? 1 : 0))
+      : "l"(a), "l"(b), "n"(kRowsA ? 1 : 0), "n"(kRowsB ? 1 : 0))
   if constexpr (std::is_same_v<T, __nv_bfloat16>) {
     TESSERAE_WGMMA("bf16.bf16");
   } else {

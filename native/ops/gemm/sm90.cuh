@@ -112,8 +112,8 @@ __device__ __forceinline__ void releaseStage(uint64_t* empty) {
   if (threadIdx.x % 32 < kCluster) arriveAt(empty, threadIdx.x % 32);
 }
 
-// sums = a tile of op(A) op(B). `done`: steps of this block before the tile. The other warpgroup may have the
-// tensor cores (`next`) before the last products are done.
+// sums += a tile of op(A) op(B). `done`: steps of this block before the tile. The other warpgroup may have
+// the tensor cores (`next`) before the last products are done.
 template <class T, bool kRowsB>
 __device__ __forceinline__ void multiplyTile(TileSums& sums, Sm90Shared& shared, int64_t done, int steps,
                                              uint64_t* next) {
@@ -129,7 +129,7 @@ __device__ __forceinline__ void multiplyTile(TileSums& sums, Sm90Shared& shared,
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         multiply64x192<T, false, kRowsB>(sums[half], a + operandStep(half * 64 * 128 + k * 32),
-                                         b + operandStep(kRowsB ? k * 16 * 128 : k * 32), step > 0 || k > 0);
+                                         b + operandStep(kRowsB ? k * 16 * 128 : k * 32));
       }
     }
     commitProducts();
@@ -255,7 +255,8 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
           for (int part = 0; part < kBuffers; ++part) loadAux(part);
         }
       }
-      TileSums sums;
+      // Zeros, so that the compiler may use the registers of sums that are stored for the others.
+      TileSums sums = {};
       // The first warpgroup begins; then each waits for the other's tile before.
       waitPhase(&shared.turn[warpgroup], warpgroup == 0 ? odd ^ 1 : odd);
       multiplyTile<T, kRowsB>(sums, shared, static_cast<int64_t>(ordinal) * steps, steps,

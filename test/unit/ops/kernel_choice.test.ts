@@ -69,6 +69,22 @@ it('multiplies by our own kernel where its tiles fill the chip', () => {
     expect(new Set(Object.values(other))).toEqual(new Set(['cuBLASLt']));
 });
 
+it('stores exponentials in place of logits in bf16 where the logits are a product of our own', () => {
+  const lossKernel = (chip: string, precision: Precision, batchSize: number, labelSmoothing = 0): string =>
+    planTraining(TINY, { chip, precision, arguments: { batchSize, labelSmoothing } }).calls.find(
+      ({ operation }) => operation === 'linear_cross_entropy',
+    )!.kernel;
+  expect(lossKernel('h100', 'bf16', 4096)).toBe(
+    'exponentials, sm90 128 × 192, cuBLASLt, chosen on the device',
+  );
+  const logits = 'sm90 128 × 192, cuBLASLt, chosen on the device';
+  expect(lossKernel('h100', 'bf16', 4096, 0.1)).toBe(logits);
+  expect(lossKernel('h100', 'fp16', 4096)).toBe(logits);
+  const library = 'cuBLASLt, chosen on the device';
+  expect(lossKernel('h100', 'bf16', 8)).toBe(library);
+  expect(lossKernel('a100', 'bf16', 4096)).toBe(library);
+});
+
 it('shows the gain of padding only if it was measured', () => {
   const odd = { ...TINY, vocabSize: 250 };
   const buys = (chip: string, precision: Precision): string[] =>
