@@ -6,6 +6,7 @@
 
 #include "compiler/compile.h"
 #include "compiler/options.h"
+#include "compiler/products.h"
 #include "runtime/chips.h"
 #include "runtime/error.h"
 
@@ -182,6 +183,15 @@ class Planner {
     return text == call.op->name ? "" : text;
   }
 
+  static Json products(const Call& call) {
+    Json list = Json::array();
+    for (const GemmChoice& product : call.choice.products) {
+      list.push_back(productJson(product.problem));
+      list.back()["kernel"] = gemmKernelName(product.kernel);
+    }
+    return list;
+  }
+
   Json describe(const char* section, const Program& program, const Call& call) const {
     const Roofline line = roofline(call, *chip_, precision_);
     return {{"section", section},
@@ -193,6 +203,7 @@ class Planner {
             {"vectorFlops", call.cost.vectorFlops},
             {"bytes", call.bytes},
             {"kernel", kernelOf(call)},
+            {"products", products(call)},
             {"scratchBytes", call.scratchBytes},
             {"seconds", line.seconds},
             {"bound", line.compute ? "compute" : "memory"}};
