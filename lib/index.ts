@@ -17,7 +17,7 @@ export type {
   StartsInput,
   ValuesInput,
 } from './graph/graph';
-export type { Precision } from './native';
+export type { MatrixProduct, Precision, ProductPiece } from './native';
 export type { Device } from './models/device';
 export type { ModelConfig, ResolvedModelConfig } from './models/families';
 export type { GPT2Config, GPT2Options } from './models/gpt2_config';
@@ -75,7 +75,7 @@ export { Sampler, type Generation, type Prompt, type SamplerOptions } from './sa
 export type { FinishReason, GeneratedToken, TokenLogprob } from './sampling/sequence';
 export { lossCurveSvg, lossCurveTerminal, type LossPoint, type TerminalOptions } from './report/loss_curve';
 export { MetricsFile, type MetricsRecord } from './report/metrics_file';
-export type { Plan, PlannedCall, PlannedTensor } from './report/plan_table';
+export type { Plan, PlannedCall, PlannedProduct, PlannedTensor } from './report/plan_table';
 export type { ProgressState } from './report/progress';
 export { RunReport, type ReportedEvent, type RunReportOptions } from './report/run_report';
 export { scheduleSvg, type PlottedSchedule, type ScheduleSvgOptions } from './report/schedule_plot';

@@ -5,6 +5,7 @@
 import path from 'node:path';
 import { exhaustedError, messageOf, TesseraeError, type ErrorCode } from './errors';
 import { NativeSession, type SessionCalls, type SessionOptions } from './native_session';
+import type { MatrixProduct, MeasuredProduct } from './native_products';
 import type {
   LossScaler,
   NativeTrainingOptions,
@@ -17,6 +18,7 @@ export { NativeSession } from './native_session';
 export { MOST_VISIT } from './native_session';
 export type { Finish, SamplingFeatures, SamplingSettings, SessionOptions, Visit } from './native_session';
 export type * from './native_training';
+export type * from './native_products';
 
 /** How a model is made native. */
 export interface NativeModelOptions {
@@ -162,6 +164,15 @@ export interface PlanRequest {
   readonly frozen?: readonly string[];
 }
 
+/** A product to measure. */
+export interface ProductRequest extends MatrixProduct {
+  readonly precision: Precision;
+  /** Add to C, as the weight gradients of later micro-batches do. Default false. */
+  readonly accumulate?: boolean;
+  /** Rounds, in each of which every candidate has its turn: 1 to 1000. */
+  readonly rounds: number;
+}
+
 interface Addon extends SessionCalls {
   /** Drops queued work and waits for the operation that runs. */
   shutdown(): void;
@@ -169,6 +180,7 @@ interface Addon extends SessionCalls {
   system(): Promise<string>;
   chips(): string;
   plan(graph: string, request: string): string;
+  measureProduct(device: string, request: string): Promise<string>;
   createModel(graph: string, options: string): Promise<object>;
   modelInfo(model: object): string;
   configureTraining(
@@ -325,6 +337,12 @@ export async function deviceStatistics(device: string): Promise<DeviceStatistics
 /** The plan of a training step as JSON text; `Plan` in lib/report/plan_table.ts is its type. */
 export function plan(graph: object, request: PlanRequest): unknown {
   return JSON.parse(sync((native) => native.plan(JSON.stringify(graph), JSON.stringify(request))));
+}
+
+/** Measures a matrix product with every kernel that computes it, on random operands. The device does nothing else meanwhile. */
+export async function measureProduct(device: string, request: ProductRequest): Promise<MeasuredProduct[]> {
+  const text = await async((native) => native.measureProduct(device, JSON.stringify(request)));
+  return JSON.parse(text) as MeasuredProduct[];
 }
 
 /** A model in native memory. One call at a time (but for `trainStep`): a second one while the first runs is ERR_BUSY. */

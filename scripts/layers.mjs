@@ -11,6 +11,7 @@ export const typescriptLayers = [
   'graph',
   'native.ts',
   'native_training.ts',
+  'native_products.ts',
   'native_session.ts',
   'threads',
   'files',

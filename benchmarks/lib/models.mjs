@@ -1,6 +1,7 @@
 // The models that benchmarks train, and random batches for them.
 
 export const gpt2 = { vocabSize: 50257, nPositions: 1024, nEmbd: 768, nLayer: 12, nHead: 12 };
+export const gpt2Xl = { vocabSize: 50257, nPositions: 1024, nEmbd: 1600, nLayer: 48, nHead: 25 };
 export const deep = { vocabSize: 256, nPositions: 200, nEmbd: 544, nLayer: 22, nHead: 17 };
 export const small = { vocabSize: 256, nPositions: 128, nEmbd: 128, nLayer: 5, nHead: 4 };
 

@@ -1,5 +1,5 @@
 import type { FactorRole } from '../graph/graph';
-import type { Precision } from '../native';
+import type { MatrixProduct, Precision } from '../native';
 import { formatBytes, formatCapacity, formatCount, formatSeconds } from './format';
 import { textTable } from './table';
 
@@ -79,6 +79,8 @@ export interface PlannedCall {
   readonly operation: string;
   /** The chosen kernel, if the operation has several or calls a library; '' if it has only one. */
   readonly kernel: string;
+  /** Its matrix products on a GPU, in the order in which kernels take them; empty for the CPU. */
+  readonly products: readonly PlannedProduct[];
   /** The tensors that it reads. */
   readonly inputs: readonly PlannedTensor[];
   /** The tensors that it writes. */
@@ -95,6 +97,12 @@ export interface PlannedCall {
   readonly seconds: number;
   /** Which of the two takes longer. */
   readonly bound: 'compute' | 'memory';
+}
+
+/** A matrix product of a planned call. */
+export interface PlannedProduct extends MatrixProduct {
+  /** The kernel that computes it. */
+  readonly kernel: string;
 }
 
 /** A tensor of a planned call. */

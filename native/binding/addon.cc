@@ -3,12 +3,16 @@
 #include "binding/arguments.h"
 #include "binding/environment.h"
 #include "compiler/plan.h"
+#include "compiler/products.h"
+#include "engine/model_options.h"
 #include "engine/session.h"
+#include "ops/gemm/measure.h"
 #include "ops/sampling.h"
 #include "runtime/chips.h"
 #include "runtime/devices.h"
 #include "runtime/error.h"
 #include "runtime/system.h"
+#include "runtime/threads.h"
 
 namespace tesserae {
 
@@ -103,6 +107,28 @@ Napi::Value listChips(const Napi::CallbackInfo& info) {
 
 Napi::Value plan(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), planJson(textArgument(info, 0), textArgument(info, 1)));
+}
+
+// (device, request) → a list of { name, seconds } as JSON
+Napi::Value measure(const Napi::CallbackInfo& info) {
+  const std::string device = textArgument(info, 0);
+  const ProductRequest request = parseProductRequest(parseJson(textArgument(info, 1), "the product"));
+  requireDevice(device, request.precision);
+  return environment(info.Env())
+      .submit(info.Env(), device, nullptr, Napi::Object::New(info.Env()),
+              [request](DeviceContext& context) -> Completion {
+                const int threads = defaultThreads();
+                requireThreads(threads);
+                const auto measured =
+                    measureProduct(*context.device, context.device->target(request.precision, threads),
+                                   request.problem, request.accumulate, request.rounds);
+                Json list = Json::array();
+                for (const MeasuredProduct& one : measured)
+                  list.push_back({{"name", one.name}, {"seconds", one.seconds}});
+                return [text = list.dump()](Napi::Env env, Napi::Object) {
+                  return Napi::String::New(env, text);
+                };
+              });
 }
 
 Napi::Value createModel(const Napi::CallbackInfo& info) {
@@ -374,6 +400,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("system", exported<system>);
   add("chips", exported<listChips>);
   add("plan", exported<plan>);
+  add("measureProduct", exported<measure>);
   add("createModel", exported<createModel>);
   add("modelInfo", exported<modelInfo>);
   add("configureTraining", exported<configureTraining>);

@@ -9,6 +9,7 @@
 
 #include "compiler/compile.h"
 #include "compiler/options.h"
+#include "compiler/products.h"
 #include "runtime/chips.h"
 #include "runtime/error.h"
 
@@ -190,6 +191,15 @@ class Planner {
     return text;
   }
 
+  static Json products(const Call& call) {
+    Json list = Json::array();
+    for (const GemmChoice& product : call.choice.products) {
+      list.push_back(productJson(product.problem));
+      list.back()["kernel"] = gemmKernelName(product.kernel);
+    }
+    return list;
+  }
+
   Json describe(const char* section, const Program& program, const Call& call) const {
     const Roofline line = roofline(call, *chip_, precision_);
     return {{"section", section},
@@ -201,6 +211,7 @@ class Planner {
             {"vectorFlops", call.cost.vectorFlops},
             {"bytes", call.bytes},
             {"kernel", kernelOf(call)},
+            {"products", products(call)},
             {"scratchBytes", call.scratchBytes},
             {"seconds", line.seconds},
             {"bound", line.compute ? "compute" : "memory"}};

@@ -30,20 +30,22 @@ int defaultThreads() {
   return std::max(1, CPU_COUNT(&set));
 }
 
+void requireDevice(const std::string& device, Precision precision) {
+  const bool cpu = device == "cpu";
+  if (!cpu && cudaIndex(device) < 0)
+    fail(ErrorCode::Device, "the device '%s' is unknown: use 'cpu' or 'cuda:0'", device.c_str());
+  if (cpu && precision != Precision::FP32) {
+    fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU", precisionName(precision));
+  }
+}
+
 ModelOptions ModelOptions::parse(std::string_view text) {
   const Json json = parseJson(text, "the model's options");
   onlyKeys(json, "options", {"device", "precision", "seed", "padding", "threads"});
   ModelOptions options;
   options.device = textField(json, "device", "options");
-  const bool cpu = options.device == "cpu";
-  if (!cpu && cudaIndex(options.device) < 0) {
-    fail(ErrorCode::Device, "the device '%s' is unknown: use 'cpu' or 'cuda:0'", options.device.c_str());
-  }
   options.precision = parsePrecision(textField(json, "precision", "options"));
-  if (cpu && options.precision != Precision::FP32) {
-    fail(ErrorCode::Device, "the CPU computes in fp32; precision '%s' needs a GPU",
-         precisionName(options.precision));
-  }
+  requireDevice(options.device, options.precision);
   options.seed = integerField(json, "seed", "options", 0, int64_t{1} << 53);
   options.padding = parsePadding(json);
   options.threads =

@@ -21,6 +21,9 @@ struct ModelOptions {
 // The index in 'cuda:<index>'; −1 when the name is no CUDA device's.
 int cudaIndex(const std::string& device);
 
+// Throws ERR_DEVICE for a name that no device has, and for a precision that the CPU does not have.
+void requireDevice(const std::string& device, Precision precision);
+
 // Threads of the CPU's pool: OMP_NUM_THREADS, else the processors of the process's affinity mask.
 int defaultThreads();
 

@@ -44,6 +44,8 @@ ActivationFunction parseActivation(const char* name) {
   fail(ErrorCode::Config, "unknown activation function '%s'; use one of %s", name, known.c_str());
 }
 
+const char* activationName(ActivationFunction function) { return kNames[static_cast<int>(function)]; }
+
 void register_activation(OperationRegistry& registry) {
   registry.add({.name = "activation",
                 .inputs = {"x"},

@@ -16,5 +16,6 @@ enum class ActivationFunction : uint8_t {
 
 // "" is None. Throws ERR_CONFIG, listing the known names.
 ActivationFunction parseActivation(const char* name);
+const char* activationName(ActivationFunction function);
 
 }  // namespace tesserae

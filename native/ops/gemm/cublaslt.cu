@@ -2,6 +2,7 @@
 
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "ops/cuda_support.cuh"
 #include "runtime/cuda/cublaslt.h"
@@ -73,33 +74,64 @@ class LibraryProduct {
   LibraryProduct(const LibraryProduct&) = delete;
   LibraryProduct& operator=(const LibraryProduct&) = delete;
 
-  // False where cuBLASLt has no kernel.
-  bool choose(const GemmProblem& p, Precision precision) {
+  // False where cuBLASLt does not know such a product.
+  bool describe(const GemmProblem& p, Precision precision) {
     using Kind = GemmPiece::Kind;
     const cublaslt::Transposition first = p.transB ? cublaslt::CUBLAS_OP_T : cublaslt::CUBLAS_OP_N,
                                   second = p.transA ? cublaslt::CUBLAS_OP_T : cublaslt::CUBLAS_OP_N;
     const void* const somewhere = reinterpret_cast<const void*>(uintptr_t{kAlignment});  // until run() says
     const bool aux = p.has(Kind::KeepInput) || p.has(Kind::Slope);
-    const bool described =
-        lt_.matmulDescCreate(&description_, computeOf(p.type, precision), CUDA_R_32F) == cublaslt::kSuccess &&
-        describe(cublaslt::CUBLASLT_MATMUL_DESC_TRANSA, first) &&
-        describe(cublaslt::CUBLASLT_MATMUL_DESC_TRANSB, second) &&
-        describe(cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE, epilogueOf(p)) &&
-        (!p.has(Kind::Bias) || describe(cublaslt::CUBLASLT_MATMUL_DESC_BIAS_POINTER, somewhere)) &&
-        (!aux || (describe(cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, somewhere) &&
-                  describe(cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.strideC()))) &&
-        makeLayout(&first_, p.type, p.transB ? p.n : p.k, p.strideB()) &&
-        makeLayout(&second_, p.type, p.transA ? p.k : p.m, p.strideA()) &&
-        makeLayout(&result_, p.result, p.m, p.strideC());
-    return described && chooseAlgorithm();
+    return lt_.matmulDescCreate(&description_, computeOf(p.type, precision), CUDA_R_32F) ==
+               cublaslt::kSuccess &&
+           set(cublaslt::CUBLASLT_MATMUL_DESC_TRANSA, first) &&
+           set(cublaslt::CUBLASLT_MATMUL_DESC_TRANSB, second) &&
+           set(cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE, epilogueOf(p)) &&
+           (!p.has(Kind::Bias) || set(cublaslt::CUBLASLT_MATMUL_DESC_BIAS_POINTER, somewhere)) &&
+           (!aux || (set(cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, somewhere) &&
+                     set(cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.strideC()))) &&
+           makeLayout(&first_, p.type, p.transB ? p.n : p.k, p.strideB()) &&
+           makeLayout(&second_, p.type, p.transA ? p.k : p.m, p.strideA()) &&
+           makeLayout(&result_, p.result, p.m, p.strideC());
   }
+
+  // The algorithms that the heuristic proposes for what was described, at most `most`.
+  std::vector<cublaslt::MatmulAlgo> algorithms(int most) {
+    cublaslt::MatmulPreference preference = nullptr;
+    if (lt_.matmulPreferenceCreate(&preference) != cublaslt::kSuccess) return {};
+    const auto prefer = [&](cublaslt::MatmulPreferenceAttribute attribute, const auto& value) {
+      return lt_.matmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)) ==
+             cublaslt::kSuccess;
+    };
+    // Parts of a split product are added in order, in fp32, or the product is not split.
+    const uint32_t reduction = cublaslt::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    std::vector<cublaslt::MatmulHeuristicResult> results(static_cast<size_t>(most));
+    int found = 0;
+    const bool answered =
+        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+               static_cast<uint64_t>(kGemmLibraryBytes)) &&
+        prefer(cublaslt::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction) &&
+        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, kAlignment) &&
+        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, kAlignment) &&
+        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, kAlignment) &&
+        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, kAlignment) &&
+        lt_.matmulAlgoGetHeuristic(handle_, description_, first_, second_, result_, result_, preference, most,
+                                   results.data(), &found) == cublaslt::kSuccess;
+    lt_.matmulPreferenceDestroy(preference);
+    std::vector<cublaslt::MatmulAlgo> usable;
+    for (int i = 0; answered && i < found; ++i) {
+      if (results[i].state == cublaslt::kSuccess) usable.push_back(results[i].algo);
+    }
+    return usable;
+  }
+
+  void use(const cublaslt::MatmulAlgo& algorithm) { algorithm_ = algorithm; }
 
   void run(CUstream_st* stream, const GemmProblem& p, const GemmOperands& operands, const void* bias,
            void* workspace) {
     using Kind = GemmPiece::Kind;
-    if (bias) describe(cublaslt::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (bias) set(cublaslt::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     if (p.has(Kind::KeepInput) || p.has(Kind::Slope))
-      describe(cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, operands.aux);
+      set(cublaslt::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, operands.aux);
     const float alpha = 1, beta = operands.accumulate ? 1.0f : 0.0f;
     const cublaslt::Status status =
         lt_.matmul(handle_, description_, &alpha, operands.b, first_, operands.a, second_, &beta, operands.c,
@@ -112,7 +144,7 @@ class LibraryProduct {
 
  private:
   template <class Value>
-  bool describe(cublaslt::MatmulDescAttribute attribute, const Value& value) {
+  bool set(cublaslt::MatmulDescAttribute attribute, const Value& value) {
     return lt_.matmulDescSetAttribute(description_, attribute, &value, sizeof(value)) == cublaslt::kSuccess;
   }
 
@@ -122,32 +154,6 @@ class LibraryProduct {
                                   static_cast<uint64_t>(rows), columns) == cublaslt::kSuccess;
   }
 
-  bool chooseAlgorithm() {
-    cublaslt::MatmulPreference preference = nullptr;
-    if (lt_.matmulPreferenceCreate(&preference) != cublaslt::kSuccess) return false;
-    const auto prefer = [&](cublaslt::MatmulPreferenceAttribute attribute, const auto& value) {
-      return lt_.matmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)) ==
-             cublaslt::kSuccess;
-    };
-    // Parts of a split product are added in order, in fp32, or the product is not split.
-    const uint32_t reduction = cublaslt::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-    cublaslt::MatmulHeuristicResult result;
-    int found = 0;
-    const bool usable = prefer(cublaslt::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                               static_cast<uint64_t>(kGemmLibraryBytes)) &&
-                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction) &&
-                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, kAlignment) &&
-                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, kAlignment) &&
-                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, kAlignment) &&
-                        prefer(cublaslt::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, kAlignment) &&
-                        lt_.matmulAlgoGetHeuristic(handle_, description_, first_, second_, result_, result_,
-                                                   preference, 1, &result, &found) == cublaslt::kSuccess &&
-                        found == 1 && result.state == cublaslt::kSuccess;
-    lt_.matmulPreferenceDestroy(preference);
-    if (usable) algorithm_ = result.algo;
-    return usable;
-  }
-
   const CublasLt& lt_;
   const cublaslt::Handle handle_;
   cublaslt::MatmulDesc description_ = nullptr;
@@ -155,16 +161,29 @@ class LibraryProduct {
   cublaslt::MatmulAlgo algorithm_ = {};
 };
 
-std::shared_ptr<LibraryProduct> chooseLibraryProduct(const GemmProblem& problem, Precision precision) {
+std::vector<std::shared_ptr<LibraryProduct>> libraryProducts(const GemmProblem& problem, Precision precision,
+                                                             int most) {
   const CublasLt* const lt = cublasLt();
   const cublaslt::Handle handle = lt ? handleOfDevice(*lt) : nullptr;
-  if (!handle) return nullptr;
+  if (!handle) return {};
   // A bias in another type than fp32 is converted behind the library's workspace.
   const int64_t room = kGemmWorkspaceBytes - kGemmLibraryBytes;
-  if (problem.has(GemmPiece::Kind::Bias) && problem.result != DType::F32 && problem.n * 2 > room)
-    return nullptr;
-  auto product = std::make_shared<LibraryProduct>(*lt, handle);
-  return product->choose(problem, precision) ? product : nullptr;
+  if (problem.has(GemmPiece::Kind::Bias) && problem.result != DType::F32 && problem.n * 2 > room) return {};
+  LibraryProduct asked(*lt, handle);
+  if (!asked.describe(problem, precision)) return {};
+  std::vector<std::shared_ptr<LibraryProduct>> products;
+  for (const cublaslt::MatmulAlgo& algorithm : asked.algorithms(most)) {
+    auto product = std::make_shared<LibraryProduct>(*lt, handle);
+    if (!product->describe(problem, precision)) break;
+    product->use(algorithm);
+    products.push_back(std::move(product));
+  }
+  return products;
+}
+
+std::shared_ptr<LibraryProduct> chooseLibraryProduct(const GemmProblem& problem, Precision precision) {
+  const auto products = libraryProducts(problem, precision, 1);
+  return products.empty() ? nullptr : products.front();
 }
 
 void runLibraryProduct(CUstream_st* stream, LibraryProduct& product, const GemmProblem& problem,

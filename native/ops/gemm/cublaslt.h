@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "ops/gemm/gemm.h"
 
@@ -12,6 +13,11 @@ class LibraryProduct;
 
 // Lets cuBLASLt choose an algorithm for the current device; null where it has none.
 std::shared_ptr<LibraryProduct> chooseLibraryProduct(const GemmProblem& problem, Precision precision);
+
+// The product by each of the algorithms that cuBLASLt proposes, at most `most`. Its heuristic expects the
+// first to be the fastest.
+std::vector<std::shared_ptr<LibraryProduct>> libraryProducts(const GemmProblem& problem, Precision precision,
+                                                             int most);
 
 // `workspace`: kGemmWorkspaceBytes, aligned to 256.
 void runLibraryProduct(CUstream_st* stream, LibraryProduct& product, const GemmProblem& problem,

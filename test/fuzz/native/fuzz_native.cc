@@ -2,7 +2,7 @@
 // What is accepted and small is compiled, and run on the CPU with each buffer in an allocation of its own.
 // Anything but a coded error is a finding, ERR_INTERNAL included.
 //
-// An input is five lines of JSON, in the order of Line; make_corpus.mjs writes the first ones.
+// An input is six lines of JSON, in the order of Line; make_corpus.mjs writes the first ones.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "compiler/plan.h"
+#include "compiler/products.h"
 #include "engine/engine.h"
 #include "engine/model.h"
 #include "runtime/chips.h"
@@ -26,7 +27,7 @@ namespace tesserae {
 
 namespace {
 
-enum Line { kGraph, kPlan, kRequest, kModel, kTraining, kLines };
+enum Line { kGraph, kPlan, kRequest, kModel, kTraining, kProduct, kLines };
 
 std::vector<std::string> linesOf(const uint8_t* data, size_t size) {
   std::vector<std::string> lines(1);
@@ -143,6 +144,7 @@ void run(const std::vector<std::string>& lines, const ModelOptions& options, con
 
 void tryAll(const std::vector<std::string>& lines, uint64_t seed) {
   attempt([&] { planJson(lines[kGraph], lines[kPlan]); });
+  attempt([&] { parseProductRequest(parseJson(lines[kProduct], "the product")); });
   ModelOptions options;
   TrainingOptions training;
   ProgramRequest request;

@@ -1,5 +1,5 @@
 // node test/fuzz/native/make_corpus.mjs FOLDER: the inputs that fuzzing of native code starts from, one for each kind of
-// model. Each is five lines of JSON; fuzz_native.cc says which.
+// model. Each is six lines of JSON; fuzz_native.cc says which.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -28,6 +28,17 @@ const plan = {
   memory: 1e6,
   padding,
 };
+const product = {
+  layout: 'forward',
+  m: 16,
+  n: 20,
+  k: 12,
+  pieces: [{ kind: 'bias' }, { kind: 'keepInput' }, { kind: 'activation', function: 'gelu_new' }],
+  result: 'bfloat16',
+  precision: 'bf16',
+  accumulate: false,
+  rounds: 2,
+};
 const requests = [
   { mode: 'train', rows: 2, lengths: { time: 8 }, labelSmoothing: 0.1, outputs: ['loss'], rewrite: true },
   { mode: 'train', rows: 2, lengths: { time: 8 }, documents: true },
@@ -46,6 +57,7 @@ for (const [name, settings] of Object.entries(models)) {
       request,
       { device: 'cpu', precision: 'fp32', seed: 1, threads: 1, padding },
       { optimizer, maxGradNorm: 1, labelSmoothing: 0.1, ...(name === 'dropout' ? { lossScaling } : {}) },
+      product,
     ];
     const text = documents.map((document) => `${JSON.stringify(document)}\n`).join('');
     const { mode, documents: packed } = request;

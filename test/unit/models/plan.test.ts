@@ -50,6 +50,29 @@ it.each(['cpu', 'h100'])('adds up the same for the total and for the largest bat
     expect(() => plan({ chip, memory: wrong })).toThrow(/plan.memory is/);
 });
 
+it('lists the matrix products of a call on a GPU, with what is fused into them', () => {
+  const productsOf = (name: string, operation: string): unknown[] =>
+    plan({ chip: 'h100' }).calls.find((call) => call.name.endsWith(name) && call.operation === operation)!
+      .products as unknown[];
+  // 4 × 16 rows, a width of 64, an inner width of 256.
+  expect(productsOf('h.0.mlp.c_fc', 'linear')).toEqual([
+    {
+      layout: 'forward',
+      ...{ m: 64, n: 256, k: 64, result: 'bfloat16' },
+      pieces: [{ kind: 'bias' }, { kind: 'keepInput' }, { kind: 'activation', function: 'gelu_new' }],
+      kernel: 'cuBLASLt',
+    },
+  ]);
+  expect(productsOf('d(transformer.h.0.mlp.c_proj)', 'linear_input_gradient')).toMatchObject([
+    { layout: 'inputGradient', m: 64, n: 256, k: 64, pieces: [{ kind: 'slope', function: 'gelu_new' }] },
+  ]);
+  expect(productsOf('d(transformer.h.0.mlp.c_proj)', 'linear_weight_gradient')).toMatchObject([
+    { layout: 'weightGradient', m: 64, n: 256, k: 64, pieces: [], result: 'float32' },
+  ]);
+  expect(productsOf('h.0.ln_1', 'layer_norm')).toEqual([]);
+  expect(plan().calls.flatMap(({ products }) => products)).toEqual([]);
+});
+
 it('finds the largest batch of a small model, though some that memory would hold can not be compiled', () => {
   const small = buildGraph(resolveModelConfig({ type: 'gpt2', nLayer: 2, nEmbd: 64, nHead: 2 }));
   const { rows } = (planGraph(small, { rows: 8, lengths: { time: 1024 }, chip: 'h100' }) as Plan)

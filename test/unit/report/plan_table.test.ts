@@ -14,6 +14,7 @@ const linear = (name: string, shape: string): PlannedCall => ({
   name,
   operation: 'linear',
   kernel: 'cuBLASLt, chosen on the device',
+  products: [],
   inputs: [tensor('x', 'batch 8 × time 128 × embd 545→552'), tensor('weight', 'inner 2180 × embd 545→552')],
   outputs: [tensor('y', shape)],
   matrixFlops: 1e9,

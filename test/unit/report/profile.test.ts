@@ -33,6 +33,7 @@ const planned = ({ section, call, operation, seconds }: OperationTiming): Planne
   inputs: [],
   outputs: [],
   kernel: '',
+  products: [],
   scratchBytes: 0,
   matrixFlops: 0,
   vectorFlops: 0,
