@@ -4,9 +4,11 @@
 export interface ProductPiece {
   /**
    * `bias` adds a vector to each row, `keepInput` also stores the argument of the activation that follows, `activation` applies
-   * a function, and `slope` multiplies by the derivative of a function at a stored argument.
+   * a function, and `slope` multiplies by the derivative of a function at a stored argument. `columnSums` also stores the sums
+   * of the columns, 32 rows at a time, `rowScale` multiplies each row by a number, and `exponentials` stores e^(x − a number of
+   * the row) and its sums.
    */
-  readonly kind: 'bias' | 'keepInput' | 'activation' | 'slope';
+  readonly kind: 'bias' | 'keepInput' | 'activation' | 'slope' | 'columnSums' | 'rowScale' | 'exponentials';
   /** The function of an activation or a slope: 'gelu_new', 'relu', …. */
   readonly function?: string;
 }

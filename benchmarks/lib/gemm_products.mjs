@@ -25,8 +25,15 @@ function planned(graph, request) {
   );
 }
 
-/** The same product with another number of rows, few enough for the CPU. */
-function withFewRows(product) {
+/** The same product without what only our kernels for Hopper fuse. */
+const withCommonPieces = (product) => ({
+  ...product,
+  pieces: product.pieces.filter(({ kind }) => !['columnSums', 'rowScale', 'exponentials'].includes(kind)),
+});
+
+/** The same product for the CPU, with another number of rows, few enough for it. */
+function forCpu(given) {
+  const product = withCommonPieces(given);
   const rows = rowsOf(product);
   const rowFlops = (2 * product.m * product.n * product.k) / product[rows];
   const fitting = Math.floor(CPU_FLOPS / rowFlops / 8) * 8;
@@ -56,13 +63,19 @@ export function trainingProducts(config, { kind, ...request }) {
   const products = padded.flatMap((product, i) => {
     const rows = rowsOf(product);
     // The plan without padding may cut its rows into other panels, and fuse less.
-    const unpadded = { ...product, ...extents(exact[i]), [rows]: product[rows], unpadded: true };
-    const both = keyOf(unpadded) === keyOf(product) ? [product] : [product, unpadded];
+    const unpadded = {
+      ...withCommonPieces(product),
+      ...extents(exact[i]),
+      [rows]: product[rows],
+      unpadded: true,
+    };
+    const isPadded = ['m', 'n', 'k'].some((extent) => unpadded[extent] !== product[extent]);
+    const both = isPadded ? [product, unpadded] : [product];
     return product.layout === 'weightGradient'
       ? both.flatMap((one) => [one, { ...one, accumulate: true }])
       : both;
   });
-  return unique([...cubes, ...products].map(kind === 'cpu' ? withFewRows : (product) => product));
+  return unique([...cubes, ...products].map(kind === 'cpu' ? forCpu : (product) => product));
 }
 
 const extents = ({ m, n, k }) => ({ m, n, k });
@@ -74,11 +87,13 @@ export const shapeText = ({ m, n, k }) => `${m} × ${n} × ${k}`;
 export const layoutText = ({ layout, accumulate, unpadded }) =>
   `${SYMBOLS[layout]}${accumulate ? ' + C' : ''}${unpadded ? ', unpadded' : ''}`;
 
+const NAMES = { keepInput: 'keeps input', columnSums: 'column sums', rowScale: 'row scale' };
+
 export const piecesText = ({ pieces }) =>
   pieces
     .map(({ kind, function: name }) => {
       if (kind === 'activation') return name;
       if (kind === 'slope') return `slope of ${name}`;
-      return kind === 'keepInput' ? 'keeps input' : kind;
+      return NAMES[kind] ?? kind;
     })
     .join(', ');

@@ -22,7 +22,8 @@ constexpr Layout kLayouts[] = {
     {"weightGradient", true, false},  // dYᵀ X
 };
 
-const char* const kPieces[] = {"bias", "activation", "keepInput", "slope"};  // in the order of Kind
+const char* const kPieces[] = {"bias",       "activation", "keepInput",   "slope",
+                               "columnSums", "rowScale",   "exponentials"};  // in the order of Kind
 
 // More bytes than any device has, and few enough that no size overflows.
 constexpr int64_t kMostExtent = int64_t{1} << 24;
@@ -35,7 +36,9 @@ GemmPiece parsePiece(const Json& json) {
   const auto known = std::find(std::begin(kPieces), std::end(kPieces), name);
   if (known == std::end(kPieces)) {
     fail(ErrorCode::Config,
-         "product.pieces has a kind '%.100s'; it must be bias, activation, keepInput or slope", name.c_str());
+         "product.pieces has a kind '%.100s'; it must be bias, activation, keepInput, slope, columnSums, "
+         "rowScale or exponentials",
+         name.c_str());
   }
   GemmPiece piece{static_cast<Kind>(known - std::begin(kPieces))};
   if (hasFunction(piece.kind)) {
@@ -46,19 +49,19 @@ GemmPiece parsePiece(const Json& json) {
   return piece;
 }
 
-// Contracts list a bias, what is kept, and an activation in the forward pass; a slope in the gradient of the
-// input; nothing in the gradient of the weight.
+// Contracts list a bias, what is kept, and an activation, or exponentials, in the forward pass; a slope and
+// column sums, or a row scale, in the gradient of the input; nothing in the gradient of the weight.
 void requirePieces(const GemmProblem& problem) {
   std::vector<Kind> order;
-  if (problem.transB) order = {Kind::Bias, Kind::KeepInput, Kind::Activation};
-  if (!problem.transA && !problem.transB) order = {Kind::Slope};
+  if (problem.transB) order = {Kind::Bias, Kind::KeepInput, Kind::Activation, Kind::Exponentials};
+  if (!problem.transA && !problem.transB) order = {Kind::Slope, Kind::ColumnSums, Kind::RowScale};
   auto next = order.begin();
   for (const GemmPiece& piece : problem.epilogue) {
     next = std::find(next, order.end(), piece.kind);
     if (next == order.end()) {
       fail(ErrorCode::Config,
-           "product.pieces: '%s' can't stand there; forward takes bias, keepInput and activation in this "
-           "order, inputGradient takes slope, weightGradient takes none",
+           "product.pieces: '%s' can't be there; forward takes bias, keepInput, activation and exponentials "
+           "in this order, inputGradient takes slope, columnSums and rowScale, weightGradient takes none",
            kPieces[static_cast<int>(piece.kind)]);
     }
     ++next;

@@ -90,15 +90,23 @@ class Candidates {
     const GemmProblem& p = problem_;
     const int64_t operand = dtypeSize(p.type), result = dtypeSize(p.result);
     const bool hasAux = p.has(Kind::KeepInput) || p.has(Kind::Slope);
-    requireMemory(
-        device, (p.m * p.k + p.k * p.n) * operand + p.m * p.n * result * (hasAux ? 2 : 1) + workspaceBytes(),
-        "the operands of the product", "measure a smaller one");
+    requireMemory(device,
+                  (p.m * p.k + p.k * p.n) * operand + p.m * p.n * result * (hasAux ? 2 : 1) + sumBytes() +
+                      workspaceBytes(),
+                  "the operands of the product", "measure a smaller one");
     // C then has a deviation of about 1, for which activations were made.
     a_ = filled(p.m * p.k, p.type, 1, 1);
     b_ = filled(p.k * p.n, p.type, 1 / std::sqrt(static_cast<double>(p.k)), 2);
     c_ = filled(p.m * p.n, p.result, 1, 3);
     if (hasAux) aux_ = filled(p.m * p.n, p.result, 1, 4);
     if (p.has(Kind::Bias)) bias_ = filled(p.n, DType::F32, 1, 5);
+    if (p.has(Kind::RowScale) || p.has(Kind::Exponentials)) rows_ = filled(p.m, DType::F32, 1, 6);
+    if (p.has(Kind::Exponentials)) {
+      targets_ = std::make_unique<Buffer>(device, p.m * dtypeSize(DType::I32));
+      const std::vector<int32_t> first(static_cast<size_t>(p.m));
+      device.write(targets_->data(), first.data(), p.m * dtypeSize(DType::I32));
+    }
+    if (sumBytes() > 0) sums_ = std::make_unique<Buffer>(device, sumBytes());
     workspace_ = std::make_unique<Buffer>(device, workspaceBytes());
     if (target.isCuda()) {
       addCudaCandidates();
@@ -110,6 +118,15 @@ class Candidates {
   const std::vector<Candidate>& list() const { return list_; }
 
  private:
+  // What ColumnSums or Exponentials store next to C.
+  int64_t sumBytes() const {
+    const GemmProblem& p = problem_;
+    const int64_t size = dtypeSize(DType::F32);
+    if (p.has(Kind::ColumnSums)) return columnSumRows(p.m) * p.n * size;
+    if (p.has(Kind::Exponentials)) return (p.n + kExponentialColumns - 1) / kExponentialColumns * p.m * size;
+    return 0;
+  }
+
   int64_t workspaceBytes() const {
     if (target_.isCuda()) return kGemmWorkspaceBytes;
     if (!problem_.transA) return 0;
@@ -149,6 +166,7 @@ class Candidates {
 
   void addCpuCandidate() {
     const GemmProblem& p = problem_;
+    if (p.has(Kind::ColumnSums) || p.has(Kind::RowScale) || p.has(Kind::Exponentials)) return;
     const auto view = [](const std::unique_ptr<Buffer>& buffer, int64_t rows, int64_t columns) {
       return matrix(buffer.get(), DType::F32, rows, columns);
     };
@@ -193,12 +211,22 @@ class Candidates {
   }
 
   GemmOperands operands(const Buffer* c) const {
-    return {.a = a_->data(),
-            .b = b_->data(),
-            .c = c->data(),
-            .accumulate = accumulate_,
-            .bias = bias_ ? reinterpret_cast<const float*>(bias_->data()) : nullptr,
-            .aux = aux_ ? aux_->data() : nullptr};
+    const auto floats = [](const std::unique_ptr<Buffer>& buffer) {
+      return buffer ? reinterpret_cast<float*>(buffer->data()) : nullptr;
+    };
+    GemmOperands o{.a = a_->data(),
+                   .b = b_->data(),
+                   .c = c->data(),
+                   .accumulate = accumulate_,
+                   .bias = floats(bias_),
+                   .aux = aux_ ? aux_->data() : nullptr};
+    if (problem_.has(Kind::ColumnSums)) o.columnSums = floats(sums_);
+    if (problem_.has(Kind::RowScale)) o.rowScale = floats(rows_);
+    if (problem_.has(Kind::Exponentials)) {
+      o.exponentials = {floats(rows_), reinterpret_cast<const int32_t*>(targets_->data()), floats(sums_),
+                        static_cast<int32_t>(problem_.n)};
+    }
+    return o;
   }
 
   // cuBLASLt with each algorithm, then `after`. The product's result goes to `to`, which is C unless given.
@@ -243,7 +271,7 @@ class Candidates {
   const Target target_;
   const GemmProblem problem_;
   const bool accumulate_;
-  std::unique_ptr<Buffer> a_, b_, c_, aux_, bias_, workspace_;
+  std::unique_ptr<Buffer> a_, b_, c_, aux_, bias_, rows_, targets_, sums_, workspace_;
   std::vector<Candidate> list_;
 };
 

@@ -20,7 +20,8 @@ struct MeasuredProduct {
 //   CUDA  our kernels of gemmKernels; the plain one only for a small product or if it is the only candidate.
 //         cuBLASLt by up to 16 algorithms of its heuristic. Where a function or a slope goes with the
 //         product, also cuBLASLt without it and the kernel of the operation `activation` after it.
-//   CPU   the kernels of the operation `linear`, whose products are oneDNN's.
+//   CPU   the kernels of the operation `linear`, whose products are oneDNN's; none for pieces that only a GPU
+//         has.
 // `accumulate`: adds to C, as weight gradients do. Operands that fit into a cache stay there from one product
 // to the next. Runs on the device's thread; throws ERR_OUT_OF_MEMORY and ERR_DEVICE.
 std::vector<MeasuredProduct> measureProduct(Device& device, const Target& target, const GemmProblem& problem,
