@@ -162,6 +162,8 @@ export interface PlanRequest {
   readonly emaDecay?: number;
   /** Names of parameters to freeze, in addition to those that the Graph freezes. */
   readonly frozen?: readonly string[];
+  /** In [0, 1), in the form of the kernels. Default 0. */
+  readonly labelSmoothing?: number;
 }
 
 /** A product to measure. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Graph } from '../graph/graph';
+import { classesOf } from '../graph/losses';
 import {
   buildGraph,
   lengthLimits,
@@ -17,6 +18,7 @@ import {
   type ResolvedTrainingArguments,
   type TrainingArguments,
 } from './arguments';
+import { kernelSmoothing } from './label_smoothing';
 import { nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
 
@@ -24,7 +26,7 @@ import { parameterSettings, trainedNames } from './parameter_groups';
 export interface PlanOptions {
   /**
    * The training arguments. Only those that affect a step count: batchSize, gradientAccumulationSteps, the optimizer,
-   * parameterGroups, emaDecay. Default: their defaults, with a batchSize of 8.
+   * parameterGroups, emaDecay, labelSmoothing. Default: their defaults, with a batchSize of 8.
    */
   readonly arguments?: Partial<TrainingArguments>;
   /** A chip of the table, such as 'h100', 'a100' or 'cpu'; this machine need not have it. Default 'cpu'. */
@@ -94,8 +96,13 @@ export function planStep(
 export function planSettings(
   args: ResolvedTrainingArguments,
   graph: Graph,
-): Required<Pick<PlanRequest, 'optimizer' | 'emaDecay' | 'frozen'>> {
+): Required<Pick<PlanRequest, 'optimizer' | 'emaDecay' | 'frozen' | 'labelSmoothing'>> {
   const settings = parameterSettings(args.parameterGroups ?? [], trainedNames(graph));
   const frozen = Object.keys(settings).filter((name) => settings[name]?.trainable === false);
-  return { optimizer: nativeOptimizer(args), emaDecay: args.emaDecay, frozen };
+  return {
+    optimizer: nativeOptimizer(args),
+    emaDecay: args.emaDecay,
+    frozen,
+    labelSmoothing: kernelSmoothing(args, classesOf(graph)),
+  };
 }

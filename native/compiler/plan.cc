@@ -43,7 +43,7 @@ class Planner {
       : request_(parseJson(requestText, "the plan's request")) {
     onlyKeys(request_, "plan",
              {"precision", "chip", "rows", "lengths", "gradientAccumulationSteps", "memory", "padding",
-              "optimizer", "emaDecay", "frozen"});
+              "optimizer", "emaDecay", "frozen", "labelSmoothing"});
     chip_ = &findChip(request_.contains("chip") ? textField(request_, "chip", "plan") : "cpu");
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
                                                 : (chip_->cuda ? Precision::BF16 : Precision::FP32);
@@ -61,6 +61,8 @@ class Planner {
     if (request_.contains("optimizer"))
       optimizer_ = parseOptimizer(objectField(request_, "optimizer", "plan"), "plan.optimizer");
     if (request_.contains("emaDecay")) emaDecay_ = numberField(request_, "emaDecay", "plan");
+    if (request_.contains("labelSmoothing"))
+      labelSmoothing_ = numberField(request_, "labelSmoothing", "plan");
     graph_ = parseGraph(graphText, parsePadding(request_));
     layout_ = makeLayout(graph_);
     if (request_.contains("frozen")) {
@@ -121,6 +123,7 @@ class Planner {
     TrainRequest request;
     request.capacity = capacity_;
     request.frozen = frozen_;
+    request.labelSmoothing = labelSmoothing_;
     return compile(graph_, layout_, chooser_, request);
   }
 
@@ -250,7 +253,7 @@ class Planner {
   Chooser chooser_{Target{}};
   Capacity capacity_;
   int64_t accumulation_ = 1;
-  double memory_, emaDecay_ = 0;
+  double memory_, emaDecay_ = 0, labelSmoothing_ = 0;
   OptimizerOptions optimizer_{"adamw", {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}}, 0.1};
   Graph graph_;
   Layout layout_;

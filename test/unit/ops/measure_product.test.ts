@@ -58,10 +58,10 @@ it.each([
   [{ pieces: [{ kind: 'activation', function: 'sine' }] }, /unknown activation function 'sine'/],
   [{ pieces: [{ kind: 'bias', function: 'relu' }] }, /'bias' has no function/],
   [{ pieces: [3] }, /product.pieces must be an object/],
-  [{ pieces: [{ kind: 'slope', function: 'relu' }] }, /'slope' can't stand there/],
-  [{ pieces: [{ kind: 'keepInput' }, { kind: 'bias' }] }, /'bias' can't stand there/],
+  [{ pieces: [{ kind: 'slope', function: 'relu' }] }, /'slope' can't be there/],
+  [{ pieces: [{ kind: 'keepInput' }, { kind: 'bias' }] }, /'bias' can't be there/],
   [{ pieces: [{ kind: 'keepInput' }] }, /keepInput needs the activation/],
-  [{ layout: 'weightGradient', pieces: [{ kind: 'bias' }] }, /'bias' can't stand there/],
+  [{ layout: 'weightGradient', pieces: [{ kind: 'bias' }] }, /'bias' can't be there/],
   [{ tiles: 128 }, /tiles/],
 ])('refuses %j', async (changes, message) => {
   const failure = await failureOf('ERR_CONFIG', () => measureProduct('cpu', request(changes)));
