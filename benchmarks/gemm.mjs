@@ -71,7 +71,12 @@ async function measured(device, precision, samples, product) {
   const flops = 2 * m * n * k;
   const request = { layout, m, n, k, pieces, result, accumulate, precision, rounds: samples };
   const candidates = await measureProduct(device.name, request).catch((cause) => {
-    throw new Error(`${layoutText(product)} of ${shapeText(product)} failed: ${cause.message}`, { cause });
+    throw Object.assign(
+      new Error(`${layoutText(product)} of ${shapeText(product)}: ${cause.message}`, { cause }),
+      {
+        code: cause.code,
+      },
+    );
   });
   return {
     ...product,
@@ -83,67 +88,76 @@ async function measured(device, precision, samples, product) {
   };
 }
 
-const { config, rows: defaultRows } = await chosenModel();
-const samples = count('samples', values.samples);
-const rows = values.rows === undefined ? defaultRows : count('rows', values.rows);
-const device = await chosenDevice();
-const precision = values.precision ?? (device.kind === 'cpu' ? 'fp32' : 'bf16');
-const model = resolveModelConfig(config);
-const products = trainingProducts(model, {
-  kind: device.kind,
-  chip: device.kind === 'cpu' ? 'h100' : (device.chip ?? 'h100'),
-  precision,
-  rows,
-  lengths: { time: model.nPositions },
-});
-
-const results = [];
-const progress = new AmountProgress(
-  (done, total, seconds) =>
-    `${done} of ${total} products · ${formatDuration((seconds / done) * (total - done))} left`,
-);
-try {
-  for (const product of products) {
-    progress.update(results.length, products.length);
-    results.push(await measured(device, precision, samples, product));
-  }
-} finally {
-  progress.stop();
-}
-
-const peak = Math.max(
-  ...results.filter(({ name }) => name === 'cube').flatMap((row) => row.candidates.map(({ rate }) => rate)),
-);
-const unit = device.kind === 'cpu' ? { name: 'GFLOP/s', size: 1e9 } : { name: 'TFLOP/s', size: 1e12 };
-const format = (rate) => (rate / unit.size).toFixed(unit.size === 1e9 || rate >= 1e14 ? 0 : 1);
-
-const work = `${values.model}, ${rows} × ${model.nPositions} tokens, ${precision}, ${device.description}`;
-console.log(`${work}; ${unit.name}, medians of ${samples} samples\n`);
-console.log(gemmTable(results, { peak, format }));
-const [cube] = results;
-console.log(`\npeak: ${format(peak)} ${unit.name}, the fastest product of ${shapeText(cube)}`);
-
-if (values.json) {
-  const head = {
-    kind: 'run',
-    model: values.model,
-    rows,
+async function main() {
+  const { config, rows: defaultRows } = await chosenModel();
+  const samples = count('samples', values.samples);
+  const rows = values.rows === undefined ? defaultRows : count('rows', values.rows);
+  const device = await chosenDevice();
+  const precision = values.precision ?? (device.kind === 'cpu' ? 'fp32' : 'bf16');
+  const model = resolveModelConfig(config);
+  const products = trainingProducts(model, {
+    kind: device.kind,
+    chip: device.kind === 'cpu' ? 'h100' : (device.chip ?? 'h100'),
     precision,
-    device: device.name,
-    machine: machine(device.kind),
-    peak,
-  };
-  const lines = [head, ...results.map((row) => ({ kind: 'product', ...row }))];
-  writeFileSync(values.json, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-}
-if (values.svg) {
-  writeFileSync(
-    values.svg,
-    gemmChart(results, {
-      title: `Matrix products of a training step, ${unit.name}`,
-      note: work,
-      peak,
-      format,
-    }),
+    rows,
+    lengths: { time: model.nPositions },
+  });
+
+  const results = [];
+  const progress = new AmountProgress(
+    (done, total, seconds) =>
+      `${done} of ${total} products · ${formatDuration((seconds / done) * (total - done))} left`,
   );
+  try {
+    for (const product of products) {
+      progress.update(results.length, products.length);
+      results.push(await measured(device, precision, samples, product));
+    }
+  } finally {
+    progress.stop();
+  }
+
+  const peak = Math.max(
+    ...results.filter(({ name }) => name === 'cube').flatMap((row) => row.candidates.map(({ rate }) => rate)),
+  );
+  const unit = device.kind === 'cpu' ? { name: 'GFLOP/s', size: 1e9 } : { name: 'TFLOP/s', size: 1e12 };
+  const format = (rate) => (rate / unit.size).toFixed(unit.size === 1e9 || rate >= 1e14 ? 0 : 1);
+
+  const work = `${values.model}, ${rows} × ${model.nPositions} tokens, ${precision}, ${device.description}`;
+  console.log(`${work}; ${unit.name}, medians of ${samples} samples\n`);
+  console.log(gemmTable(results, { peak, format }));
+  const [cube] = results;
+  console.log(`\npeak: ${format(peak)} ${unit.name}, the fastest product of ${shapeText(cube)}`);
+
+  if (values.json) {
+    const head = {
+      kind: 'run',
+      model: values.model,
+      rows,
+      precision,
+      device: device.name,
+      machine: machine(device.kind),
+      peak,
+    };
+    const lines = [head, ...results.map((row) => ({ kind: 'product', ...row }))];
+    writeFileSync(values.json, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  }
+  if (values.svg) {
+    writeFileSync(
+      values.svg,
+      gemmChart(results, {
+        title: `Matrix products of a training step, ${unit.name}`,
+        note: work,
+        peak,
+        format,
+      }),
+    );
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(error.code ? `${error.code}: ${error.message}` : error.stack);
+  process.exitCode = 1;
 }

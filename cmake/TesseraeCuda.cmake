@@ -40,6 +40,7 @@ if(TESSERAE_CUDA)
   find_package(CUDAToolkit REQUIRED)
 endif()
 message(STATUS "CUDA: ${TESSERAE_CUDA}")
+option(TESSERAE_HOPPER_ONLY "build CUDA code for Hopper alone, in half of the time" OFF)
 
 # sm90_*.cu is for Hopper alone (sm_90a: wgmma, TMA), every other .cu for sm_80, sm_90 and, as PTX, what has no code of its
 # own: the driver compiles that at the first start, which took half a minute on an H100.
@@ -54,8 +55,11 @@ macro(tesserae_add_cuda_libraries)
                               -Xptxas=--warning-as-error)
   endif()
   if(sm80_sources)
-    tesserae_add_cuda_library(tesserae_cuda_sm80 "${sm80_sources}" -gencode=arch=compute_80,code=sm_80
-                              -gencode=arch=compute_90,code=sm_90 -gencode=arch=compute_80,code=compute_80)
+    set(chips -gencode=arch=compute_90,code=sm_90)
+    if(NOT TESSERAE_HOPPER_ONLY)
+      list(APPEND chips -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_80,code=compute_80)
+    endif()
+    tesserae_add_cuda_library(tesserae_cuda_sm80 "${sm80_sources}" ${chips})
   endif()
 endmacro()
 

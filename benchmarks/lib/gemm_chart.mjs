@@ -6,6 +6,7 @@ import { layoutText, piecesText, shapeText } from './gemm_products.mjs';
 
 const CELL = { width: 46, height: 22 };
 const MARGIN = { top: 170, right: 90, bottom: 44, left: 420 };
+const LEAST_WIDTH = 720; // for the lines of text
 const FULL = '#1f77b4';
 
 /** One column for all algorithms of cuBLASLt that another kernel follows: it shows the fastest. */
@@ -36,7 +37,7 @@ function columnsOf(rows) {
 export function gemmChart(products, { title, note, peak, format }) {
   const rows = products.map(withOneSeparate);
   const columns = columnsOf(rows);
-  const width = MARGIN.left + columns.length * CELL.width + MARGIN.right;
+  const width = Math.max(LEAST_WIDTH, MARGIN.left + columns.length * CELL.width + MARGIN.right);
   const height = MARGIN.top + rows.length * CELL.height + MARGIN.bottom;
   const colour = scaleLinear([0, 1], ['#ffffff', FULL]).clamp(true);
   const titles = columns.map((name, i) => {
@@ -67,7 +68,7 @@ export function gemmChart(products, { title, note, peak, format }) {
     `<text x="28" y="46" fill="#666">${escapeXml(note)}</text>`,
     ...titles,
     ...lines,
-    `<text x="${MARGIN.left}" y="${bottom + 24}" fill="#666">m × n × k; the fastest of a row is bold; full colour is ` +
+    `<text x="28" y="${bottom + 24}" fill="#666">m × n × k; the fastest of a row is bold; full colour is ` +
       `the peak, ${format(peak)}</text>`,
   ]);
 }

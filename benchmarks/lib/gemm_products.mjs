@@ -3,7 +3,7 @@ import { buildGraph } from '../../dist/models/families.js';
 import { plan } from '../../dist/native.js';
 
 /** Extents of products that show a device's peak: (8192 × 8192) (8192 × 8192), smaller on the CPU. */
-const CUBE = { cuda: 8192, cpu: 1024 };
+const CUBE = { cuda: 8192, cpu: 768 };
 /** Floating-point operations of a product on the CPU: its rows are cut down to that, but not below CPU_ROWS. */
 const CPU_FLOPS = 1e9;
 const CPU_ROWS = 16;

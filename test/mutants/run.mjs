@@ -82,24 +82,13 @@ const started = Date.now();
 /** Builds the copy as it is: the addon of a mutant where one is planted. */
 function prepareBuild() {
   copyTree(copy);
-  // Machine code for one chip alone.
-  if (gpu) {
-    const file = path.join(copy, 'cmake/TesseraeCuda.cmake');
-    const text = readFileSync(file, 'utf8');
-    const single = text.replace(
-      /-gencode=arch=compute_80,code=sm_80\s+(-gencode=\S+,code=sm_90) .*?\)/s,
-      '$1)',
-    );
-    if (single === text) stop('cmake/TesseraeCuda.cmake no longer lists its chips as expected.');
-    writeFileSync(file, single);
-  }
   // The GPU's bugs too: no other run of continuous integration would notice that their places are gone.
   [...cpuMutants, ...gpuMutants].forEach(requirePlace);
   const configured = ['build.ninja', 'Makefile'].some((file) =>
     existsSync(path.join(copy, buildFolder, file)),
   );
   if (!configured) {
-    const first = run(process.execPath, ['scripts/build_native.mjs', ...(gpu ? ['--cuda'] : [])]);
+    const first = run(process.execPath, ['scripts/build_native.mjs', ...(gpu ? ['--cuda', '--hopper'] : [])]);
     if (!first.ok) stop('The tree could not be built.', first.output);
   }
   const clean = build();
