@@ -8,6 +8,10 @@ const overflow = {
   gate: 'test/gpu/models/model.test.ts',
   only: 'fp16: a gradient that overflows skips the step, halves the scale and leaves no other trace',
 };
+const ownProducts = {
+  gate: 'test/gpu/ops/own_products.test.ts',
+  only: 'own, bf16',
+};
 const sampling = (name) => ({ gate: 'test/gpu/sampling/sampling.test.ts', only: name });
 /** A name begins with its precision. */
 const operation = (name) => ({ gate: `test/gpu/ops/operations_${name.slice(0, 4)}.test.ts`, only: name });
@@ -168,5 +172,27 @@ export const gpuMutants = [
     search: 'column > known + row + e / 2 * 8',
     replace: 'column > known + (known > 0) + row + e / 2 * 8',
     ...sampling('prompts of several pages, heads of 40 in bf16'),
+  },
+  {
+    name: 'the sum of exponentials counts the target twice',
+    file: 'native/ops/linear_cross_entropy/exponentials.cu',
+    search: 'float total = 1.0f + others, loss = log1pf(others);',
+    replace: 'float total = 2.0f + others, loss = log1pf(1.0f + others);',
+    ...ownProducts,
+  },
+  {
+    name: 'column sums of a product leave out half of its rows',
+    file: 'native/ops/gemm/pieces/column_sums.cuh',
+    search: '(sums[0][at] + sums[0][at + 2]) + (sums[1][at] + sums[1][at + 2])',
+    replace: 'sums[0][at] + sums[0][at + 2]',
+    ...ownProducts,
+  },
+  {
+    name: 'column sums of the gradient of a norm are of the gradient behind it',
+    file: 'native/ops/layer_norm/cuda.cu',
+    search: 'columnSums[j] += out[j];',
+    replace: 'columnSums[j] += toFloat(g.v[j]);',
+    gate: 'test/gpu/models/whole_model.test.ts',
+    only: 'products before norms sum the gradient of a shared bias in the norms',
   },
 ];
