@@ -40,7 +40,7 @@ if(TESSERAE_CUDA)
   find_package(CUDAToolkit REQUIRED)
 endif()
 message(STATUS "CUDA: ${TESSERAE_CUDA}")
-option(TESSERAE_HOPPER_ONLY "build CUDA code for Hopper alone, in half of the time" OFF)
+option(TESSERAE_HOPPER_ONLY "build CUDA code for Hopper alone" OFF)
 
 # sm90_*.cu is for Hopper alone (sm_90a: wgmma, TMA), every other .cu for sm_80, sm_90 and, as PTX, what has no code of its
 # own: the driver compiles that at the first start, which took half a minute on an H100.

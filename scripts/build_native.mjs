@@ -1,7 +1,7 @@
 // Builds the addon and op_run by cmake-js.
 //   node scripts/build_native.mjs           build/        CUDA where nvcc and a driver are, or as TESSERAE_CUDA says
 //   node scripts/build_native.mjs --cuda    build-cuda/   with CUDA
-// --hopper leaves out the CUDA code for other chips, which takes half of the time.
+// --hopper leaves out the CUDA code for other chips.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
