@@ -101,12 +101,41 @@ __device__ __forceinline__ void storeBox(const CUtensorMap& map, int x, int y, c
       : "memory");
 }
 
+// Adds fp32 numbers to those of the matrix.
+__device__ __forceinline__ void addBox(const CUtensorMap& map, int x, int y, const void* from) {
+  asm volatile(
+      "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%0, {%1, %2}], [%3];\n" ::"l"(
+          &map),
+      "r"(x), "r"(y), "r"(sharedAddress(from))
+      : "memory");
+}
+
 __device__ __forceinline__ void commitStores() { asm volatile("cp.async.bulk.commit_group;\n" ::: "memory"); }
 
 // Waits until all but the thread's last kPending groups of stores have read shared memory.
 template <int kPending>
 __device__ __forceinline__ void waitStoresRead() {
   asm volatile("cp.async.bulk.wait_group.read %0;\n" ::"n"(kPending) : "memory");
+}
+
+// Waits until all but the thread's last kPending groups of stores are done.
+template <int kPending>
+__device__ __forceinline__ void waitStores() {
+  asm volatile("cp.async.bulk.wait_group %0;\n" ::"n"(kPending) : "memory");
+}
+
+// A thread whose stores by TMA are done sets a count in global memory; another one that waits for it may
+// store to the same place.
+__device__ __forceinline__ void setArrived(int32_t* count, int32_t value) {
+  asm volatile("fence.proxy.async.global;\nst.release.gpu.global.s32 [%0], %1;\n" ::"l"(count), "r"(value)
+               : "memory");
+}
+__device__ __forceinline__ void waitArrived(const int32_t* count, int32_t value) {
+  int32_t seen;
+  do {
+    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];\n" : "=r"(seen) : "l"(count) : "memory");
+  } while (seen != value);
+  asm volatile("fence.proxy.async.global;\n" ::: "memory");
 }
 
 // Lets TMA and wgmma see what this thread wrote to shared memory. Before the barrier after which they read

@@ -15,7 +15,7 @@ void gemm(const KernelContext& c, const GemmChoice& choice, const GemmOperands& 
     case GemmKernel::CublasLt:
       return runLibraryProduct(cudaStream(c), *choice.library, p, operands, c.workspace);
     case GemmKernel::Sm90:
-      return launchSm90Gemm(cudaStream(c), p, operands);
+      return launchSm90Gemm(cudaStream(c), p, operands, c.workspace);
     case GemmKernel::Sm80:
       return launchSm80Gemm(cudaStream(c), p.type, p.result, p.transA, p.transB, own);
     case GemmKernel::Plain:

@@ -25,8 +25,8 @@ bool ownKernelsTake(const GemmProblem& problem) {
                      [](const GemmPiece& piece) { return piece.kind == GemmPiece::Kind::Bias; });
 }
 
-// 16-bit results of 16-bit operands, in the layouts of the forward pass and of the gradient of the input. TMA
-// wants rows of a multiple of 16 bytes.
+// 16-bit operands: 16-bit results in the layouts of the forward pass and of the gradient of the input, fp32
+// results in that of the weight gradient. TMA wants rows of a multiple of 16 bytes.
 bool sm90Takes(const GemmProblem& problem) {
   using Kind = GemmPiece::Kind;
   const auto takes = [&](const GemmPiece& piece) {
@@ -48,8 +48,11 @@ bool sm90Takes(const GemmProblem& problem) {
     }
     return false;
   };
-  return !problem.transA && dtypeSize(problem.type) == 2 && problem.result == problem.type &&
-         problem.strideA() % 8 == 0 && problem.strideB() % 8 == 0 && problem.strideC() % 8 == 0 &&
+  const bool weightGradient = problem.transA && !problem.transB && problem.result == DType::F32;
+  const bool others = !problem.transA && problem.result == problem.type;
+  if (weightGradient && !problem.epilogue.empty()) return false;
+  return (weightGradient || others) && dtypeSize(problem.type) == 2 && problem.strideA() % 8 == 0 &&
+         problem.strideB() % 8 == 0 && problem.strideC() % 8 == 0 &&
          std::all_of(problem.epilogue.begin(), problem.epilogue.end(), takes);
 }
 

@@ -2,7 +2,8 @@
 // of 128 × 192 each in turns: one stores its tile while the other has the tensor cores. Two blocks are a
 // cluster: their tiles are one above the other, each loads half of a stage of B for both, and so the L2
 // cache is read a third less. Clusters stay on their multiprocessors and take every n-th pair of tiles. A row
-// of C depends on its row of A alone, bit for bit.
+// of C depends on its row of A alone, bit for bit, except in weight gradients: their sums are long and their
+// tiles few, so their k is cut into slices.
 #pragma once
 
 #include "ops/activation/functions.cuh"
@@ -12,25 +13,22 @@
 #include "ops/gemm/pieces/row_scale.cuh"
 #include "ops/gemm/pieces/tile_bias.cuh"
 #include "ops/gemm/sm90.h"
+#include "ops/gemm/tile_store.cuh"
+#include "ops/gemm/turns.cuh"
 
 namespace tesserae {
 
 namespace {
 
-constexpr int kCluster = 2;
 constexpr int kTileK = 64, kStages = 4;
 constexpr int kThreads = 3 * kWarpgroup;
 constexpr int kBytesA = kTileM * kTileK * 2, kBytesB = kTileN * kTileK * 2, kStageBytes = kBytesA + kBytesB;
-// A warp has 2 × 16 rows of a tile, 64 rows apart. It stores them in parts of 64 columns: 16 rows of 128
-// bytes, as TMA swizzles them, twice.
-constexpr int kParts = kTileN / 64, kSliceRows = 16, kSliceBytes = kSliceRows * 128,
-              kPartBytes = 2 * kSliceBytes;
-constexpr int kBuffers = 2;  // parts of a warp that are on their way at a time
+constexpr int kParts = kTileN / 64;  // of a tile in 16 bits
 static_assert(kTileN == kExponentialColumns);
 
 // What happens to a tile between the tensor cores and memory. Plain has a bias or a row scale where they are
-// given.
-enum class Sm90Epilogue { Plain, Activation, Slope, Exponentials };
+// given. Sums are fp32 and those of a weight gradient: A is stored (k, m).
+enum class Sm90Epilogue { Plain, Activation, Slope, Exponentials, Sums };
 
 struct alignas(1024) Sm90Shared {
   char stages[kStages][kStageBytes];
@@ -47,52 +45,38 @@ struct Sm90Arguments {
   float* columnSums;      // (columnSumRows(m), n) or null
   const float* rowScale;  // (m) or null
   GemmExponentials exponentials;
+  bool accumulate;   // Sums are added to what C holds
+  int32_t slices;    // of k; 1 but for Sums
+  int32_t* arrived;  // slices that were added to C, for each tile and warp; zeros
   int32_t m, n, k;
 };
 
-struct TilePlace {
-  int row, column;
-};
-
-// The pairs of tiles that a cluster takes: every n-th of them.
-struct TilePairs {
-  int rows, columns;  // pairs one above the other, tiles side by side
-
-  __device__ explicit TilePairs(const Sm90Arguments& g)
-      : rows((g.m + kCluster * kTileM - 1) / (kCluster * kTileM)), columns((g.n + kTileN - 1) / kTileN) {}
-  __device__ int first() const { return static_cast<int>(blockIdx.x) / kCluster; }
-  __device__ int step() const { return static_cast<int>(gridDim.x) / kCluster; }
-  __device__ int count() const { return rows * columns; }
-  // Of this block's tile. Rows of pairs are walked in groups that share B in the L2 cache.
-  __device__ TilePlace operator[](int pair) const {
-    constexpr int kGroup = 8;
-    const int group = pair / (kGroup * columns), inside = pair % (kGroup * columns);
-    const int height = min(rows - group * kGroup, kGroup);
-    const int row = (group * kGroup + inside % height) * kCluster + static_cast<int>(blockOfCluster());
-    return {row * kTileM, inside / height * kTileN};
-  }
-};
-
 // One thread keeps the ring of stages filled.
-template <bool kRowsB>
-__device__ __forceinline__ void loadTiles(const Sm90Arguments& g, Sm90Shared& shared) {
+template <bool kRowsA, bool kRowsB>
+__device__ __forceinline__ void loadTiles(const Sm90Arguments& g, Sm90Shared& shared, const TilePairs& pairs,
+                                          const Turns& turns) {
   constexpr uint16_t kAll = (1 << kCluster) - 1;
-  const TilePairs pairs(g);
-  const int steps = (g.k + kTileK - 1) / kTileK, block = static_cast<int>(blockOfCluster());
+  const int block = static_cast<int>(blockOfCluster());
   int stage = 0;
   uint32_t parity = 1;  // of a stage that was emptied; new ones are empty
-  for (int pair = pairs.first(); pair < pairs.count(); pair += pairs.step()) {
-    const TilePlace at = pairs[pair];
-    for (int step = 0; step < steps; ++step) {
+  const auto load = [&](const Turn& turn) {
+    const TilePlace at = pairs[turn.pair];
+    for (int step = turn.first; step < turn.first + turn.steps; ++step) {
       waitPhase(&shared.empty[stage], parity);
       uint64_t* const barrier = &shared.full[stage];
       char *const a = shared.stages[stage], *const b = a + kBytesA;
       arriveExpecting(barrier, kStageBytes);
-      loadBox(a, g.a, step * kTileK, at.row, barrier);
+      if constexpr (kRowsA) {
+#pragma unroll
+        for (int part = 0; part < kTileM / 64; ++part)
+          loadBox(a + part * kTileK * 128, g.a, at.row + part * 64, step * kTileK, barrier);
+      } else {
+        loadBox(a, g.a, step * kTileK, at.row, barrier);
+      }
       if constexpr (kRowsB) {
         const int first = block * (kTileK / kCluster);  // of k
 #pragma unroll
-        for (int part = 0; part < kParts; ++part)
+        for (int part = 0; part < kTileN / 64; ++part)
           loadBoxTo(kAll, b + (part * kTileK + first) * 128, g.b, at.column + part * 64,
                     step * kTileK + first, barrier);
       } else {
@@ -104,6 +88,9 @@ __device__ __forceinline__ void loadTiles(const Sm90Arguments& g, Sm90Shared& sh
         parity ^= 1;
       }
     }
+  };
+  for (int turn = 0; turn < turns.count(); ++turn) {
+    for (int warpgroup = 0; warpgroup < 2; ++warpgroup) load(turns.at<kRowsA>(warpgroup, turn));
   }
 }
 
@@ -112,24 +99,26 @@ __device__ __forceinline__ void releaseStage(uint64_t* empty) {
   if (threadIdx.x % 32 < kCluster) arriveAt(empty, threadIdx.x % 32);
 }
 
-// sums += a tile of op(A) op(B). `done`: steps of this block before the tile. The other warpgroup may have
-// the tensor cores (`next`) before the last products are done.
-template <class T, bool kRowsB>
+// sums += a tile of op(A) op(B), at least one step. `done`: steps of this block before the tile. The other
+// warpgroup may have the tensor cores (`next`) before the last products are done.
+template <class T, bool kRowsA, bool kRowsB>
 __device__ __forceinline__ void multiplyTile(TileSums& sums, Sm90Shared& shared, int64_t done, int steps,
                                              uint64_t* next) {
   int stage = static_cast<int>(done % kStages), before = 0;
   uint32_t parity = done / kStages & 1;
   for (int step = 0; step < steps; ++step) {
     waitPhase(&shared.full[stage], parity);
-    const uint64_t a = operandAt(shared.stages[stage], 16);
+    const uint64_t a = operandAt(shared.stages[stage], kRowsA ? kTileK * 128 : 16);
     const uint64_t b = operandAt(shared.stages[stage] + kBytesA, kRowsB ? kTileK * 128 : 16);
     fenceProducts();
 #pragma unroll
     for (int k = 0; k < kTileK / 16; ++k) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        multiply64x192<T, false, kRowsB>(sums[half], a + operandStep(half * 64 * 128 + k * 32),
-                                         b + operandStep(kRowsB ? k * 16 * 128 : k * 32));
+        // 64 rows of A are 64 × 128 bytes in both layouts.
+        multiply64x192<T, kRowsA, kRowsB>(sums[half],
+                                          a + operandStep(half * 64 * 128 + (kRowsA ? k * 16 * 128 : k * 32)),
+                                          b + operandStep(kRowsB ? k * 16 * 128 : k * 32));
       }
     }
     commitProducts();
@@ -148,63 +137,8 @@ __device__ __forceinline__ void multiplyTile(TileSums& sums, Sm90Shared& shared,
   releaseStage(&shared.empty[before]);
 }
 
-// A warp's way from its sums to memory. Parts use the buffers in shared memory in turns.
-template <class T>
-struct WarpStore {
-  char (*buffers)[kPartBytes];
-  int row, column;  // of the warp's first row in C, and of the tile
-  int n;
-  int next = 0;  // buffer
-
-  // Where this lane's row of the 16 × 16 block at column 16 j of a part is in a slice: the address that
-  // ldmatrix and stmatrix want of it.
-  __device__ __forceinline__ static int blockOffset(int j) {
-    const int lane = threadIdx.x % 32, matrix = lane / 8;
-    return (lane % 8 + matrix % 2 * 8) * 128 + ((2 * j + matrix / 2) ^ lane % 8) * 16;
-  }
-
-  // Stores one part. `piece` changes its sums first: 8 at a time, which a thread has of a block. kAux: the
-  // buffer holds that part of aux, whose block goes to `piece` too.
-  template <bool kAux, class Piece>
-  __device__ __forceinline__ void part(const CUtensorMap& map, TileSums& sums, int part, Piece&& piece) {
-    char* const buffer = buffers[next];
-    if constexpr (!kAux) {
-      if (threadIdx.x % 32 == 0) waitStoresRead<kBuffers - 1>();
-      __syncwarp();
-    }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      char* const slice = buffer + half * kSliceBytes;
-      uint32_t blocks[4][4] = {};  // aux, then C
-      if constexpr (kAux) {
-        // All loads first: each would wait for the store before it.
-#pragma unroll
-        for (int j = 0; j < 4; ++j) loadMatrix4(blocks[j], slice + blockOffset(j));
-      }
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        float* const s = &sums[half][part * 32 + j * 8];
-        piece(s, blocks[j]);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) blocks[j][i] = packPair<T>(s[2 * i], s[2 * i + 1]);
-      }
-#pragma unroll
-      for (int j = 0; j < 4; ++j) storeMatrix4(slice + blockOffset(j), blocks[j]);
-    }
-    fenceShared();
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) {
-      if (column + part * 64 < n) {
-        storeBox(map, column + part * 64, row, buffer);
-        storeBox(map, column + part * 64, row + 64, buffer + kSliceBytes);
-      }
-      commitStores();
-    }
-    next = next + 1 == kBuffers ? 0 : next + 1;
-  }
-};
-
-// op(A) is A, stored (m, k). kRowsB: op(B) is B, stored (k, n); otherwise B is stored (n, k).
+// op(A) is A, stored (m, k), or (k, m) for Sums. kRowsB: op(B) is B, stored (k, n); otherwise B is stored (n,
+// k).
 template <class T, bool kRowsB, Sm90Epilogue kEpilogue, ActivationFunction F>
 __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
     sm90Gemm(const __grid_constant__ Sm90Arguments g) {
@@ -225,19 +159,31 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
   syncCluster();
   // The same in all lanes of a warp, which the compiler learns from the shuffle.
   const int warp = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 32, 0), warpgroup = warp / 4;
+  constexpr bool kRowsA = kEpilogue == Sm90Epilogue::Sums;
+  const TilePairs pairs(g.m, g.n);
+  const int steps = (g.k + kTileK - 1) / kTileK;
+  const Turns turns{pairs.count(), g.slices, steps};
   if (warpgroup == 2) {
-    giveRegisters<24>();
-    if (threadIdx.x == 2 * kWarpgroup) loadTiles<kRowsB>(g, shared);
+    giveRegisters<kRowsA ? 40 : 24>();
+    if (threadIdx.x == 2 * kWarpgroup) loadTiles<kRowsA, kRowsB>(g, shared, pairs, turns);
   } else {
-    takeRegisters<240>();
-    const TilePairs pairs(g);
-    const int steps = (g.k + kTileK - 1) / kTileK;
+    takeRegisters<kRowsA ? 232 : 240>();
     const bool first = threadIdx.x % 32 == 0;
-    WarpStore<T> store{shared.staging[warp], 0, 0, g.n};
-    uint32_t odd = 0;  // of this warpgroup's tiles
-    for (int pair = pairs.first() + warpgroup * pairs.step(), ordinal = warpgroup; pair < pairs.count();
-         pair += 2 * pairs.step(), ordinal += 2, odd ^= 1) {
-      const TilePlace at = pairs[pair];
+    std::conditional_t<kRowsA, WarpSums, WarpStore<T>> store{{shared.staging[warp], 0, 0, g.n}};
+    int64_t done = 0;  // steps of the block before this turn
+    uint32_t odd = 0;  // turn
+    for (int turn = 0; turn < turns.count(); ++turn, odd ^= 1) {
+      const Turn mine = turns.at<kRowsA>(warpgroup, turn), other = turns.at<kRowsA>(1 - warpgroup, turn);
+      const int64_t before = done + (warpgroup == 0 ? 0 : other.steps);
+      done += mine.steps + other.steps;
+      // The first warpgroup begins; then each waits for the other's tile before.
+      const auto waitTurn = [&] { waitPhase(&shared.turn[warpgroup], warpgroup == 0 ? odd ^ 1 : odd); };
+      if (mine.steps == 0) {
+        waitTurn();
+        arrive(&shared.turn[1 - warpgroup]);
+        continue;
+      }
+      const TilePlace at = pairs[mine.pair];
       store.row = at.row + warp % 4 * kSliceRows;
       store.column = at.column;
       // Of aux, to the buffer of the part of C that is computed from it.
@@ -257,11 +203,20 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
       }
       // Zeros, so that the compiler may use the registers of sums that are stored for the others.
       TileSums sums = {};
-      // The first warpgroup begins; then each waits for the other's tile before.
-      waitPhase(&shared.turn[warpgroup], warpgroup == 0 ? odd ^ 1 : odd);
-      multiplyTile<T, kRowsB>(sums, shared, static_cast<int64_t>(ordinal) * steps, steps,
-                              &shared.turn[1 - warpgroup]);
-      if constexpr (kEpilogue == Sm90Epilogue::Slope) {
+      waitTurn();
+      multiplyTile<T, kRowsA, kRowsB>(sums, shared, before, mine.steps, &shared.turn[1 - warpgroup]);
+      if constexpr (kEpilogue == Sm90Epilogue::Sums) {
+        // Slices are added in order: the result is the same each time.
+        int32_t* const arrived = g.arrived + (mine.pair * kCluster + blockOfCluster()) * 4 + warp % 4;
+        if (first && mine.slice > 0) waitArrived(arrived, mine.slice);
+#pragma unroll
+        for (int part = 0; part < kTileN / 32; ++part)
+          store.part(g.c, sums, part, g.accumulate || mine.slice > 0);
+        if (first && mine.slice + 1 < g.slices) {
+          waitStores<0>();
+          setArrived(arrived, mine.slice + 1);
+        }
+      } else if constexpr (kEpilogue == Sm90Epilogue::Slope) {
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
           waitPhase(&shared.loaded[warp][part], odd);
@@ -308,27 +263,56 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
   syncCluster();  // and what the other block sends to it
 }
 
+// Slices of k for which the clusters have the least to do. A slice is at least 16 steps long, since its tile
+// is stored while another one is computed.
+inline int slicesOf(int64_t pairs, int64_t steps, int64_t clusters) {
+  constexpr int64_t kMostSlices = 16, kFewestSteps = 16;
+  int best = 1;
+  int64_t least = INT64_MAX;
+  for (int64_t slices = 1; slices <= kMostSlices && (slices == 1 || steps / slices >= kFewestSteps);
+       ++slices) {
+    const int64_t work = divideUp(pairs * slices, clusters) * divideUp(steps, slices);
+    if (work < least) {
+      least = work;
+      best = static_cast<int>(slices);
+    }
+  }
+  return best;
+}
+
 template <class T, bool kRowsB, Sm90Epilogue kEpilogue, ActivationFunction F>
-void launchSm90(cudaStream_t stream, const GemmProblem& p, const GemmOperands& operands) {
-  const Sm90Arguments g{tensorMap(operands.a, p.type, p.m, p.k, kTileM),
-                        kRowsB ? tensorMap(operands.b, p.type, p.k, p.n, kTileK / kCluster)
-                               : tensorMap(operands.b, p.type, p.n, p.k, kTileN / kCluster),
-                        tensorMap(operands.c, p.type, p.m, p.n, kSliceRows),
-                        operands.aux ? tensorMap(operands.aux, p.type, p.m, p.n, kSliceRows) : CUtensorMap{},
-                        operands.bias,
-                        operands.aux != nullptr,
-                        operands.columnSums,
-                        operands.rowScale,
-                        operands.exponentials,
-                        static_cast<int32_t>(p.m),
-                        static_cast<int32_t>(p.n),
-                        static_cast<int32_t>(p.k)};
+void launchSm90(cudaStream_t stream, const GemmProblem& p, const GemmOperands& operands,
+                void* workspace = nullptr) {
+  Sm90Arguments g{kEpilogue == Sm90Epilogue::Sums ? tensorMap(operands.a, p.type, p.k, p.m, kTileK)
+                                                  : tensorMap(operands.a, p.type, p.m, p.k, kTileM),
+                  kRowsB ? tensorMap(operands.b, p.type, p.k, p.n, kTileK / kCluster)
+                         : tensorMap(operands.b, p.type, p.n, p.k, kTileN / kCluster),
+                  tensorMap(operands.c, p.result, p.m, p.n, kSliceRows),
+                  operands.aux ? tensorMap(operands.aux, p.type, p.m, p.n, kSliceRows) : CUtensorMap{},
+                  operands.bias,
+                  operands.aux != nullptr,
+                  operands.columnSums,
+                  operands.rowScale,
+                  operands.exponentials,
+                  operands.accumulate,
+                  1,
+                  static_cast<int32_t*>(workspace),
+                  static_cast<int32_t>(p.m),
+                  static_cast<int32_t>(p.n),
+                  static_cast<int32_t>(p.k)};
   const auto kernel = sm90Gemm<T, kRowsB, kEpilogue, F>;
   constexpr int kBytes = sizeof(Sm90Shared);
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  static const int blocks = residentBlocks(kernel, kThreads, "gemm", kBytes) / kCluster * kCluster;
-  const int64_t wanted = divideUp(p.m, kCluster * kTileM) * divideUp(p.n, kTileN) * kCluster;
-  kernel<<<static_cast<unsigned>(wanted < blocks ? wanted : blocks), kThreads, kBytes, stream>>>(g);
+  static const int resident = residentBlocks(kernel, kThreads, "gemm", kBytes) / kCluster;
+  const int64_t pairs = divideUp(p.m, kCluster * kTileM) * divideUp(p.n, kTileN);
+  if constexpr (kEpilogue == Sm90Epilogue::Sums) {
+    g.slices = slicesOf(pairs, divideUp(p.k, kTileK), resident);
+    const auto bytes = static_cast<size_t>(pairs * kCluster * 4) * sizeof(int32_t);
+    if (g.slices > 1 && cudaMemsetAsync(workspace, 0, bytes, stream) != cudaSuccess)
+      fail(ErrorCode::Device, "gemm: clearing its counts failed: %s", cudaGetErrorString(cudaGetLastError()));
+  }
+  const int64_t clusters = std::min<int64_t>(pairs * g.slices, resident);
+  kernel<<<static_cast<unsigned>(clusters * kCluster), kThreads, kBytes, stream>>>(g);
   cudaCheckLaunch("gemm");
 }
 

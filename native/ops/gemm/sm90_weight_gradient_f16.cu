@@ -1,0 +1,11 @@
+#include "ops/gemm/sm90.cuh"
+
+namespace tesserae {
+
+void launchSm90WeightGradientF16(CUstream_st* stream, const GemmProblem& problem,
+                                 const GemmOperands& operands, void* workspace) {
+  launchSm90<__half, true, Sm90Epilogue::Sums, ActivationFunction::None>(stream, problem, operands,
+                                                                         workspace);
+}
+
+}  // namespace tesserae
