@@ -1,5 +1,6 @@
 // Runs nvcc for one object and writes ptxas's report on its kernels next to it (<object>.ptxas.json), for
-// scripts/ptxas_ledger.mjs. CMake calls it as the launcher of nvcc in `npm run build:cuda`.
+// scripts/ptxas_ledger.mjs. CMake calls it as the launcher of nvcc in `npm run build:cuda`. Fails where ptxas gives up what
+// makes a kernel fast, which it only mentions: wgmma in flight, registers moved between warpgroups.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -67,7 +68,10 @@ function record() {
   return kernels;
 }
 
-if (status === 0) writeFileSync(`${object}.ptxas.json`, JSON.stringify(record()));
+const givenUp = stderr.split('\n').filter((line) => /wgmma.* serialized|setmaxnreg.* ignored/.test(line));
+const failed = status !== 0 || givenUp.length > 0;
+if (failed) rmSync(object, { force: true });
+else writeFileSync(`${object}.ptxas.json`, JSON.stringify(record()));
 rmSync(kept, { recursive: true });
 process.stdout.write(stdout);
 // Everything but ptxas's report: warnings and errors.
@@ -77,4 +81,5 @@ process.stderr.write(
     .filter((line) => !/^ptxas info|^ {4}\d+ bytes stack frame/.test(line))
     .join(''),
 );
-process.exitCode = status ?? 1;
+for (const line of givenUp) console.error(`error: ${line}`);
+process.exitCode = failed ? status || 1 : 0;

@@ -89,10 +89,12 @@ std::vector<GemmKernel> gemmKernels(const GemmProblem& problem, const Target& ta
   std::vector<GemmKernel> kernels;
   const bool sm90 = target.arch == 90 && sm90Takes(problem);
   // cuBLASLt takes a third longer with an activation or a slope, and wants a bias in 16 bits, which is one
-  // more kernel. It is the faster one at dY W without a slope, and has smaller tiles for products that don't
-  // fill the chip.
+  // more kernel. It has tiles of more sizes for products that don't fill the chip, or that don't fill our
+  // tiles.
   const int64_t tiles = (problem.m + 255) / 256 * 2 * ((problem.n + 191) / 192);  // two blocks make a cluster
-  const bool sm90IsFaster = (problem.transB || !problem.epilogue.empty()) && tiles >= target.multiprocessors;
+  const bool filled = problem.m * problem.n >= 0.94 * tiles * (128 * 192);
+  const bool sm90IsFaster =
+      (problem.transB || !problem.epilogue.empty() || filled) && tiles >= target.multiprocessors;
   if (sm90 && sm90IsFaster) kernels.push_back(GemmKernel::Sm90);
   if (target.cublasLt && libraryTakes(problem)) kernels.push_back(GemmKernel::CublasLt);
   if (sm90 && !sm90IsFaster) kernels.push_back(GemmKernel::Sm90);

@@ -201,8 +201,10 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
           for (int part = 0; part < kBuffers; ++part) loadAux(part);
         }
       }
-      // Zeros, so that the compiler may use the registers of sums that are stored for the others.
+      // Set anew, so that the compiler may use the registers of sums that are stored for the others.
       TileSums sums = {};
+      if constexpr (!kRowsB && kEpilogue != Sm90Epilogue::Exponentials)
+        startFromBias(sums, g.bias, at.column, g.n);
       waitTurn();
       multiplyTile<T, kRowsA, kRowsB>(sums, shared, before, mine.steps, &shared.turn[1 - warpgroup]);
       if constexpr (kEpilogue == Sm90Epilogue::Sums) {
@@ -224,8 +226,8 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
               const float2 x = unpackPair<T>(aux[i]);
-              block[2 * i] *= cudaActivationSlope<F>(x.x);
-              block[2 * i + 1] *= cudaActivationSlope<F>(x.y);
+              block[2 * i] *= activationSlopeFor<F, T>(x.x);
+              block[2 * i + 1] *= activationSlopeFor<F, T>(x.y);
             }
           });
           if (part + kBuffers < kParts && first) {
@@ -240,8 +242,6 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
           exponentiate(sums, g.exponentials, at.row, at.column, g.m);
         } else if constexpr (kRowsB) {
           if (g.rowScale) scaleRows(sums, g.rowScale, at.row, g.m);
-        } else {
-          if (g.bias) addBias(sums, g.bias, at.column, g.n);
         }
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
@@ -251,7 +251,7 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
             if (g.keepInput) store.template part<false>(g.aux, sums, part, unchanged);
             store.template part<false>(g.c, sums, part, [](float* block, const uint32_t(&)[4]) {
 #pragma unroll
-              for (int i = 0; i < 8; ++i) block[i] = cudaActivate<F>(block[i]);
+              for (int i = 0; i < 8; ++i) block[i] = activateFor<F, T>(block[i]);
             });
           }
         }
@@ -263,15 +263,14 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
   syncCluster();  // and what the other block sends to it
 }
 
-// Slices of k for which the clusters have the least to do. A slice is at least 16 steps long, since its tile
-// is stored while another one is computed.
+// Slices of k for which the clusters have the least to do. Adding a tile to C takes as long as a few steps.
 inline int slicesOf(int64_t pairs, int64_t steps, int64_t clusters) {
-  constexpr int64_t kMostSlices = 16, kFewestSteps = 16;
+  constexpr int64_t kMostSlices = 16, kFewestSteps = 16, kStepsOfAdding = 4;
   int best = 1;
   int64_t least = INT64_MAX;
   for (int64_t slices = 1; slices <= kMostSlices && (slices == 1 || steps / slices >= kFewestSteps);
        ++slices) {
-    const int64_t work = divideUp(pairs * slices, clusters) * divideUp(steps, slices);
+    const int64_t work = divideUp(pairs * slices, clusters) * (divideUp(steps, slices) + kStepsOfAdding);
     if (work < least) {
       least = work;
       best = static_cast<int>(slices);
