@@ -6,11 +6,11 @@
 // tiles few, so their k is cut into slices.
 #pragma once
 
-#include "ops/activation/functions.cuh"
 #include "ops/cuda_sm90.cuh"
 #include "ops/gemm/pieces/column_sums.cuh"
 #include "ops/gemm/pieces/exponentials.cuh"
 #include "ops/gemm/pieces/row_scale.cuh"
+#include "ops/gemm/pieces/slope.cuh"
 #include "ops/gemm/pieces/tile_bias.cuh"
 #include "ops/gemm/sm90.h"
 #include "ops/gemm/tile_store.cuh"
@@ -36,6 +36,7 @@ struct alignas(1024) Sm90Shared {
   uint64_t full[kStages], empty[kStages];
   uint64_t turn[2];                              // a warpgroup may use the tensor cores
   uint64_t loaded[2 * kWarpgroup / 32][kParts];  // a part of a warp's aux is in staging
+  uint64_t sloped[2];                            // a warpgroup's first part of aux became slopes
 };
 
 struct Sm90Arguments {
@@ -91,6 +92,26 @@ __device__ __forceinline__ void loadTiles(const Sm90Arguments& g, Sm90Shared& sh
   };
   for (int turn = 0; turn < turns.count(); ++turn) {
     for (int warpgroup = 0; warpgroup < 2; ++warpgroup) load(turns.at<kRowsA>(warpgroup, turn));
+  }
+}
+
+// The loading warpgroup's other threads compute the slopes of the first part of each tile.
+constexpr int kSlopeThreads = kWarpgroup - 32;
+template <ActivationFunction F>
+__device__ __forceinline__ void computeSlopes(Sm90Shared& shared, const Turns& turns) {
+  constexpr int kWarps = kWarpgroup / 32, kVectors = kPartBytes / sizeof(uint4);  // of a warp
+  const int thread = static_cast<int>(threadIdx.x) % kWarpgroup - 32;
+  for (int turn = 0; turn < turns.count(); ++turn) {
+    for (int warpgroup = 0; warpgroup < 2; ++warpgroup) {
+      if (turns.at<false>(warpgroup, turn).steps == 0) continue;
+      const int first = warpgroup * kWarps;
+      for (int warp = first; warp < first + kWarps; ++warp) waitPhase(&shared.loaded[warp][0], turn & 1);
+      for (int i = thread; i < kWarps * kVectors; i += kSlopeThreads) {
+        char* const part = shared.staging[first + i / kVectors][0];
+        replaceBySlopes<F>(reinterpret_cast<uint4*>(part) + i % kVectors);
+      }
+      arrive(&shared.sloped[warpgroup]);
+    }
   }
 }
 
@@ -153,6 +174,7 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
     for (auto& parts : shared.loaded) {
       for (uint64_t& barrier : parts) initBarrier(&barrier, 1);
     }
+    for (uint64_t& barrier : shared.sloped) initBarrier(&barrier, kSlopeThreads);
     fenceBarriers();
   }
   __syncthreads();
@@ -160,14 +182,18 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
   // The same in all lanes of a warp, which the compiler learns from the shuffle.
   const int warp = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 32, 0), warpgroup = warp / 4;
   constexpr bool kRowsA = kEpilogue == Sm90Epilogue::Sums;
+  constexpr bool kAhead = kEpilogue == Sm90Epilogue::Slope && kSlopesAhead<T, F>;
   const TilePairs pairs(g.m, g.n);
   const int steps = (g.k + kTileK - 1) / kTileK;
   const Turns turns{pairs.count(), g.slices, steps};
   if (warpgroup == 2) {
-    giveRegisters<kRowsA ? 40 : 24>();
+    giveRegisters<kRowsA || kAhead ? 40 : 24>();
     if (threadIdx.x == 2 * kWarpgroup) loadTiles<kRowsA, kRowsB>(g, shared, pairs, turns);
+    if constexpr (kAhead) {
+      if (threadIdx.x >= 2 * kWarpgroup + 32) computeSlopes<F>(shared, turns);
+    }
   } else {
-    takeRegisters<kRowsA ? 232 : 240>();
+    takeRegisters<kRowsA || kAhead ? 232 : 240>();
     const bool first = threadIdx.x % 32 == 0;
     std::conditional_t<kRowsA, WarpSums, WarpStore<T>> store{{shared.staging[warp], 0, 0, g.n}};
     int64_t done = 0;  // steps of the block before this turn
@@ -221,15 +247,13 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
       } else if constexpr (kEpilogue == Sm90Epilogue::Slope) {
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
-          waitPhase(&shared.loaded[warp][part], odd);
-          store.template part<true>(g.c, sums, part, [](float* block, const uint32_t(&aux)[4]) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-              const float2 x = unpackPair<T>(aux[i]);
-              block[2 * i] *= activationSlopeFor<F, T>(x.x);
-              block[2 * i + 1] *= activationSlopeFor<F, T>(x.y);
-            }
-          });
+          if (kAhead && part == 0) {
+            waitPhase(&shared.sloped[warpgroup], odd);
+            store.template part<true>(g.c, sums, part, multiplyBySlopes<T, F, true>);
+          } else {
+            waitPhase(&shared.loaded[warp][part], odd);
+            store.template part<true>(g.c, sums, part, multiplyBySlopes<T, F, false>);
+          }
           if (part + kBuffers < kParts && first) {
             waitStoresRead<0>();
             loadAux(part + kBuffers);
