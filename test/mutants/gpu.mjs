@@ -141,8 +141,8 @@ export const gpuMutants = [
   {
     name: 'the cubic term of GELU is off by a thousandth',
     file: 'native/ops/activation/functions.cuh',
-    search: 'fmaf(k * 0.044715f, square, k)',
-    replace: 'fmaf(k * 0.04476f, square, k)',
+    search: 'exponential2(b * fmaf(k * 0.044715f, square, k))',
+    replace: 'exponential2(b * fmaf(k * 0.04476f, square, k))',
     ...operation('fp32 activation rows=3 time=43 nEmbd=37 name=gelu_new'),
   },
   {
@@ -194,5 +194,19 @@ export const gpuMutants = [
     replace: 'columnSums[j] += toFloat(g.v[j]);',
     gate: 'test/gpu/models/whole_model.test.ts',
     only: 'products before norms sum the gradient of a shared bias in the norms',
+  },
+  {
+    name: 'a slice of a weight gradient replaces those before',
+    file: 'native/ops/gemm/sm90.cuh',
+    search: 'g.accumulate || mine.slice > 0',
+    replace: 'g.accumulate',
+    ...ownProducts,
+  },
+  {
+    name: 'slopes that are computed ahead leave out two of eight numbers',
+    file: 'native/ops/gemm/pieces/slope.cuh',
+    search: '  replace(n.w);\n',
+    replace: '',
+    ...ownProducts,
   },
 ];

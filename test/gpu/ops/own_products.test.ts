@@ -40,6 +40,12 @@ const manyTiles = [
   linearCase({ rows: 1, time: 8, nIn: 12872, nOut: 16, bias: true }),
 ];
 
+/** Weight gradients over so many rows that Hopper's kernel cuts them into slices, whose sums it adds in order. */
+const manyRows = [
+  linearCase({ rows: 3, time: 1367, nIn: 24, nOut: 40, bias: true }),
+  linearCase({ rows: 1, time: 9001, nIn: 200, nOut: 264, bias: false }),
+];
+
 /**
  * Layers whose biases get their gradients from the call before. Hopper's kernel sums those of mlpsCase: over rows of a part of
  * a tile, of one pair of tiles and of two.
@@ -75,7 +81,7 @@ const KERNELS = ['own', 'sm80'];
 test.each(KERNELS.flatMap((kernels) => PRECISIONS.map((precision) => [kernels, precision] as const)))(
   '%s, %s',
   (kernels, precision) => {
-    const run = isHalf(precision) ? [...cases, ...manyTiles, ...layers] : [...cases, ...layers];
+    const run = isHalf(precision) ? [...cases, ...manyTiles, ...manyRows, ...layers] : [...cases, ...layers];
     const contents = run.map((source) => {
       const one = rounded(source, precision);
       const ofLayers = layers.includes(source) ? layersTolerance(one, precision) : undefined;
