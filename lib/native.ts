@@ -5,7 +5,7 @@
 import path from 'node:path';
 import { exhaustedError, messageOf, TesseraeError, type ErrorCode } from './errors';
 import { NativeSession, type SessionCalls, type SessionOptions } from './native_session';
-import type { MatrixProduct, MeasuredProduct } from './native_products';
+import type { MatrixProduct, MeasuredProduct, ModelProducts, TunedProduct } from './native_products';
 import type {
   LossScaler,
   NativeTrainingOptions,
@@ -31,6 +31,8 @@ export interface NativeModelOptions {
   readonly padding?: Partial<Record<'vocabulary' | 'width' | 'head', number>>;
   /** Threads of the CPU's pool. Default: all processors that the process may use. */
   readonly threads?: number;
+  /** The table that kernels of matrix products are chosen by. Default: none. */
+  readonly products?: readonly TunedProduct[];
 }
 
 /**
@@ -164,6 +166,8 @@ export interface PlanRequest {
   readonly frozen?: readonly string[];
   /** In [0, 1), in the form of the kernels. Default 0. */
   readonly labelSmoothing?: number;
+  /** The table that kernels of matrix products are chosen by. Default: none. */
+  readonly products?: readonly TunedProduct[];
 }
 
 /** A product to measure. */
@@ -185,6 +189,8 @@ interface Addon extends SessionCalls {
   measureProduct(device: string, request: string): Promise<string>;
   createModel(graph: string, options: string): Promise<object>;
   modelInfo(model: object): string;
+  readProducts(model: object): Promise<string>;
+  restoreProducts(model: object, products: string): Promise<string>;
   configureTraining(
     model: object,
     options: string,
@@ -437,6 +443,23 @@ export class NativeModel {
   /** The state of dynamic loss scaling, part of a checkpoint; without loss scaling the scale is 1. */
   async scaler(): Promise<LossScaler> {
     return async((native) => native.readScaler(this.open()));
+  }
+
+  /** The kernels of the matrix products of all Programs so far. */
+  async products(): Promise<ModelProducts> {
+    return JSON.parse(await async((native) => native.readProducts(this.open()))) as ModelProducts;
+  }
+
+  /**
+   * Chooses the kernels of a checkpoint, for products of the same extents. Programs are compiled anew.
+   *
+   * @returns the entries whose kernel can't be used here: the rule chooses for their products.
+   */
+  async restoreProducts(
+    products: readonly TunedProduct[],
+  ): Promise<(MatrixProduct & { readonly kernel: string })[]> {
+    const text = await async((native) => native.restoreProducts(this.open(), JSON.stringify({ products })));
+    return JSON.parse(text) as (MatrixProduct & { readonly kernel: string })[];
   }
 
   async setScaler(scaler: LossScaler): Promise<void> {

@@ -32,6 +32,28 @@ export interface MatrixProduct {
   readonly result: string;
 }
 
+/** What chose a kernel: the rule of native code, the table of this release, the cache of `tesserae tune`, or a checkpoint. */
+export type KernelSource = 'rule' | 'shipped' | 'cache' | 'checkpoint';
+
+/** An entry of the table that native code chooses kernels by. */
+export interface TunedProduct extends MatrixProduct {
+  readonly precision: 'fp32' | 'tf32' | 'fp16' | 'bf16';
+  /** The name of the fastest kernel. Native code ignores an entry whose kernel it does not have. */
+  readonly kernel: string;
+  /** Seconds of one product. */
+  readonly seconds?: number;
+  /** Version of cuBLASLt that it was measured with; absent without the library. */
+  readonly library?: number;
+  readonly source: Exclude<KernelSource, 'rule'>;
+}
+
+/** The kernels that the Programs of a model use. */
+export interface ModelProducts {
+  readonly products: readonly (MatrixProduct & { readonly kernel: string; readonly source: KernelSource })[];
+  /** Version of cuBLASLt that its numbers hold for; absent without the library. */
+  readonly library?: number;
+}
+
 /** One way to compute a product, and the seconds of one product in each round. */
 export interface MeasuredProduct {
   /** The kernel: 'sm90 128 × 192', 'cuBLASLt 1' for the library's first choice, 'cuBLASLt 1 + activation', 'oneDNN'. */
