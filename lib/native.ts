@@ -5,7 +5,14 @@
 import path from 'node:path';
 import { exhaustedError, messageOf, TesseraeError, type ErrorCode } from './errors';
 import { NativeSession, type SessionCalls, type SessionOptions } from './native_session';
-import type { MatrixProduct, MeasuredProduct, ModelProducts, TunedProduct } from './native_products';
+import type {
+  MeasuredProduct,
+  ModelProducts,
+  NamedKernel,
+  Precision,
+  ProductRequest,
+  TunedProduct,
+} from './native_products';
 import type {
   LossScaler,
   NativeTrainingOptions,
@@ -34,13 +41,6 @@ export interface NativeModelOptions {
   /** The table that kernels of matrix products are chosen by. Default: none. */
   readonly products?: readonly TunedProduct[];
 }
-
-/**
- * Arithmetic of matrix products; sums, norms, softmax and loss are fp32 in each. `fp32`: the reference, the CPU's only one.
- * `tf32`: products round their inputs to 10 bits of mantissa. `bf16`, `fp16`: tensor cores on 16-bit copies of fp32 weights;
- * fp16 with dynamic loss scaling.
- */
-export type Precision = 'fp32' | 'tf32' | 'fp16' | 'bf16';
 
 /** The batches that a program is compiled for; smaller ones are padded. */
 export interface Capacity {
@@ -168,15 +168,6 @@ export interface PlanRequest {
   readonly labelSmoothing?: number;
   /** The table that kernels of matrix products are chosen by. Default: none. */
   readonly products?: readonly TunedProduct[];
-}
-
-/** A product to measure. */
-export interface ProductRequest extends MatrixProduct {
-  readonly precision: Precision;
-  /** Add to C, as the weight gradients of later micro-batches do. Default false. */
-  readonly accumulate?: boolean;
-  /** Rounds, in each of which every candidate has its turn: 1 to 1000. */
-  readonly rounds: number;
 }
 
 interface Addon extends SessionCalls {
@@ -455,11 +446,9 @@ export class NativeModel {
    *
    * @returns the entries whose kernel can't be used here: the rule chooses for their products.
    */
-  async restoreProducts(
-    products: readonly TunedProduct[],
-  ): Promise<(MatrixProduct & { readonly kernel: string })[]> {
+  async restoreProducts(products: readonly TunedProduct[]): Promise<NamedKernel[]> {
     const text = await async((native) => native.restoreProducts(this.open(), JSON.stringify({ products })));
-    return JSON.parse(text) as (MatrixProduct & { readonly kernel: string })[];
+    return JSON.parse(text) as NamedKernel[];
   }
 
   async setScaler(scaler: LossScaler): Promise<void> {

@@ -14,8 +14,8 @@ const extent = z
   .min(1)
   .max(2 ** 24);
 
-/** A measured product: its fastest kernel, and what the measurement holds for. */
-const entrySchema = z.strictObject({
+/** A product and the kernel that computes it, as files have it. */
+export const savedProductSchema = z.strictObject({
   layout: z.enum(['forward', 'inputGradient', 'weightGradient']),
   /** Rows and columns of C and the length of the sums, with padding. */
   m: extent,
@@ -32,9 +32,13 @@ const entrySchema = z.strictObject({
     .max(3),
   /** Type of C. */
   result: z.enum(['float32', 'bfloat16', 'float16']),
-  precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']),
-  /** The name of the fastest kernel. */
+  /** The name of the kernel. */
   kernel: z.string().min(1).max(100),
+});
+
+/** A measured product: its fastest kernel, and what the measurement holds for. */
+const entrySchema = savedProductSchema.extend({
+  precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']),
   /** Seconds of one product: the median of the rounds. */
   seconds: z.number().positive().max(1e6),
   /** Version of cuBLASLt that it was compared with; absent without the library. */
@@ -52,5 +56,6 @@ export const productsSchema = z.strictObject({
   entries: z.array(entrySchema).max(MOST_ENTRIES),
 });
 
+export type SavedProduct = z.output<typeof savedProductSchema>;
 export type ProductEntry = z.output<typeof entrySchema>;
 export type ProductsFile = z.output<typeof productsSchema>;

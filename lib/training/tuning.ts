@@ -157,6 +157,7 @@ export async function tunePlan(
 ): Promise<TuneResult> {
   const planned = distinctProducts(calls);
   const products: TunedKernel[] = [];
+  const entries: ProductEntry[] = [];
   onProgress?.(0, planned.length);
   for (const { product, count } of planned) {
     if (signal?.aborted === true) break;
@@ -166,12 +167,13 @@ export async function tunePlan(
     const accumulate = layout === 'weightGradient' && gradientAccumulationSteps > 1;
     const times = timesOf(await measured(measure, { ...asked, accumulate, rounds: ROUNDS }));
     const { before, after } = compare(product, times);
-    await addToCache(chip, {
+    entries.push({
       ...(asked as Pick<ProductEntry, keyof typeof asked>), // native code has no other names of types
       ...after,
       ...(library === undefined ? {} : { library }),
       kernels: KERNELS_VERSION,
     });
+    await addToCache(chip, entries);
     const { rooflineSeconds } = product;
     const runs = count * gradientAccumulationSteps;
     products.push({ layout, m, n, k, pieces, result, runs, before, after, rooflineSeconds });

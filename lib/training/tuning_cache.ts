@@ -10,23 +10,24 @@ import { replaceFile } from '../report/replace_file';
 const keyOf = (entry: ProductEntry): string =>
   JSON.stringify([productKey(entry), entry.precision, entry.library, entry.kernels]);
 
-/** Adds an entry to a cache, as the latest. Entries for other versions of cuBLASLt and of our kernels stay. */
-export function withEntry(cache: ProductsFile, entry: ProductEntry): ProductsFile {
-  const others = cache.entries.filter((other) => keyOf(other) !== keyOf(entry));
-  return { ...cache, entries: [...others, entry].slice(-MOST_ENTRIES) };
+/** Adds entries to a cache, as the latest. Entries for other versions of cuBLASLt and of our kernels stay. */
+export function withEntries(cache: ProductsFile, added: readonly ProductEntry[]): ProductsFile {
+  const replaced = new Set(added.map(keyOf));
+  const others = cache.entries.filter((entry) => !replaced.has(keyOf(entry)));
+  return { ...cache, entries: [...others, ...added].slice(-MOST_ENTRIES) };
 }
 
 /**
- * Adds a measured product to the cache of a chip. The file is read again and replaced at once, so another process may add to it
- * in the meantime.
+ * Adds measured products to the cache of a chip. It reads the file again and replaces it as a whole, so another process may
+ * write it too. If both do at the same moment, the file lacks what one of them added: add all entries of a run each time.
  *
  * @throws TesseraeError `ERR_DATA` for a cache that can't be read or written.
  */
-export async function addToCache(chip: string, entry: ProductEntry): Promise<void> {
+export async function addToCache(chip: string, entries: readonly ProductEntry[]): Promise<void> {
   const file = cacheFile(chip);
   try {
     await makeFolder(path.dirname(file));
-    await replaceFile(file, `${JSON.stringify(withEntry(readCache(chip), entry), null, 1)}\n`);
+    await replaceFile(file, `${JSON.stringify(withEntries(readCache(chip), entries), null, 1)}\n`);
   } catch (cause) {
     if (cause instanceof TesseraeError) throw cause;
     throw (
