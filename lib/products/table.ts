@@ -63,8 +63,14 @@ const unusable = (file: string, why: string, cause: unknown): TesseraeError =>
   new TesseraeError(
     'ERR_DATA',
     `'${file}', the cache of tesserae tune, can't be used: ${why}. Delete it; tesserae tune makes a new one`,
-    { details: { file }, cause },
+    { details: { path: file }, cause },
   );
+
+/** Chips that share a table. An H100 has the multiprocessors of an H200 and slower memory. */
+const ALIKE: Readonly<Record<string, string>> = { h100: 'h200' };
+
+const shippedEntries = (chip: string): readonly ProductEntry[] =>
+  SHIPPED[chip] ?? SHIPPED[ALIKE[chip] ?? ''] ?? [];
 
 /**
  * The table for a chip, as native code takes it: entries of these kernels, in the given precision or in all.
@@ -74,7 +80,7 @@ const unusable = (file: string, why: string, cause: unknown): TesseraeError =>
 export function tunedProducts(chip: string, precision?: Precision): TunedProduct[] {
   return [
     ...tableOf(readCache(chip).entries, 'cache', precision),
-    ...tableOf(SHIPPED[chip] ?? [], 'shipped', precision),
+    ...tableOf(shippedEntries(chip), 'shipped', precision),
   ];
 }
 
@@ -87,7 +93,7 @@ export function usableProducts(
     return { products: tunedProducts(chip, precision) };
   } catch (problem) {
     if (!(problem instanceof TesseraeError)) throw problem;
-    return { products: tableOf(SHIPPED[chip] ?? [], 'shipped', precision), problem };
+    return { products: tableOf(shippedEntries(chip), 'shipped', precision), problem };
   }
 }
 

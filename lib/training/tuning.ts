@@ -64,13 +64,19 @@ export interface TunedKernel extends MatrixProduct {
 export interface TuneResult {
   /** The chip, by its name for `plan`. */
   readonly chip: string;
+  /** Precision of the products. */
   readonly precision: Precision;
   /** The cache, which models that you create from now on read. */
   readonly file: string;
   /** The products, in the order of the plan. */
   readonly products: readonly TunedKernel[];
-  /** Seconds of a step's products by the rule, and by the kernels in the cache. */
-  readonly stepSeconds: { readonly before: number; readonly after: number };
+  /** Seconds of all these products in a step. */
+  readonly stepSeconds: {
+    /** By the rule. */
+    readonly before: number;
+    /** By the kernels that are now in the cache. */
+    readonly after: number;
+  };
   /** Whether `signal` stopped it before all products were measured. */
   readonly stopped: boolean;
 }

@@ -36,7 +36,7 @@ export async function addToCache(chip: string, entries: readonly ProductEntry[])
         'ERR_DATA',
         `'${file}', the cache of tesserae tune, can't be written: ${messageOf(cause)}. Set the environment variable ` +
           'TESSERAE_CACHE to a folder that you may write to',
-        { details: { file }, cause },
+        { details: { path: file }, cause },
       )
     );
   }

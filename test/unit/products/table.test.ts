@@ -69,7 +69,7 @@ describe.each<[string, () => void, RegExp]>([
     expect(message).toContain(`'${path.join(folder(), 'products-h200.json')}'`);
     expect(message).toMatch(why);
     expect(message).toContain('Delete it');
-    expect(details).toEqual({ file: cacheFile('h200') });
+    expect(details).toEqual({ path: cacheFile('h200') });
   });
 
   it('is told of, and not used, in training', () => {

@@ -183,7 +183,7 @@ describe('the cache', () => {
     process.env['TESSERAE_CACHE'] = `${folder()}/file`;
     const { message, details } = await failureOf('ERR_DATA', () => addToCache('h200', [cacheEntry()]));
     expect(message).toMatch(/file\/products-h200.json'.* can't be written: .*TESSERAE_CACHE/);
-    expect(details).toEqual({ file: cacheFile('h200') });
+    expect(details).toEqual({ path: cacheFile('h200') });
   });
 });
 
