@@ -21,8 +21,8 @@ const lossScaling = { initScale: 65536, growthFactor: 2, backoffFactor: 0.5, gro
 const tuned = {
   layout: 'forward',
   m: 16,
-  n: 36,
-  k: 12,
+  n: 48,
+  k: 16,
   pieces: [{ kind: 'bias' }],
   result: 'bfloat16',
   precision: 'bf16',
