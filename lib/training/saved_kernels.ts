@@ -12,7 +12,7 @@ const MOST_NAMED = 3;
 export function kernelWarnings({ cacheProblem }: Model, step: number): WarningEvent[] {
   if (!cacheProblem) return [];
   const { code, message } = cacheProblem;
-  return [{ type: 'warning', step, code, message: `${message}. Training uses the kernels of the rule` }];
+  return [{ type: 'warning', step, code, message: `${message}. Training goes on without it` }];
 }
 
 /** The kernels that a model has used, for its checkpoint; undefined on the CPU, where no product has a choice. */

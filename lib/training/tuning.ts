@@ -97,7 +97,8 @@ const schema = z.strictObject({
 /**
  * Measures the matrix products of a training step on the GPU by every kernel that computes them, and keeps the fastest in the
  * cache of the chip (docs/plan_and_profile.md says where that is). Models that you create from now on use them, also for
- * products of nearly the same extents. It takes about a second for each product, while the GPU should do nothing else.
+ * products of nearly the same extents. The GPU should do nothing else meanwhile: in each of 20 rounds every kernel of a product runs
+ * for about a millisecond.
  *
  * @param model - the model; rows are nPositions tokens long.
  * @param options - the setting in which to tune it.

@@ -108,7 +108,7 @@ it('warns of a cache that can not be read when a run begins', async () => {
     type: 'warning',
     step: 0,
     code: 'ERR_DATA',
-    message: "'products-h200.json' can't be used. Delete it. Training uses the kernels of the rule",
+    message: "'products-h200.json' can't be used. Delete it. Training goes on without it",
   });
   expect(events.at(-1)?.type).toBe('end');
 });
