@@ -17,7 +17,7 @@ export type {
   StartsInput,
   ValuesInput,
 } from './graph/graph';
-export type { MatrixProduct, Precision, ProductPiece } from './native';
+export type { KernelSource, MatrixProduct, Precision, ProductPiece } from './native';
 export type { Device } from './models/device';
 export type { ModelConfig, ResolvedModelConfig } from './models/families';
 export type { GPT2Config, GPT2Options } from './models/gpt2_config';
@@ -114,6 +114,13 @@ export { planTraining, type PlanOptions } from './training/planning';
 export type { SchedulePhase } from './training/schedules';
 export type { ResumeResult } from './training/resume';
 export { Trainer } from './training/trainer';
+export {
+  tune,
+  type KernelTime,
+  type TunedKernel,
+  type TuneOptions,
+  type TuneResult,
+} from './training/tuning';
 export type { TrainerOptions } from './training/trainer_options';
 export type { Finding as DoctorFinding } from './cli/finding';
 export type { RunConfiguration, RunData, RunSampling } from './cli/run_configuration';

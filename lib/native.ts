@@ -5,7 +5,14 @@
 import path from 'node:path';
 import { exhaustedError, messageOf, TesseraeError, type ErrorCode } from './errors';
 import { NativeSession, type SessionCalls, type SessionOptions } from './native_session';
-import type { MatrixProduct, MeasuredProduct } from './native_products';
+import type {
+  MeasuredProduct,
+  ModelProducts,
+  NamedKernel,
+  Precision,
+  ProductRequest,
+  TunedProduct,
+} from './native_products';
 import type {
   LossScaler,
   NativeTrainingOptions,
@@ -31,14 +38,9 @@ export interface NativeModelOptions {
   readonly padding?: Partial<Record<'vocabulary' | 'width' | 'head', number>>;
   /** Threads of the CPU's pool. Default: all processors that the process may use. */
   readonly threads?: number;
+  /** The table that kernels of matrix products are chosen by. Default: none. */
+  readonly products?: readonly TunedProduct[];
 }
-
-/**
- * Arithmetic of matrix products; sums, norms, softmax and loss are fp32 in each. `fp32`: the reference, the CPU's only one.
- * `tf32`: products round their inputs to 10 bits of mantissa. `bf16`, `fp16`: tensor cores on 16-bit copies of fp32 weights;
- * fp16 with dynamic loss scaling.
- */
-export type Precision = 'fp32' | 'tf32' | 'fp16' | 'bf16';
 
 /** The batches that a program is compiled for; smaller ones are padded. */
 export interface Capacity {
@@ -164,15 +166,8 @@ export interface PlanRequest {
   readonly frozen?: readonly string[];
   /** In [0, 1), in the form of the kernels. Default 0. */
   readonly labelSmoothing?: number;
-}
-
-/** A product to measure. */
-export interface ProductRequest extends MatrixProduct {
-  readonly precision: Precision;
-  /** Add to C, as the weight gradients of later micro-batches do. Default false. */
-  readonly accumulate?: boolean;
-  /** Rounds, in each of which every candidate has its turn: 1 to 1000. */
-  readonly rounds: number;
+  /** The table that kernels of matrix products are chosen by. Default: none. */
+  readonly products?: readonly TunedProduct[];
 }
 
 interface Addon extends SessionCalls {
@@ -185,6 +180,8 @@ interface Addon extends SessionCalls {
   measureProduct(device: string, request: string): Promise<string>;
   createModel(graph: string, options: string): Promise<object>;
   modelInfo(model: object): string;
+  readProducts(model: object): Promise<string>;
+  restoreProducts(model: object, products: string): Promise<string>;
   configureTraining(
     model: object,
     options: string,
@@ -437,6 +434,21 @@ export class NativeModel {
   /** The state of dynamic loss scaling, part of a checkpoint; without loss scaling the scale is 1. */
   async scaler(): Promise<LossScaler> {
     return async((native) => native.readScaler(this.open()));
+  }
+
+  /** The kernels of the matrix products of all Programs so far. */
+  async products(): Promise<ModelProducts> {
+    return JSON.parse(await async((native) => native.readProducts(this.open()))) as ModelProducts;
+  }
+
+  /**
+   * Chooses the kernels of a checkpoint, for products of the same extents. Programs are compiled anew.
+   *
+   * @returns the entries whose kernel can't be used here: the rule chooses for their products.
+   */
+  async restoreProducts(products: readonly TunedProduct[]): Promise<NamedKernel[]> {
+    const text = await async((native) => native.restoreProducts(this.open(), JSON.stringify({ products })));
+    return JSON.parse(text) as NamedKernel[];
   }
 
   async setScaler(scaler: LossScaler): Promise<void> {

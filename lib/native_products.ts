@@ -1,4 +1,11 @@
-/** Matrix products: those of a plan, and how native code measures one. */
+/** Matrix products: their arithmetic, those of a plan, how native code chooses kernels and how it measures a product. */
+
+/**
+ * Arithmetic of matrix products; sums, norms, softmax and loss are fp32 in each. `fp32`: the reference, the CPU's only one.
+ * `tf32`: products round their inputs to 10 bits of mantissa. `bf16`, `fp16`: tensor cores on 16-bit copies of fp32 weights;
+ * fp16 with dynamic loss scaling.
+ */
+export type Precision = 'fp32' | 'tf32' | 'fp16' | 'bf16';
 
 /** What a matrix product does with its fp32 sums before it stores them, besides rounding. */
 export interface ProductPiece {
@@ -30,6 +37,40 @@ export interface MatrixProduct {
   readonly pieces: readonly ProductPiece[];
   /** Type of C: 'float32', 'bfloat16' or 'float16'. */
   readonly result: string;
+}
+
+/** A product to measure. */
+export interface ProductRequest extends MatrixProduct {
+  readonly precision: Precision;
+  /** Add to C, as the weight gradients of later micro-batches do. Default false. */
+  readonly accumulate?: boolean;
+  /** Rounds, in each of which every candidate has its turn: 1 to 1000. */
+  readonly rounds: number;
+}
+
+/** What chose a kernel: the rule of native code, the table of this release, the cache of `tesserae tune`, or a checkpoint. */
+export type KernelSource = 'rule' | 'shipped' | 'cache' | 'checkpoint';
+
+/** An entry of the table that native code chooses kernels by. */
+export interface TunedProduct extends NamedKernel {
+  readonly precision: Precision;
+  /** Seconds of one product. */
+  readonly seconds?: number;
+  /** Version of cuBLASLt that it was measured with; absent without the library. */
+  readonly library?: number;
+  readonly source: Exclude<KernelSource, 'rule'>;
+}
+
+/** A product and the name of a kernel for it. */
+export interface NamedKernel extends MatrixProduct {
+  readonly kernel: string;
+}
+
+/** The kernels that the Programs of a model use. */
+export interface ModelProducts {
+  readonly products: readonly (NamedKernel & { readonly source: KernelSource })[];
+  /** Version of cuBLASLt that its numbers hold for; absent without the library. */
+  readonly library?: number;
 }
 
 /** One way to compute a product, and the seconds of one product in each round. */

@@ -8,6 +8,7 @@ export const typescriptLayers = [
   'data',
   'report',
   'models',
+  'products',
   'graph',
   'native.ts',
   'native_training.ts',

@@ -1,6 +1,9 @@
 // The matrix products of a training step, as the compiler plans them for a GPU.
 import { buildGraph } from '../../dist/models/families.js';
 import { plan } from '../../dist/native.js';
+import { layoutText as symbolOf } from '../../dist/report/product_text.js';
+
+export { piecesText, shapeText } from '../../dist/report/product_text.js';
 
 /** Extents of products that show a device's peak: (8192 × 8192) (8192 × 8192), smaller on the CPU. */
 const CUBE = { cuda: 8192, cpu: 768 };
@@ -80,20 +83,5 @@ export function trainingProducts(config, { kind, ...request }) {
 
 const extents = ({ m, n, k }) => ({ m, n, k });
 
-const SYMBOLS = { forward: 'x Wᵀ', inputGradient: 'dy W', weightGradient: 'dyᵀ x' };
-
-export const shapeText = ({ m, n, k }) => `${m} × ${n} × ${k}`;
-
-export const layoutText = ({ layout, accumulate, unpadded }) =>
-  `${SYMBOLS[layout]}${accumulate ? ' + C' : ''}${unpadded ? ', unpadded' : ''}`;
-
-const NAMES = { keepInput: 'keeps input', columnSums: 'column sums', rowScale: 'row scale' };
-
-export const piecesText = ({ pieces }) =>
-  pieces
-    .map(({ kind, function: name }) => {
-      if (kind === 'activation') return name;
-      if (kind === 'slope') return `slope of ${name}`;
-      return NAMES[kind] ?? kind;
-    })
-    .join(', ');
+export const layoutText = (product) =>
+  `${symbolOf(product)}${product.accumulate ? ' + C' : ''}${product.unpadded ? ', unpadded' : ''}`;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { savedProductSchema } from '../products/entry';
 import { readJson } from './json_file';
 
 export const TRAINER_STATE = 'trainer_state.json';
@@ -6,8 +7,8 @@ export const TRAINER_STATE = 'trainer_state.json';
 const count = z.int().min(0);
 
 const schema = z.strictObject({
-  /** 2 since it has earlyStopping. */
-  version: z.literal([1, 2]),
+  /** 2 since it has earlyStopping, 3 since it has products. */
+  version: z.literal([1, 2, 3]),
   /** Version of tesserae that wrote it. */
   library: z.string(),
   /** Optimizer steps of the trainer. */
@@ -59,6 +60,14 @@ const schema = z.strictObject({
     arithmetic: z.string(),
     layoutHash: z.string(),
   }),
+  /** The kernels of the matrix products on a GPU, which a resumed run uses again. */
+  products: z
+    .strictObject({
+      /** Version of cuBLASLt, which the numbers of its algorithms hold for. */
+      library: count.exactOptional(),
+      kernels: z.array(savedProductSchema),
+    })
+    .optional(),
 });
 
 /** What a trainer needs in addition to weights and moments to resume as if it had never stopped. */

@@ -17,6 +17,7 @@ import { sampleCommand } from './sample';
 import { scheduleCommand } from './schedule';
 import { errorLine, print } from './terminal';
 import { trainCommand } from './train';
+import { tuneCommand } from './tune';
 
 const FAILED = 1;
 const WRONG_USAGE = 2;
@@ -30,6 +31,7 @@ const COMMANDS: readonly ((done: Done) => Command)[] = [
   averageCommand,
   exportCommand,
   planCommand,
+  tuneCommand,
   scheduleCommand,
   doctorCommand,
 ];
@@ -62,6 +64,7 @@ Examples:
   $ tesserae export runs/config published --dtype bf16
                                          write the model for transformers
   $ tesserae plan config.json            predict the cost of a step without running it
+  $ tesserae tune config.json            find the fastest kernels for this GPU
   $ tesserae schedule config.json        show the learning rate of every step without running it
 
 The smallest config.json:

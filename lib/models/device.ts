@@ -7,6 +7,8 @@ export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 /** The chosen device, and for `auto` why it is not a GPU. */
 export interface PickedDevice {
   readonly device: string;
+  /** The name of a GPU for `plan`; absent for a GPU that `plan` does not know. */
+  readonly chip?: string;
   readonly fallbackReason?: string;
 }
 
@@ -29,7 +31,7 @@ export async function pickDevice(
   if (wanted === 'cpu') return { device: 'cpu' };
   const gpus = (await available()).filter((device) => device.kind === 'cuda');
   const found = wanted === 'auto' || wanted === 'cuda' ? gpus[0] : gpus.find(({ name }) => name === wanted);
-  if (found) return { device: found.name };
+  if (found) return { device: found.name, ...(found.chip === undefined ? {} : { chip: found.chip }) };
   const reason =
     gpus.length > 0
       ? `this machine's GPUs are ${gpus.map(({ name }) => name).join(', ')}`

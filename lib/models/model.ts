@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { NativeModel, type Precision } from '../native';
 import type { Graph } from '../graph/graph';
+import { usableProducts } from '../products/table';
 import { Capacities } from './capacities';
 import { taken } from './argument_schemas';
 import { reading } from './array_likes';
@@ -65,6 +66,12 @@ export class Model {
   readonly device: string;
   /** Why `device: 'auto'` chose the CPU; absent otherwise. */
   readonly fallbackReason?: string;
+  /**
+   * Why the cache of `tesserae tune` is not used; absent if it is, or if there is none.
+   *
+   * @internal
+   */
+  cacheProblem?: TesseraeError;
   private readonly capacities: Capacities;
 
   private constructor(
@@ -99,15 +106,20 @@ export class Model {
   static async create(config: ModelConfig, options: ModelOptions = {}): Promise<Model> {
     const resolved = resolveModelConfig(config);
     const given = parseConfig(modelOptionsSchema, options);
-    const { device, fallbackReason } = await pickDevice(given.device);
+    const { device, chip, fallbackReason } = await pickDevice(given.device);
     const graph = buildGraph(resolved);
+    const precision = given.precision ?? (device === 'cpu' ? 'fp32' : 'bf16');
+    const table = chip === undefined ? { products: [] } : usableProducts(chip, precision);
     const native = await NativeModel.create(graph, {
       device,
-      precision: given.precision ?? (device === 'cpu' ? 'fp32' : 'bf16'),
+      precision,
       seed: given.seed,
+      products: table.products,
       ...(given.threads === undefined ? {} : { threads: given.threads }),
     });
-    return new Model(resolved, graph, native, fallbackReason);
+    const model = new Model(resolved, graph, native, fallbackReason);
+    if (table.problem) model.cacheProblem = table.problem;
+    return model;
   }
 
   /**

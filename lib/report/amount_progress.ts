@@ -41,5 +41,9 @@ export const tokensText: ProgressText = (done, total, seconds) =>
   `${formatCount(done)} of ${formatCount(total)} tokens · ${formatCount(done / seconds)} tokens/s · ` +
   left(done, total, seconds);
 
+/** `3 of 15 products · 1.2 products/s · 10s left`. */
+export const productsText: ProgressText = (done, total, seconds) =>
+  `${done} of ${total} products · ${formatCount(done / seconds)} products/s · ${left(done, total, seconds)}`;
+
 const left = (done: number, total: number, seconds: number): string =>
   `${formatDuration(((total - done) * seconds) / done)} left`;

@@ -1,6 +1,7 @@
 import type { FactorRole } from '../graph/graph';
-import type { MatrixProduct, Precision } from '../native';
+import type { KernelSource, MatrixProduct, Precision } from '../native';
 import { formatBytes, formatCapacity, formatCount, formatSeconds } from './format';
+import { distinctProducts, productCells, PRODUCT_COLUMNS } from './product_text';
 import { textTable } from './table';
 
 /** The predicted cost of a training step, computed before anything is allocated; `tesserae plan --json` prints it. */
@@ -101,8 +102,24 @@ export interface PlannedCall {
 
 /** A matrix product of a planned call. */
 export interface PlannedProduct extends MatrixProduct {
-  /** The kernel that computes it. */
+  /**
+   * The kernel that computes it: 'sm90 128 × 192' for our kernel for Hopper with tiles of 128 × 192, 'cuBLASLt 3' for the third
+   * algorithm that cuBLASLt lists for the product, 'cuBLASLt' for the one that it chooses itself.
+   */
   readonly kernel: string;
+  /**
+   * What chose the kernel: an entry of the cache that `tesserae tune` fills (`cache`) or of the table that this release ships
+   * (`shipped`), or the `rule` for products that no entry is near.
+   */
+  readonly source: KernelSource;
+  /** How often the call computes the product; 0 if there is only one panel of rows, which is listed by itself. */
+  readonly runs: number;
+  /** Seconds of one product as measured, scaled by its size for a near entry; absent if they are not known. */
+  readonly expectedSeconds?: number;
+  /** Roofline time of one product, in seconds. */
+  readonly rooflineSeconds: number;
+  /** The kernel of the table's entry, if it can't compute the product here: the rule has chosen another. */
+  readonly unavailable?: string;
 }
 
 /** A tensor of a planned call. */
@@ -144,6 +161,7 @@ export function planText(plan: Plan, { all = false }: { all?: boolean } = {}): s
       (padded > 0 ? `, with padding ${formatBytes(parameters.physicalBytes)}` : ''),
     heading('operations of a micro-batch', callTable(plan, 'micro', all)),
     heading('operations of an update', callTable(plan, 'update', all)),
+    heading('matrix products of a micro-batch', productTable(plan)),
     heading('memory', memoryTable(plan)),
     heading('padding', paddingTable(plan)),
     `roofline time of a step ${formatSeconds(plan.stepSeconds)}, ${formatCount(plan.tokensPerSecond)} tokens/s`,
@@ -223,6 +241,35 @@ function group(calls: readonly PlannedCall[]): CallGroup[] {
     groups.set(key, known ? { ...known, name, count: known.count + 1 } : { name: call.name, call, count: 1 });
   }
   return [...groups.values()];
+}
+
+function productTable({ calls }: Plan): string {
+  const products = distinctProducts(calls);
+  if (products.length === 0) return '';
+  return textTable(
+    [
+      ...PRODUCT_COLUMNS,
+      { title: 'runs', align: 'right' },
+      { title: 'kernel' },
+      { title: 'chosen by' },
+      { title: 'roofline', align: 'right' },
+      { title: 'expected', align: 'right' },
+      { title: 'of roofline', align: 'right' },
+    ],
+    products.map(({ product, count }) => {
+      const { kernel, source, unavailable, rooflineSeconds, expectedSeconds } = product;
+      return [
+        ...productCells(product),
+        String(count),
+        kernel,
+        unavailable === undefined ? source : `${source} (no ${unavailable} here)`,
+        formatSeconds(rooflineSeconds),
+        ...(expectedSeconds === undefined
+          ? []
+          : [formatSeconds(expectedSeconds), `${((100 * rooflineSeconds) / expectedSeconds).toFixed(0)} %`]),
+      ];
+    }),
+  );
 }
 
 function memoryTable({ memory, totalBytes }: Plan): string {

@@ -11,7 +11,8 @@ import {
 import { reading } from '../models/array_likes';
 import { anObject } from '../models/argument_schemas';
 import { parseConfig, withoutUndefined } from '../models/validation';
-import { plan, type PlanRequest, type Precision } from '../native';
+import { plan, type PlanRequest, type Precision, type TunedProduct } from '../native';
+import { tunedProducts } from '../products/table';
 import type { Plan } from '../report/plan_table';
 import {
   resolveTrainingArguments,
@@ -46,12 +47,13 @@ const schema = z.strictObject({
 
 /**
  * Plans a training step without running it: its operations with shapes, work and roofline time, its memory by owner, and
- * the largest batch that fits. Nothing is allocated. It takes some milliseconds on the calling thread.
+ * the largest batch that fits. Nothing is allocated. It takes some milliseconds on the calling thread. Kernels of matrix products
+ * are those that training would use on the chip: those in the cache that `tune` fills, if they were measured.
  *
  * @param model - the model; rows are nPositions tokens long.
  * @param options - the setting in which to plan it.
  * @throws TesseraeError `ERR_CONFIG` for a wrong setting or a chip that is not in the table, `ERR_DEVICE` for a precision
- * that the chip does not have.
+ * that the chip does not have, `ERR_DATA` for a cache that can't be read.
  *
  * @example
  * const { largestBatch, stepSeconds } = planTraining(
@@ -70,11 +72,16 @@ export function stepArguments(given: Partial<TrainingArguments>, at: string): Re
   return resolveTrainingArguments(whole, at);
 }
 
-/** The plan of a step of a model, with checked arguments. */
+/**
+ * The plan of a step of a model, with checked arguments.
+ *
+ * @param products - the table that kernels of matrix products are chosen by. Default: that of the chip.
+ */
 export function planStep(
   model: ResolvedModelConfig,
   args: ResolvedTrainingArguments,
   request: Pick<PlanRequest, 'chip' | 'precision' | 'memory'>,
+  products: readonly TunedProduct[] = tableOf(request.chip),
 ): Plan {
   const graph = buildGraph(model);
   const { batchSize: rows, gradientAccumulationSteps } = args;
@@ -85,8 +92,12 @@ export function planStep(
     lengths: lengthLimits(model),
     gradientAccumulationSteps,
     ...settings,
+    products,
   }) as Plan;
 }
+
+/** An unknown chip has none, and the plan refuses it. */
+const tableOf = (chip = 'cpu'): TunedProduct[] => (/^\w+$/.test(chip) ? tunedProducts(chip) : []);
 
 /**
  * The training arguments that decide which operations a step has and what it keeps in memory.

@@ -13,6 +13,7 @@ import type { Model } from '../models/model';
 import { show } from '../models/validation';
 import type { ResolvedTrainingArguments } from './arguments';
 import type { Optimization } from './optimization';
+import { restoreKernels } from './saved_kernels';
 import { scheduleChange } from './schedule_change';
 
 /** The checkpoint from which a run was resumed. */
@@ -118,18 +119,24 @@ export async function findResumable(directory: string, trainer: ResumingTrainer)
   };
 }
 
-/** Sets model and optimizer to the state in a checkpoint. */
+/**
+ * Sets model and optimizer to the state in a checkpoint.
+ *
+ * @returns further differences: kernels of the checkpoint that can't be used here.
+ */
 export async function restore(
   found: FoundCheckpoint,
   model: Model,
   optimization: Optimization,
-): Promise<void> {
+): Promise<string[]> {
+  const differences = await restoreKernels(model, found.state);
   await restoreWeights(model, found.path);
   const { optimizer, precision } = found.state;
   await optimization.restore(optimizer, {
     lossScaler: precision === model.precision,
     loadTensors: () => restoreOptimizer(model, found.path, optimization.tensors),
   });
+  return differences;
 }
 
 async function locate(

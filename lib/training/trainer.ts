@@ -21,6 +21,7 @@ import {
   type TrainResult,
 } from './events';
 import { Optimization, type OptimizationStep } from './optimization';
+import { kernelsOf, kernelWarnings } from './saved_kernels';
 import { findResumable, LIBRARY_VERSION, machineOf, restore, type ResumeResult } from './resume';
 import { RunState } from './run_state';
 import { Saving } from './saving';
@@ -243,11 +244,11 @@ export class Trainer {
         blockSize: this.options.train?.blockSize,
         order: this.options.train?.order,
       });
-      await restore({ state, ...found }, this.model, this.optimization);
+      const kernels = await restore({ state, ...found }, this.model, this.optimization);
       this.saving.resumed = true;
       this.counts.restore(state);
       this.stoppings.restore(state);
-      return found;
+      return { ...found, differences: [...found.differences, ...kernels] };
     });
   }
 
@@ -256,7 +257,7 @@ export class Trainer {
     const optimizer = await this.optimization.state();
     const { blockSize, order } = this.options.train ?? {};
     return {
-      version: 2,
+      version: 3,
       library: LIBRARY_VERSION,
       ...this.counts.saved(),
       ...this.stoppings.saved(),
@@ -266,6 +267,7 @@ export class Trainer {
       arguments: plainArguments(this.arguments),
       precision: model.precision,
       machine: machineOf(model),
+      ...withoutUndefined({ products: await kernelsOf(model) }),
     };
   }
 
@@ -339,7 +341,8 @@ export class Trainer {
     const warnings = this.isLast() ? [] : await this.saving.prepare(this.globalStep);
     if (outputDir !== undefined && reportTo.includes('tensorboard') && !this.isLast())
       this.board = await Board.create(outputDir, this.globalStep + 1);
-    for (const warning of warnings) yield* this.emit(warning);
+    for (const warning of [...warnings, ...kernelWarnings(this.model, this.globalStep)])
+      yield* this.emit(warning);
     const every = (count: number, step: number): boolean => count > 0 && step % count === 0;
     const reports = (step: number): boolean =>
       step >= maxSteps || [loggingSteps, evalSteps, saveSteps].some((count) => every(count, step));

@@ -151,6 +151,30 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), modelOf(info).model->infoJson());
 }
 
+// The kernels of the model's products as JSON.
+Napi::Value readProducts(const Napi::CallbackInfo& info) {
+  ModelHandle& handle = modelOf(info);
+  return environment(info.Env())
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
+              [model = handle.model](DeviceContext&) -> Completion {
+                return [text = model->productsJson()](Napi::Env env, Napi::Object) {
+                  return Napi::String::New(env, text);
+                };
+              });
+}
+
+// (model, products) → those that can't be used here, as JSON
+Napi::Value restoreProducts(const Napi::CallbackInfo& info) {
+  ModelHandle& handle = modelOf(info);
+  return environment(info.Env())
+      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
+              [model = handle.model, text = textArgument(info, 1)](DeviceContext&) -> Completion {
+                return [unusable = model->restoreProducts(text)](Napi::Env env, Napi::Object) {
+                  return Napi::String::New(env, unusable);
+                };
+              });
+}
+
 Napi::Value configureTraining(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
   const auto floats = [&](size_t index) { return arrayArgument(info, index, DType::F32).values<float>(); };
@@ -403,6 +427,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add("measureProduct", exported<measure>);
   add("createModel", exported<createModel>);
   add("modelInfo", exported<modelInfo>);
+  add("readProducts", exported<readProducts>);
+  add("restoreProducts", exported<restoreProducts>);
   add("configureTraining", exported<configureTraining>);
   add("trainStep", exported<trainStep>);
   add("profileStep", exported<profileStep>);

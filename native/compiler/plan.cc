@@ -43,7 +43,7 @@ class Planner {
       : request_(parseJson(requestText, "the plan's request")) {
     onlyKeys(request_, "plan",
              {"precision", "chip", "rows", "lengths", "gradientAccumulationSteps", "memory", "padding",
-              "optimizer", "emaDecay", "frozen", "labelSmoothing"});
+              "optimizer", "emaDecay", "frozen", "labelSmoothing", "products"});
     chip_ = &findChip(request_.contains("chip") ? textField(request_, "chip", "plan") : "cpu");
     precision_ = request_.contains("precision") ? parsePrecision(textField(request_, "precision", "plan"))
                                                 : (chip_->cuda ? Precision::BF16 : Precision::FP32);
@@ -76,7 +76,7 @@ class Planner {
   }
 
   std::string json() {
-    chooser_ = Chooser(chip_->target(precision_, kThreads));
+    chooser_ = Chooser(chip_->target(precision_, kThreads), parseTunedProducts(request_, "plan"));
     const Program micro = compileMicro(), update = compileUpdate();
     Json out;
     out["chip"] = chip_->name;
@@ -91,11 +91,11 @@ class Planner {
     double seconds = 0;
     for (const Call& call : micro.calls) {
       out["calls"].push_back(describe("micro", micro, call));
-      seconds += accumulation_ * roofline(call, *chip_, precision_).seconds;
+      seconds += accumulation_ * tesserae::roofline(call, *chip_, precision_).seconds;
     }
     for (const Call& call : update.calls) {
       out["calls"].push_back(describe("update", update, call));
-      seconds += roofline(call, *chip_, precision_).seconds;
+      seconds += tesserae::roofline(call, *chip_, precision_).seconds;
     }
     const std::vector<MemoryOwner> driver = driverMemory();
     std::vector<MemoryOwner> owners = trainingMemory(layout_, micro, update);
@@ -185,26 +185,49 @@ class Planner {
     } else if (kernel != call.op->name) {
       names.push_back(kernel);
     }
-    std::set<GemmKernel, std::greater<>> products;
-    for (const GemmChoice& product : call.choice.products) products.insert(product.kernel);
-    for (GemmKernel product : products) names.push_back(gemmKernelName(product));
-    if (products.contains(GemmKernel::CublasLt)) names.push_back("chosen on the device");
+    std::set<std::string, std::greater<>> products;
+    bool isLibrarysChoice = false;
+    for (const GemmChoice& product : call.choice.products) {
+      products.insert(candidateName(product.candidate()));
+      if (product.candidate() == GemmCandidate{GemmKernel::CublasLt}) isLibrarysChoice = true;
+    }
+    names.insert(names.end(), products.begin(), products.end());
+    if (isLibrarysChoice) names.push_back("chosen on the device");
     std::string text;
     for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
     return text;
   }
 
-  static Json products(const Call& call) {
+  Json products(const Call& call) const {
     Json list = Json::array();
     for (const GemmChoice& product : call.choice.products) {
-      list.push_back(productJson(product.problem));
-      list.back()["kernel"] = gemmKernelName(product.kernel);
+      Json json = productJson(product.problem);
+      json["kernel"] = candidateName(product.candidate());
+      json["source"] = sourceName(product.source);
+      json["runs"] = product.runs;
+      if (product.seconds > 0) json["expectedSeconds"] = product.seconds;
+      if (!product.unavailable.empty()) json["unavailable"] = product.unavailable;
+      json["rooflineSeconds"] = roofline(product.problem);
+      list.push_back(std::move(json));
     }
     return list;
   }
 
+  // Each matrix is read or written once.
+  double roofline(const GemmProblem& p) const {
+    using Kind = GemmPiece::Kind;
+    const auto of = [](int64_t rows, int64_t columns, DType type) {
+      return static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(dtypeSize(type));
+    };
+    const bool hasAux = p.has(Kind::KeepInput) || p.has(Kind::Slope);
+    const double bytes =
+        of(p.m, p.k, p.type) + of(p.k, p.n, p.type) + of(p.m, p.n, p.result) * (hasAux ? 2 : 1);
+    const double flops = 2.0 * of(p.m, p.n, DType::U8) * static_cast<double>(p.k);
+    return std::max(flops / chip_->matrixRate(precision_), bytes / chip_->bandwidth);
+  }
+
   Json describe(const char* section, const Program& program, const Call& call) const {
-    const Roofline line = roofline(call, *chip_, precision_);
+    const Roofline line = tesserae::roofline(call, *chip_, precision_);
     return {{"section", section},
             {"name", call.name},
             {"operation", call.op->name},

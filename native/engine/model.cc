@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "compiler/options.h"
+#include "compiler/products.h"
 #include "engine/loss_divisors.h"
 #include "ops/registry.h"
 #include "runtime/error.h"
@@ -14,7 +15,7 @@ Model::Model(std::string_view graphText, const ModelOptions& options, std::share
       device_(std::move(device)),
       graph_(parseGraph(graphText, options.padding)),
       layout_(makeLayout(graph_)),
-      chooser_(Chooser::forDevice(device_->target(options_.precision, options_.threads))),
+      chooser_(Chooser::forDevice(device_->target(options_.precision, options_.threads), options_.products)),
       state_(layout_, options_, *device_),
       programs_(graph_, layout_, chooser_, *device_, options_.threads),
       training_(graph_, state_, programs_, *device_, options_.threads) {}
@@ -44,6 +45,32 @@ RunResult Model::run(DeviceContext& context, const ProgramRequest& request, cons
   for (const auto& [role, id] : compiled.outputs)
     result.outputs[role] = download(*device_, compiled.values[id], bases);
   return result;
+}
+
+std::string Model::productsJson() const {
+  Json list = Json::array();
+  for (const GemmChoice& choice : chooser_.chosen()) {
+    if (choice.problem.rowInvariant) continue;
+    list.push_back(productJson(choice.problem));
+    list.back()["kernel"] = candidateName(choice.candidate());
+    list.back()["source"] = sourceName(choice.source);
+  }
+  Json json = {{"products", list}};
+  if (const int64_t library = chooser_.library()) json["library"] = library;
+  return json.dump();
+}
+
+std::string Model::restoreProducts(std::string_view text) {
+  const Json json = parseJson(text, "the products of a checkpoint");
+  onlyKeys(json, "checkpoint", {"products"});
+  const std::vector<TunedProduct> entries = parseTunedProducts(json, "checkpoint");
+  programs_.clear();
+  Json unusable = Json::array();
+  for (const TunedProduct& entry : chooser_.restore(entries)) {
+    unusable.push_back(productJson(entry.problem));
+    unusable.back()["kernel"] = entry.kernel;
+  }
+  return unusable.dump();
 }
 
 std::string Model::infoJson() const {

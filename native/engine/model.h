@@ -37,6 +37,12 @@ class Model {
                 const RunOptions& options);
 
   std::string infoJson() const;
+  // The kernels of the matrix products of all Programs so far: { products, library }, ModelProducts in
+  // lib/native_products.ts.
+  std::string productsJson() const;
+  // Chooses the kernels that a checkpoint lists, { products }, for Programs from now on. Returns a list of
+  // those that can't be used here. Throws ERR_CONFIG.
+  std::string restoreProducts(std::string_view text);
   // What training will hold: parameters, gradients and two moments.
   int64_t stateBytes() const { return layout_.elements * 16; }
 

@@ -7,6 +7,7 @@
 
 #include "compiler/json.h"
 #include "compiler/options.h"
+#include "compiler/products.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -41,7 +42,7 @@ void requireDevice(const std::string& device, Precision precision) {
 
 ModelOptions ModelOptions::parse(std::string_view text) {
   const Json json = parseJson(text, "the model's options");
-  onlyKeys(json, "options", {"device", "precision", "seed", "padding", "threads"});
+  onlyKeys(json, "options", {"device", "precision", "seed", "padding", "threads", "products"});
   ModelOptions options;
   options.device = textField(json, "device", "options");
   options.precision = parsePrecision(textField(json, "precision", "options"));
@@ -52,6 +53,7 @@ ModelOptions ModelOptions::parse(std::string_view text) {
       json.contains("threads")
           ? static_cast<int>(integerField(json, "threads", "options", 1, std::max(8, 4 * defaultThreads())))
           : defaultThreads();
+  options.products = parseTunedProducts(json, "options");
   return options;
 }
 

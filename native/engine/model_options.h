@@ -3,8 +3,10 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "compiler/graph.h"
+#include "compiler/tuned_products.h"
 
 namespace tesserae {
 
@@ -13,7 +15,8 @@ struct ModelOptions {
   Precision precision = Precision::FP32;
   int64_t seed = 0;
   PaddingPolicy padding;
-  int threads = 0;  // 0: all processors that the process may use
+  int threads = 0;                          // 0: all processors that the process may use
+  std::vector<TunedProduct> products = {};  // the table that kernels are chosen by
 
   static ModelOptions parse(std::string_view text);  // throws ERR_CONFIG, ERR_DEVICE
 };

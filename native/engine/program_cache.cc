@@ -29,6 +29,11 @@ std::unique_ptr<CompiledProgram> ProgramCache::compile(const ProgramRequest& req
       new CompiledProgram{tesserae::compile(graph_, layout_, chooser_, request)});
 }
 
+void ProgramCache::clear() {
+  device_.synchronize();  // a recording may be running
+  programs_.clear();
+}
+
 void ProgramCache::enqueue(CompiledProgram& compiled, const Bases& bases, bool add) {
   CompiledProgram::Recorded& recorded = compiled.recorded[add ? 1 : 0];
   const auto run = [&] { execute(device_, compiled.program, bases, threads_, add); };

@@ -34,6 +34,9 @@ class ProgramCache {
   // One that the cache does not keep.
   std::unique_ptr<CompiledProgram> compile(const ProgramRequest& request) const;
 
+  // Forgets all Programs; references to them are no longer valid.
+  void clear();
+
   // Enqueues a Program. The first time it runs call by call, so that libraries load. The second time it is
   // recorded, if the device records, and later calls replay the recording. `add`: adds to gradients and loss.
   void enqueue(CompiledProgram& compiled, const Bases& bases, bool add);

@@ -7,16 +7,26 @@
 #include <string>
 #include <vector>
 
-#include "ops/gemm/problem.h"
+#include "ops/gemm/candidates.h"
 
 namespace tesserae {
 
 class LibraryProduct;  // ops/gemm/cublaslt.h
 
+// What a kernel was chosen by: the rule of gemmKernels, or an entry of a table of measured products.
+enum class ChoiceSource : uint8_t { Rule, Shipped, Cache, Checkpoint };
+
 struct GemmChoice {
   GemmProblem problem;
   GemmKernel kernel;
+  int64_t runs = 1;                              // how often the call computes it
   std::shared_ptr<LibraryProduct> library = {};  // of cuBLASLt, once a device has chosen its algorithm
+  int algorithm = 0;                             // as in GemmCandidate
+  ChoiceSource source = ChoiceSource::Rule;
+  double seconds = 0;            // expected of one product; 0: not known
+  std::string unavailable = {};  // the kernel that a table names, where it can't compute the product
+
+  GemmCandidate candidate() const { return {kernel, algorithm}; }
 };
 
 struct KernelChoice {

@@ -18,6 +18,14 @@ const operation = (name) => ({ gate: `test/gpu/ops/operations_${name.slice(0, 4)
 
 export const gpuMutants = [
   {
+    name: 'a number in the list of another cuBLASLt is used',
+    file: 'native/compiler/tuned_products.cc',
+    search: 'library != 0 && entry.library != library',
+    replace: 'false',
+    gate: 'test/gpu/training/tune.test.ts',
+    only: 'a number of another cuBLASLt is not used, nor one that its list does not have',
+  },
+  {
     name: 'the optimizer leaves the 16-bit copy stale',
     file: 'native/ops/optimizer/cuda.cu',
     search: 'if constexpr (kHalf) {',

@@ -7,7 +7,37 @@ const optimizers = (only) => ({ gate: 'test/unit/ops/optimizers.test.ts', only }
 const gpt2 = 'lib/models/gpt2.ts';
 const blocks = 'lib/models/blocks.ts';
 
+const tuned = { gate: 'test/unit/ops/tuned_products.test.ts' };
+
 export const mutants = [
+  {
+    name: 'what was measured with 30 times the rows counts',
+    file: 'native/compiler/tuned_products.cc',
+    search: 'kMostRowDistance = 0.5;',
+    replace: 'kMostRowDistance = 5;',
+    ...tuned,
+  },
+  {
+    name: 'the shipped table wins over what the user has measured',
+    file: 'native/compiler/tuned_products.cc',
+    search: '-static_cast<int>(entry.source)',
+    replace: 'static_cast<int>(entry.source)',
+    ...tuned,
+  },
+  {
+    name: 'a number in the list of cuBLASLt is used for another product',
+    file: 'native/compiler/chooser.cc',
+    search: 'if (isRanked && !isExact) candidate->algorithm = 0;',
+    replace: '',
+    ...tuned,
+  },
+  {
+    name: 'a kernel of the table is used for a product that it can not compute',
+    file: 'native/compiler/chooser.cc',
+    search: 'candidate && isPossible(problem, *candidate) && prepare(choice)',
+    replace: 'candidate && prepare(choice)',
+    ...tuned,
+  },
   {
     name: 'the weight of a loss does not count',
     file: 'native/engine/loss_divisors.cc',

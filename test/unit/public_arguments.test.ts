@@ -194,6 +194,9 @@ const calls: [name: string, call: Call, takes?: readonly unknown[]][] = [
     (v) => api.planTraining(TINY, { arguments: v }),
     [undefined, {}],
   ],
+  ['tune(·)', (v) => api.tune(v, { device: 'cpu' })],
+  ['tune(config, ·)', (v) => api.tune(TINY, v)], // without a GPU nothing is accepted
+  ['tune(config, { arguments: · })', (v) => api.tune(TINY, { device: 'cpu', arguments: v })],
   ['scheduleOf(·)', (v) => api.scheduleOf(v)],
   ['earlyStopping(·)', (v) => api.earlyStopping(v), [undefined, {}]],
   ['scheduleSvg(·)', (v) => api.scheduleSvg(v, { title: '' })],

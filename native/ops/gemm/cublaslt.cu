@@ -181,11 +181,6 @@ std::vector<std::shared_ptr<LibraryProduct>> libraryProducts(const GemmProblem& 
   return products;
 }
 
-std::shared_ptr<LibraryProduct> chooseLibraryProduct(const GemmProblem& problem, Precision precision) {
-  const auto products = libraryProducts(problem, precision, 1);
-  return products.empty() ? nullptr : products.front();
-}
-
 void runLibraryProduct(CUstream_st* stream, LibraryProduct& product, const GemmProblem& problem,
                        const GemmOperands& operands, void* workspace) {
   const void* bias = operands.bias;

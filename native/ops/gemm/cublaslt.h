@@ -11,9 +11,6 @@ namespace tesserae {
 // Descriptors and algorithm of a product, for one device and the thread that uses it.
 class LibraryProduct;
 
-// Lets cuBLASLt choose an algorithm for the current device; null where it has none.
-std::shared_ptr<LibraryProduct> chooseLibraryProduct(const GemmProblem& problem, Precision precision);
-
 // The product by each of the algorithms that cuBLASLt proposes, at most `most`. Its heuristic expects the
 // first to be the fastest.
 std::vector<std::shared_ptr<LibraryProduct>> libraryProducts(const GemmProblem& problem, Precision precision,

@@ -9,6 +9,7 @@
 
 #include "ops/attributes.h"
 #include "ops/cpu_gemm.h"
+#include "ops/gemm/candidates.h"
 #include "ops/registry.h"
 #include "runtime/error.h"
 #include "runtime/philox.h"
@@ -192,7 +193,6 @@ class Candidates {
 #ifdef TESSERAE_CUDA
   // The plain kernel takes about 5 ms on an H100 for as many operations.
   static constexpr double kMostPlainFlops = 1e11;
-  static constexpr int kMostAlgorithms = 16;
 
   void addCudaCandidates() {
     const std::vector<GemmKernel> kernels = gemmKernels(problem_, target_);
@@ -202,7 +202,7 @@ class Candidates {
       if (kernel == GemmKernel::CublasLt) {
         addLibrary(problem_, "", nullptr);
       } else if (kernel != GemmKernel::Plain || flops <= kMostPlainFlops || kernels.size() == 1) {
-        list_.push_back({gemmKernelName(kernel), [this, choice = GemmChoice{problem_, kernel}] {
+        list_.push_back({candidateName({kernel}), [this, choice = GemmChoice{problem_, kernel}] {
                            gemm(context(), choice, operands(c_.get()));
                          }});
       }
@@ -234,8 +234,8 @@ class Candidates {
                   const Buffer* to = nullptr) {
     const auto products = libraryProducts(problem, target_.precision, kMostAlgorithms);
     for (size_t i = 0; i < products.size(); ++i) {
-      const GemmChoice choice{problem, GemmKernel::CublasLt, products[i]};
-      list_.push_back({gemmKernelName(GemmKernel::CublasLt) + (" " + std::to_string(i + 1)) + suffix,
+      const GemmChoice choice{.problem = problem, .kernel = GemmKernel::CublasLt, .library = products[i]};
+      list_.push_back({candidateName({GemmKernel::CublasLt, static_cast<int>(i) + 1}) + suffix,
                        [this, choice, after, to = to ? to : c_.get()] {
                          gemm(context(), choice, operands(to));
                          if (after) after();

@@ -62,6 +62,17 @@ std::vector<GemmProblem> panelProducts(const CallShape& c, int64_t panelRows,
 
 constexpr const char* kByExponentials = "linear_cross_entropy/exponentials";
 
+// Products of panels, with how often each is computed.
+std::optional<KernelChoice> choosePanels(std::string kernel, const CallShape& c, int64_t panelRows,
+                                         const std::vector<GemmPiece>& logits,
+                                         const std::vector<GemmPiece>& dx, const Target& target) {
+  auto choice = chooseProducts(std::move(kernel), panelProducts(c, panelRows, logits, dx), target);
+  if (!choice) return choice;
+  const size_t ofPanel = choice->products.size() / 2;
+  for (size_t i = 0; i < ofPanel; ++i) choice->products[i].runs = (c.inputs[0]->rows() - 1) / panelRows;
+  return choice;
+}
+
 // By exponentials where the logits' product is Hopper's in any case.
 std::optional<KernelChoice> chooseKernel(const CallShape& c, const Target& target) {
   if (!target.isCuda()) return KernelChoice{"linear_cross_entropy"};
@@ -69,14 +80,14 @@ std::optional<KernelChoice> chooseKernel(const CallShape& c, const Target& targe
   const int64_t rows = x.rows(), columns = weight.axes[0].physical(), width = weight.axes[1].physical();
   const CudaLinearCrossEntropyPlan plan =
       planCudaLinearCrossEntropy(rows, columns, width, dtypeSize(x.dtype), weight.dtype != x.dtype);
-  auto choice = chooseProducts("linear_cross_entropy", panelProducts(c, plan.panelRows, {}, {}), target);
+  const auto choice = choosePanels("linear_cross_entropy", c, plan.panelRows, {}, {}, target);
   if (!choice || choice->products[0].kernel != GemmKernel::Sm90 ||
       c.attributes.number("labelSmoothing", 0) > 0)
     return choice;
   using Kind = GemmPiece::Kind;
   const int64_t panelRows = exponentialPanelRows(rows, columns, width, target.multiprocessors);
-  const auto exponentials = chooseProducts(
-      kByExponentials, panelProducts(c, panelRows, {{Kind::Exponentials}}, {{Kind::RowScale}}), target);
+  const auto exponentials =
+      choosePanels(kByExponentials, c, panelRows, {{Kind::Exponentials}}, {{Kind::RowScale}}, target);
   return exponentials ? exponentials : choice;
 }
 
