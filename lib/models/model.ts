@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { NativeModel, type Precision } from '../native';
+import { NativeModel, type Padding, type Precision } from '../native';
 import type { Graph } from '../graph/graph';
 import { Capacities } from './capacities';
 import { taken } from './argument_schemas';
@@ -17,6 +17,7 @@ import {
 import type { TokenSettings } from './family';
 import { extraInputsSchema, packBatch, type ExtraInputs, type TokenRows } from './inputs';
 import { isPacked, type PackedBatch } from './packed_batch';
+import { paddingSchema } from './padding';
 import { parseConfig } from './validation';
 
 /** Options of a model. */
@@ -29,6 +30,11 @@ export interface ModelOptions {
   readonly seed?: number;
   /** Number of CPU threads, 1 to 1024. Default: all processors that the process may use. */
   readonly threads?: number;
+  /**
+   * How axes are padded in memory: 'default', the same on every chip, or 'chip', with widths of whole cache lines of the chip.
+   * Results are the same up to rounding, and checkpoints fit both. Default 'default'.
+   */
+  readonly padding?: Padding;
 }
 
 /** A tensor in JavaScript memory, dense and in row-major order. */
@@ -45,6 +51,7 @@ export const modelOptionsSchema = z.strictObject({
   precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']).optional(),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
   threads: z.int().min(1).max(1024).optional(),
+  padding: paddingSchema.default('default'),
 });
 
 const leaked = new FinalizationRegistry<NativeModel>((native) => native.dispose());
@@ -74,6 +81,8 @@ export class Model {
     readonly graph: Graph,
     /** @internal */
     readonly native: NativeModel,
+    /** How axes are padded in memory. */
+    readonly padding: Padding,
     fallbackReason: string | undefined,
   ) {
     this.device = native.info.device;
@@ -92,7 +101,7 @@ export class Model {
    * Creates a model with random weights, which depend only on the configuration and the seed.
    *
    * @param config - the family and its settings; settings that you leave out have their defaults.
-   * @param options - device, precision, seed and threads.
+   * @param options - device, precision, seed, threads and padding.
    * @throws TesseraeError `ERR_CONFIG` for a wrong setting, `ERR_DEVICE` for a device that does not exist or for more threads
    * than the system allows, `ERR_OUT_OF_MEMORY` if the weights do not fit.
    */
@@ -106,8 +115,9 @@ export class Model {
       precision: given.precision ?? (device === 'cpu' ? 'fp32' : 'bf16'),
       seed: given.seed,
       ...(given.threads === undefined ? {} : { threads: given.threads }),
+      padding: given.padding,
     });
-    return new Model(resolved, graph, native, fallbackReason);
+    return new Model(resolved, graph, native, given.padding, fallbackReason);
   }
 
   /**

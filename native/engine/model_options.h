@@ -4,7 +4,8 @@
 #include <string>
 #include <string_view>
 
-#include "compiler/graph.h"
+#include "compiler/padding.h"
+#include "runtime/dtype.h"
 
 namespace tesserae {
 
@@ -12,7 +13,7 @@ struct ModelOptions {
   std::string device = "cpu";
   Precision precision = Precision::FP32;
   int64_t seed = 0;
-  PaddingPolicy padding;
+  PaddingOption padding;
   int threads = 0;  // 0: all processors that the process may use
 
   static ModelOptions parse(std::string_view text);  // throws ERR_CONFIG, ERR_DEVICE
