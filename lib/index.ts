@@ -17,7 +17,7 @@ export type {
   StartsInput,
   ValuesInput,
 } from './graph/graph';
-export type { KernelSource, MatrixProduct, Precision, ProductPiece } from './native';
+export type { KernelSource, MatrixProduct, Padding, Precision, ProductPiece } from './native';
 export type { Device } from './models/device';
 export type { ModelConfig, ResolvedModelConfig } from './models/families';
 export type { GPT2Config, GPT2Options } from './models/gpt2_config';

@@ -58,6 +58,8 @@ const schema = z.strictObject({
     isa: z.string(),
     /** Chip and versions of libraries, which decide how matrix products are tiled. */
     arithmetic: z.string(),
+    /** The padding policy, which decides the layout; absent before there was a choice. */
+    padding: z.string().default('default'),
     layoutHash: z.string(),
   }),
   /** The kernels of the matrix products on a GPU, which a resumed run uses again. */

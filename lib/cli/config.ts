@@ -11,6 +11,7 @@ import type { TokenDtype } from '../data/tokens/format';
 import { TesseraeError } from '../errors';
 import { resolveModelConfig, tokenSettings, type ResolvedModelConfig } from '../models/families';
 import { parseConfig, withoutUndefined } from '../models/validation';
+import type { Padding } from '../native';
 import type { TrainingArguments } from '../training/arguments';
 import { readJson } from './json_file';
 import { dataSchema, runSchema, samplingSchema } from './run_configuration';
@@ -52,6 +53,7 @@ export interface RunConfig {
   readonly initFrom?: string;
   readonly data?: DataRun;
   readonly training?: TrainingArguments;
+  readonly padding?: Padding;
   readonly sampling: SamplingConfig;
 }
 
@@ -132,6 +134,7 @@ async function resolveRun(
           },
         }
       : {}),
+    ...(given.padding === undefined ? {} : { padding: given.padding }),
     sampling: given.sampling ?? samplingSchema.parse({}),
   };
 }

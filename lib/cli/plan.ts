@@ -1,16 +1,18 @@
 import type { Command } from 'commander';
-import type { Precision } from '../native';
+import type { Padding, Precision } from '../native';
 import { planText } from '../report/plan_table';
 import { trainingArgumentsSchema } from '../training/arguments';
 import { planStep, stepArguments } from '../training/planning';
 import { readRunConfig } from './config';
 import { bytes, jsonOption, precisionOption, type Done } from './options';
-import { overridingOption, SettingsCommand } from './setting_options';
+import { runSchema } from './run_configuration';
+import { overridingOption, settingOption, SettingsCommand } from './setting_options';
 import { print, printJson } from './terminal';
 
 interface PlanOptions {
   chip?: string;
   precision?: Precision;
+  padding?: Padding;
   batchSize?: number;
   /** Bytes that the largest batch may use. */
   memory?: number;
@@ -28,6 +30,7 @@ export const planCommand = (done: Done): Command =>
     .argument('<config>', 'JSON file; only its model is required')
     .option('--chip <name>', 'the chip to plan for, such as h100, a100 or cpu')
     .addOption(precisionOption())
+    .addOption(settingOption(runSchema, 'padding', { byDefault: "the configuration's, else 'default'" }))
     .addSettings(trainingArgumentsSchema, [overridingOption('batchSize')])
     .option(
       '--memory <size>',
@@ -47,9 +50,9 @@ Example:
 /** `tesserae plan`: predicts the cost of a training step. Returns the exit code. */
 async function plan(file: string, options: PlanOptions): Promise<number> {
   const { batchSize, all = false, json = false, ...request } = options;
-  const { model, training } = await readRunConfig(file);
+  const { model, training, padding } = await readRunConfig(file);
   const args = stepArguments({ ...training, ...(batchSize === undefined ? {} : { batchSize }) }, 'training');
-  const result = planStep(model, args, request);
+  const result = planStep(model, args, { ...(padding === undefined ? {} : { padding }), ...request });
   if (json) printJson(result, 2);
   else print(planText(result, { all }));
   return 0;

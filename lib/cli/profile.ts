@@ -78,9 +78,9 @@ export async function profileTraining(
     runs.push((await model.native.profileStep(packed[0]?.capacity ?? capacity, inputs)).timings);
 
   const device = (await devices()).find(({ name }) => name === model.device);
-  const { precision } = model;
+  const { precision, padding } = model;
   const settings = planSettings(trainer.arguments, model.graph);
-  const request = { ...shape, gradientAccumulationSteps, precision, ...settings };
+  const request = { ...shape, gradientAccumulationSteps, precision, padding, ...settings };
   return makeProfile({
     device: model.device,
     deviceDescription: device?.description ?? '',

@@ -3,6 +3,7 @@
 import type { Batching } from '../data/sequences/source';
 import type { TokenDtype } from '../data/tokens/format';
 import type { ModelConfig } from '../models/families';
+import type { Padding } from '../native';
 import type { TrainingArguments } from '../training/arguments.generated';
 import type { LrSchedulerType } from '../training/schedule_settings.generated';
 
@@ -71,6 +72,12 @@ export interface RunConfiguration {
     /** How the rate falls after warmup, by name. Default 'cosine'. */
     readonly lrScheduler?: LrSchedulerType;
   };
+  /**
+   * How axes are padded in memory: `default`, the same on every chip: vocabulary to multiples of 64, widths and heads
+   * to 8; or `chip`, which pads widths to whole cache lines of the chip: 64 for 16-bit precisions, 32 for fp32 and TF32
+   * on a GPU, 16 on the CPU. Results are the same up to rounding, and files don't depend on it. Default 'default'.
+   */
+  readonly padding?: Padding;
   /** The sample at the end of a run. */
   readonly sampling?: RunSampling;
 }

@@ -4,6 +4,7 @@ import { BATCHINGS } from '../data/sequences/sequences';
 import { TOKEN_DTYPES } from '../data/tokens/format';
 import { fp32 } from '../models/device_numbers';
 import { modelSchema } from '../models/families';
+import { paddingSchema } from '../models/padding';
 import { integer, number, settings } from '../models/settings';
 import { generateOptionsSchema } from '../sampling/options';
 import { trainingArgumentsSchema } from '../training/arguments';
@@ -152,6 +153,7 @@ export const runSchema = z
           readonly lrScheduler?: LrSchedulerType;
         }`,
       }),
+    padding: paddingSchema.optional(),
     sampling: samplingSchema.optional(),
   })
   .describe(

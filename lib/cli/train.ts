@@ -6,6 +6,7 @@ import { lockRun } from '../checkpoint/run_lock';
 import type { TokenData } from '../data/worker_dataset';
 import { TesseraeError } from '../errors';
 import { Model, type ModelOptions } from '../models/model';
+import type { Padding } from '../native';
 import { colorsFor } from '../report/colors';
 import { safeText } from '../report/safe_text';
 import { formatCount, formatDuration } from '../report/format';
@@ -29,7 +30,8 @@ import {
   type ComputeOptions,
   type Done,
 } from './options';
-import { overridingOption, SettingsCommand } from './setting_options';
+import { runSchema } from './run_configuration';
+import { overridingOption, settingOption, SettingsCommand } from './setting_options';
 import { profile } from './profile';
 import { errorLine, labelled, print, printJson, printText, shownPath } from './terminal';
 
@@ -44,6 +46,7 @@ const OVERRIDES = {
 } as const;
 
 interface TrainOptions extends ComputeOptions, Partial<Pick<TrainingArguments, keyof typeof OVERRIDES>> {
+  padding?: Padding;
   profile?: true;
   json?: true;
 }
@@ -64,6 +67,7 @@ export const trainCommand = (done: Done): Command =>
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(precisionOption())
+    .addOption(settingOption(runSchema, 'padding', { byDefault: "the configuration's, else 'default'" }))
     .option(
       '--profile',
       'measure some steps operation by operation, and write profile.svg, instead of training',
@@ -78,12 +82,15 @@ Examples:
   $ tesserae train config.json --profile`,
     )
     .action(async (file: string, options: TrainOptions) => {
-      const { device, threads, precision, profile, json, outputDir, ...rest } = options;
+      const { device, threads, precision, padding, profile, json, outputDir, ...rest } = options;
       const overrides = {
         ...rest,
         ...(outputDir === undefined ? {} : { outputDir: path.resolve(outputDir) }),
       };
-      const where = modelOptions({ device, threads, precision });
+      const where = {
+        ...modelOptions({ device, threads, precision }),
+        ...(padding === undefined ? {} : { padding }),
+      };
       done(await train(file, { overrides, where, json: json ?? false, profile: profile ?? false }));
     });
 
@@ -111,7 +118,11 @@ async function train(file: string, command: TrainCommand): Promise<number> {
   );
   const run = await readTrainableRun(file, command.overrides);
   await using data = await openData(run.data, run.model, run.initFrom);
-  using model = await modelOf(run, data, { ...command.where, seed: run.training.seed ?? 0 });
+  using model = await modelOf(run, data, {
+    ...(run.padding === undefined ? {} : { padding: run.padding }),
+    ...command.where,
+    seed: run.training.seed ?? 0,
+  });
   if (command.profile) {
     if (!command.json) print(`${describe(model, data)}\n`, process.stderr);
     await profile(model, data.train, { training: run.training, json: command.json });

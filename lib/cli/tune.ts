@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Device } from '../models/device';
-import type { Precision } from '../native';
+import type { Padding, Precision } from '../native';
 import { AmountProgress, productsText } from '../report/amount_progress';
 import { formatSeconds } from '../report/format';
 import { productCells, PRODUCT_COLUMNS } from '../report/product_text';
@@ -10,12 +10,14 @@ import { tune, type TunedKernel, type TuneResult } from '../training/tuning';
 import { readRunConfig } from './config';
 import { Interrupt } from './interrupt';
 import { deviceOption, jsonOption, precisionOption, type Done } from './options';
-import { overridingOption, SettingsCommand } from './setting_options';
+import { runSchema } from './run_configuration';
+import { overridingOption, settingOption, SettingsCommand } from './setting_options';
 import { print, printJson, shownPath } from './terminal';
 
 interface TuneCommandOptions {
   device: string;
   precision?: Precision;
+  padding?: Padding;
   batchSize?: number;
   json?: true;
 }
@@ -30,6 +32,7 @@ export const tuneCommand = (done: Done): Command =>
     .argument('<config>', 'JSON file; only its model is required')
     .addOption(deviceOption())
     .addOption(precisionOption())
+    .addOption(settingOption(runSchema, 'padding', { byDefault: "the configuration's, else 'default'" }))
     .addSettings(trainingArgumentsSchema, [overridingOption('batchSize')])
     .addOption(jsonOption('the measurements as JSON'))
     .addHelpText(
@@ -44,8 +47,8 @@ Example:
 
 /** `tesserae tune`: fills the cache of kernels for a configuration. Returns the exit code. */
 async function tuneConfig(file: string, options: TuneCommandOptions): Promise<number> {
-  const { model, training } = await readRunConfig(file);
-  const { batchSize = training?.batchSize, device, precision, json = false } = options;
+  const { model, training, padding: ofFile } = await readRunConfig(file);
+  const { batchSize = training?.batchSize, device, precision, padding = ofFile, json = false } = options;
   const progress = new AmountProgress(productsText);
   using interrupt = new Interrupt(
     () => undefined,
@@ -57,6 +60,7 @@ async function tuneConfig(file: string, options: TuneCommandOptions): Promise<nu
       arguments: { ...training, ...(batchSize === undefined ? {} : { batchSize }) },
       device: device as Device,
       ...(precision === undefined ? {} : { precision }),
+      ...(padding === undefined ? {} : { padding }),
       signal: interrupt.signal,
       onProgress: progress.update,
     });

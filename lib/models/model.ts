@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { TesseraeError } from '../errors';
-import { NativeModel, type Precision } from '../native';
+import { NativeModel, type Padding, type Precision } from '../native';
 import type { Graph } from '../graph/graph';
 import { usableProducts } from '../products/table';
 import { Capacities } from './capacities';
@@ -18,6 +18,7 @@ import {
 import type { TokenSettings } from './family';
 import { extraInputsSchema, packBatch, type ExtraInputs, type TokenRows } from './inputs';
 import { isPacked, type PackedBatch } from './packed_batch';
+import { paddingSchema } from './padding';
 import { parseConfig } from './validation';
 
 /** Options of a model. */
@@ -30,6 +31,11 @@ export interface ModelOptions {
   readonly seed?: number;
   /** Number of CPU threads, 1 to 1024. Default: all processors that the process may use. */
   readonly threads?: number;
+  /**
+   * How axes are padded in memory: 'default', the same on every chip, or 'chip', with widths of whole cache lines of the chip.
+   * Results are the same up to rounding, and checkpoints fit both. Default 'default'.
+   */
+  readonly padding?: Padding;
 }
 
 /** A tensor in JavaScript memory, dense and in row-major order. */
@@ -46,6 +52,7 @@ export const modelOptionsSchema = z.strictObject({
   precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']).optional(),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
   threads: z.int().min(1).max(1024).optional(),
+  padding: paddingSchema.default('default'),
 });
 
 const leaked = new FinalizationRegistry<NativeModel>((native) => native.dispose());
@@ -81,6 +88,8 @@ export class Model {
     readonly graph: Graph,
     /** @internal */
     readonly native: NativeModel,
+    /** How axes are padded in memory. */
+    readonly padding: Padding,
     fallbackReason: string | undefined,
   ) {
     this.device = native.info.device;
@@ -99,7 +108,7 @@ export class Model {
    * Creates a model with random weights, which depend only on the configuration and the seed.
    *
    * @param config - the family and its settings; settings that you leave out have their defaults.
-   * @param options - device, precision, seed and threads.
+   * @param options - device, precision, seed, threads and padding.
    * @throws TesseraeError `ERR_CONFIG` for a wrong setting, `ERR_DEVICE` for a device that does not exist or for more threads
    * than the system allows, `ERR_OUT_OF_MEMORY` if the weights do not fit.
    */
@@ -116,8 +125,9 @@ export class Model {
       seed: given.seed,
       products: table.products,
       ...(given.threads === undefined ? {} : { threads: given.threads }),
+      padding: given.padding,
     });
-    const model = new Model(resolved, graph, native, fallbackReason);
+    const model = new Model(resolved, graph, native, given.padding, fallbackReason);
     if (table.problem) model.cacheProblem = table.problem;
     return model;
   }

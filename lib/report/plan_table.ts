@@ -1,5 +1,5 @@
 import type { FactorRole } from '../graph/graph';
-import type { KernelSource, MatrixProduct, Precision } from '../native';
+import type { KernelSource, MatrixProduct, Padding, Precision } from '../native';
 import { formatBytes, formatCapacity, formatCount, formatSeconds } from './format';
 import { distinctProducts, productCells, PRODUCT_COLUMNS } from './product_text';
 import { textTable } from './table';
@@ -42,6 +42,19 @@ export interface Plan {
   }[];
   /** Sum over the owners, in bytes. */
   readonly totalBytes: number;
+  /** The padding policy and the multiples that axes are padded to, by the role of their factors. */
+  readonly paddingPolicy: {
+    /** The policy: 'default' or 'chip'. */
+    readonly name: Padding;
+    /** Multiple of a vocabulary. */
+    readonly vocabulary: number;
+    /** Multiple of a width. */
+    readonly width: number;
+    /** Multiple of the size of an attention head. */
+    readonly head: number;
+    /** Reason for the multiples. */
+    readonly why: string;
+  };
   /** Axes that are padded. */
   readonly padding: readonly {
     /** Name of the axis. */
@@ -284,10 +297,13 @@ function memoryTable({ memory, totalBytes }: Plan): string {
   );
 }
 
-function paddingTable({ padding }: Plan): string {
+function paddingTable({ padding, paddingPolicy }: Plan): string {
   if (padding.length === 0) return '';
-  return textTable(
+  const { name, vocabulary, width, head, why } = paddingPolicy;
+  const policy = `policy '${name}': vocabulary to multiples of ${vocabulary}, widths to ${width}, heads to ${head}: ${why}`;
+  const table = textTable(
     [{ title: 'axis' }, { title: 'logical→physical' }, { title: 'why' }, { title: 'what it buys' }],
     padding.map(({ axis, logical, physical, why, buys }) => [axis, `${logical}→${physical}`, why, buys]),
   );
+  return `${policy}\n\n${table}`;
 }

@@ -10,8 +10,9 @@ import {
 } from '../models/families';
 import { reading } from '../models/array_likes';
 import { anObject } from '../models/argument_schemas';
+import { paddingSchema } from '../models/padding';
 import { parseConfig, withoutUndefined } from '../models/validation';
-import { plan, type PlanRequest, type Precision, type TunedProduct } from '../native';
+import { plan, type Padding, type PlanRequest, type Precision, type TunedProduct } from '../native';
 import { tunedProducts } from '../products/table';
 import type { Plan } from '../report/plan_table';
 import {
@@ -34,6 +35,8 @@ export interface PlanOptions {
   readonly chip?: string;
   /** Default 'bf16' for a GPU, 'fp32' for the CPU. */
   readonly precision?: Precision;
+  /** The padding policy of the model. Default 'default'. */
+  readonly padding?: Padding;
   /** Memory that the largest batch has to fit, in bytes. Default: that of the chip. */
   readonly memory?: number;
 }
@@ -42,6 +45,7 @@ const schema = z.strictObject({
   arguments: anObject<Partial<TrainingArguments>>().default({}),
   chip: z.string().optional(),
   precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']).optional(),
+  padding: paddingSchema.optional(),
   memory: z.number().min(0).max(9e15).optional(),
 });
 
@@ -80,7 +84,7 @@ export function stepArguments(given: Partial<TrainingArguments>, at: string): Re
 export function planStep(
   model: ResolvedModelConfig,
   args: ResolvedTrainingArguments,
-  request: Pick<PlanRequest, 'chip' | 'precision' | 'memory'>,
+  request: Pick<PlanRequest, 'chip' | 'precision' | 'padding' | 'memory'>,
   products: readonly TunedProduct[] = tableOf(request.chip),
 ): Plan {
   const graph = buildGraph(model);

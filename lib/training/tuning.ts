@@ -3,12 +3,14 @@ import { TesseraeError } from '../errors';
 import { anObject } from '../models/argument_schemas';
 import { pickDevice, type Device } from '../models/device';
 import { resolveModelConfig, type ModelConfig } from '../models/families';
+import { paddingSchema } from '../models/padding';
 import { parseConfig } from '../models/validation';
 import {
   measureProduct,
   system,
   type MatrixProduct,
   type MeasuredProduct,
+  type Padding,
   type Precision,
   type ProductRequest,
 } from '../native';
@@ -34,6 +36,8 @@ export interface TuneOptions {
   readonly device?: Device;
   /** Default 'bf16'. */
   readonly precision?: Precision;
+  /** The padding policy of the model: products of another one have other extents. Default 'default'. */
+  readonly padding?: Padding;
   /** Stops after the product that is being measured. Products that were measured are in the cache. */
   readonly signal?: AbortSignal;
   /** Called before the first product and after each. */
@@ -85,6 +89,7 @@ const schema = z.strictObject({
   arguments: anObject<Partial<TrainingArguments>>().default({}),
   device: z.string().default('auto'),
   precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']).default('bf16'),
+  padding: paddingSchema.default('default'),
   signal: z.instanceof(AbortSignal).optional(),
   onProgress: z
     .custom<NonNullable<TuneOptions['onProgress']>>(
@@ -112,13 +117,13 @@ const schema = z.strictObject({
  * );
  */
 export async function tune(model: ModelConfig, options: TuneOptions = {}): Promise<TuneResult> {
-  const { arguments: given, device: wanted, precision, signal, onProgress } = parseConfig(schema, options);
+  const { arguments: given, device: wanted, precision, padding, signal, onProgress } = parseConfig(schema, options);
   const resolved = resolveModelConfig(model);
   const args = stepArguments(given, 'arguments');
   const { device, chip } = await requireGpu(wanted);
   readCache(chip); // before anything is measured
   const { cublasLt } = (await system()).libraries;
-  return tunePlan(planStep(resolved, args, { chip, precision }, []), {
+  return tunePlan(planStep(resolved, args, { chip, precision, padding }, []), {
     ...(signal ? { signal } : {}),
     ...(onProgress ? { onProgress } : {}),
     ...(cublasLt === undefined ? {} : { library: cublasLt }),

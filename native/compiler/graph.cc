@@ -377,19 +377,6 @@ class Parser {
 
 }  // namespace
 
-int64_t PaddingPolicy::multipleOf(FactorRole role) const {
-  switch (role) {
-    case FactorRole::Vocabulary:
-      return vocabulary;
-    case FactorRole::Width:
-      return width;
-    case FactorRole::Head:
-      return head;
-    default:
-      return 1;
-  }
-}
-
 const GraphInput* Graph::findInput(const std::string& wanted) const {
   for (const GraphInput& input : inputs) {
     if (input.name == wanted) return &input;

@@ -8,19 +8,11 @@
 #include <string_view>
 #include <vector>
 
+#include "compiler/padding.h"
 #include "ops/attributes.h"
 #include "runtime/axis.h"
 
 namespace tesserae {
-
-// Multiples that factors are padded to, by role. The defaults keep rows of 16-bit tensors at 16 bytes and
-// give tensor cores whole tiles in the one dimension that is often odd, the vocabulary.
-struct PaddingPolicy {
-  int64_t vocabulary = 64;
-  int64_t width = 8;
-  int64_t head = 8;
-  int64_t multipleOf(FactorRole role) const;
-};
 
 struct Initializer {
   enum Type { Normal, Constant, Sinusoidal } type = Constant;

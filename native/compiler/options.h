@@ -1,12 +1,9 @@
 #pragma once
 
-#include "compiler/graph.h"
 #include "compiler/json.h"
+#include "ops/attributes.h"
 
 namespace tesserae {
-
-// The `padding` field of an options object, with defaults for what it leaves out. Throws ERR_CONFIG.
-PaddingPolicy parsePadding(const Json& options);
 
 // An optimizer as training and the plan's request ask for it.
 struct OptimizerOptions {

@@ -63,7 +63,9 @@ class Planner {
     if (request_.contains("emaDecay")) emaDecay_ = numberField(request_, "emaDecay", "plan");
     if (request_.contains("labelSmoothing"))
       labelSmoothing_ = numberField(request_, "labelSmoothing", "plan");
-    graph_ = parseGraph(graphText, parsePadding(request_));
+    padding_ = PaddingOption::parse(request_);
+    policy_ = padding_.policy(chip_->target(precision_, kThreads));
+    graph_ = parseGraph(graphText, policy_);
     layout_ = makeLayout(graph_);
     if (request_.contains("frozen")) {
       for (const Json& name : arrayField(request_, "frozen", "plan", layout_.slots.size())) {
@@ -103,6 +105,7 @@ class Planner {
     for (const MemoryOwner& owner : owners)
       out["memory"].push_back({{"owner", owner.name}, {"bytes", owner.bytes}});
     out["totalBytes"] = totalBytes(owners);
+    out["paddingPolicy"] = paddingPolicy();
     out["padding"] = padding();
     out["stepSeconds"] = seconds;
     out["tokensPerSecond"] = accumulation_ * targetsOf(micro) / seconds;
@@ -243,31 +246,55 @@ class Planner {
             {"bound", line.compute ? "compute" : "memory"}};
   }
 
-  // What padding buys was measured with fp16 products on an H100 (16,384 rows): 545 columns ran at 80 TFLOP/s
-  // and 552 at 343; a vocabulary of 50,257 at 87 and 50,264 at 635. Nothing was measured elsewhere.
+  Json paddingPolicy() const {
+    const bool byChip = padding_.name() == "chip";
+    return {{"name", padding_.name()},
+            {"vocabulary", policy_.vocabulary},
+            {"width", policy_.width},
+            {"head", policy_.head},
+            {"why", byChip ? "rows are whole cache lines of the chip; heads stay at 8, because attention's "
+                             "kernels fill the rest of a tile themselves"
+                           : "the same on every device and in every precision"}};
+  }
+
   Json padding() const {
-    const bool measured = std::string_view(chip_->name) == "h100" && activationType(precision_) != DType::F32;
     Json list = Json::array();
     for (const Axis& axis : graph_.axes) {
       for (const Factor& factor : axis.factors) {
         if (factor.logical == factor.physical) continue;
-        const bool vocabulary = factor.role == FactorRole::Vocabulary;
-        Json entry = {
-            {"axis", axis.name},
-            {"role", roleName(factor.role)},
-            {"logical", factor.logical},
-            {"physical", factor.physical},
-            {"why", vocabulary
-                        ? "a multiple of 64 gives matrix units whole tiles"
-                        : "a multiple of 8 keeps each row of 16-bit numbers at a multiple of 16 bytes"}};
-        entry["buys"] = !measured ? "not measured on this chip in this precision"
-                        : vocabulary
-                            ? "7.3 times the rate of a product with 50,257 columns (H100, fp16, measured)"
-                            : "4.3 times the rate of a product with 545 columns (H100, fp16, measured)";
-        list.push_back(std::move(entry));
+        list.push_back({{"axis", axis.name},
+                        {"role", roleName(factor.role)},
+                        {"logical", factor.logical},
+                        {"physical", factor.physical},
+                        {"why", whyPadded(factor.role)},
+                        {"buys", whatPaddingBuys(factor.role)}});
       }
     }
     return list;
+  }
+
+  std::string whyPadded(FactorRole role) const {
+    const int64_t multiple = policy_.multipleOf(role);
+    const std::string text = "a multiple of " + std::to_string(multiple);
+    if (role == FactorRole::Vocabulary) return text + " gives matrix units whole tiles";
+    const bool byChip = padding_.name() == "chip" && role == FactorRole::Width;
+    const int64_t bytes = byChip ? dtypeSize(activationType(precision_)) : 2;
+    return text + " keeps each row of " + std::to_string(8 * bytes) + "-bit numbers at a multiple of " +
+           std::to_string(multiple * bytes) + " bytes";
+  }
+
+  // Measured with fp16 products on an H100 (16,384 rows): 545 columns ran at 80 TFLOP/s and 552 at 343; a
+  // vocabulary of 50,257 at 87 and 50,264 at 635. Nothing was measured elsewhere or with other multiples.
+  const char* whatPaddingBuys(FactorRole role) const {
+    const bool measured = std::string_view(chip_->name) == "h100" && activationType(precision_) != DType::F32;
+    const PaddingPolicy standard;
+    if (measured && policy_.multipleOf(role) == standard.multipleOf(role)) {
+      if (role == FactorRole::Vocabulary)
+        return "7.3 times the rate of a product with 50,257 columns (H100, fp16, measured)";
+      if (role == FactorRole::Width)
+        return "4.3 times the rate of a product with 545 columns (H100, fp16, measured)";
+    }
+    return "not measured on this chip in this precision";
   }
 
   Json request_;
@@ -278,6 +305,8 @@ class Planner {
   int64_t accumulation_ = 1;
   double memory_, emaDecay_ = 0, labelSmoothing_ = 0;
   OptimizerOptions optimizer_{"adamw", {{"beta1", 0.9}, {"beta2", 0.95}, {"epsilon", 1e-8}}, 0.1};
+  PaddingOption padding_;
+  PaddingPolicy policy_;
   Graph graph_;
   Layout layout_;
   std::set<std::string> frozen_;

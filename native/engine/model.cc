@@ -13,7 +13,8 @@ namespace tesserae {
 Model::Model(std::string_view graphText, const ModelOptions& options, std::shared_ptr<Device> device)
     : options_(options),
       device_(std::move(device)),
-      graph_(parseGraph(graphText, options.padding)),
+      graph_(
+          parseGraph(graphText, options.padding.policy(device_->target(options.precision, options.threads)))),
       layout_(makeLayout(graph_)),
       chooser_(Chooser::forDevice(device_->target(options_.precision, options_.threads), options_.products)),
       state_(layout_, options_, *device_),

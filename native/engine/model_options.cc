@@ -6,7 +6,6 @@
 #include <cstdlib>
 
 #include "compiler/json.h"
-#include "compiler/options.h"
 #include "compiler/products.h"
 #include "runtime/error.h"
 
@@ -48,7 +47,7 @@ ModelOptions ModelOptions::parse(std::string_view text) {
   options.precision = parsePrecision(textField(json, "precision", "options"));
   requireDevice(options.device, options.precision);
   options.seed = integerField(json, "seed", "options", 0, int64_t{1} << 53);
-  options.padding = parsePadding(json);
+  options.padding = PaddingOption::parse(json);
   options.threads =
       json.contains("threads")
           ? static_cast<int>(integerField(json, "threads", "options", 1, std::max(8, 4 * defaultThreads())))

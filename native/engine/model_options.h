@@ -5,8 +5,9 @@
 #include <string_view>
 #include <vector>
 
-#include "compiler/graph.h"
+#include "compiler/padding.h"
 #include "compiler/tuned_products.h"
+#include "runtime/dtype.h"
 
 namespace tesserae {
 
@@ -14,7 +15,7 @@ struct ModelOptions {
   std::string device = "cpu";
   Precision precision = Precision::FP32;
   int64_t seed = 0;
-  PaddingPolicy padding;
+  PaddingOption padding;
   int threads = 0;                          // 0: all processors that the process may use
   std::vector<TunedProduct> products = {};  // the table that kernels are chosen by
 

@@ -86,6 +86,16 @@ describe('plan', () => {
     expect(out).toMatch(/largest micro-batch in 24 GiB: \d+ rows/);
   });
 
+  it('pads as the configuration or the command line says', () => {
+    const file = write('padded.json', {
+      model: { type: 'gpt2', vocabSize: 250, nEmbd: 545, nHead: 5, nLayer: 1, nPositions: 64 },
+      padding: 'chip',
+    });
+    expect(tesserae('plan', file, '--chip', 'h100').out).toMatch(/policy 'chip': .*\n[^]*embd +545→576/);
+    const { out } = tesserae('plan', file, '--chip', 'h100', '--padding', 'default');
+    expect(out).toMatch(/policy 'default': .*\n[^]*embd +545→552/);
+  });
+
   it('prints JSON', () => {
     const { code, out } = tesserae('plan', config, '--json', '--batch-size', '2');
     expect(code).toBe(0);

@@ -80,6 +80,20 @@ describe('train', () => {
     expect(existsSync(path.join(folder, 'again', 'checkpoint-5'))).toBe(true);
   });
 
+  it('resumes under another padding policy, and says so', () => {
+    const { model, data, training } = JSON.parse(readFileSync(config, 'utf8')) as Record<string, object>;
+    const odd = { ...model, nEmbd: 33, nHead: 3 };
+    const given = { model: odd, data, training: { ...training, maxSteps: 2 }, sampling: { maxNewTokens: 0 } };
+    const file = write('padded.json', { ...given, padding: 'chip' });
+    const begun = tesserae('train', file, '--device', 'cpu');
+    expect({ code: begun.code, err: begun.err }).toMatchObject({ code: 0 });
+    const again = ['--device', 'cpu', '--padding', 'default', '--max-steps', '3'];
+    const { code, err } = tesserae('train', file, ...again);
+    expect({ code, err }).toMatchObject({ code: 0 });
+    expect(err).toContain("padding was 'chip', but is 'default' now");
+    expect(err).toContain('resumed · step 2');
+  });
+
   it('stops after the current step when it is interrupted, and saves', async () => {
     const child = spawn(
       process.execPath,

@@ -8,6 +8,7 @@ import {
   type GPT2Options,
   type ModelConfig,
   type ModelOptions,
+  type Padding,
   type Precision,
   type ResolvedModelConfig,
 } from '../../lib';
@@ -58,6 +59,7 @@ export function optionsAreThereOrNot(): void {
     readonly precision: Precision;
     readonly seed: number;
     readonly threads: number;
+    readonly padding: Padding;
   }>();
   // @ts-expect-error with exactOptionalPropertyTypes what is not given is left out
   expectTypeOf<{ seed: undefined }>().toExtend<ModelOptions>();

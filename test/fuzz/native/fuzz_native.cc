@@ -154,7 +154,7 @@ void tryAll(const std::vector<std::string>& lines, uint64_t seed) {
   if (!attempt([&] { options = ModelOptions::parse(lines[kModel]); })) return;
   if (!attempt([&] { request = parseRequest(parseJson(lines[kRequest], "the request")); })) return;
   attempt([&] {
-    const Graph graph = parseGraph(lines[kGraph], options.padding);
+    const Graph graph = parseGraph(lines[kGraph], options.padding.policy({}));
     const Layout layout = makeLayout(graph);
     for (const char* chip : {"cpu", "h100"}) {
       const Chip& target = findChip(chip);

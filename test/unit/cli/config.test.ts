@@ -320,6 +320,7 @@ describe('the JSON Schema', () => {
       'initFrom',
       'data',
       'training',
+      'padding',
       'sampling',
     ]);
     expect(schema.properties['training']?.required).toEqual(['maxSteps']);

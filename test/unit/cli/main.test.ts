@@ -58,6 +58,7 @@ it.each<[string[], string]>([
   [['sample', 'x', '--weights', 'best'], 'Allowed choices are trained, ema'],
   [['average', 'x'], 'give what to average'],
   [['completion', 'tcsh'], 'Allowed choices are bash, zsh, fish'],
+  [['plan', 'x.json', '--padding', 'none'], 'Allowed choices are default, chip'],
   [['plan', 'x.json', '--precision', 'fp12'], 'Allowed choices are fp32, tf32, fp16, bf16'],
 ])('%j is wrong usage', async (args, message) => {
   expect(await main(args)).toBe(2);

@@ -26,7 +26,8 @@ it.each(['plan', 'call', 'tensor'])('every key of a %s is there, and no other', 
   expect(keys.sort()).toEqual(Object.keys(objects[title] ?? {}).sort());
   if (title !== 'plan') return;
   const described = new Map(table(title).map(([cell, , text]) => [named(cell)[0] ?? '', named(text)]));
-  const nested = { memory: plan.memory[0], padding: plan.padding[0], parameters: plan.parameters };
+  const { parameters, paddingPolicy } = plan;
+  const nested = { memory: plan.memory[0], padding: plan.padding[0], parameters, paddingPolicy };
   for (const [key, value] of Object.entries({ ...nested, largestBatch: plan.largestBatch }))
     expect(described.get(key)).toEqual(expect.arrayContaining(Object.keys(value ?? { nothing: 0 })));
 });

@@ -14,4 +14,6 @@ test.each([0, 0.01, 1, 100, 1e6])('no token of the padding is chosen at temperat
   checkPadding(temperature),
 );
 
+test("no token of the chip's padding is chosen", () => checkPadding(1, { padding: 'chip' }));
+
 test('a row samples the same tokens alone and among other rows', () => checkAlone());

@@ -215,6 +215,7 @@ describe('initial weights', () => {
   test('depend only on the seed, not on padding or threads', async () => {
     const first = await draw({});
     expect(await draw({ padding: { width: 32, vocabulary: 1 }, threads: 2 })).toEqual(first);
+    expect(await draw({ padding: 'chip' })).toEqual(first);
     expect(await draw({ seed: SEED + 1 })).not.toEqual(first);
   });
 

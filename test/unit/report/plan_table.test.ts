@@ -46,6 +46,7 @@ const plan: Plan = {
     { owner: 'halfCopy', bytes: 0 },
   ],
   totalBytes: 4 * 2 ** 20,
+  paddingPolicy: { name: 'chip', vocabulary: 64, width: 64, head: 8, why: 'cache lines' },
   padding: [
     { axis: 'embd', role: 'width', logical: 545, physical: 552, why: 'multiple of 8', buys: 'aligned rows' },
   ],
@@ -86,6 +87,7 @@ it('shows memory by owner, padding, time and the largest batch', () => {
       'parameters | 3 MiB | 75.0 %',
       'workspace | 1 MiB | 25.0 %',
       'total | 4 MiB | 100.0 %',
+      "policy 'chip': vocabulary to multiples of 64, widths to 64, heads to 8: cache lines",
       'embd | 545→552 | multiple of 8 | aligned rows',
       'roofline time of a step 4 ms, 256 k tokens/s',
       'largest micro-batch in 24 GiB: 96 rows',

@@ -12,7 +12,7 @@ import { withModel, writeParameters } from './native';
 import { padded, sessionOf, settingsOf } from './sampling';
 
 /** Where the cases run. */
-export type Where = Partial<Pick<NativeModelOptions, 'device' | 'precision'>>;
+export type Where = Partial<Pick<NativeModelOptions, 'device' | 'precision' | 'padding'>>;
 
 export const vocabSize = 61;
 const graphOf = (size: number) => gpt2({ vocabSize: size, nPositions: 40, nEmbd: 30, nHead: 3, nLayer: 2 });

@@ -38,7 +38,7 @@ const state = (step: number): TrainerState => ({
   modelSeed: 0,
   arguments: {},
   precision: 'fp32',
-  machine: { device: 'cpu', isa: '', arithmetic: '', layoutHash: '' },
+  machine: { device: 'cpu', isa: '', arithmetic: '', padding: 'default', layoutHash: '' },
 });
 
 /** The value in the tensors of a checkpoint; undefined if it is incomplete. */
