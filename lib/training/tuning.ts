@@ -117,7 +117,14 @@ const schema = z.strictObject({
  * );
  */
 export async function tune(model: ModelConfig, options: TuneOptions = {}): Promise<TuneResult> {
-  const { arguments: given, device: wanted, precision, padding, signal, onProgress } = parseConfig(schema, options);
+  const {
+    arguments: given,
+    device: wanted,
+    precision,
+    padding,
+    signal,
+    onProgress,
+  } = parseConfig(schema, options);
   const resolved = resolveModelConfig(model);
   const args = stepArguments(given, 'arguments');
   const { device, chip } = await requireGpu(wanted);
