@@ -90,7 +90,8 @@ void assignWrites(Ir& ir) {
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const ValueId output = node.outputs[i];
       const bool isLoss = slotName(node.op->outputs[i]) == "loss" && isState(node.op->outputs[i]);
-      const bool accumulates = output != kAbsent && (isLoss || ir.values[output].arena == Arena::Gradients);
+      const bool accumulates = output != kAbsent && node.op->lane == Lane::Compute &&
+                               (isLoss || ir.values[output].arena == Arena::Gradients);
       if (!accumulates) {
         node.writes.push_back(WriteMode::Store);
       } else {

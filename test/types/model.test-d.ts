@@ -76,6 +76,7 @@ export function codesAreAUnion(error: unknown): string {
     case 'ERR_OUT_OF_MEMORY':
     case 'ERR_CHECKPOINT':
     case 'ERR_BUSY':
+    case 'ERR_DISTRIBUTED':
     case 'ERR_DISPOSED':
     case 'ERR_NON_FINITE':
     case 'ERR_NATIVE_LOAD':
