@@ -48,7 +48,7 @@ export const LIBRARY_VERSION = (
 /** What the bits of a step depend on in addition to the checkpoint. */
 export function machineOf(model: Model): TrainerState['machine'] {
   const { isa, arithmetic, layoutHash } = model.native.info;
-  return { device: model.device, isa, arithmetic, layoutHash };
+  return { device: model.devices.join(', '), isa, arithmetic, layoutHash };
 }
 
 /** A complete checkpoint that fits the trainer. */

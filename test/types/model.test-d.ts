@@ -55,6 +55,8 @@ export function optionsAreThereOrNot(): void {
   expectTypeOf<Required<ModelOptions>['precision']>().toEqualTypeOf<'fp32' | 'tf32' | 'fp16' | 'bf16'>();
   expectTypeOf<Required<ModelOptions>>().toEqualTypeOf<{
     readonly device: Device;
+    readonly devices: readonly `cpu:${number}`[];
+    readonly strategy: 'ddp';
     readonly precision: Precision;
     readonly seed: number;
     readonly threads: number;
