@@ -21,17 +21,15 @@ export function shareOut({ graph, devices }: Model, microBatches: readonly Ready
   const rows = Math.ceil(capacity.rows / world);
   let samples = 0;
   const firsts = microBatches.map(({ lengths }) => (samples += lengths.length) - lengths.length);
-  const shares = devices.map((_, rank): RankShare => {
-    const cuts = microBatches.map(({ lengths }) => ({
-      begin: Math.floor((lengths.length * rank) / world),
-      end: Math.floor((lengths.length * (rank + 1)) / world),
-    }));
-    const part = (batch: ReadyBatch, i: number): ReadyBatch =>
-      world === 1 ? batch : rowsOf(graph, batch, { begin: 0, end: 0, ...cuts[i], rows });
-    return {
-      microBatches: microBatches.map((batch, i) => part(batch, i).inputs),
-      firstSamples: firsts.map((first, i) => first + (cuts[i]?.begin ?? 0)),
-    };
-  });
+  const beginOf = ({ lengths }: ReadyBatch, rank: number): number =>
+    Math.floor((lengths.length * rank) / world);
+  const inputsOf = (batch: ReadyBatch, rank: number): RankShare['microBatches'][number] => {
+    if (world === 1) return batch.inputs;
+    return rowsOf(graph, batch, { begin: beginOf(batch, rank), end: beginOf(batch, rank + 1), rows }).inputs;
+  };
+  const shares = devices.map((_, rank) => ({
+    microBatches: microBatches.map((batch) => inputsOf(batch, rank)),
+    firstSamples: microBatches.map((batch, i) => (firsts[i] ?? 0) + beginOf(batch, rank)),
+  }));
   return { capacity: { ...capacity, rows }, shares };
 }

@@ -35,7 +35,7 @@ void TrainingRun::configure(TrainingOptions options) {
     (usesArena(update->program, arena) ? used : unused).push_back(arena);
   int64_t wanted = 0;
   for (Arena arena : used) wanted += std::max<int64_t>(0, flat - state_.bytes(arena));
-  requireMemory(device_, wanted, "gradients and the optimizer's state", "use a smaller model");
+  requireMemory(device_, wanted * ranks(), "gradients and the optimizer's state", "use a smaller model");
   for (Arena arena : used) state_.allocate(arena, flat);
   state_.allocate(Arena::Schedule, request.scheduleBytes());
   // Nothing fails from here on but the device itself.
@@ -125,7 +125,7 @@ void TrainingRun::requireStepMemory(const DeviceContext& context, const Program&
     return;
   int64_t held = state_.bytes();
   for (const auto& [arena, bytes] : shared) held += arena->bytes();
-  requireTrainingMemory(graph_, state_.layout(), micro, update, device_.available() + held);
+  requireTrainingMemory(graph_, state_.layout(), micro, update, device_.available() / ranks() + held);
 }
 
 TrainingRun::Programs TrainingRun::findPrograms(const StepRequest& step) {

@@ -79,6 +79,8 @@ class TrainingRun {
   Programs prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases);
   std::shared_ptr<TrainingStep> stageStep(const StepRequest& request, const Program& program);
   void requireStepMemory(const DeviceContext& context, const Program& micro) const;
+  // Those that share the device's memory and take theirs at the same time: ranks are threads of one host.
+  int64_t ranks() const { return group_ ? group_->world() : 1; }
   std::shared_ptr<TrainingStep> freeStep(int64_t inputBytes);
   // Enqueues the step around what `enqueue` does for each Program.
   using Enqueue = std::function<void(CompiledProgram& compiled, const Bases& bases, bool add)>;

@@ -11,6 +11,7 @@ import type { TrainerOptions } from '../../../lib/training/trainer_options';
 import { expectClose } from '../support/compare';
 import { failureOf } from '../support/errors';
 import { countingDataset, disposeModels, TINY, tinyModel } from '../support/tiny_model';
+import { toy } from '../support/toy_family';
 import { bitsOfRank, rankNames } from './support';
 
 let folder: string;
@@ -83,6 +84,28 @@ test('a step of your own may have fewer rows than ranks, rows of any length, and
     const [a, b] = [await one.step([batch, batch]), await several.step([batch, batch])];
     expect(b).toEqual({ ...a, loss: b.loss, gradNorm: b.gradNorm });
     expectClose('loss and norm', [b.loss, b.gradNorm], [a.loss, a.gradNorm], 1e-6);
+  }
+});
+
+test('rows of images and captions of different lengths, and two losses with different targets', async () => {
+  const step = {
+    examples: {
+      image: [7, 2, 12, 3, 1].map((patches) => Float32Array.from({ length: 6 * patches }, (_, i) => i % 5)),
+      caption: [[1, 2], [3], [4, 5, 6, 7], [8, 9, 10], [0, 1, 2, 3, 4, 5]], // prettier-ignore
+      label: [0, -1, 2, 1, 0],
+      wordTarget: [[2, -1], [-1], [5, 6, 7, 8], [9, -1, 1], [1, 2, 3, 4, 5, 6]], // prettier-ignore
+    },
+  };
+  const results = [1, 2, 3].map(async (ranks) => {
+    using model = await Model.create(toy({ wordWeight: 0.3 }), { ...onRanks(ranks), seed: 3 });
+    const trainer = new Trainer(model, { arguments: { maxSteps: 3, learningRate: 1e-2 } });
+    await trainer.step(step);
+    return await trainer.step([step, step]);
+  });
+  const [one, ...several] = await Promise.all(results);
+  for (const result of several) {
+    expect(result).toMatchObject({ tokens: one!.tokens, applied: true });
+    expectClose('loss and norm', [result.loss, result.gradNorm], [one!.loss, one!.gradNorm], 1e-6);
   }
 });
 
