@@ -10,6 +10,7 @@
  * - `ERR_CHECKPOINT`: a checkpoint that is damaged, or belongs to another model or other arguments.
  * - `ERR_BUSY`: a second call on an object that is running one.
  * - `ERR_DISPOSED`: use after `dispose()`.
+ * - `ERR_DISTRIBUTED`: the ranks of a model no longer work together, because one of them failed in a step.
  * - `ERR_NON_FINITE`: a loss or a gradient that is infinite or NaN.
  * - `ERR_NATIVE_LOAD`: the native addon could not be loaded.
  * - `ERR_INTERNAL`: a mistake in tesserae itself.
@@ -23,6 +24,7 @@ export type ErrorCode =
   | 'ERR_CHECKPOINT'
   | 'ERR_BUSY'
   | 'ERR_DISPOSED'
+  | 'ERR_DISTRIBUTED'
   | 'ERR_NON_FINITE'
   | 'ERR_NATIVE_LOAD'
   | 'ERR_INTERNAL';

@@ -18,7 +18,7 @@ export type {
   ValuesInput,
 } from './graph/graph';
 export type { KernelSource, MatrixProduct, Padding, Precision, ProductPiece } from './native';
-export type { Device } from './models/device';
+export type { Device, RankDevice } from './models/device';
 export type { ModelConfig, ResolvedModelConfig } from './models/families';
 export type { GPT2Config, GPT2Options } from './models/gpt2_config';
 export type {

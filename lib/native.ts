@@ -13,6 +13,16 @@ import type {
   ProductRequest,
   TunedProduct,
 } from './native_products';
+import {
+  assemble,
+  type Batch,
+  type CallTiming,
+  type Capacity,
+  type ProgramRequest,
+  type RankShare,
+  type RunOptions,
+  type RunResult,
+} from './native_programs';
 import type {
   LossScaler,
   NativeTrainingOptions,
@@ -26,10 +36,11 @@ export { MOST_VISIT } from './native_session';
 export type { Finish, SamplingFeatures, SamplingSettings, SessionOptions, Visit } from './native_session';
 export type * from './native_training';
 export type * from './native_products';
+export type * from './native_programs';
 
 /** How a model is made native. */
 export interface NativeModelOptions {
-  /** 'cpu' or 'cuda:<index>'. */
+  /** 'cpu', 'cuda:<index>', or 'cpu:<number>' for a rank that is a thread of this process. */
   readonly device: string;
   readonly precision: Precision;
   /** Seeds initial weights and every random number of training; an integer in [0, 2^53). */
@@ -51,86 +62,6 @@ export interface NativeModelOptions {
  * on the CPU.
  */
 export type Padding = 'default' | 'chip';
-
-/** The batches that a program is compiled for; smaller ones are padded. */
-export interface Capacity {
-  /** Rows, at least 1. */
-  readonly rows: number;
-  /** Positions of a row along each length axis of the Graph, by name: `{ time: 1024 }`. */
-  readonly lengths: Readonly<Record<string, number>>;
-  /** Whether a row may hold several documents, which don't see each other. Default false: the program reads less. */
-  readonly documents?: boolean;
-}
-
-/** What a program is compiled for: to train or to evaluate. Programs for sampling belong to a session. */
-export type ProgramRequest = TrainRequest | EvalRequest;
-
-/** The loss and its gradients. */
-export interface TrainRequest extends ForwardRequest {
-  readonly mode: 'train';
-  /** Label smoothing of the training loss in [0, 1). Default 0. */
-  readonly labelSmoothing?: number;
-  /** For tests: Graph output → float input that is its gradient, in place of a loss. */
-  readonly outputGradients?: Readonly<Record<string, string>>;
-  /** For tests: float inputs whose gradients become outputs named `d(<input>)`. */
-  readonly gradientsOf?: readonly string[];
-}
-
-/** Outputs of the Graph, without dropout or label smoothing. */
-export interface EvalRequest extends ForwardRequest {
-  readonly mode: 'eval';
-}
-
-interface ForwardRequest extends Capacity {
-  /** Outputs of the Graph that the program hands out. Default: the Graph's losses. */
-  readonly outputs?: readonly string[];
-  /** For tests: compile without rewrite rules. Default true. */
-  readonly rewrite?: boolean;
-}
-
-/** Values of an input, by its dtype: int32, float32 or uint8. */
-export type InputArray = Int32Array | Float32Array | Uint8Array;
-
-/** Arrays of a batch by input name, each dense in the logical shape of its input at the program's capacity. */
-export type Batch = Readonly<Record<string, InputArray>>;
-
-/** Options of an uncaptured run: one operation at a time, for tests, profiling and diagnosis. */
-export interface RunOptions {
-  /** Hand out what every operation computed. */
-  readonly tap?: boolean;
-  /** Fill workspace with NaN before the run. */
-  readonly poison?: boolean;
-  /** Measure each operation. */
-  readonly timing?: boolean;
-  /** Give every buffer an allocation of its own, for memory checkers. */
-  readonly separate?: boolean;
-}
-
-export interface TensorValue {
-  readonly shape: readonly number[];
-  readonly data: Float32Array | Float64Array | Int32Array;
-}
-
-export interface RunResult {
-  readonly outputs: Readonly<Record<string, TensorValue>>;
-  /** With `tap`: outputs of each operation in order; padded lanes included (`physical` shapes). */
-  readonly taps: readonly {
-    readonly call: string;
-    readonly operation: string;
-    readonly output: string;
-    readonly value: TensorValue;
-  }[];
-  /** With `timing`: seconds of each operation in order. */
-  readonly timings: readonly Omit<CallTiming, 'section'>[];
-}
-
-/** The time of an operation call of a step on the device. */
-export interface CallTiming {
-  readonly section: 'micro' | 'update';
-  readonly call: string;
-  readonly operation: string;
-  readonly seconds: number;
-}
 
 /** A tensor of the model's State. */
 export type StateKind = 'parameter' | 'gradient' | 'moment1' | 'moment2' | 'ema';
@@ -188,7 +119,7 @@ interface Addon extends SessionCalls {
   chips(): string;
   plan(graph: string, request: string): string;
   measureProduct(device: string, request: string): Promise<string>;
-  createModel(graph: string, options: string): Promise<object>;
+  createModel(graph: string, options: string[]): Promise<object>;
   modelInfo(model: object): string;
   readProducts(model: object): Promise<string>;
   restoreProducts(model: object, products: string): Promise<string>;
@@ -198,11 +129,11 @@ interface Addon extends SessionCalls {
     learningRates: Float32Array,
     momenta: Float32Array,
   ): Promise<void>;
-  trainStep(model: object, request: string, batches: object[]): Promise<StepResult>;
+  trainStep(model: object, request: string, batches: object[][]): Promise<StepResult>;
   profileStep(
     model: object,
     request: string,
-    batches: object[],
+    batches: object[][],
   ): Promise<{ result: StepResult; timings: string }>;
   deviceStatistics(device: string): Promise<DeviceStatistics>;
   run(
@@ -217,6 +148,7 @@ interface Addon extends SessionCalls {
     name: string,
     into: Float32Array,
     asInFiles: boolean,
+    rank: number,
   ): Promise<void>;
   writeTensor(
     model: object,
@@ -354,20 +286,26 @@ export async function measureProduct(device: string, request: ProductRequest): P
   return JSON.parse(text) as MeasuredProduct[];
 }
 
-/** A model in native memory. One call at a time (but for `trainStep`): a second one while the first runs is ERR_BUSY. */
+/** A model in native memory, on one rank or more. One call at a time (but for `trainStep`): a second one while the first runs is ERR_BUSY. */
 export class NativeModel {
   private constructor(
     private handle: object | undefined,
     readonly info: ModelInfo,
     readonly seed: number,
+    /** Of each rank. */
+    readonly devices: readonly string[],
   ) {}
 
-  static async create(graph: object, options: NativeModelOptions): Promise<NativeModel> {
-    const handle = await async((native) =>
-      native.createModel(JSON.stringify(graph), JSON.stringify(options)),
-    );
+  /** @param devices - of the ranks that train the model together, each another one; `options` are those of each rank. */
+  static async create(
+    graph: object,
+    options: NativeModelOptions,
+    devices: readonly string[] = [options.device],
+  ): Promise<NativeModel> {
+    const ofRanks = devices.map((device) => JSON.stringify({ ...options, device }));
+    const handle = await async((native) => native.createModel(JSON.stringify(graph), ofRanks));
     const info = JSON.parse(sync((native) => native.modelInfo(handle))) as ModelInfo;
-    return new NativeModel(handle, info, options.seed);
+    return new NativeModel(handle, info, options.seed, devices);
   }
 
   /** Starts training anew: sets the optimizer, its rates and the loss scale; moments and counters become zero. */
@@ -378,19 +316,26 @@ export class NativeModel {
     );
   }
 
-  /**
-   * One optimizer step over micro-batches of one capacity. Two may be under way: a GPU then goes from one to
-   * the next without waiting for JavaScript. Resolves, in order, when the device is done with the step.
-   *
-   * @param samples - rows of each micro-batch that hold a sample, from its start: random numbers count them. Default: all.
-   */
+  /** `trainRanks` for a model on one rank. @param samples - rows of each micro-batch that hold a sample. Default: all. */
   async trainStep(
     capacity: Capacity,
     microBatches: readonly Batch[],
     samples: readonly number[] = microBatches.map(() => capacity.rows),
   ): Promise<StepResult> {
-    const step = JSON.stringify({ ...capacity, samples });
-    return async((native) => native.trainStep(this.open(), step, [...microBatches]));
+    return this.trainRanks(capacity, [{ microBatches, firstSamples: startsOf(samples) }]);
+  }
+
+  /**
+   * One optimizer step over micro-batches of one capacity. Two may be under way: a GPU then goes from one to
+   * the next without waiting for JavaScript. Resolves, in order, when all devices are done with the step. If a rank can't
+   * take the step, none does, and the promise rejects with that rank's error.
+   *
+   * @param shares - of each rank.
+   */
+  async trainRanks(capacity: Capacity, shares: readonly RankShare[]): Promise<StepResult> {
+    const step = JSON.stringify({ ...capacity, firstSamples: shares.map((share) => share.firstSamples) });
+    const batches = shares.map(({ microBatches }) => [...microBatches]);
+    return async((native) => native.trainStep(this.open(), step, batches));
   }
 
   /** Like `trainStep`, but measures each call on the device. Returns the calls of all micro-batches in order. */
@@ -398,9 +343,10 @@ export class NativeModel {
     capacity: Capacity,
     microBatches: readonly Batch[],
   ): Promise<{ result: StepResult; timings: readonly CallTiming[] }> {
-    const step = JSON.stringify({ ...capacity, samples: microBatches.map(() => capacity.rows) });
+    const firstSamples = [startsOf(microBatches.map(() => capacity.rows))];
+    const step = JSON.stringify({ ...capacity, firstSamples });
     const { result, timings } = await async((native) =>
-      native.profileStep(this.open(), step, [...microBatches]),
+      native.profileStep(this.open(), step, [[...microBatches]]),
     );
     return { result, timings: JSON.parse(timings) as CallTiming[] };
   }
@@ -413,12 +359,21 @@ export class NativeModel {
     return assemble(meta, data);
   }
 
-  /** Copies a tensor of the State out: in logical shape, or as files have it (some parameters transposed). */
-  async readTensor(kind: StateKind, name: string, order: TensorOrder = 'logical'): Promise<Float32Array> {
+  /**
+   * Copies a tensor of the State out: in logical shape, or as files have it (some parameters transposed).
+   *
+   * @param rank - for tests: all ranks have the same.
+   */
+  async readTensor(
+    kind: StateKind,
+    name: string,
+    order: TensorOrder = 'logical',
+    rank = 0,
+  ): Promise<Float32Array> {
     const info = this.info.parameters.find((parameter) => parameter.name === name);
     if (!info) throw new TesseraeError('ERR_CONFIG', `the model has no parameter '${name}'`);
     const into = sync(() => new Float32Array(info.shape.reduce((a, b) => a * b, 1)));
-    await async((native) => native.readTensor(this.open(), kind, name, into, order === 'file'));
+    await async((native) => native.readTensor(this.open(), kind, name, into, order === 'file', rank));
     return into;
   }
 
@@ -493,27 +448,8 @@ export class NativeModel {
   }
 }
 
-const arrayTypes = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;
-interface TensorMeta {
-  shape: number[];
-  dtype: keyof typeof arrayTypes;
-  index: number;
-}
-
-function assemble(meta: string, data: readonly ArrayBuffer[]): RunResult {
-  const parsed = JSON.parse(meta) as {
-    outputs: Record<string, TensorMeta>;
-    taps: { call: string; operation: string; output: string; value: TensorMeta }[];
-    timings: { call: string; operation: string; seconds: number }[];
-  };
-  const tensor = ({ shape, dtype, index }: TensorMeta): TensorValue => {
-    const buffer = data[index];
-    if (!buffer) throw new TesseraeError('ERR_INTERNAL', 'a result of native code is missing');
-    return { shape, data: new arrayTypes[dtype](buffer) };
-  };
-  return {
-    outputs: Object.fromEntries(Object.entries(parsed.outputs).map(([name, value]) => [name, tensor(value)])),
-    taps: parsed.taps.map(({ value, ...rest }) => ({ ...rest, value: tensor(value) })),
-    timings: parsed.timings,
-  };
+/** Where each run of so many begins. */
+function startsOf(counts: readonly number[]): number[] {
+  let next = 0;
+  return counts.map((count) => (next += count) - count);
 }

@@ -13,13 +13,14 @@ export const typescriptLayers = [
   'native.ts',
   'native_training.ts',
   'native_products.ts',
+  'native_programs.ts',
   'native_session.ts',
   'threads',
   'files',
   'errors.ts',
 ];
 
-export const nativeLayers = ['binding', 'engine', 'compiler', 'ops', 'runtime'];
+export const nativeLayers = ['binding', 'engine', 'compiler', 'ops', 'comm', 'runtime'];
 
 // Returns what is wrong with an import of layer `to` from layer `from`, or null.
 export function violation(layers, from, to) {

@@ -1,8 +1,13 @@
+import { z } from 'zod';
 import { TesseraeError } from '../errors';
 import { devices, system, type DeviceInfo } from '../native';
+import { show } from './validation';
 
 /** The device of a model: `auto` picks the first GPU, or the CPU if there is none. */
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+
+/** A rank that is a thread of this process and computes on the CPU: `cpu:0`, `cpu:1`, …. */
+export type RankDevice = `cpu:${number}`;
 
 /** The chosen device, and for `auto` why it is not a GPU. */
 export interface PickedDevice {
@@ -45,3 +50,19 @@ export async function pickDevice(
     { details: { device: wanted } },
   );
 }
+
+const MOST_RANKS = 64;
+
+/** Validates the devices of ranks. */
+export const rankDevicesSchema = z
+  .array(
+    z.string().refine((name) => /^cpu:\d{1,3}$/.test(name), {
+      error: ({ input }) =>
+        `is ${show(input)}: the devices of ranks are 'cpu:0', 'cpu:1', …; several GPUs can't train one model yet`,
+    }),
+  )
+  .min(1)
+  .max(MOST_RANKS)
+  .refine((names) => new Set(names).size === names.length, {
+    error: 'has a device twice: give each rank its own',
+  });

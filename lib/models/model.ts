@@ -6,7 +6,7 @@ import { usableProducts } from '../products/table';
 import { Capacities } from './capacities';
 import { taken } from './argument_schemas';
 import { reading } from './array_likes';
-import { pickDevice, type Device } from './device';
+import { pickDevice, type PickedDevice, rankDevicesSchema, type Device, type RankDevice } from './device';
 import {
   buildGraph,
   lengthLimits,
@@ -25,11 +25,21 @@ import { parseConfig } from './validation';
 export interface ModelOptions {
   /** The device. Default 'auto': the first GPU, or the CPU. */
   readonly device?: Device;
+  /**
+   * The ranks that train the model together, in place of `device`: `['cpu:0', 'cpu:1']`, at most 64. Each is a thread of this
+   * process with a copy of the model; the rows of every batch are divided among them (docs/distributed.md). Default: one rank.
+   */
+  readonly devices?: readonly RankDevice[];
+  /** How ranks share the work: `ddp` adds up their gradients in every step. Only with `devices`. Default 'ddp'. */
+  readonly strategy?: 'ddp';
   /** Precision of matrix products. Default 'fp32' on the CPU, 'bf16' on a GPU. */
   readonly precision?: Precision;
   /** Seeds initial weights and dropout; an integer in [0, 2^53). Default 0. */
   readonly seed?: number;
-  /** Number of CPU threads, 1 to 1024. Default: all processors that the process may use. */
+  /**
+   * Number of CPU threads, of each rank if there are several, 1 to 1024. Default: all processors that the process may use,
+   * divided among the ranks.
+   */
   readonly threads?: number;
   /**
    * How axes are padded in memory: 'default', the same on every chip, or 'chip', with widths of whole cache lines of the chip.
@@ -48,7 +58,9 @@ export interface FloatTensor {
 
 /** Validates ModelOptions. */
 export const modelOptionsSchema = z.strictObject({
-  device: z.string().default('auto'),
+  device: z.string().optional(),
+  devices: rankDevicesSchema.optional(),
+  strategy: z.enum(['ddp']).optional(),
   precision: z.enum(['fp32', 'tf32', 'fp16', 'bf16']).optional(),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
   threads: z.int().min(1).max(1024).optional(),
@@ -69,7 +81,7 @@ const leaked = new FinalizationRegistry<NativeModel>((native) => native.dispose(
 export class Model {
   /** Number of trained logical parameters, each counted once: a tied head and padding add nothing. */
   readonly parameterCount: number;
-  /** The device of the weights: 'cpu' or 'cuda:0', …. */
+  /** The device of the weights: 'cpu' or 'cuda:0', …; of several ranks the first one's. */
   readonly device: string;
   /** Why `device: 'auto'` chose the CPU; absent otherwise. */
   readonly fallbackReason?: string;
@@ -108,25 +120,27 @@ export class Model {
    * Creates a model with random weights, which depend only on the configuration and the seed.
    *
    * @param config - the family and its settings; settings that you leave out have their defaults.
-   * @param options - device, precision, seed, threads and padding.
+   * @param options - device or ranks, precision, seed, threads and padding.
    * @throws TesseraeError `ERR_CONFIG` for a wrong setting, `ERR_DEVICE` for a device that does not exist or for more threads
    * than the system allows, `ERR_OUT_OF_MEMORY` if the weights do not fit.
    */
   static async create(config: ModelConfig, options: ModelOptions = {}): Promise<Model> {
     const resolved = resolveModelConfig(config);
     const given = parseConfig(modelOptionsSchema, options);
-    const { device, chip, fallbackReason } = await pickDevice(given.device);
+    const { devices, chip, fallbackReason } = await devicesOf(given);
+    const [device = 'cpu'] = devices;
     const graph = buildGraph(resolved);
-    const precision = given.precision ?? (device === 'cpu' ? 'fp32' : 'bf16');
+    const precision = given.precision ?? (device.startsWith('cpu') ? 'fp32' : 'bf16');
     const table = chip === undefined ? { products: [] } : usableProducts(chip, precision);
-    const native = await NativeModel.create(graph, {
+    const ofEachRank = {
       device,
       precision,
       seed: given.seed,
       products: table.products,
       ...(given.threads === undefined ? {} : { threads: given.threads }),
       padding: given.padding,
-    });
+    };
+    const native = await NativeModel.create(graph, ofEachRank, devices);
     const model = new Model(resolved, graph, native, given.padding, fallbackReason);
     if (table.problem) model.cacheProblem = table.problem;
     return model;
@@ -143,12 +157,17 @@ export class Model {
     return requireTokens(this.config, what);
   }
 
+  /** The device of each rank. */
+  get devices(): readonly string[] {
+    return this.native.devices;
+  }
+
   /** Precision of matrix products. */
   get precision(): Precision {
     return this.native.info.precision;
   }
 
-  /** Number of CPU threads. */
+  /** Number of CPU threads, of each rank. */
   get threads(): number {
     return this.native.info.threads;
   }
@@ -222,6 +241,27 @@ export class Model {
       data: cutRows(data, lengths.length, (capacity.lengths['time'] ?? 1) * vocabSize, time * vocabSize),
     };
   }
+}
+
+/** The devices that options ask for. */
+async function devicesOf({
+  device,
+  devices,
+  strategy,
+}: z.output<typeof modelOptionsSchema>): Promise<
+  Omit<PickedDevice, 'device'> & { devices: readonly string[] }
+> {
+  const refuse = (path: string, message: string): never => {
+    throw new TesseraeError('ERR_CONFIG', message, { details: { path } });
+  };
+  if (devices === undefined) {
+    if (strategy !== undefined)
+      refuse('strategy', 'strategy is for ranks: give devices, or leave strategy out');
+    const { device: picked, ...rest } = await pickDevice(device ?? 'auto');
+    return { devices: [picked], ...rest };
+  }
+  if (device !== undefined) refuse('device', 'device and devices are both given: give only one of them');
+  return { devices };
 }
 
 /** Takes a Model. */

@@ -73,9 +73,7 @@ export function completePacked(graph: Graph, given: PackedBatch, capacity: Capac
     batch.lengths === undefined ? undefined : lengthsOf(batch.lengths, rows, longestRow(graph, capacity));
   const inputs: Record<string, InputArray> = {};
   for (const [name, array] of Object.entries(batch.inputs)) {
-    const input = graph.inputs.find((one) => one.name === name);
-    const padding = (input?.kind === 'ids' ? input.ignored : undefined) ?? 0;
-    inputs[name] = padded(name, array, { from: rows, to: capacity.rows, padding });
+    inputs[name] = padded(name, array, { from: rows, to: capacity.rows, padding: paddingOf(graph, name) });
   }
   const known = lengths ?? new Int32Array(rows).fill(longestRow(graph, capacity));
   return {
@@ -105,6 +103,49 @@ export function lengthsInputs(
     return [[input.name, values]];
   });
   return Object.fromEntries(arrays);
+}
+
+/**
+ * Some rows of a batch as a batch of its own, padded to `rows` rows.
+ *
+ * @param begin - its first row that holds a sample, `end` the one after the last; none if they are equal.
+ */
+export function rowsOf(
+  graph: Graph,
+  { capacity, inputs, lengths }: ReadyBatch,
+  { begin, end, rows }: { readonly begin: number; readonly end: number; readonly rows: number },
+): ReadyBatch {
+  const parts = Object.entries(inputs).map(([name, array]): [string, InputArray] => {
+    const size = array.length / capacity.rows;
+    const part = array.subarray(begin * size, end * size);
+    return [name, extended(part, rows * size, paddingOf(graph, name))];
+  });
+  return {
+    capacity: { ...capacity, rows },
+    rows,
+    lengths: lengths.slice(begin, end),
+    inputs: Object.fromEntries(parts),
+  };
+}
+
+/** The values of an input in rows without a sample. They attend to something: to their first position. */
+function paddingOf({ inputs }: Graph, name: string): number {
+  const input = inputs.find((one) => one.name === name);
+  if (input?.kind === 'lengths') return 1;
+  return (input?.kind === 'ids' ? input.ignored : undefined) ?? 0;
+}
+
+/** An array with so many values, or the array itself if it has them. */
+function extended(array: InputArray, length: number, padding: number): InputArray {
+  if (array.length === length) return array;
+  const Kind = types.isInt32Array(array)
+    ? Int32Array
+    : types.isFloat32Array(array)
+      ? Float32Array
+      : Uint8Array;
+  const whole = new Kind(length);
+  whole.set(array);
+  return padding === 0 ? whole : whole.fill(padding, array.length);
 }
 
 /** Positions of a row along the first length axis, which `lengths` counts. */
@@ -145,11 +186,7 @@ function lengthsOf(given: unknown, rows: number, time: number): number[] {
   return lengths;
 }
 
-const kinds = [
-  [types.isInt32Array, Int32Array],
-  [types.isFloat32Array, Float32Array],
-  [types.isUint8Array, Uint8Array],
-] as const;
+const kinds = [types.isInt32Array, types.isFloat32Array, types.isUint8Array];
 
 /** An array padded with the rows that it lacks, or the array itself if it lacks none. */
 function padded(
@@ -157,8 +194,7 @@ function padded(
   given: unknown,
   { from, to, padding }: { readonly from: number; readonly to: number; readonly padding: number },
 ): InputArray {
-  const kind = kinds.find(([is]) => is(given))?.[1];
-  if (!kind)
+  if (!kinds.some((is) => is(given)))
     throw new TesseraeError(
       'ERR_DATA',
       `inputs.${name} is ${show(given)}: it must be an Int32Array, a Float32Array or a Uint8Array`,
@@ -173,8 +209,5 @@ function padded(
       `inputs.${name} has ${array.length} values, which are not ${from} rows of equal length`,
       { details: { input: name } },
     );
-  if (from === to) return array;
-  const whole = new kind((array.length / from) * to);
-  whole.set(array);
-  return padding === 0 ? whole : whole.fill(padding, array.length);
+  return extended(array, (array.length / from) * to, padding);
 }

@@ -14,7 +14,7 @@ export type LabelSmoothingType = 'uniform' | 'others';
 export interface TrainingArguments {
   /** Optimizer steps. An integer from 1 to 10,000,000. */
   readonly maxSteps: number;
-  /** Rows of a micro-batch. An integer from 1 to 65,536. Default 8. */
+  /** Rows of a micro-batch, over all ranks. An integer from 1 to 65,536. Default 8. */
   readonly batchSize?: number;
   /** Micro-batches whose gradients make one step. An integer from 1 to 65,536. Default 1. */
   readonly gradientAccumulationSteps?: number;

@@ -92,7 +92,7 @@ const synonyms = {
 export const trainingArgumentsSchema = z
   .strictObject({
     maxSteps: count(10_000_000, 'Optimizer steps.'),
-    batchSize: count(65_536, 'Rows of a micro-batch.').default(8),
+    batchSize: count(65_536, 'Rows of a micro-batch, over all ranks.').default(8),
     gradientAccumulationSteps: count(65_536, 'Micro-batches whose gradients make one step.').default(1),
     learningRate: rate('The highest learning rate; not needed with a schedule of your own.').default(6e-4),
     optim: optimizerSchema

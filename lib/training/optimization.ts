@@ -15,6 +15,7 @@ import { kernelSmoothing } from './label_smoothing';
 import { DEFAULT_LOSS_SCALING, type LossScaling } from './loss_scaling';
 import { momentsOf, nativeOptimizer } from './optimizer_settings';
 import { parameterSettings, trainedNames } from './parameter_groups';
+import { shareOut } from './rank_shares';
 
 /** The result of one optimizer step. */
 export interface OptimizationStep extends StepResult {
@@ -72,12 +73,8 @@ export class Optimization {
   ): Promise<OptimizationStep> {
     const packed = packAlike(this.model, batches, capacity);
     await this.prepare();
-    const common = packed[0]?.capacity ?? { rows: 0, lengths: {} };
-    const result = await this.model.native.trainStep(
-      common,
-      packed.map(({ inputs }) => inputs),
-      packed.map(({ lengths }) => lengths.length),
-    );
+    const { capacity: ofRanks, shares } = shareOut(this.model, packed);
+    const result = await this.model.native.trainRanks(ofRanks, shares);
     const failure = this.failureOf(result, step);
     return {
       ...result,

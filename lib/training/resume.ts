@@ -49,7 +49,7 @@ export const LIBRARY_VERSION = (
 /** What the bits of a step depend on in addition to the checkpoint. */
 export function machineOf(model: Model): TrainerState['machine'] {
   const { isa, arithmetic, layoutHash } = model.native.info;
-  return { device: model.device, isa, arithmetic, padding: model.padding, layoutHash };
+  return { device: model.devices.join(', '), isa, arithmetic, padding: model.padding, layoutHash };
 }
 
 /** A complete checkpoint that fits the trainer. */

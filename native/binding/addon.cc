@@ -2,6 +2,7 @@
 // thread.
 #include "binding/arguments.h"
 #include "binding/environment.h"
+#include "comm/process_group.h"
 #include "compiler/plan.h"
 #include "compiler/products.h"
 #include "engine/model_options.h"
@@ -18,10 +19,15 @@ namespace tesserae {
 
 namespace {
 
-// What JavaScript holds: empty after dispose.
-struct ModelHandle {
+// A model on one of the devices that train it.
+struct Rank {
   std::shared_ptr<Model> model;
   std::string device;
+};
+
+// What JavaScript holds: empty after dispose.
+struct ModelHandle {
+  std::vector<Rank> ranks;
   std::shared_ptr<Usage> usage = std::make_shared<Usage>();
   int64_t bytes = 0;  // that the garbage collector was told of
 };
@@ -32,6 +38,8 @@ struct SessionHandle {
 };
 
 constexpr napi_type_tag kModelTag = {0x7465737365726165, 1}, kSessionTag = {0x7465737365726165, 2};
+
+constexpr int kMostRanks = 64;  // of a process
 
 Environment& environment(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
@@ -46,7 +54,7 @@ Handle& handleOf(const Napi::CallbackInfo& info, const napi_type_tag& tag, const
 
 ModelHandle& modelOf(const Napi::CallbackInfo& info) {
   ModelHandle& handle = handleOf<ModelHandle>(info, kModelTag, "model");
-  if (!handle.model) fail(ErrorCode::Disposed, "the model was disposed");
+  if (handle.ranks.empty()) fail(ErrorCode::Disposed, "the model was disposed");
   return handle;
 }
 
@@ -58,8 +66,9 @@ SessionHandle& sessionOf(const Napi::CallbackInfo& info) {
 
 // Frees what a handle holds, and tells the garbage collector.
 void release(Napi::Env env, ModelHandle& handle) {
-  if (!handle.model) return;
-  environment(env).discard(handle.device, std::move(handle.model));
+  if (handle.ranks.empty()) return;
+  for (Rank& rank : handle.ranks) environment(env).discard(rank.device, std::move(rank.model));
+  handle.ranks.clear();
   Napi::MemoryManagement::AdjustExternalMemory(env, -handle.bytes);
   handle.bytes = 0;
 }
@@ -131,93 +140,135 @@ Napi::Value measure(const Napi::CallbackInfo& info) {
               });
 }
 
+// (graph, options of each rank): the ranks are on different devices.
 Napi::Value createModel(const Napi::CallbackInfo& info) {
   const std::string graph = textArgument(info, 0);
-  const ModelOptions options = ModelOptions::parse(textArgument(info, 1));
-  return environment(info.Env())
-      .submit(info.Env(), options.device, nullptr, Napi::Object::New(info.Env()),
-              [=](DeviceContext& context) -> Completion {
-                auto model = std::make_shared<Model>(graph, options, context.device);
-                return [model, options](Napi::Env env, Napi::Object) {
-                  auto* handle = new ModelHandle{model, options.device};
-                  handle->bytes = model->stateBytes();
-                  Napi::MemoryManagement::AdjustExternalMemory(env, handle->bytes);
-                  return wrap(env, handle, kModelTag);
-                };
-              });
+  if (info.Length() < 2 || !info[1].IsArray()) fail(ErrorCode::Internal, "the options must be an array");
+  const auto texts = info[1].As<Napi::Array>();
+  const int world = static_cast<int>(texts.Length());
+  if (world < 1 || world > kMostRanks)
+    fail(ErrorCode::Config, "a model can't have %d ranks: use 1 to %d", world, kMostRanks);
+  std::vector<ModelOptions> options;
+  std::set<std::string> devices;
+  for (uint32_t rank = 0; rank < texts.Length(); ++rank) {
+    const Napi::Value text = texts.Get(rank);
+    if (!text.IsString()) fail(ErrorCode::Internal, "the options of a rank must be a string");
+    options.push_back(ModelOptions::parse(text.As<Napi::String>().Utf8Value(), world));
+    const std::string& device = options.back().device;
+    if (!devices.insert(device).second)
+      fail(ErrorCode::Config, "two ranks are on '%s': give each rank a device of its own", device.c_str());
+    if (world > 1 && !isCpu(device))
+      fail(ErrorCode::Device, "'%s' can't be one of several ranks: they run on the CPU only", device.c_str());
+  }
+  std::vector<std::shared_ptr<ProcessGroup>> group(1);
+  if (world > 1) group = environment(info.Env()).makeGroup(world);
+  const auto ranks = std::make_shared<std::vector<Rank>>(static_cast<size_t>(world));
+  std::vector<Task> tasks;
+  for (size_t i = 0; i < options.size(); ++i) {
+    tasks.push_back(
+        {options[i].device, [=, own = options[i], one = group[i]](DeviceContext& context) -> Completion {
+           (*ranks)[i] = {std::make_shared<Model>(graph, own, context.device, one), own.device};
+           return [ranks](Napi::Env env, Napi::Object) {
+             auto* handle = new ModelHandle{*ranks};
+             for (const Rank& rank : *ranks) handle->bytes += rank.model->stateBytes();
+             Napi::MemoryManagement::AdjustExternalMemory(env, handle->bytes);
+             return wrap(env, handle, kModelTag);
+           };
+         }});
+  }
+  return environment(info.Env()).submit(info.Env(), std::move(tasks), nullptr, Napi::Object::New(info.Env()));
 }
 
 Napi::Value modelInfo(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), modelOf(info).model->infoJson());
+  return Napi::String::New(info.Env(), modelOf(info).ranks[0].model->infoJson());
+}
+
+// Runs work on a model's ranks, or on one of them, and returns what that of the first completes with.
+using ModelWork = std::function<Completion(Model& model, DeviceContext& context, size_t rank)>;
+
+Napi::Value onRanks(const Napi::CallbackInfo& info, const ModelHandle& handle, size_t first, size_t last,
+                    Napi::Object kept, const ModelWork& work, Use use = Use::Exclusive) {
+  std::vector<Task> tasks;
+  for (size_t i = first; i < last; ++i) {
+    const Rank& rank = handle.ranks[i];
+    tasks.push_back({rank.device, [work, i, model = rank.model](DeviceContext& context) {
+                       return work(*model, context, i);
+                     }});
+  }
+  return environment(info.Env()).submit(info.Env(), std::move(tasks), handle.usage, kept, use);
+}
+
+Napi::Value onEveryRank(const Napi::CallbackInfo& info, const ModelHandle& handle, const ModelWork& work,
+                        Use use = Use::Exclusive) {
+  return onRanks(info, handle, 0, handle.ranks.size(), info[0].As<Napi::Object>(), work, use);
+}
+
+// The first rank has what all have.
+Napi::Value onFirstRank(const Napi::CallbackInfo& info, const ModelHandle& handle, const ModelWork& work) {
+  return onRanks(info, handle, 0, 1, info[0].As<Napi::Object>(), work);
 }
 
 // The kernels of the model's products as JSON.
 Napi::Value readProducts(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model](DeviceContext&) -> Completion {
-                return [text = model->productsJson()](Napi::Env env, Napi::Object) {
-                  return Napi::String::New(env, text);
-                };
-              });
+  return onFirstRank(info, modelOf(info), [](Model& model, DeviceContext&, size_t) -> Completion {
+    return
+        [text = model.productsJson()](Napi::Env env, Napi::Object) { return Napi::String::New(env, text); };
+  });
 }
 
 // (model, products) → those that can't be used here, as JSON
 Napi::Value restoreProducts(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, text = textArgument(info, 1)](DeviceContext&) -> Completion {
-                return [unusable = model->restoreProducts(text)](Napi::Env env, Napi::Object) {
-                  return Napi::String::New(env, unusable);
-                };
-              });
+  return onEveryRank(info, modelOf(info),
+                     [text = textArgument(info, 1)](Model& model, DeviceContext&, size_t) -> Completion {
+                       return [unusable = model.restoreProducts(text)](Napi::Env env, Napi::Object) {
+                         return Napi::String::New(env, unusable);
+                       };
+                     });
 }
 
 Napi::Value configureTraining(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
   const auto floats = [&](size_t index) { return arrayArgument(info, index, DType::F32).values<float>(); };
   const TrainingOptions options = TrainingOptions::parse(textArgument(info, 1), floats(2), floats(3));
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, options](DeviceContext&) -> Completion {
-                model->training().configure(options);
-                return nothing;
-              });
+  return onEveryRank(info, modelOf(info), [options](Model& model, DeviceContext&, size_t) -> Completion {
+    model.training().configure(options);
+    return nothing;
+  });
+}
+
+// A step for each rank, by rank.
+using Steps = std::shared_ptr<const std::vector<StepRequest>>;
+Steps stepsOf(const Napi::CallbackInfo& info, const ModelHandle& handle) {
+  return std::make_shared<const std::vector<StepRequest>>(stepArguments(info, 1, handle.ranks.size()));
 }
 
 Napi::Value trainStep(const Napi::CallbackInfo& info) {
   const ModelHandle handle = modelOf(info);  // a copy: a getter of the batch may dispose of the model
-  StepRequest request = stepArguments(info, 1);
-  return environment(info.Env())
-      .submit(
-          info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-          [model = handle.model, request = std::move(request)](DeviceContext& context) -> Completion {
-            return [step = model->training().enqueueStep(context, request),
-                    losses = model->graph().losses.size()](Napi::Env env, Napi::Object) {
-              return metricsValue(env, step->result(), losses);
-            };
-          },
-          Use::Step);
+  return onEveryRank(
+      info, handle,
+      [steps = stepsOf(info, handle)](Model& model, DeviceContext& context, size_t rank) -> Completion {
+        return [step = model.training().enqueueStep(context, (*steps)[rank]),
+                losses = model.graph().losses.size()](Napi::Env env, Napi::Object) {
+          return metricsValue(env, step->result(), losses);
+        };
+      },
+      Use::Step);
 }
 
 // { result, timings: a list as JSON }
 Napi::Value profileStep(const Napi::CallbackInfo& info) {
   const ModelHandle handle = modelOf(info);
-  StepRequest request = stepArguments(info, 1);
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, request = std::move(request)](DeviceContext& context) -> Completion {
-                const TrainingRun::Profile profile = model->training().profileStep(context, request);
-                return [state = profile.result, timings = profileJson(profile),
-                        losses = model->graph().losses.size()](Napi::Env env, Napi::Object) {
-                  Napi::Object value = Napi::Object::New(env);
-                  value.Set("result", metricsValue(env, state, losses));
-                  value.Set("timings", timings);
-                  return value;
-                };
-              });
+  return onEveryRank(
+      info, handle,
+      [steps = stepsOf(info, handle)](Model& model, DeviceContext& context, size_t rank) -> Completion {
+        const TrainingRun::Profile profile = model.training().profileStep(context, (*steps)[rank]);
+        return [state = profile.result, timings = profileJson(profile), losses = model.graph().losses.size()](
+                   Napi::Env env, Napi::Object) {
+          Napi::Object value = Napi::Object::New(env);
+          value.Set("result", metricsValue(env, state, losses));
+          value.Set("timings", timings);
+          return value;
+        };
+      });
 }
 
 Napi::Value deviceStatistics(const Napi::CallbackInfo& info) {
@@ -242,33 +293,31 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   const ProgramRequest request = parseRequest(parseJson(textArgument(info, 1), "the request"));
   const HostBatch batch = batchArgument(info[2]);
   const RunOptions options = runOptions(textArgument(info, 3));
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, request, batch, options](DeviceContext& context) -> Completion {
-                auto result = std::make_shared<RunResult>(model->run(context, request, batch, options));
-                return [result](Napi::Env env, Napi::Object) { return runResultValue(env, *result); };
-              });
+  return onFirstRank(info, handle, [=](Model& model, DeviceContext& context, size_t) -> Completion {
+    auto result = std::make_shared<RunResult>(model.run(context, request, batch, options));
+    return [result](Napi::Env env, Napi::Object) { return runResultValue(env, *result); };
+  });
 }
 
+// (model, kind, name, into, asInFiles, rank)
 Napi::Value readTensor(const Napi::CallbackInfo& info) {
   ModelHandle& handle = modelOf(info);
   const std::string kind = textArgument(info, 1), name = textArgument(info, 2);
-  const Napi::Object into = info[3].As<Napi::Object>();
   const size_t length = requireArray(info, 3, napi_float32_array, 0);
   const bool asInFiles = flagArgument(info, 4);
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, into,
-              [model = handle.model, kind, name, length, asInFiles](DeviceContext&) -> Completion {
-                auto values =
-                    std::make_shared<std::vector<float>>(model->state().readTensor(kind, name, asInFiles));
-                if (values->size() != length)
-                  fail(ErrorCode::Shape, "'%s' has %zu elements, not %zu", name.c_str(), values->size(),
-                       length);
-                return [values](Napi::Env env, Napi::Object into) -> Napi::Value {
-                  fill(into, values->data(), values->size() * sizeof(float));
-                  return env.Undefined();
-                };
-              });
+  const size_t rank = static_cast<size_t>(info[5].As<Napi::Number>().Uint32Value());
+  if (rank >= handle.ranks.size())
+    fail(ErrorCode::Internal, "the model has %zu ranks, but no rank %zu", handle.ranks.size(), rank);
+  const auto read = [=](Model& model, DeviceContext&, size_t) -> Completion {
+    auto values = std::make_shared<std::vector<float>>(model.state().readTensor(kind, name, asInFiles));
+    if (values->size() != length)
+      fail(ErrorCode::Shape, "'%s' has %zu elements, not %zu", name.c_str(), values->size(), length);
+    return [values](Napi::Env env, Napi::Object into) -> Napi::Value {
+      fill(into, values->data(), values->size() * sizeof(float));
+      return env.Undefined();
+    };
+  };
+  return onRanks(info, handle, rank, rank + 1, info[3].As<Napi::Object>(), read);
 }
 
 Napi::Value writeTensor(const Napi::CallbackInfo& info) {
@@ -276,40 +325,30 @@ Napi::Value writeTensor(const Napi::CallbackInfo& info) {
   const std::string kind = textArgument(info, 1), name = textArgument(info, 2);
   const std::vector<float> values = arrayArgument(info, 3, DType::F32).values<float>();
   const bool asInFiles = flagArgument(info, 4);
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, kind, name, values, asInFiles](DeviceContext&) -> Completion {
-                model->state().writeTensor(kind, name, values, asInFiles);
-                return nothing;
-              });
+  return onEveryRank(info, handle, [=](Model& model, DeviceContext&, size_t) -> Completion {
+    model.state().writeTensor(kind, name, values, asInFiles);
+    return nothing;
+  });
 }
 
 // The fields of a value of State that checkpoints hold.
 template <class T, T StepState::*member>
 Napi::Value readSaved(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model](DeviceContext&) -> Completion {
-                return [value = model->state().read(member)](Napi::Env env, Napi::Object) {
-                  return savedValue(env, value);
-                };
-              });
+  return onFirstRank(info, modelOf(info), [](Model& model, DeviceContext&, size_t) -> Completion {
+    return
+        [value = model.state().read(member)](Napi::Env env, Napi::Object) { return savedValue(env, value); };
+  });
 }
 
 Napi::Value writeCounters(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
   const Counters counters = savedArgument<Counters>(info, 1);
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, counters](DeviceContext&) -> Completion {
-                model->state().setSteps(counters.attempted, counters.applied);
-                return nothing;
-              });
+  return onEveryRank(info, modelOf(info), [counters](Model& model, DeviceContext&, size_t) -> Completion {
+    model.state().setSteps(counters.attempted, counters.applied);
+    return nothing;
+  });
 }
 
 Napi::Value writeScaler(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = modelOf(info);
   const LossScaler scaler = savedArgument<LossScaler>(info, 1);
   if (!(scaler.scale > 0 && scaler.scale <= 3.4e38)) {
     fail(ErrorCode::Config, "the loss scale is %g; it must be greater than 0 and finite in fp32",
@@ -317,12 +356,10 @@ Napi::Value writeScaler(const Napi::CallbackInfo& info) {
   }
   requireSteps("cleanSteps", scaler.cleanSteps);
   requireSteps("skippedInRow", scaler.skippedInRow);
-  return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, scaler](DeviceContext&) -> Completion {
-                model->state().write(&StepState::scaler, scaler);
-                return nothing;
-              });
+  return onEveryRank(info, modelOf(info), [scaler](Model& model, DeviceContext&, size_t) -> Completion {
+    model.state().write(&StepState::scaler, scaler);
+    return nothing;
+  });
 }
 
 Napi::Value createSession(const Napi::CallbackInfo& info) {
@@ -330,8 +367,8 @@ Napi::Value createSession(const Napi::CallbackInfo& info) {
   const HostBatch arrays = batchArgument(info[2]);
   const ModelHandle handle = modelOf(info);  // a copy, once getters of the arrays have run
   return environment(info.Env())
-      .submit(info.Env(), handle.device, handle.usage, info[0].As<Napi::Object>(),
-              [model = handle.model, device = handle.device, usage = handle.usage, options,
+      .submit(info.Env(), handle.ranks[0].device, handle.usage, info[0].As<Napi::Object>(),
+              [model = handle.ranks[0].model, device = handle.ranks[0].device, usage = handle.usage, options,
                arrays](DeviceContext&) -> Completion {
                 auto session = std::make_shared<Session>(model, options, arrays);
                 return [session, device, usage](Napi::Env env, Napi::Object) {

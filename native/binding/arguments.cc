@@ -92,19 +92,31 @@ HostBatch batchArgument(const Napi::Value& value) {
   return batch;
 }
 
-StepRequest stepArguments(const Napi::CallbackInfo& info, size_t index) {
+std::vector<StepRequest> stepArguments(const Napi::CallbackInfo& info, size_t index, size_t ranks) {
   const Json json = parseJson(textArgument(info, index), "the step");
-  StepRequest step;
-  step.capacity = parseCapacity(json, "step");
-  for (const Json& samples : arrayField(json, "samples", "step", 1 << 20)) {
-    if (!samples.is_number_integer()) fail(ErrorCode::Internal, "step.samples must hold integers");
-    step.samples.push_back(samples.get<int64_t>());
-  }
+  const Capacity capacity = parseCapacity(json, "step");
+  const Json& numbers = arrayField(json, "firstSamples", "step", ranks);
   if (info.Length() <= index + 1 || !info[index + 1].IsArray())
-    fail(ErrorCode::Internal, "argument %zu must be an array of batches", index + 1);
-  const auto list = info[index + 1].As<Napi::Array>();
-  for (uint32_t i = 0; i < list.Length(); ++i) step.microBatches.push_back(batchArgument(list.Get(i)));
-  return step;
+    fail(ErrorCode::Internal, "argument %zu must be an array of arrays of batches", index + 1);
+  const auto shares = info[index + 1].As<Napi::Array>();
+  if (numbers.size() != ranks || shares.Length() != ranks)
+    fail(ErrorCode::Internal, "a step needs micro-batches and their numbers for each of %zu ranks", ranks);
+  std::vector<StepRequest> steps;
+  for (uint32_t rank = 0; rank < ranks; ++rank) {
+    StepRequest step;
+    step.capacity = capacity;
+    for (const Json& number : numbers[rank]) {
+      if (!number.is_number_unsigned())
+        fail(ErrorCode::Internal, "step.firstSamples must hold lists of integers from 0");
+      step.firstSamples.push_back(number.get<int64_t>());
+    }
+    const Napi::Value share = shares.Get(rank);
+    if (!share.IsArray()) fail(ErrorCode::Internal, "the batches of rank %u must be an array", rank);
+    const auto list = share.As<Napi::Array>();
+    for (uint32_t i = 0; i < list.Length(); ++i) step.microBatches.push_back(batchArgument(list.Get(i)));
+    steps.push_back(std::move(step));
+  }
+  return steps;
 }
 
 RunOptions runOptions(const std::string& text) {

@@ -18,8 +18,9 @@ HostTensor arrayArgument(const Napi::CallbackInfo& info, size_t index, DType typ
 // A typed array of this type with at least (or, for 0, any) `length` elements; returns its length.
 size_t requireArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, size_t length);
 HostBatch batchArgument(const Napi::Value& value);
-// {rows, time, samples} as JSON, then the list of batches.
-StepRequest stepArguments(const Napi::CallbackInfo& info, size_t index);
+// { rows, lengths, documents?, firstSamples } as JSON, then the batches: of both a list for each rank, with
+// an entry for each of its micro-batches.
+std::vector<StepRequest> stepArguments(const Napi::CallbackInfo& info, size_t index, size_t ranks);
 RunOptions runOptions(const std::string& json);
 
 // Copies into a typed array.

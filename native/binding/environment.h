@@ -8,7 +8,9 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
+#include "comm/process_group.h"
 #include "engine/engine.h"
 
 namespace tesserae {
@@ -18,6 +20,11 @@ namespace tesserae {
 using Completion = std::function<Napi::Value(Napi::Env, Napi::Object kept)>;
 // Runs on the engine thread; may throw.
 using Work = std::function<Completion(DeviceContext&)>;
+
+struct Task {
+  std::string device;
+  Work work;
+};
 
 // The calls running on a model: training steps, or one call of any other kind.
 struct Usage {
@@ -39,8 +46,12 @@ class Environment {
   // Drops queued work and waits for what runs. Promises that are open stay so.
   void cancel();
 
-  // Queues work on a device's engine and returns its promise. `kept` stays referenced until it ends. `usage`,
-  // if given, counts it until then; a call that conflicts with a running one rejects with ERR_BUSY.
+  // Queues work on the engines of devices, and returns a promise: of what the first task completes with once
+  // all have ended, or of a failure, that of another rank last. `kept` stays referenced until they end.
+  // `usage`, if given, counts them until then; a call that conflicts with a running one rejects with
+  // ERR_BUSY.
+  Napi::Promise submit(Napi::Env env, std::vector<Task> tasks, std::shared_ptr<Usage> usage,
+                       Napi::Object kept, Use use = Use::Exclusive);
   Napi::Promise submit(Napi::Env env, const std::string& device, std::shared_ptr<Usage> usage,
                        Napi::Object kept, Work work, Use use = Use::Exclusive);
 
@@ -48,12 +59,19 @@ class Environment {
   // on.
   Napi::Promise ask(Napi::Env env, std::function<std::string()> question);
 
+  // The ranks of a model in this process. They are aborted when this environment ends.
+  std::vector<std::shared_ptr<ProcessGroup>> makeGroup(int world);
+
   // Lets go of an object on the engine thread, after the work that was queued before: freeing memory waits
   // for the device, and JavaScript's thread must not.
   void discard(const std::string& device, std::shared_ptr<void> object);
 
  private:
   struct Pending;
+  struct Part;
+  // On a task's engine thread.
+  void runPart(Engine& engine, Pending& pending, Part& part, const Work& work, DeviceContext& context);
+  void discardParts(Pending& pending);
   static void deliver(Napi::Env env, Pending* pending);
 
   // Throws ERR_DEVICE where its thread can't be started.
@@ -62,6 +80,7 @@ class Environment {
   std::map<std::string, std::shared_ptr<Engine>> engines_;  // by device, from its first use on
   Napi::ThreadSafeFunction toJs_;
   std::set<Pending*> open_;
+  std::vector<std::weak_ptr<ProcessGroup>> groups_;
 };
 
 // The plain { code, message } that lib/native.ts turns into a TesseraeError.

@@ -19,6 +19,7 @@ Program compile(const Graph& graph, const Layout& layout, Chooser& chooser, cons
     removeDeadNodes(ir);
     if (rewrites) rewrite(ir);
     removeDeadNodes(ir);
+    if (train && train->world > 1) distribute(ir, train->world, train->strategy);
     schedule(ir);
     if (rewrites) moveOutputs(ir);
   }

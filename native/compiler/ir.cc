@@ -91,6 +91,11 @@ ValueId Ir::gradient(const std::string& name) {
   return once("gradient " + name, {"d(" + name + ")", slot->spec, Arena::Gradients, slot->offset * 4});
 }
 
+ValueId Ir::gradientRange(int64_t begin, int64_t end) {
+  const std::string name = "gradients " + std::to_string(begin) + " to " + std::to_string(end);
+  return once(name, {name, {{countAxis("elements", end - begin)}, DType::F32}, Arena::Gradients, begin * 4});
+}
+
 ValueId Ir::stateValue(const std::string& name) {
   if (const StateValue* value = findStateValue(name))
     return once(name, {name, value->spec(), Arena::State, value->offset});

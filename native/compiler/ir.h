@@ -86,6 +86,8 @@ class Ir {
   ValueId parameter(const std::string& name);  // fp32 master; one value however often it is used
   ValueId halfCopy(const std::string& name);
   ValueId gradient(const std::string& name);
+  // Elements of the flat buffer of all gradients.
+  ValueId gradientRange(int64_t begin, int64_t end);
   // A member of StepState, the chunks' settings, or a flat buffer by the name of its arena.
   ValueId stateValue(const std::string& name);
   ValueId session(const std::string& name, TensorSpec spec);  // allocated at the first call with a name

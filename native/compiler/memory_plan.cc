@@ -93,7 +93,7 @@ class Planner {
         for (ValueId id : *list) {
           if (id == kAbsent) continue;
           if (first[id] < 0) first[id] = static_cast<int>(i);
-          last[id] = static_cast<int>(i);
+          last[id] = std::max(last[id], lastOf(static_cast<int>(i)));
         }
       }
     }
@@ -112,11 +112,18 @@ class Planner {
         blockOf_[id] = block;
       }
       if (call.scratchBytes > 0) {
-        Block scratch{call.scratchBytes, static_cast<int>(i), static_cast<int>(i)};
+        Block scratch{call.scratchBytes, static_cast<int>(i), lastOf(static_cast<int>(i))};
         scratch.scratchOf = static_cast<int>(i);
         blocks_.push_back(scratch);
       }
     }
+  }
+
+  // The last call during which the memory of a call is in use. A communication call may still be running
+  // while the compute calls after it do.
+  int lastOf(int call) const {
+    const bool communicates = program_.calls[static_cast<size_t>(call)].op->lane == Lane::Communication;
+    return communicates ? static_cast<int>(program_.calls.size()) - 1 : call;
   }
 
   // The block of an input whose place this output may take; −1 when there is none.

@@ -24,6 +24,10 @@ void differentiate(Ir& ir, const TrainRequest& request);
 // Moves pieces into the calls before or after them whose contracts take them.
 void rewrite(Ir& ir);
 
+// Adds the calls that add up gradients and losses over `world` ranks, each after the last call that writes
+// what it adds up.
+void distribute(Ir& ir, int64_t world, Strategy strategy);
+
 // Removes calls that nothing needs and marks unused optional outputs absent.
 void removeDeadNodes(Ir& ir);
 

@@ -14,6 +14,9 @@
 
 namespace tesserae {
 
+// How several ranks train one model. Ddp: each has the whole State, and gradients are added up.
+enum class Strategy : uint8_t { Ddp };
+
 // The batches that a Program takes.
 struct Capacity {
   int64_t rows = 1;
@@ -36,6 +39,8 @@ struct TrainRequest {
   std::vector<std::string> gradientsOf;
   std::set<std::string> frozen;  // parameters that training leaves alone, beside those of the Graph
   bool rewrite = true;
+  int64_t world = 1;  // ranks over which the last micro-step adds up gradients and losses; 1: none
+  Strategy strategy = Strategy::Ddp;
   bool operator==(const TrainRequest&) const = default;
 };
 

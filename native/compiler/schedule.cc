@@ -3,6 +3,7 @@
 #include <set>
 
 #include "compiler/passes.h"
+#include "compiler/state_hazards.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -46,32 +47,18 @@ void schedule(Ir& ir) {
       if (output != kAbsent && !ir.isState(output)) writer[output] = i;
     }
   }
-  struct Access {
-    size_t lastWriter = SIZE_MAX;
-    std::vector<size_t> readers;
-  };
-  std::map<ValueId, Access> state;
+  StateHazards hazards;
   for (size_t i = 0; i < n; ++i) {
     for (ValueId input : ir.nodes[i].inputs) {
       if (input == kAbsent) continue;
-      if (!ir.isState(input)) {
-        const auto it = writer.find(input);
-        if (it != writer.end()) after[i].insert(it->second);
-        continue;
+      if (ir.isState(input)) {
+        hazards.read(i, ir.values[input], after[i]);
+      } else if (const auto it = writer.find(input); it != writer.end()) {
+        after[i].insert(it->second);
       }
-      Access& access = state[input];
-      if (access.lastWriter != SIZE_MAX && access.lastWriter != i) after[i].insert(access.lastWriter);
-      access.readers.push_back(i);
     }
     for (ValueId output : ir.nodes[i].outputs) {
-      if (output == kAbsent || !ir.isState(output)) continue;
-      Access& access = state[output];
-      if (access.lastWriter != SIZE_MAX && access.lastWriter != i) after[i].insert(access.lastWriter);
-      for (size_t reader : access.readers) {
-        if (reader != i) after[i].insert(reader);
-      }
-      access.readers.clear();
-      access.lastWriter = i;
+      if (output != kAbsent && ir.isState(output)) hazards.write(i, ir.values[output], after[i]);
     }
   }
   // Always the earliest call that can run: the order of the passes is kept where it may be.
@@ -103,7 +90,8 @@ void assignWrites(Ir& ir) {
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const ValueId output = node.outputs[i];
       const bool isLoss = slotName(node.op->outputs[i]) == "loss" && isState(node.op->outputs[i]);
-      const bool accumulates = output != kAbsent && (isLoss || ir.values[output].arena == Arena::Gradients);
+      const bool accumulates = output != kAbsent && node.op->lane == Lane::Compute &&
+                               (isLoss || ir.values[output].arena == Arena::Gradients);
       if (!accumulates) {
         node.writes.push_back(WriteMode::Store);
       } else {

@@ -30,7 +30,7 @@ std::shared_ptr<Engine> Engine::of(const std::string& device) {
 
 void openDevice(DeviceContext& context, const std::string& name) {
   if (context.device) return;
-  context.device = name == "cpu" ? cpuDevice() : cudaDevice(cudaIndex(name));
+  context.device = isCpu(name) ? cpuDevice() : cudaDevice(cudaIndex(name));
 }
 
 Engine::Engine() : thread_([this] { loop(); }) {}

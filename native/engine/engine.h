@@ -14,14 +14,15 @@
 
 namespace tesserae {
 
-// The thread on which everything of one device runs, in the order of submission. One a device for the
+// The thread on which everything of one device runs, in the order of submission: a rank. One a device for the
 // process, shared by all environments (Node's main thread and its workers); it ends when the last one lets
 // go.
 class Engine {
  public:
   using Job = std::function<void(DeviceContext&)>;
 
-  // The engine of 'cpu' or 'cuda:<index>'. A job finds the device open, or fails with why it is not.
+  // The engine of 'cpu', 'cpu:<rank>' or 'cuda:<index>'. A job finds the device open, or fails with why it is
+  // not.
   static std::shared_ptr<Engine> of(const std::string& device);
   ~Engine();
   Engine(const Engine&) = delete;

@@ -261,7 +261,7 @@ void prepare(DeviceContext& context, const Program& program, Bases& bases) {
 }
 
 void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add,
-             const RunOptions& options, const Observers& observers) {
+             const RunOptions& options, const Observers& observers, ProcessGroup* group) {
   Memory memory(device, program, bases, options);
   std::vector<TensorView> inputs, outputs;
   std::unique_ptr<bool[]> accumulate(new bool[16]);
@@ -283,7 +283,7 @@ void execute(Device& device, const Program& program, const Bases& bases, int thr
       fail(ErrorCode::Device, "the operation '%s' has no kernel for %s", call.op->name.c_str(),
            device.name().c_str());
     kernel({inputs.data(), outputs.data(), accumulate.get(), &call.attributes, &call.choice,
-            memory.scratch(call), call.site, threads, device.stream(), program.target.precision});
+            memory.scratch(call), call.site, threads, device.stream(), program.target.precision, group});
     if (observers.stopwatch) observers.stopwatch->mark();
     for (size_t i = 0; observers.taps && i < call.outputs.size(); ++i) {
       if (call.outputs[i] == kAbsent) continue;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/process_group.h"
 #include "compiler/program.h"
 #include "runtime/device.h"
 
@@ -71,9 +72,10 @@ void stage(const Program& program, const HostBatch& batch, char* staged);
 void upload(Device& device, const Program& program, const HostBatch& batch, const Bases& bases);
 
 // Enqueues a Program call by call. `add`: gradients and the loss are added to, not stored. The DeviceContext
-// must be large enough (prepare). Without options and taps nothing waits for the device.
+// must be large enough (prepare). Without options and taps nothing waits for the device. `group`: the ranks
+// for a Program that adds up over them. On the CPU both lanes run in the order of the calls.
 void execute(Device& device, const Program& program, const Bases& bases, int threads, bool add,
-             const RunOptions& options = {}, const Observers& observers = {});
+             const RunOptions& options = {}, const Observers& observers = {}, ProcessGroup* group = nullptr);
 
 // The times that a stopwatch measured over one or more runs of a Program.
 std::vector<Timing> timingsOf(const Program& program, Stopwatch& stopwatch);

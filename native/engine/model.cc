@@ -10,16 +10,18 @@
 
 namespace tesserae {
 
-Model::Model(std::string_view graphText, const ModelOptions& options, std::shared_ptr<Device> device)
+Model::Model(std::string_view graphText, const ModelOptions& options, std::shared_ptr<Device> device,
+             std::shared_ptr<ProcessGroup> group)
     : options_(options),
       device_(std::move(device)),
+      group_(std::move(group)),
       graph_(
           parseGraph(graphText, options.padding.policy(device_->target(options.precision, options.threads)))),
       layout_(makeLayout(graph_)),
       chooser_(Chooser::forDevice(device_->target(options_.precision, options_.threads), options_.products)),
       state_(layout_, options_, *device_),
-      programs_(graph_, layout_, chooser_, *device_, options_.threads),
-      training_(graph_, state_, programs_, *device_, options_.threads) {}
+      programs_(graph_, layout_, chooser_, *device_, options_.threads, group_.get()),
+      training_(graph_, state_, programs_, *device_, options_.threads, group_.get()) {}
 
 SessionArenas Model::takeSpare() { return std::exchange(spare_, {}); }
 
@@ -36,7 +38,7 @@ RunResult Model::run(DeviceContext& context, const ProgramRequest& request, cons
   Bases bases = state_.bases();
   prepare(context, compiled, bases);
   upload(*device_, compiled, batch, bases);
-  if (train) training_.setDivisors(lossDivisors(graph_, {batch}));
+  if (train) training_.setDivisors(lossDivisors(graph_, countTargets(graph_, {batch})));
   state_.write(&StepState::counters, &Counters::firstSample, int64_t{0});
   RunResult result;
   const std::unique_ptr<Stopwatch> stopwatch = options.timing ? device_->stopwatch() : nullptr;

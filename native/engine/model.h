@@ -1,4 +1,4 @@
-// A model: its Graph, its State and its Programs.
+// A model: its Graph, its State and its Programs. One that several ranks train is a Model on each of them.
 #pragma once
 
 #include <map>
@@ -28,7 +28,9 @@ struct SessionArenas {
 // Used on its device's engine thread alone.
 class Model {
  public:
-  Model(std::string_view graphText, const ModelOptions& options, std::shared_ptr<Device> device);
+  // `group`: the ranks that train together, as this one sees them; null for a model of one rank.
+  Model(std::string_view graphText, const ModelOptions& options, std::shared_ptr<Device> device,
+        std::shared_ptr<ProcessGroup> group = nullptr);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
@@ -60,6 +62,7 @@ class Model {
  private:
   const ModelOptions options_;
   const std::shared_ptr<Device> device_;
+  const std::shared_ptr<ProcessGroup> group_;
   const Graph graph_;
   const Layout layout_;
   Chooser chooser_;  // asking it remembers what a library answered

@@ -11,15 +11,25 @@
 
 namespace tesserae {
 
-int cudaIndex(const std::string& device) {
-  if (device.size() < 6 || device.size() > 8 || device.rfind("cuda:", 0) != 0) return -1;
+namespace {
+
+// The index in a name of this prefix and at most three digits; −1 for any other name.
+int indexAfter(const std::string& prefix, const std::string& device) {
+  const size_t begin = prefix.size();
+  if (device.size() <= begin || device.size() > begin + 3 || device.rfind(prefix, 0) != 0) return -1;
   int index = 0;
-  for (size_t i = 5; i < device.size(); ++i) {
+  for (size_t i = begin; i < device.size(); ++i) {
     if (device[i] < '0' || device[i] > '9') return -1;
     index = index * 10 + (device[i] - '0');
   }
   return index;
 }
+
+}  // namespace
+
+int cudaIndex(const std::string& device) { return indexAfter("cuda:", device); }
+
+bool isCpu(const std::string& device) { return device == "cpu" || indexAfter("cpu:", device) >= 0; }
 
 int defaultThreads() {
   if (const char* limit = std::getenv("OMP_NUM_THREADS"); limit && std::atoi(limit) > 0)
@@ -31,7 +41,7 @@ int defaultThreads() {
 }
 
 void requireDevice(const std::string& device, Precision precision) {
-  const bool cpu = device == "cpu";
+  const bool cpu = isCpu(device);
   if (!cpu && cudaIndex(device) < 0)
     fail(ErrorCode::Device, "the device '%s' is unknown: use 'cpu' or 'cuda:0'", device.c_str());
   if (cpu && precision != Precision::FP32) {
@@ -39,7 +49,7 @@ void requireDevice(const std::string& device, Precision precision) {
   }
 }
 
-ModelOptions ModelOptions::parse(std::string_view text) {
+ModelOptions ModelOptions::parse(std::string_view text, int ranks) {
   const Json json = parseJson(text, "the model's options");
   onlyKeys(json, "options", {"device", "precision", "seed", "padding", "threads", "products"});
   ModelOptions options;
@@ -51,7 +61,7 @@ ModelOptions ModelOptions::parse(std::string_view text) {
   options.threads =
       json.contains("threads")
           ? static_cast<int>(integerField(json, "threads", "options", 1, std::max(8, 4 * defaultThreads())))
-          : defaultThreads();
+          : std::max(1, defaultThreads() / ranks);
   options.products = parseTunedProducts(json, "options");
   return options;
 }

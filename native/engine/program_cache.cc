@@ -36,7 +36,7 @@ void ProgramCache::clear() {
 
 void ProgramCache::enqueue(CompiledProgram& compiled, const Bases& bases, bool add) {
   CompiledProgram::Recorded& recorded = compiled.recorded[add ? 1 : 0];
-  const auto run = [&] { execute(device_, compiled.program, bases, threads_, add); };
+  const auto run = [&] { execute(device_, compiled.program, bases, threads_, add, {}, {}, group_); };
   if (recorded.warm && recorded.possible && (!recorded.recording || recorded.bases != bases)) {
     if (recorded.recording) device_.synchronize();  // it may be running
     recorded.recording = nullptr;

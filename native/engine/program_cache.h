@@ -22,9 +22,15 @@ struct CompiledProgram {
 
 class ProgramCache {
  public:
-  // All arguments must outlive the cache.
-  ProgramCache(const Graph& graph, const Layout& layout, Chooser& chooser, Device& device, int threads)
-      : graph_(graph), layout_(layout), chooser_(chooser), device_(device), threads_(threads) {}
+  // All arguments must outlive the cache. `group` is null for a model of one rank.
+  ProgramCache(const Graph& graph, const Layout& layout, Chooser& chooser, Device& device, int threads,
+               ProcessGroup* group)
+      : graph_(graph),
+        layout_(layout),
+        chooser_(chooser),
+        device_(device),
+        threads_(threads),
+        group_(group) {}
   ProgramCache(const ProgramCache&) = delete;
   ProgramCache& operator=(const ProgramCache&) = delete;
 
@@ -47,6 +53,7 @@ class ProgramCache {
   Chooser& chooser_;
   Device& device_;
   const int threads_;
+  ProcessGroup* const group_;
   std::list<CompiledProgram> programs_;  // most recently used first
 };
 

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 
 #include "compiler/plan.h"
-#include "engine/loss_divisors.h"
+#include "engine/step_agreement.h"
 #include "runtime/error.h"
 
 namespace tesserae {
@@ -34,7 +35,7 @@ void TrainingRun::configure(TrainingOptions options) {
     (usesArena(update->program, arena) ? used : unused).push_back(arena);
   int64_t wanted = 0;
   for (Arena arena : used) wanted += std::max<int64_t>(0, flat - state_.bytes(arena));
-  requireMemory(device_, wanted, "gradients and the optimizer's state", "use a smaller model");
+  requireMemory(device_, wanted * ranks(), "gradients and the optimizer's state", "use a smaller model");
   for (Arena arena : used) state_.allocate(arena, flat);
   state_.allocate(Arena::Schedule, request.scheduleBytes());
   // Nothing fails from here on but the device itself.
@@ -98,22 +99,18 @@ std::shared_ptr<TrainingStep> TrainingRun::freeStep(int64_t inputBytes) {
 }
 
 // Everything that can fail, because of the caller or of too little memory, before anything is enqueued.
-CompiledProgram& TrainingRun::prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases) {
+TrainingRun::Programs TrainingRun::prepareStep(DeviceContext& context, const StepRequest& step,
+                                               Bases& bases) {
   if (!update_) fail(ErrorCode::Internal, "a training step before configureTraining");
   if (step.microBatches.empty()) fail(ErrorCode::Data, "an optimizer step needs at least one batch");
-  if (step.samples.size() != step.microBatches.size())
-    fail(ErrorCode::Internal, "each micro-batch needs its number of samples");
-  for (int64_t samples : step.samples) {
-    if (samples < 0 || samples > step.capacity.rows)
-      fail(ErrorCode::Internal, "a micro-batch of %lld rows can't hold %lld samples",
-           static_cast<long long>(step.capacity.rows), static_cast<long long>(samples));
-  }
-  CompiledProgram& micro = programs_.find(microRequest(step));
-  for (const HostBatch& batch : step.microBatches) checkBatch(micro.program, graph_, batch);
-  requireStepMemory(context, micro.program);
-  prepare(context, micro.program, bases);
-  prepare(context, update_->program, bases);
-  return micro;
+  if (step.firstSamples.size() != step.microBatches.size())
+    fail(ErrorCode::Internal, "each micro-batch needs the number of its first sample");
+  const Programs programs = findPrograms(step);
+  for (const HostBatch& batch : step.microBatches) checkBatch(programs.last.program, graph_, batch);
+  requireStepMemory(context, programs.last.program);
+  for (const CompiledProgram* compiled : {&programs.micro, &programs.last, update_.get()})
+    prepare(context, compiled->program, bases);
+  return programs;
 }
 
 // Throws the plan's table where the step's arenas can't grow to what it needs.
@@ -128,15 +125,20 @@ void TrainingRun::requireStepMemory(const DeviceContext& context, const Program&
     return;
   int64_t held = state_.bytes();
   for (const auto& [arena, bytes] : shared) held += arena->bytes();
-  requireTrainingMemory(graph_, state_.layout(), micro, update, device_.available() + held);
+  requireTrainingMemory(graph_, state_.layout(), micro, update, device_.available() / ranks() + held);
 }
 
-TrainRequest TrainingRun::microRequest(const StepRequest& step) const {
+TrainingRun::Programs TrainingRun::findPrograms(const StepRequest& step) {
   TrainRequest request;
   request.capacity = step.capacity;
   request.labelSmoothing = options_.labelSmoothing;
   request.frozen = frozen();
-  return request;
+  const bool hasOthers = !group_ || step.microBatches.size() > 1;
+  CompiledProgram* const others = hasOthers ? &programs_.find(request) : nullptr;
+  if (!group_) return {*others, *others};
+  request.world = group_->world();
+  CompiledProgram& last = programs_.find(request);
+  return {others ? *others : last, last};
 }
 
 void TrainingRun::setDivisors(const LossDivisors& divisors) {
@@ -145,37 +147,54 @@ void TrainingRun::setDivisors(const LossDivisors& divisors) {
   divisors_ = divisors;
 }
 
+// The inputs of all micro-batches in host memory that the device reads from.
+std::shared_ptr<TrainingStep> TrainingRun::stageStep(const StepRequest& request, const Program& program) {
+  const size_t count = request.microBatches.size();
+  const int64_t bytes = program.inputBytes, stride = bytes + kAfterInputs;
+  const std::shared_ptr<TrainingStep> step = freeStep(stride * static_cast<int64_t>(count));
+  for (size_t i = 0; i < count; ++i) {
+    char* const at = step->inputs->data() + static_cast<int64_t>(i) * stride;
+    stage(program, request.microBatches[i], at);
+    std::memcpy(at + bytes, &request.firstSamples[i], sizeof request.firstSamples[i]);
+  }
+  return step;
+}
+
 std::shared_ptr<TrainingStep> TrainingRun::enqueueStep(DeviceContext& context, const StepRequest& request,
                                                        const Enqueue& enqueue) {
   Bases bases = state_.bases();
-  CompiledProgram& micro = prepareStep(context, request, bases);
-  const size_t count = request.microBatches.size();
-  const int64_t bytes = micro.program.inputBytes, stride = bytes + kAfterInputs;
-  const std::shared_ptr<TrainingStep> step = freeStep(stride * static_cast<int64_t>(count));
-  int64_t firstSample = 0;
-  for (size_t i = 0; i < count; ++i) {
-    char* const at = step->inputs->data() + static_cast<int64_t>(i) * stride;
-    stage(micro.program, request.microBatches[i], at);
-    std::memcpy(at + bytes, &firstSample, sizeof firstSample);
-    firstSample += request.samples[i];
-  }
-  const LossDivisors divisors = lossDivisors(graph_, request.microBatches);
-  if (divisors != divisors_) {
-    char* const at = step->state->data() + offsetof(StepState, lossDivisors);
-    std::memcpy(at, &divisors, sizeof divisors);
-    device_.upload(state_.at(&StepState::lossDivisors), at, sizeof divisors);
-  }
-  divisors_ = {};  // unknown, should what follows fail half-way
+  std::optional<Programs> programs;
+  std::shared_ptr<TrainingStep> step;
+  TargetCounts targets;
+  std::exception_ptr refusal;
   try {
+    programs.emplace(prepareStep(context, request, bases));
+    step = stageStep(request, programs->last.program);
+    targets = countTargets(graph_, request.microBatches);
+  } catch (...) {
+    refusal = std::current_exception();
+  }
+  targets = agreeOnStep(group_, refusal, targets);
+  const LossDivisors divisors = lossDivisors(graph_, targets);
+  try {
+    if (divisors != divisors_) {
+      char* const at = step->state->data() + offsetof(StepState, lossDivisors);
+      std::memcpy(at, &divisors, sizeof divisors);
+      device_.upload(state_.at(&StepState::lossDivisors), at, sizeof divisors);
+    }
+    divisors_ = {};  // unknown, should what follows fail half-way
+    const size_t count = request.microBatches.size();
+    const int64_t bytes = programs->last.program.inputBytes;
     for (size_t i = 0; i < count; ++i) {
-      const char* const at = step->inputs->data() + static_cast<int64_t>(i) * stride;
+      const char* const at = step->inputs->data() + static_cast<int64_t>(i) * (bytes + kAfterInputs);
       device_.upload(bases[static_cast<int>(Arena::Inputs)], at, bytes);
-      device_.upload(state_.at(&StepState::counters, &Counters::firstSample), at + bytes, sizeof firstSample);
-      enqueue(micro, bases, i > 0);
+      device_.upload(state_.at(&StepState::counters, &Counters::firstSample), at + bytes, sizeof(int64_t));
+      enqueue(i + 1 < count ? programs->micro : programs->last, bases, i > 0);
     }
     enqueue(*update_, bases, false);
     device_.download(step->state->data(), state_.arena(Arena::State), sizeof(StepState));
-  } catch (...) {
+  } catch (const std::exception& error) {
+    if (group_) group_->abort(error.what());  // the others wait for this rank
     device_.synchronize();  // what was enqueued reads the step's memory, which is free from now on
     throw;
   }
@@ -199,19 +218,22 @@ TrainingRun::Profile TrainingRun::profileStep(DeviceContext& context, const Step
         stopwatches.push_back(device_.stopwatch());
         const auto run = [&] {
           execute(device_, compiled.program, bases, threads_, add, {},
-                  {.stopwatch = stopwatches.back().get()});
+                  {.stopwatch = stopwatches.back().get()}, group_);
         };
         // Recorded, so that the device does not wait for the host between two calls.
         recordings.push_back(device_.record(run));
         recordings.back() ? device_.replay(*recordings.back()) : run();
       });
   device_.synchronize();
-  const Program& micro = programs_.find(microRequest(request)).program;
+  const Programs programs = findPrograms(request);
+  const size_t microSteps = request.microBatches.size();
   for (size_t i = 0; i < stopwatches.size(); ++i) {
-    const bool last = i + 1 == stopwatches.size();
-    std::vector<Timing>& into = last ? profile.update : profile.micro;
-    for (Timing& timing : timingsOf(last ? update_->program : micro, *stopwatches[i]))
-      into.push_back(std::move(timing));
+    const bool isUpdate = i == microSteps;
+    const CompiledProgram& compiled = isUpdate             ? *update_
+                                      : i + 1 < microSteps ? programs.micro
+                                                           : programs.last;
+    std::vector<Timing>& into = isUpdate ? profile.update : profile.micro;
+    for (Timing& timing : timingsOf(compiled.program, *stopwatches[i])) into.push_back(std::move(timing));
   }
   profile.result = step->result();
   return profile;

@@ -19,7 +19,7 @@ namespace tesserae {
 struct StepRequest {
   Capacity capacity;
   std::vector<HostBatch> microBatches;
-  std::vector<int64_t> samples;  // rows of each micro-batch that hold one, from its start: they are numbered
+  std::vector<int64_t> firstSamples;  // of each micro-batch: the number of its first row in the whole step
 };
 
 // The host's memory of a training step that was enqueued: what the device reads from and writes to while the
@@ -33,9 +33,15 @@ struct TrainingStep {
 
 class TrainingRun {
  public:
-  // All arguments must outlive it.
-  TrainingRun(const Graph& graph, State& state, ProgramCache& programs, Device& device, int threads)
-      : graph_(graph), state_(state), programs_(programs), device_(device), threads_(threads) {}
+  // All arguments must outlive it. `group` is null for a model of one rank.
+  TrainingRun(const Graph& graph, State& state, ProgramCache& programs, Device& device, int threads,
+              ProcessGroup* group)
+      : graph_(graph),
+        state_(state),
+        programs_(programs),
+        device_(device),
+        threads_(threads),
+        group_(group) {}
   TrainingRun(const TrainingRun&) = delete;
   TrainingRun& operator=(const TrainingRun&) = delete;
 
@@ -43,8 +49,10 @@ class TrainingRun {
   // and counters to zero, the loss scale to its first value and the moving average to the parameters,
   // compiles the update Program.
   void configure(TrainingOptions options);
-  // Enqueues one optimizer step; at most kStepsAhead may run at once.
-  // Nothing waits for the device, and once the capacity was seen twice nothing is allocated.
+  // Enqueues one optimizer step; at most kStepsAhead may run at once. All ranks must be given the step: if
+  // one of them can't take it, because of its batches or its memory, none does. A rank that fails later
+  // aborts the group. Nothing waits for the device, and once the capacity was seen twice nothing is
+  // allocated.
   std::shared_ptr<const TrainingStep> enqueueStep(DeviceContext& context, const StepRequest& step);
   static constexpr int kStepsAhead = 2;
   // Runs one optimizer step to its end and measures each of its calls.
@@ -61,10 +69,18 @@ class TrainingRun {
   void setDivisors(const LossDivisors& divisors);
 
  private:
-  TrainRequest microRequest(const StepRequest& step) const;
+  // The Programs of a step: of its micro-batches but the last, and of the last, which adds up over ranks.
+  struct Programs {
+    CompiledProgram& micro;
+    CompiledProgram& last;
+  };
+  Programs findPrograms(const StepRequest& step);
   void writeChunkTable();
-  CompiledProgram& prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases);
+  Programs prepareStep(DeviceContext& context, const StepRequest& step, Bases& bases);
+  std::shared_ptr<TrainingStep> stageStep(const StepRequest& request, const Program& program);
   void requireStepMemory(const DeviceContext& context, const Program& micro) const;
+  // Those that share the device's memory and take theirs at the same time: ranks are threads of one host.
+  int64_t ranks() const { return group_ ? group_->world() : 1; }
   std::shared_ptr<TrainingStep> freeStep(int64_t inputBytes);
   // Enqueues the step around what `enqueue` does for each Program.
   using Enqueue = std::function<void(CompiledProgram& compiled, const Bases& bases, bool add)>;
@@ -76,6 +92,7 @@ class TrainingRun {
   ProgramCache& programs_;
   Device& device_;
   const int threads_;
+  ProcessGroup* const group_;
   TrainingOptions options_;
   std::unique_ptr<CompiledProgram> update_;
   std::shared_ptr<TrainingStep> steps_[kStepsAhead];  // held by nobody else: free

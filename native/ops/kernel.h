@@ -17,6 +17,7 @@
 namespace tesserae {
 
 class Attributes;
+class ProcessGroup;  // comm/process_group.h
 struct KernelChoice;
 
 struct Extent {
@@ -57,6 +58,7 @@ struct KernelContext {
   int threads;                            // CPU: the size of the OpenMP pool
   void* stream;                           // CUDA: the cudaStream_t that everything is enqueued on
   Precision precision = Precision::FP32;  // TF32 or not where tensors are fp32
+  ProcessGroup* group = nullptr;          // the ranks of the model; null if there is one
 };
 
 using Kernel = void (*)(const KernelContext&);

@@ -108,6 +108,10 @@ struct Takes {
   std::string into = {};     // the optional output for a result that does not replace `on`
 };
 
+// Calls of one lane run in order. Those of two lanes may run at the same time, until the lanes join at the
+// end of the Program.
+enum class Lane : uint8_t { Compute, Communication };
+
 struct Operation {
   std::string name;
   std::vector<std::string>
@@ -131,6 +135,7 @@ struct Operation {
   std::optional<AsPiece> piece = {};
   std::optional<OutputPiece> outputPiece = {};
   std::vector<Takes> takes = {};
+  Lane lane = Lane::Compute;
 };
 
 bool isOptional(const std::string& slot);

@@ -21,6 +21,8 @@ const char* codeName(ErrorCode code) {
       return "ERR_BUSY";
     case ErrorCode::Disposed:
       return "ERR_DISPOSED";
+    case ErrorCode::Distributed:
+      return "ERR_DISTRIBUTED";
     case ErrorCode::Internal:
       return "ERR_INTERNAL";
   }

@@ -15,6 +15,7 @@ enum class ErrorCode {
   OutOfMemory,  // ERR_OUT_OF_MEMORY
   Busy,         // ERR_BUSY: a second call on an object that is running one
   Disposed,     // ERR_DISPOSED
+  Distributed,  // ERR_DISTRIBUTED: another rank failed
   Internal,     // ERR_INTERNAL: a mistake in tesserae itself
 };
 

@@ -4,6 +4,7 @@
 const curve = { gate: 'test/unit/models/curve.test.ts', only: '50 steps follow PyTorch: 1 micro-batches' };
 const reference = (only) => ({ gate: 'test/unit/models/references.test.ts', only });
 const optimizers = (only) => ({ gate: 'test/unit/ops/optimizers.test.ts', only });
+const ranks = { gate: 'test/unit/distributed/ranks.test.ts' };
 const gpt2 = 'lib/models/gpt2.ts';
 const blocks = 'lib/models/blocks.ts';
 
@@ -39,17 +40,59 @@ export const mutants = [
     ...tuned,
   },
   {
+    name: 'a bucket is added up behind the first call that writes into it',
+    file: 'native/compiler/distribute.cc',
+    search: 'for (size_t i = ir.nodes.size(); i-- > 0;) {',
+    replace: 'for (size_t i = 0; i < ir.nodes.size(); ++i) {',
+    ...ranks,
+  },
+  {
+    name: 'losses are not added up over ranks',
+    file: 'native/compiler/distribute.cc',
+    search: 'ranges.emplace_back("losses", ir.stateValue("losses"));',
+    replace: '',
+    ...ranks,
+  },
+  {
+    name: 'gradients are added up over ranks in every micro-step',
+    file: 'native/engine/training_run.cc',
+    search: 'return {others ? *others : last, last};',
+    replace: 'return {last, last};',
+    ...ranks,
+  },
+  {
+    name: 'ranks are added up from the last one on',
+    file: 'native/comm/in_process_group.cc',
+    search: 'for (int rank = 1; rank < world_; ++rank) {',
+    replace: 'for (int rank = world_ - 1; rank > 0; --rank) {',
+    ...ranks,
+  },
+  {
+    name: 'a loss is divided by the targets of its own rank',
+    file: 'native/engine/step_agreement.cc',
+    search: 'return message.targets;',
+    replace: 'return targets;',
+    ...ranks,
+  },
+  {
+    name: 'random numbers of a rank start at the first row of the micro-batch',
+    file: 'lib/training/rank_shares.ts',
+    search: '(firsts[i] ?? 0) + beginOf(batch, rank)',
+    replace: 'firsts[i] ?? 0',
+    gate: 'test/unit/distributed/trainer.test.ts',
+  },
+  {
     name: 'the weight of a loss does not count',
     file: 'native/engine/loss_divisors.cc',
-    search: 'targets.valid / loss.weight',
-    replace: 'targets.valid',
+    search: 'valid / graph.losses[i].weight',
+    replace: 'valid',
     gate: 'test/unit/ops/losses.test.ts',
   },
   {
     name: 'a loss is divided by the valid targets of its first micro-batch',
     file: 'native/engine/loss_divisors.cc',
-    search: 'count.valid += static_cast<double>(',
-    replace: 'if (count.valid == 0) count.valid = static_cast<double>(',
+    search: 'counts[i].valid += static_cast<double>(',
+    replace: 'if (counts[i].valid == 0) counts[i].valid = static_cast<double>(',
     gate: 'test/unit/ops/losses.test.ts',
   },
   {

@@ -56,6 +56,8 @@ export function optionsAreThereOrNot(): void {
   expectTypeOf<Required<ModelOptions>['precision']>().toEqualTypeOf<'fp32' | 'tf32' | 'fp16' | 'bf16'>();
   expectTypeOf<Required<ModelOptions>>().toEqualTypeOf<{
     readonly device: Device;
+    readonly devices: readonly `cpu:${number}`[];
+    readonly strategy: 'ddp';
     readonly precision: Precision;
     readonly seed: number;
     readonly threads: number;
@@ -78,6 +80,7 @@ export function codesAreAUnion(error: unknown): string {
     case 'ERR_OUT_OF_MEMORY':
     case 'ERR_CHECKPOINT':
     case 'ERR_BUSY':
+    case 'ERR_DISTRIBUTED':
     case 'ERR_DISPOSED':
     case 'ERR_NON_FINITE':
     case 'ERR_NATIVE_LOAD':

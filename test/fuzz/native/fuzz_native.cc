@@ -136,7 +136,7 @@ void run(const std::vector<std::string>& lines, const ModelOptions& options, con
   attempt([&] {
     model->training().configure(*training);
     for (int step = 0; step < 2; ++step) {
-      const StepRequest asked{capacity, {batch, batch}, {capacity.rows, capacity.rows}};
+      const StepRequest asked{capacity, {batch, batch}, {0, capacity.rows}};
       model->training().enqueueStep(context, asked)->result();
     }
   });

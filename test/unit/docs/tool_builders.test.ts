@@ -51,7 +51,7 @@ it('has every code and no other', () => {
   const codes: Record<ErrorCode, true> = {
     ...{ ERR_CONFIG: true, ERR_DATA: true, ERR_SHAPE: true, ERR_DEVICE: true, ERR_OUT_OF_MEMORY: true },
     ...{ ERR_CHECKPOINT: true, ERR_BUSY: true, ERR_DISPOSED: true, ERR_NON_FINITE: true },
-    ...{ ERR_NATIVE_LOAD: true, ERR_INTERNAL: true },
+    ...{ ERR_NATIVE_LOAD: true, ERR_DISTRIBUTED: true, ERR_INTERNAL: true },
   };
   expect(
     table('code')
