@@ -2,7 +2,7 @@
 import { devices, measureProduct } from '../../dist/native.js';
 import { AmountProgress } from '../../dist/report/amount_progress.js';
 import { formatDuration } from '../../dist/report/format.js';
-import { layoutText, shapeText } from './gemm_products.mjs';
+import { layoutText, shapeText } from './gemm_names.mjs';
 
 /** The device of that name, by default the first GPU, else the CPU. */
 export async function chosenDevice(name) {
