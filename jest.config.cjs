@@ -18,8 +18,12 @@ const shared = {
       },
     ],
   },
-  // import('./x.js') names what x.ts is compiled to
-  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1.ts'] },
+  moduleNameMapper: {
+    // benchmarks import what lib is compiled to
+    '^(?:\\.\\./)+dist/(.*)\\.js$': '<rootDir>/lib/$1.ts',
+    // import('./x.js') names what x.ts is compiled to
+    '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1.ts'],
+  },
   // d3 is published as ES modules only; everything else in node_modules is left as it is
   transformIgnorePatterns: ['/node_modules/(?!(?:d3-[a-z-]+|internmap)/)', '\\.node$'],
 };

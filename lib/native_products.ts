@@ -78,4 +78,6 @@ export interface MeasuredProduct {
   /** The kernel: 'sm90 128 × 192', 'cuBLASLt 1' for the library's first choice, 'cuBLASLt 1 + activation', 'oneDNN'. */
   readonly name: string;
   readonly seconds: readonly number[];
+  /** Why it could not run; `seconds` is then empty. */
+  readonly error?: string;
 }

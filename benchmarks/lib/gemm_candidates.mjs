@@ -10,3 +10,6 @@ export const libraryChoice = ({ name }) => Number(/\d+/.exec(name)[0]);
 
 /** The candidate with the highest rate; undefined without any. */
 export const fastest = (candidates) => candidates.toSorted((a, b) => b.rate - a.rate)[0];
+
+/** A rate with four digits, as results.jsonl keeps it. */
+export const rounded = (rate) => Number(rate.toPrecision(4));

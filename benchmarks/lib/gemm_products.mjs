@@ -1,9 +1,6 @@
 // The matrix products of a training step, as the compiler plans them for a GPU.
 import { buildGraph } from '../../dist/models/families.js';
 import { plan } from '../../dist/native.js';
-import { layoutText as symbolOf } from '../../dist/report/product_text.js';
-
-export { piecesText, shapeText } from '../../dist/report/product_text.js';
 
 /** Extents of products that show a device's peak: (8192 × 8192) (8192 × 8192), smaller on the CPU. */
 const CUBE = { cuda: 8192, cpu: 768 };
@@ -82,6 +79,3 @@ export function trainingProducts(config, { kind, ...request }) {
 }
 
 const extents = ({ m, n, k }) => ({ m, n, k });
-
-export const layoutText = (product) =>
-  `${symbolOf(product)}${product.accumulate ? ' + C' : ''}${product.unpadded ? ', unpadded' : ''}`;

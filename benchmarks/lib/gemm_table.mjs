@@ -1,7 +1,7 @@
 // A table of matrix products: a row for each product, with the rates of our kernels and of cuBLASLt.
 import { textTable } from '../../dist/report/table.js';
 import { fastest, isLibrary, isOwn, isSeparate, libraryChoice } from './gemm_candidates.mjs';
-import { layoutText, piecesText, shapeText } from './gemm_products.mjs';
+import { layoutText, piecesText, shapeText } from './gemm_names.mjs';
 
 const LIBRARY = ['cuBLASLt 1', 'cuBLASLt best', 'and a kernel', 'ours ÷ cuBLASLt'];
 

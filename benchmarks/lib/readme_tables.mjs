@@ -1,5 +1,6 @@
 // The README's tables of figures, between the marks that surround them there.
 import { comparisons, onChip, shortCount } from './comparisons.mjs';
+import { betweenMarks } from './marks.mjs';
 
 const heads = {
   training: ['training step', 'tesserae', 'PyTorch 2.11, the better of eager and compile'],
@@ -38,11 +39,8 @@ export function withTables(readme, results) {
     ...Object.fromEntries(Object.keys(heads).map((kind) => [kind, table(kind, all)])),
     delay: delayTable(results),
   };
-  return Object.entries(tables).reduce((text, [kind, table]) => {
-    const [begin, end] = [`<!-- figures: ${kind} -->`, '<!-- end of figures -->'];
-    const from = text.indexOf(begin);
-    const to = text.indexOf(end, from);
-    if (from < 0 || to < 0) throw new Error(`README.md has no '${begin}' … '${end}'`);
-    return `${text.slice(0, from + begin.length)}\n\n${table}\n\n${text.slice(to)}`;
-  }, readme);
+  return Object.entries(tables).reduce(
+    (text, [kind, table]) => betweenMarks(text, kind, table, 'README.md'),
+    readme,
+  );
 }

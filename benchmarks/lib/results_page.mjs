@@ -1,10 +1,16 @@
 // benchmarks/RESULTS.md: a table for each suite.
+import { alignmentTable } from './alignment.mjs';
 import { fastestPyTorch } from './comparisons.mjs';
+import { layoutText, shapeText } from './gemm_names.mjs';
+import { productMeans, ratioToBest } from './gemm_results.mjs';
 
 const number = (value) => Math.round(value).toLocaleString('en-US');
 const milliseconds = (seconds) => (seconds === undefined ? '' : (seconds * 1000).toFixed(1));
 const microseconds = (seconds) => (seconds === undefined ? '' : (seconds * 1e6).toFixed(0));
 const share = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`;
+const teraflops = (value) => (value / 1e12).toFixed(value >= 1e14 ? 0 : 1);
+const rate = (value) => (value === undefined ? '' : teraflops(value));
+const ratio = (value) => (value === undefined ? '' : value.toFixed(2));
 
 /** A table by the kind of result. */
 const tables = {
@@ -65,12 +71,37 @@ const tables = {
       ),
     ];
   },
+  products({ rows }) {
+    const mean = ({ mean, count }) => (count > 0 ? `${ratio(mean)} (${count})` : '');
+    return [
+      '| geometric mean (number of products) | ours ÷ cuBLASLt’s first choice | ours ÷ cuBLASLt’s best |',
+      '| --- | ---: | ---: |',
+      ...productMeans(rows).map(({ name, first, best }) => `| ${name} | ${mean(first)} | ${mean(best)} |`),
+      '',
+      '| m × n × k | product | pieces | ours | cuBLASLt’s first choice | its best | its best and a kernel | ours ÷ its best |',
+      '| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |',
+      ...rows.map((row) => {
+        const rates = ['own', 'first', 'best', 'separate'].map((key) => rate(row[key]));
+        const cells = [shapeText(row), layoutText(row), row.pieces, ...rates, ratio(ratioToBest(row))];
+        return `| ${cells.join(' | ')} |`;
+      }),
+    ];
+  },
+  alignment({ rows }) {
+    const { titles, rows: cells } = alignmentTable(rows, teraflops);
+    return [
+      `| ${titles.join(' | ')} |`,
+      `| ${titles.map((_, i) => (i < 3 ? '---' : '---:')).join(' | ')} |`,
+      ...cells.map((row) => `| ${row.join(' | ')} |`),
+    ];
+  },
 };
 
 const head = `# Results
 
 \`node benchmarks/report.mjs\` generates this page from \`benchmarks/results.jsonl\`, which has the latest result of each suite of
-\`node benchmarks/run.mjs\`. In a suite, all subjects are sampled in turn in one run, on random data, after a warm-up.
+\`node benchmarks/run.mjs\`, \`npm run bench:gemm\` and \`npm run bench:alignment\`. In a suite, all subjects are sampled in turn in one
+run, on random data, after a warm-up. [Matrix products](../docs/matrix_products.md) explains the tables of products.
 `;
 
 /** The page, of the results of all suites. */

@@ -132,8 +132,10 @@ Napi::Value measure(const Napi::CallbackInfo& info) {
                     measureProduct(*context.device, context.device->target(request.precision, threads),
                                    request.problem, request.accumulate, request.rounds);
                 Json list = Json::array();
-                for (const MeasuredProduct& one : measured)
+                for (const MeasuredProduct& one : measured) {
                   list.push_back({{"name", one.name}, {"seconds", one.seconds}});
+                  if (!one.error.empty()) list.back()["error"] = one.error;
+                }
                 return [text = list.dump()](Napi::Env env, Napi::Object) {
                   return Napi::String::New(env, text);
                 };

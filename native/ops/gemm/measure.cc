@@ -207,7 +207,17 @@ class Candidates {
                          }});
       }
     }
+    if (problem_.has(Kind::ColumnSums)) addLibraryWithoutSums();
     addSeparate();
+  }
+
+  // The peer of our product with column sums, which cuBLASLt does not make next to a slope.
+  void addLibraryWithoutSums() {
+    GemmProblem product = problem_;
+    std::erase_if(product.epilogue, [](const GemmPiece& piece) { return piece.kind == Kind::ColumnSums; });
+    const std::vector<GemmKernel> kernels = gemmKernels(product, target_);
+    if (std::find(kernels.begin(), kernels.end(), GemmKernel::CublasLt) != kernels.end())
+      addLibrary(product, "", nullptr);
   }
 
   GemmOperands operands(const Buffer* c) const {
@@ -291,12 +301,17 @@ int launchesOf(Device& device, const Candidate& candidate) {
 std::vector<MeasuredProduct> measureProduct(Device& device, const Target& target, const GemmProblem& problem,
                                             bool accumulate, int rounds) {
   const Candidates candidates(device, target, problem, accumulate);
-  const std::vector<Candidate>& list = candidates.list();
-  std::vector<MeasuredProduct> measured;
+  std::vector<MeasuredProduct> measured, failed;
+  std::vector<Candidate> list;
   std::vector<int> launches;
-  for (const Candidate& candidate : list) {
-    measured.push_back({candidate.name, {}});
-    launches.push_back(launchesOf(device, candidate));
+  for (const Candidate& candidate : candidates.list()) {
+    try {
+      launches.push_back(launchesOf(device, candidate));
+      list.push_back(candidate);
+      measured.push_back({candidate.name, {}, {}});
+    } catch (const Error& error) {
+      failed.push_back({candidate.name, {}, error.what()});
+    }
   }
   const size_t count = list.size();
   for (int round = 0; count > 0 && round < rounds; ++round) {
@@ -314,6 +329,7 @@ std::vector<MeasuredProduct> measureProduct(Device& device, const Target& target
       measured[at(turn)].seconds.push_back(seconds[turn] / launches[at(turn)]);
   }
   device.synchronize();
+  measured.insert(measured.end(), failed.begin(), failed.end());
   return measured;
 }
 

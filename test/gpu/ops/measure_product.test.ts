@@ -33,6 +33,12 @@ it('measures a slope in and behind the product', async () => {
   expect(names).toContain('cuBLASLt 1 + slope');
 });
 
+it('measures a slope with column sums, which cuBLASLt leaves out', async () => {
+  const pieces = [{ kind: 'slope', function: 'gelu_new' }, { kind: 'columnSums' }] as const;
+  const names = await namesOf({ layout: 'inputGradient', pieces });
+  expect(names).toEqual(expect.arrayContaining(['cuBLASLt 1', 'cuBLASLt 1 + slope']));
+});
+
 it.each([false, true])('measures weight gradients (accumulate: %j)', async (accumulate) => {
   const names = await namesOf({ layout: 'weightGradient', pieces: [], result: 'float32', accumulate });
   expect(names).toEqual(expect.arrayContaining(['cuBLASLt 1', 'sm80 128 × 128']));
