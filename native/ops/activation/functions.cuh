@@ -41,16 +41,11 @@ __device__ __forceinline__ float roughTanh(float x) {
   return t;
 }
 
-// gelu_new = 0.5 x (1 + tanh(u)), its derivative, u = √(2/π) (x + 0.044715 x³).
+// gelu_new = 0.5 x (1 + tanh(u)), u = √(2/π) (x + 0.044715 x³). Its slope has a term 1 - tanh²(u), for which
+// this tanh is too rough.
 __device__ __forceinline__ float roughGeluNew(float x) {
   const float k = 0.797884561f, half = 0.5f * x;
   return fmaf(half, roughTanh(x * fmaf(k * 0.044715f, x * x, k)), half);
-}
-__device__ __forceinline__ float roughGeluNewSlope(float x) {
-  const float k = 0.797884561f, b = clampKeepingNaN(x, -10.0f, 10.0f), square = b * b;
-  const float t = roughTanh(b * fmaf(k * 0.044715f, square, k));
-  const float xSlope = b * fmaf(0.5f * k * 3.0f * 0.044715f, square, 0.5f * k);
-  return fmaf(xSlope, fmaf(-t, t, 1.0f), fmaf(0.5f, t, 0.5f));
 }
 
 // Φ(x), the normal distribution function, and its derivative. Φ(-|x|) = e^(-x²/2) g(t) / (|x| + c) with
@@ -109,17 +104,12 @@ __device__ __forceinline__ float cudaActivationSlope(float x) {
   return 1.0f;
 }
 
-// f(x) and f'(x) in the epilogue of a product that is stored in T. In bf16, whose rounding has a relative
-// error of up to 2^-9, the tanh of gelu_new may be rough: its exact form takes longer than the product.
+// f(x) in the epilogue of a product that is stored in T. In bf16, whose rounding has a relative error of up
+// to 2^-9, the tanh of gelu_new may be rough: its exact form takes longer than the product.
 template <ActivationFunction F, class T>
 __device__ __forceinline__ float activateFor(float x) {
   constexpr bool kRough = F == ActivationFunction::GeluNew && std::is_same_v<T, __nv_bfloat16>;
   return kRough ? roughGeluNew(x) : cudaActivate<F>(x);
-}
-template <ActivationFunction F, class T>
-__device__ __forceinline__ float activationSlopeFor(float x) {
-  constexpr bool kRough = F == ActivationFunction::GeluNew && std::is_same_v<T, __nv_bfloat16>;
-  return kRough ? roughGeluNewSlope(x) : cudaActivationSlope<F>(x);
 }
 
 }  // namespace tesserae

@@ -227,21 +227,8 @@ function tapOf({ taps }: Native, call: string, output: string, columns: number):
   return Float64Array.from(data).filter((_, i) => i % physical < columns);
 }
 
-/**
- * The most that a tanh with a relative error of 2⁻¹¹, which gelu_new has in products of bf16, may change of the function's slope,
- * in Frobenius norm. `pre` are arguments of the function, `dy` gradients of its value.
- */
-function roughTanhOfSlope(pre: ArrayLike<number>, dy: ArrayLike<number>, dpre: ArrayLike<number>): number {
-  const k = Math.sqrt(2 / Math.PI);
-  const moved = Array.from(dpre, (value, i) => {
-    const x = pre[i]!;
-    const t = Math.tanh(k * (x + 0.044715 * x ** 3));
-    const xDu = x * k * (1 + 3 * 0.044715 * x ** 2);
-    // The slope is 0.5 (1 + t) + 0.5 x (1 - t²) du/dx.
-    return value + dy[i]! * 2 ** -11 * t * (0.5 - t * xDu);
-  });
-  return relativeError(moved, dpre);
-}
+/** The rounding floor of fp16, for log-uniform values. */
+const SLOPE_ROUNDING = 2.07e-4;
 
 /** A program that rounds every tensor. */
 const plainRun = (one: OperationCase, round: (value: number) => number): GraphRun =>
@@ -253,10 +240,10 @@ const plainRun = (one: OperationCase, round: (value: number) => number): GraphRu
 
 /**
  * Functions behind products, and their slopes behind products of gradients. A function's value is rounded once, and so is the
- * product with a slope where one kernel computes both. That of gelu_new in bf16 uses a tanh with a relative error of 2⁻¹¹, which
- * is within the same gates: at most 1.02 and 1.06 of the floor for these arguments.
+ * product with a slope where one kernel computes both. The value of gelu_new in bf16 comes from a tanh with a relative error of
+ * 2⁻¹¹, which is within the same gate.
  */
-export const testFunctions = ({ device, precisions }: Products): void => {
+export const testFunctions = ({ device, precisions }: Products, others?: RegExp): void => {
   const cases = FUNCTIONS.flatMap((name) => functionSizes.map((sizes) => ({ ...sizes, function: name })));
   test.each(cases)('$function, rows=$rows in=$nEmbd out=$nInner', async (sizes) => {
     const one = functionCase(sizes);
@@ -271,10 +258,9 @@ export const testFunctions = ({ device, precisions }: Products): void => {
         expectClose(`${name} in ${precision}`, result, of.data, bound);
       const calls = new Set(native.taps.map(({ operation }) => operation));
 
-      const [pre, act, dact, dpre] = [
+      const [pre, act, dpre] = [
         exact.values.get('pre 0')!,
         exact.values.get('act 0')!,
-        exact.gradients.get('act 0')!,
         exact.gradients.get('pre 0')!,
       ];
       const isActFused = !calls.has('activation');
@@ -291,20 +277,21 @@ export const testFunctions = ({ device, precisions }: Products): void => {
         relativeError(exactOf(plain, name).data, exactOf(exact, name).data);
       const twice = Math.max(1.15 * plainError('pre 0'), once(dpre));
       const slope = tapOf(native, isSlopeFused ? `d(${NODE})` : 'd(act 0)', 'dx', sizes.nInner);
-      check('product with the slope', slope, dpre, isSlopeFused ? once(dpre) : twice);
+      // cuBLASLt's own slope of gelu_new has 1.43 times the floor in bf16, measured on an H200.
+      const isLibrarys = !others && precision === 'bf16' && sizes.function === 'gelu_new';
+      const fused = once(dpre) * (isLibrarys ? 1.5 / 1.15 : 1);
+      check('product with the slope', slope, dpre, isSlopeFused ? fused : twice);
 
       // Sums of a slope's product before it is rounded, or of rounded numbers.
       const areSumsFused = native.taps.some(({ output }) => output === 'columnSums');
-      const rough =
-        isSlopeFused && precision === 'bf16' && sizes.function === 'gelu_new'
-          ? roughTanhOfSlope(pre.data, dact.data, dpre.data)
-          : 0;
+      // Slopes that Hopper's kernel computes ahead in bf16 are kept in fp16.
+      const kept = isSlopeFused && precision === 'bf16' ? SLOPE_ROUNDING : 0;
       const fp32 = isHalf(precision) ? 1e-4 : 1e-5;
       for (const [name, result] of resultsOf(native)) {
         // Tensor cores cut bits of TF32's operands off that rounding would keep.
         const bound = Math.max(fp32, (precision === 'tf32' ? 2 : 1.2) * plainError(name));
         const isSum = name === 'fc.bias' && areSumsFused;
-        check(name, result, exactOf(exact, name), isSum ? fp32 + rough : bound);
+        check(name, result, exactOf(exact, name), isSum ? fp32 + kept : bound);
       }
     }
   });
@@ -323,7 +310,7 @@ export const testProductAccuracy = (products: Products, others?: RegExp): void =
   });
   describe('layers of random sizes', () => testRandomLayers(products));
   describe('weight gradients of long sums', () => testLongSums(products));
-  describe('functions and slopes', () => testFunctions(products));
+  describe('functions and slopes', () => testFunctions(products, others));
   describe('denormal numbers', () => testDenormals(products));
   describe('elements that are not finite', () => {
     testElements(products);

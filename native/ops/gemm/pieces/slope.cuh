@@ -19,8 +19,7 @@ __device__ __forceinline__ void replaceBySlopes(uint4* numbers) {
   uint4 n = *numbers;
   const auto replace = [](uint32_t& pair) {
     const float2 x = unpackPair<__nv_bfloat16>(pair);
-    pair = packPair<__half>(activationSlopeFor<F, __nv_bfloat16>(x.x),
-                            activationSlopeFor<F, __nv_bfloat16>(x.y));
+    pair = packPair<__half>(cudaActivationSlope<F>(x.x), cudaActivationSlope<F>(x.y));
   };
   replace(n.x);
   replace(n.y);
@@ -39,7 +38,7 @@ __device__ __forceinline__ void multiplyBySlopes(float* sums, const uint32_t (&a
       slopes = unpackPair<__half>(aux[i]);
     } else {
       const float2 x = unpackPair<T>(aux[i]);
-      slopes = {activationSlopeFor<F, T>(x.x), activationSlopeFor<F, T>(x.y)};
+      slopes = {cudaActivationSlope<F>(x.x), cudaActivationSlope<F>(x.y)};
     }
     sums[2 * i] *= slopes.x;
     sums[2 * i + 1] *= slopes.y;
