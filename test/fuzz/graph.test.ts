@@ -88,7 +88,7 @@ async function createAndRun(
 ): Promise<void> {
   let model: object | undefined;
   try {
-    model = await addon.createModel(graphText, optionsText);
+    model = await addon.createModel(graphText, [optionsText]);
     await addon.run(model, requestText, inputs, '{"poison":true,"separate":true}');
   } catch (failure) {
     expectCoded(failure);

@@ -9,7 +9,7 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 /** The addon's functions that take text: malformed text can't be made through lib/native.ts. */
 interface TextAddon {
   plan(graph: string, request: string): string;
-  createModel(graph: string, options: string): Promise<object>;
+  createModel(graph: string, options: readonly string[]): Promise<object>;
   run(model: object, request: string, inputs: object, options: string): Promise<object>;
   configureTraining(model: object, options: string, rates: unknown, momenta: unknown): Promise<void>;
   trainStep(model: object, request: string, batches: object[]): Promise<object>;

@@ -33,7 +33,7 @@ const batch = {
 
 let model: object;
 beforeAll(async () => {
-  model = await addon.createModel(JSON.stringify(graph), JSON.stringify(modelOptions));
+  model = await addon.createModel(JSON.stringify(graph), [JSON.stringify(modelOptions)]);
 });
 afterAll(() => addon.disposeModel(model));
 

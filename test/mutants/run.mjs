@@ -82,6 +82,8 @@ const started = Date.now();
 /** Builds the copy as it is: the addon of a mutant where one is planted. */
 function prepareBuild() {
   copyTree(copy);
+  // Programs of worker threads, such as the one that writes checkpoints.
+  cpSync(path.join(root, 'dist'), path.join(copy, 'dist'), { recursive: true });
   // The GPU's bugs too: no other run of continuous integration would notice that their places are gone.
   [...cpuMutants, ...gpuMutants].forEach(requirePlace);
   const configured = ['build.ninja', 'Makefile'].some((file) =>
