@@ -9,9 +9,9 @@ namespace tesserae {
 
 namespace {
 
-// Rows of whole cache lines: 128 bytes on GPUs of sm_80 and newer, which no older one is supported beside,
-// and 64 on a CPU, where they are also whole registers of AVX-512. Heads stay at 8: attention's kernels run a
-// head in the next size of their own table, so a wider one would only cost memory and work.
+// Rows of whole cache lines: 128 bytes on a GPU, and 64 on a CPU, where they are also whole registers of
+// AVX-512. Heads stay at 8: attention's kernels run a head in the next size of their own table, so a wider
+// one would only cost memory and work.
 PaddingPolicy chipPolicy(const Target& target) {
   const int64_t rowBytes = target.isCuda() ? 128 : 64;
   const int64_t multiple = rowBytes / dtypeSize(activationType(target.precision));
